@@ -1,0 +1,43 @@
+"""What the user can put right. Everything else is a bug of ours and keeps its traceback.
+
+Each class is one exit code of the command line (0 is success)::
+
+    1  BuildError    the builder refused a valid model
+    2  ForgeError    something the user passed is wrong: path, model, images, recipe, output folder
+    3  MachineError  engine, driver, GPU or package missing or unfit on this machine
+    4  GateError     a gate was not met: accuracy, latency, lint, export mismatch
+"""
+
+
+class ForgeError(Exception):
+    """A problem in one line, and a hint that says what to do about it.
+
+    Args:
+        problem: one sentence naming the file, node or key.
+        hint: what the user can do; empty only where the problem says it all.
+    """
+
+    code = 2
+
+    def __init__(self, problem: str, hint: str = "") -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.hint = hint
+
+
+class BuildError(ForgeError):
+    """The builder refused a model that is valid ONNX."""
+
+    code = 1
+
+
+class MachineError(ForgeError):
+    """This machine lacks an engine library, driver, GPU or package that the task needs."""
+
+    code = 3
+
+
+class GateError(ForgeError):
+    """A measured figure does not meet the limit that the user set."""
+
+    code = 4
