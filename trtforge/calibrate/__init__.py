@@ -1,0 +1,1 @@
+"""Ranges of activations, from a stream of photographs: preprocessing, histograms, thresholds, tables."""

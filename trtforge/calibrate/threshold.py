@@ -1,0 +1,92 @@
+"""From a histogram of magnitudes to the largest one that INT8 represents."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from trtforge.calibrate.histogram import BINS, Histogram
+
+LEVELS = 128  # magnitudes that INT8 tells apart, in TensorRT's entropy calibration
+METHODS = ("entropy", "percentile", "minmax")
+
+
+def threshold(histogram: Histogram, method: str, percentile: float = 99.99) -> float:
+    """The magnitude that is mapped to 127; 0.0 for a tensor that was always zero.
+
+    Args:
+        method: ``entropy`` (least information lost), ``percentile`` (so many percent of values are represented) or
+            ``minmax`` (all are).
+        percentile: percent of values, above 0 and at most 100.
+    """
+    if not histogram.limit:
+        return 0.0
+    width = histogram.limit / BINS
+    if method == "minmax":
+        return histogram.largest
+    if method == "percentile":
+        below = np.cumsum(histogram.counts)
+        bins = int(np.searchsorted(below, below[-1] * (percentile / 100))) + 1
+        return min(bins * width, histogram.largest)
+    bins = entropy_bins(histogram.counts)
+    return min(bins * width, histogram.largest)
+
+
+def entropy_bins(counts: np.ndarray) -> int:
+    """How many bins to keep so that 128 levels lose the least information.
+
+    For each number of bins kept, P is the histogram with everything beyond put into its last bin, and Q is what 128
+    levels make of the kept bins, spread evenly over those that are not empty; the Kullback-Leibler divergence of P
+    from Q is least at the answer (S. Migacz, "8-bit Inference with TensorRT", GTC 2017: TensorRT's calibrator).
+    Values that are exactly zero are represented exactly whatever the scale, and after a ReLU they are most of all
+    values: the first bin counts no more than the second.
+
+    Args:
+        counts: int64 of shape (bins,), not negative.
+
+    Returns:
+        A number of bins between 128 and len(counts); beyond the last bin that is not empty only if that is under 128.
+    """
+    counts = counts.copy()
+    counts[0] = min(counts[0], counts[1])
+    filled = np.flatnonzero(counts)
+    last = int(filled[-1]) + 1 if filled.size else 1
+    if last <= LEVELS:
+        return last
+    return int(_search(counts.astype(np.float64), last))
+
+
+@njit(nogil=True, cache=True)
+def _search(counts, last):  # type: ignore[no-untyped-def]
+    # Within one level Q is constant, so KL(P, Q) needs of each level only its sums, and sums over any run of bins are
+    # differences of prefix sums: 128 steps a candidate instead of one for each bin.
+    mass = np.zeros(last + 1)  # sum of counts
+    filled = np.zeros(last + 1)  # number of bins that are not empty
+    surprise = np.zeros(last + 1)  # sum of count * log(count)
+    for index in range(last):
+        count = counts[index]
+        mass[index + 1] = mass[index] + count
+        filled[index + 1] = filled[index] + (1 if count > 0 else 0)
+        surprise[index + 1] = surprise[index] + (count * np.log(count) if count > 0 else 0.0)
+    total = mass[last]
+    best, best_bins = np.inf, last
+    for kept in range(LEVELS, last + 1):
+        tail = counts[kept - 1]
+        outliers = total - mass[kept]
+        if tail == 0:
+            continue  # P has the outliers where Q has nothing: infinitely far apart, or the same as one bin less
+        inside = mass[kept]
+        # sum P log P, but for the normalisation: the last bin holds the outliers too
+        distance = surprise[kept] - tail * np.log(tail) + (tail + outliers) * np.log(tail + outliers)
+        start = 0
+        for level in range(LEVELS):
+            end = (level + 1) * kept // LEVELS
+            weight = mass[end] - mass[start]
+            if weight > 0:
+                in_p = weight + (outliers if end == kept else 0.0)
+                distance -= in_p * np.log(weight / (filled[end] - filled[start]))
+            start = end
+        distance = distance / total - np.log(total) + np.log(inside)
+        if distance < best:
+            best, best_bins = distance, kept
+    return best_bins

@@ -1,0 +1,66 @@
+"""Where the learned part of a network ends and the decode begins: found from structure, never from names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import onnx_graphsurgeon as gs
+
+LEARNED = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
+LAYOUT = {"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity"}
+
+
+def learned(graph: gs.Graph) -> list[gs.Node]:
+    """Convolutions and matrix products with constant weights, in graph order.
+
+    A convolution fed by a Softmax holds fixed weights: it takes the mean of YOLOv8's distribution of box distances
+    (DFL, arXiv 2006.04388) and belongs to the decode.
+    """
+    return [node for node in graph.nodes if node.op in LEARNED and has_weights(node) and not _is_dfl(node)]
+
+
+def has_weights(node: gs.Node) -> bool:
+    """Whether the second input is constant, stored as it is or behind Q/DQ."""
+    if len(node.inputs) < 2:
+        return False
+    weights = node.inputs[1]
+    while not isinstance(weights, gs.Constant) and len(weights.inputs) == 1:
+        if weights.inputs[0].op not in ("QuantizeLinear", "DequantizeLinear", "Cast"):
+            return False
+        weights = weights.inputs[0].inputs[0]
+    return isinstance(weights, gs.Constant)
+
+
+def last_learned(graph: gs.Graph) -> list[gs.Node]:
+    """The learned operators from which no other one is reached: the last of each branch."""
+    backbone = {id(node) for node in _upstream(learned(graph))}
+    return [node for node in learned(graph) if id(node) not in backbone]
+
+
+def decode(graph: gs.Graph) -> list[gs.Node]:
+    """Every node from which no learned operator is reached: what turns head outputs into results.
+
+    Box coordinates are pixels there: FP16 has steps of half a pixel above 512.
+    """
+    ends = learned(graph)
+    before = {id(node) for node in _upstream(ends)} | {id(node) for node in ends}
+    return [node for node in graph.nodes if id(node) not in before] if ends else []
+
+
+def _upstream(nodes: Iterable[gs.Node]) -> list[gs.Node]:
+    """All nodes that ``nodes`` depend on, without themselves unless one depends on another."""
+    found: dict[int, gs.Node] = {}
+    stack = [producer for node in nodes for tensor in node.inputs for producer in tensor.inputs]
+    while stack:
+        node = stack.pop()
+        if id(node) not in found:
+            found[id(node)] = node
+            stack += [producer for tensor in node.inputs for producer in tensor.inputs]
+    return list(found.values())
+
+
+def _is_dfl(node: gs.Node) -> bool:
+    producer = node.inputs[0].inputs[0] if node.inputs[0].inputs else None
+    while producer is not None and producer.op in LAYOUT:
+        producer = producer.inputs[0].inputs[0] if producer.inputs[0].inputs else None
+    return node.op == "Conv" and producer is not None and producer.op == "Softmax"

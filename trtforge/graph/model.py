@@ -1,0 +1,125 @@
+"""An ONNX file in and out of memory, with nothing in it trusted."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trtforge.errors import ForgeError
+
+if TYPE_CHECKING:
+    import onnx
+    import onnx_graphsurgeon as gs
+
+PROTOBUF_LIMIT = 2**31 - 1  # one protobuf message cannot be longer; larger models keep weights in external data
+
+
+def load(path: Path) -> onnx.ModelProto:
+    """Read an ONNX model and its external data.
+
+    Raises:
+        ForgeError: the file is missing, is no ONNX, is cut short, or its external data is missing or lies outside
+            its folder.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    if not path.is_file():
+        raise ForgeError(f"{path}: no such file", "give the path of an .onnx file")
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except (DecodeError, ValueError) as error:
+        raise ForgeError(f"{path}: not an ONNX model, or cut short", "export it again, or copy it whole") from error
+    if not model.graph.node or not model.graph.output:
+        raise ForgeError(f"{path}: not an ONNX model (no nodes or no outputs in it)", "export it again")
+    _load_external_data(model, path)
+    _check(model, path)
+    return model
+
+
+def external_files(path: Path) -> list[Path]:
+    """The files beside ``path`` that hold its external data, without reading the weights."""
+    import onnx
+
+    # Nearly no model under 2 GB has any: a scan for the key is far cheaper than a parse.
+    if b"location" not in path.read_bytes():
+        return []
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except Exception:  # load() says what is wrong with it, when its turn comes
+        return []
+    names = {entry.value for tensor in _external_tensors(model) for entry in tensor.external_data
+             if entry.key == "location"}  # fmt: skip
+    return [path.parent / name for name in sorted(names)]
+
+
+def save(model: onnx.ModelProto, path: Path) -> None:
+    """Write ``model`` to ``path``; weights go to ``<name>.data`` beside it where they exceed protobuf's 2 GiB."""
+    import onnx
+
+    if model.ByteSize() < PROTOBUF_LIMIT:
+        path.write_bytes(model.SerializeToString(deterministic=True))
+    else:
+        onnx.save(model, path, save_as_external_data=True, location=path.name + ".data")
+
+
+def graph_of(model: onnx.ModelProto) -> gs.Graph:
+    """The graph that every rewrite works on."""
+    import onnx_graphsurgeon as gs
+
+    return gs.import_onnx(model)
+
+
+def model_of(graph: gs.Graph) -> onnx.ModelProto:
+    """The ONNX model of a rewritten graph, sorted, with shapes and types inferred."""
+    import onnx
+    import onnx_graphsurgeon as gs
+
+    graph.cleanup().toposort()
+    # IR version 10 is what opset 21 came with, and the newest that ONNX Runtime 1.18 and TensorRT 10.3 read alike.
+    model = gs.export_onnx(graph, do_type_check=False, ir_version=10)
+    if model.ByteSize() < PROTOBUF_LIMIT:
+        model = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    return model
+
+
+def _external_tensors(model: onnx.ModelProto) -> list[onnx.TensorProto]:
+    from onnx.external_data_helper import _get_all_tensors, uses_external_data
+
+    return [tensor for tensor in _get_all_tensors(model) if uses_external_data(tensor)]
+
+
+def _load_external_data(model: onnx.ModelProto, path: Path) -> None:
+    from onnx.external_data_helper import load_external_data_for_model
+
+    folder = path.parent.resolve()
+    for tensor in _external_tensors(model):
+        info = {entry.key: entry.value for entry in tensor.external_data}
+        data = folder / info.get("location", "")
+        if not Path(os.path.realpath(data)).is_relative_to(folder):
+            raise ForgeError(f"{path}: external data {info.get('location')!r} lies outside the model's folder",
+                             "save the model with its data beside it")  # fmt: skip
+        if not data.is_file():
+            raise ForgeError(f"{path}: external data {info.get('location')!r} is missing",
+                             f"copy it beside the model, into {path.parent}")  # fmt: skip
+        end = int(info.get("offset") or 0) + int(info.get("length") or 0)
+        if end > data.stat().st_size:
+            raise ForgeError(f"{path}: external data {data.name} is cut short ({tensor.name} ends at byte {end})",
+                             "copy it whole")  # fmt: skip
+    load_external_data_for_model(model, str(folder))
+
+
+def _check(model: onnx.ModelProto, path: Path) -> None:
+    """The ONNX checker, but for TensorRT's plugins, which it cannot know."""
+    import onnx
+
+    if model.ByteSize() >= PROTOBUF_LIMIT:
+        return
+    plugins = {node.op_type for node in model.graph.node if node.op_type.endswith("_TRT")}
+    try:
+        onnx.checker.check_model(model)
+    except onnx.checker.ValidationError as error:
+        reason = str(error).strip().splitlines()[0]
+        if not any(plugin in reason for plugin in plugins):
+            raise ForgeError(f"{path}: not a valid ONNX model: {reason}", "export it again") from error

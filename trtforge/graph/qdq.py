@@ -1,0 +1,251 @@
+"""INT8 by explicit quantization: which tensors carry Q/DQ, and the rewrite that puts it there.
+
+The rules, numbered as the tests name them:
+
+1. The input of every learned convolution and matrix product is INT8, and so are its weights: symmetric, per output
+   channel, stored as INT8 (NVIDIA TensorRT documentation, "Working with Quantized Types": symmetric only, zero
+   points 0, per-channel weights).
+2. One scale runs through operators that only move values (concat, max-pool, resize, slice, transpose ...): a
+   concat of INT8 inputs then costs a copy, and a second rounding changes nothing.
+3. In a residual add that takes the output of a convolution directly, the other input carries Q/DQ, so that
+   convolution, add and quantize fuse into one kernel; a pair on the convolution's output would force them apart.
+   Where both inputs come from convolutions, the one that runs later fuses and the earlier one carries Q/DQ. Any input of an add that is quantized for another reason is taken in its quantized form.
+4. Biases, activations and the decode stay float; so does the *output* of the last learned operator of each branch,
+   because nothing learned reads it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from trtforge.errors import ForgeError
+from trtforge.graph.heads import learned
+
+# Operators whose outputs hold values of their inputs, and which of the inputs those are.
+MOVES_ALL = {"Concat"}
+MOVES_FIRST = {
+    "MaxPool", "Resize", "Slice", "Split", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity",
+    "DepthToSpace", "SpaceToDepth",
+}  # fmt: skip
+INT8_MAX = 127  # symmetric: -128 is not used
+SMALLEST_SCALE = 2.0**-24  # FP16's smallest number: scales must be positive in either float type
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Which tensors carry Q/DQ in a float graph.
+
+    Attributes:
+        operators: names of the learned operators that become INT8.
+        groups: tensors that share a scale -> the tensors to observe for it. The latter are enough: every value of
+            the group passes through one of them, once.
+        readers: tensor -> (node name, input index) pairs that read it in its quantized form.
+    """
+
+    operators: tuple[str, ...]
+    groups: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
+    readers: Mapping[str, tuple[tuple[str, int], ...]]
+
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        return tuple(name for members, _ in self.groups for name in members)
+
+    @property
+    def observed(self) -> tuple[str, ...]:
+        return tuple(name for _, sources in self.groups for name in sources)
+
+
+def place(graph: gs.Graph, keep: tuple[str, ...] = ()) -> Placement:
+    """Decide by the rules above.
+
+    Args:
+        graph: a folded float graph whose nodes have names of their own.
+        keep: shell patterns of node names that stay float.
+
+    Raises:
+        ForgeError: a pattern in ``keep`` matches no learned operator, or nothing is left to quantize.
+    """
+    operators = learned(graph)
+    for pattern in keep:
+        if not any(fnmatchcase(node.name, pattern) for node in operators):
+            raise ForgeError(f"keep pattern {pattern!r} matches no convolution or matrix product",
+                             "see the node names with `trtforge fold` and any ONNX viewer")  # fmt: skip
+    operators = [node for node in operators if not any(fnmatchcase(node.name, pattern) for pattern in keep)]
+    if not operators:
+        raise ForgeError("the model has no convolution or matrix product to quantize", "build it with --fp16")
+
+    readers: dict[str, dict[tuple[str, int], None]] = {}
+    share = _Shared()
+    stack = [(node.inputs[0], node, 0) for node in operators]
+    while stack:
+        tensor, reader, index = stack.pop()
+        first_time = tensor.name not in readers
+        readers.setdefault(tensor.name, {})[reader.name, index] = None
+        share.add(tensor.name)
+        if first_time:
+            for moved, producer, position in _moved_inputs(tensor):
+                share.join(tensor.name, moved.name)
+                stack.append((moved, producer, position))
+    for node, index in _residual_inputs(graph, {node.name for node in operators}, set(readers)):
+        share.add(node.inputs[index].name)
+        readers.setdefault(node.inputs[index].name, {})[node.name, index] = None
+
+    tensors = graph.tensors()
+    groups = tuple(
+        (members, tuple(name for name in members if not _moved_inputs(tensors[name])))
+        for members in share.groups(order=[name for name in tensors if name in readers])
+    )
+    return Placement(
+        operators=tuple(node.name for node in operators),
+        groups=groups,
+        readers={name: tuple(found) for name, found in readers.items()},
+    )
+
+
+def quantize(graph: gs.Graph, placement: Placement, amax: Mapping[str, float]) -> gs.Graph:
+    """Insert Q/DQ, in place.
+
+    Args:
+        graph: the graph that ``placement`` was made from, of opset 13 or newer.
+        amax: largest magnitude that INT8 represents, for each tensor of the placement.
+
+    Raises:
+        ForgeError: a tensor has no range, or one that is not a positive number.
+    """
+    tensors = graph.tensors()
+    nodes = {node.name: node for node in graph.nodes}
+    missing = [name for name in placement.tensors if name not in amax]
+    if missing:
+        raise ForgeError(f"the calibration has no range for {len(missing)} tensors, the first is {missing[0]!r}",
+                         "calibrate this very model (after `trtforge fold`)")  # fmt: skip
+    for name, found in placement.readers.items():
+        if not (math.isfinite(amax[name]) and amax[name] >= 0):
+            raise ForgeError(f"the calibration's range for {name!r} is {amax[name]}", "calibrate again")
+        quantized = _pair(graph, tensors[name], fp16_scale(amax[name] / INT8_MAX))
+        for reader, index in found:
+            nodes[reader].inputs[index] = quantized
+    for name in placement.operators:
+        _quantize_weights(graph, nodes[name])
+    return graph
+
+
+def fp16_scale(scale: float) -> float:
+    """The smallest FP16 number not below ``scale``: one scale serves FP32 and FP16 graphs with the same integers.
+
+    A scale beyond FP16 stays as it is, and the cast pass then leaves its operators in FP32.
+    """
+    if scale > np.finfo(np.float16).max:
+        return scale
+    rounded = np.float16(max(scale, SMALLEST_SCALE))
+    if float(rounded) < scale:
+        rounded = np.nextafter(rounded, np.float16(np.inf))
+    return float(rounded)
+
+
+def _moved_inputs(tensor: gs.Tensor) -> list[tuple[gs.Tensor, gs.Node, int]]:
+    """The tensors whose values ``tensor`` holds, with the node that moves them and its input index."""
+    if not tensor.inputs:
+        return []
+    producer = tensor.inputs[0]
+    if producer.op in MOVES_ALL and not any(isinstance(moved, gs.Constant) for moved in producer.inputs):
+        return [(moved, producer, index) for index, moved in enumerate(producer.inputs)]
+    if producer.op in MOVES_FIRST and not (producer.op == "Resize" and producer.attrs.get("mode") == "cubic"):
+        return [(producer.inputs[0], producer, 0)]  # a cubic resize overshoots its input's range
+    return []
+
+
+def _residual_inputs(graph: gs.Graph, operators: set[str], quantized: set[str]) -> list[tuple[gs.Node, int]]:
+    """Inputs of adds that rule 3 quantizes."""
+    order = {node.name: position for position, node in enumerate(graph.nodes)}
+    found = []
+    for node in graph.nodes:
+        if node.op != "Add" or not all(tensor.inputs for tensor in node.inputs):
+            continue
+        direct = [order[tensor.inputs[0].name] for tensor in node.inputs
+                  if tensor.inputs[0].name in operators and len(tensor.outputs) == 1]  # fmt: skip
+        feeds_int8 = any(tensor.name in quantized for tensor in _through_activation(node.outputs[0]))
+        for index, tensor in enumerate(node.inputs):
+            fuses = bool(direct) and order[tensor.inputs[0].name] == max(direct)
+            if not fuses and (tensor.name in quantized or (feeds_int8 and direct)):
+                found.append((node, index))
+    return found
+
+
+def _through_activation(tensor: gs.Tensor) -> list[gs.Tensor]:
+    """The tensor and what single-input activations right behind it make of it."""
+    activations = ("Relu", "LeakyRelu", "Clip", "PRelu")
+    return [tensor] + [reader.outputs[0] for reader in tensor.outputs if reader.op in activations]
+
+
+def _pair(graph: gs.Graph, tensor: gs.Tensor, scale: float) -> gs.Variable:
+    scale_constant = gs.Constant(f"{tensor.name}.scale", np.array(scale, np.float32))
+    zero_point = gs.Constant(f"{tensor.name}.zero_point", np.array(0, np.int8))
+    integers = gs.Variable(f"{tensor.name}.int8", np.int8, tensor.shape)
+    restored = gs.Variable(f"{tensor.name}.dequantized", np.float32, tensor.shape)
+    graph.nodes.append(gs.Node("QuantizeLinear", f"{tensor.name}.quantize",
+                               inputs=[tensor, scale_constant, zero_point], outputs=[integers]))  # fmt: skip
+    graph.nodes.append(gs.Node("DequantizeLinear", f"{tensor.name}.dequantize",
+                               inputs=[integers, scale_constant, zero_point], outputs=[restored]))  # fmt: skip
+    return restored
+
+
+def _quantize_weights(graph: gs.Graph, node: gs.Node) -> None:
+    weights = node.inputs[1]
+    values = np.asarray(weights.values, np.float32)
+    axis = _channel_axis(node, values.ndim)
+    others = tuple(index for index in range(values.ndim) if index != axis)
+    scales = np.array([fp16_scale(float(a) / INT8_MAX) for a in np.abs(values).max(axis=others)], np.float32)
+    spread = scales.reshape([-1 if index == axis else 1 for index in range(values.ndim)])
+    integers = np.clip(np.rint(values / spread), -INT8_MAX, INT8_MAX).astype(np.int8)
+    restored = gs.Variable(f"{node.name}.weights.dequantized", np.float32, values.shape)
+    graph.nodes.append(gs.Node(
+        "DequantizeLinear", f"{node.name}.weights.dequantize", attrs={"axis": axis},
+        inputs=[gs.Constant(f"{node.name}.weights.int8", integers),
+                gs.Constant(f"{node.name}.weights.scale", scales),
+                gs.Constant(f"{node.name}.weights.zero_point", np.zeros(scales.shape, np.int8))],
+        outputs=[restored],
+    ))  # fmt: skip
+    node.inputs[1] = restored
+
+
+def _channel_axis(node: gs.Node, rank: int) -> int:
+    """The output-channel axis of the weights: (O, I, kH, kW), transposed (I, O, kH, kW), Gemm (I, O) or (O, I)."""
+    if node.op == "Conv":
+        return 0
+    if node.op == "ConvTranspose":
+        return 1
+    if node.op == "Gemm":
+        return 0 if node.attrs.get("transB") else 1
+    return rank - 1
+
+
+class _Shared:
+    """Sets of names that share a scale (union-find)."""
+
+    def __init__(self) -> None:
+        self._parent: dict[str, str] = {}
+
+    def add(self, name: str) -> None:
+        self._parent.setdefault(name, name)
+
+    def root(self, name: str) -> str:
+        while self._parent[name] != name:
+            name = self._parent[name]
+        return name
+
+    def join(self, one: str, other: str) -> None:
+        self.add(one)
+        self.add(other)
+        self._parent[self.root(other)] = self.root(one)
+
+    def groups(self, order: list[str]) -> list[tuple[str, ...]]:
+        found: dict[str, list[str]] = {}
+        for name in order:
+            found.setdefault(self.root(name), []).append(name)
+        return [tuple(members) for members in found.values()]

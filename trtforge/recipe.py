@@ -1,0 +1,196 @@
+"""A recipe: what is known about a model beyond its graph. A YAML file, checked whole, every error at once with its line."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from trtforge.errors import ForgeError
+
+if TYPE_CHECKING:
+    import yaml
+
+Size = Annotated[tuple[int, int], Field(description="height, width in pixels")]
+LONGEST = 1 << 20  # bytes of a recipe: more is not a recipe
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Preprocess(_Section):
+    """How a frame becomes the network's input, in the terms of DeepStream's nvinfer.
+
+    ``scale * (pixel - offset)`` with pixels in 0..255: one factor for all channels, one offset a channel.
+
+    Attributes:
+        size: height and width in pixels, for models whose own are dynamic.
+        scale: factor, over 0.
+        offsets: subtracted before scaling, 0..255, in the network's channel order.
+        color: the network's channel order.
+        letterbox: where a frame of another aspect ratio lies; ``none`` stretches it.
+        padding: value of the bars, 0..255; nvinfer's is 0 (black).
+    """
+
+    size: Size | None = None
+    scale: float = Field(1 / 255, gt=0)
+    offsets: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    color: Literal["rgb", "bgr"] = "rgb"
+    letterbox: Literal["symmetric", "top-left", "none"] = "symmetric"
+    padding: int = Field(0, ge=0, le=255)
+
+
+class Calibration(_Section):
+    """How ranges are found.
+
+    Attributes:
+        images: folder of photographs, relative to the recipe.
+        method: see ``trtforge.calibrate.threshold``.
+        percentile: percent of values that stay inside the range.
+    """
+
+    images: Path | None = None
+    method: Literal["entropy", "percentile", "minmax"] = "entropy"
+    percentile: float = Field(99.99, gt=0, le=100)
+
+
+class Precision(_Section):
+    """Which nodes stay in higher precision.
+
+    Attributes:
+        keep: shell patterns of node names: float in INT8 models, FP32 in FP16 models.
+        rest: what is not INT8.
+    """
+
+    keep: tuple[str, ...] = ()
+    rest: Literal["fp16", "fp32"] = "fp16"
+
+
+class Nms(_Section):
+    """Thresholds of the non-maximum suppression in the graph: score in 0..1, IoU in 0..1, detections an image."""
+
+    score: float = Field(0.25, ge=0, lt=1)
+    iou: float = Field(0.45, gt=0, le=1)
+    max_det: int = Field(100, ge=1, le=3840)
+    class_agnostic: bool = False
+
+
+class Recipe(_Section):
+    """One model family, or one model of yours.
+
+    Attributes:
+        model: ONNX file, relative to the recipe; needed by ``trtforge build RECIPE.yaml``.
+        labels: a file with one class a line (relative to the recipe), or the names themselves.
+        head: form of the outputs where the recogniser should not decide by itself.
+    """
+
+    name: str = "default"
+    description: str = ""
+    model: Path | None = None
+    head: Literal["auto", "objectness", "anchor-free", "none"] = "auto"
+    labels: Path | tuple[str, ...] | None = None
+    preprocess: Preprocess = Preprocess()
+    calibration: Calibration = Calibration()
+    precision: Precision = Precision()
+    nms: Nms = Nms()
+
+
+def folder() -> Path:
+    """Where the recipes that come with trtforge lie: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).parent
+    return package / "recipes" if (package / "recipes").is_dir() else package.parent / "recipes"
+
+
+def names() -> list[str]:
+    """Names of the recipes that come with trtforge."""
+    return sorted(path.stem for path in folder().glob("*.yaml"))
+
+
+def find(name: str) -> Path:
+    """The file of a recipe given by name or path.
+
+    Raises:
+        ForgeError: there is none.
+    """
+    if name in names():
+        return folder() / f"{name}.yaml"
+    if Path(name).is_file():
+        return Path(name)
+    near = difflib.get_close_matches(name, names(), n=1)
+    raise ForgeError(f"{name}: no recipe of that name, and no such file",
+                     f"did you mean {near[0]}?" if near else f"known recipes: {', '.join(names())}")  # fmt: skip
+
+
+def load(path: Path) -> Recipe:
+    """Read and check a recipe; its relative paths are resolved against its folder.
+
+    Raises:
+        ForgeError: the file is no YAML, or breaks the schema; the message lists every error with its line.
+    """
+    import yaml
+
+    if not path.is_file():
+        raise ForgeError(f"{path}: no such file", "give a recipe's name or path; see `trtforge recipes`")
+    if path.stat().st_size > LONGEST:
+        raise ForgeError(f"{path}: larger than 1 MiB, so not a recipe", "")
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = yaml.safe_load(text)
+        lines = _lines(yaml.compose(text, Loader=yaml.SafeLoader))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        reason = getattr(error, "problem", None) or "not UTF-8 text"
+        raise ForgeError(f"{where}: not YAML: {reason}", "see `trtforge recipes show yolov7` for a complete one") from error
+    try:
+        recipe = Recipe.model_validate(content or {})
+    except ValidationError as error:
+        found = [_explain(path, item, lines) for item in error.errors()]
+        raise ForgeError("\n".join(found), "see `trtforge recipes show yolov7` for a complete recipe") from error
+    return _resolved(recipe, path.parent)
+
+
+def _resolved(recipe: Recipe, base: Path) -> Recipe:
+    def absolute(value: Any) -> Any:
+        return base / value if isinstance(value, Path) else value
+
+    calibration = recipe.calibration.model_copy(update={"images": absolute(recipe.calibration.images)})
+    return recipe.model_copy(update={"model": absolute(recipe.model), "labels": absolute(recipe.labels),
+                                     "calibration": calibration})  # fmt: skip
+
+
+def _lines(node: yaml.Node | None, at: tuple[Any, ...] = ()) -> dict[tuple[Any, ...], int]:
+    """Line number of every key and item, by its path."""
+    import yaml
+
+    found: dict[tuple[Any, ...], int] = {}
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            here = (*at, key.value)
+            found[here] = key.start_mark.line + 1
+            found |= _lines(value, here)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            found[*at, index] = item.start_mark.line + 1
+            found |= _lines(item, (*at, index))
+    return found
+
+
+def _explain(path: Path, item: Any, lines: dict[tuple[Any, ...], int]) -> str:
+    location = tuple(item["loc"])
+    line = next((lines[location[:end]] for end in range(len(location), 0, -1) if location[:end] in lines), 1)
+    key = ".".join(str(part) for part in location)
+    if item["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(location[-1]), _keys(location[:-1]), n=1)
+        return f"{path}:{line}: unknown key {key!r}" + (f" (did you mean {near[0]!r}?)" if near else "")
+    return f"{path}:{line}: {key}: {item['msg'].lower()}"
+
+
+def _keys(section: tuple[Any, ...]) -> list[str]:
+    model: Any = Recipe
+    for part in section:
+        model = model.model_fields[part].annotation
+    return list(model.model_fields)
