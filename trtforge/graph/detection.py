@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import permutations
 from math import prod
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 import numpy as np
 import onnx
@@ -133,12 +133,12 @@ def _evident_single(tensor: Any, axis: int, size: Size) -> Iterator[Detection]:
         return
     anchors, strides = grid
     rest = _sources(tensor, axis, 4, channels)
-    if not _decoded(tensor, axis, size, strides) or not _probabilities(rest, axis):
+    if not _decoded(tensor, axis, size, strides) or not _probabilities(rest):
         return
     # One Sigmoid over everything is YOLOv5/v7's objectness where cells have several anchors, and YOLOv8's
     # classes where they have one; YOLOX has one anchor too, but its objectness comes from a Sigmoid of its own.
     own_objectness = not _overlap(_sources(tensor, axis, 4, 5), _sources(tensor, axis, 5, channels))
-    plain = all(node.op == "Sigmoid" for node in rest)
+    plain = all(source.node.op == "Sigmoid" for source in rest)
     objectness = channels > 5 and plain and (anchors > 1 or own_objectness)
     yield _detection("objectness" if objectness else "anchor-free", (tensor,), axis, size, _evidence(grid, size))
 
@@ -148,7 +148,7 @@ def _evident_pair(boxes: Any, scores: Any, size: Size) -> Iterator[Detection]:
     grid = _grid(count, size)
     if boxes.shape[2] != 4 or scores.shape[1] != count or grid is None:
         return
-    if _decoded(boxes, 2, size, grid[1]) and _probabilities(_whole(scores, 2), 2):
+    if _decoded(boxes, 2, size, grid[1]) and _probabilities(_sources(scores, 2, 0, scores.shape[2])):
         yield _detection("boxes-scores", (boxes, scores), 2, size, _evidence(grid, size))
 
 
@@ -216,45 +216,49 @@ def _cells(size: Size, stride: int) -> int:
 # ------------------------------------------------------------------------------------------------- structure
 
 
-def _sources(tensor: Any, axis: int, low: int, high: int) -> list[Any]:
-    """The nodes that compute channels `low:high` of `tensor` along `axis`, seen through all that only moves values.
+class _Source(NamedTuple):
+    """A node, and the channels `low:high` on `axis` of its output that are meant."""
 
-    Casts and quantisation count as moving: the graph may be typed already. A constant has no node.
+    node: Any
+    axis: int
+    low: int
+    high: int
+
+
+def _sources(tensor: Any, axis: int, low: int, high: int) -> list[_Source]:
+    """What computes channels `low:high` of `tensor` along `axis`, seen through all that only moves values.
+
+    Casts and quantisation count as moving: the graph may be typed already. A constant has no source.
     """
     if not tensor.inputs or low >= high:
         return []
     node = tensor.inputs[0]
-    data: Any = node.inputs[0] if node.inputs else None
+    here = [_Source(node, axis, low, high)]
+    if node.op not in _MOVE or not _known(tensor) or not all(_known(t) for t in node.inputs[:1]):
+        return here
+    data: Any = node.inputs[0]
     if node.op in _PASS:
         return _sources(data, axis, low, high)
-    if not _known(tensor) or (node.op in _MOVE and not all(_known(t) for t in node.inputs[:1])):
-        return [node]
     if node.op == "Concat":
-        return _through_concat(node, axis, low, high)
+        return _through_concat(here[0])
     if node.op == "Transpose":
         perm = node.attrs.get("perm", list(reversed(range(len(tensor.shape)))))
         return _sources(data, perm[axis], low, high)
     if node.op in _RESHAPE:
         moved = _same_axis(tensor.shape, axis, data.shape)
-        return [node] if moved is None else _sources(data, moved, low, high)
-    if node.op == "Split":
-        before = 0
-        if node.attrs.get("axis", 0) % len(tensor.shape) == axis:
-            index = next(i for i, output in enumerate(node.outputs) if output is tensor)
-            before = sum(output.shape[axis] for output in node.outputs[:index])
-        return _sources(data, axis, low + before, high + before)
-    if node.op == "Slice":
-        start = _slice_start(node, axis)
-        return [node] if start is None else _sources(data, axis, low + start, high + start)
-    return [node]
+        return here if moved is None else _sources(data, moved, low, high)
+    start = _split_start(node, tensor, axis) if node.op == "Split" else _slice_start(node, axis)
+    return here if start is None else _sources(data, axis, low + start, high + start)
 
 
-def _through_concat(node: Any, axis: int, low: int, high: int) -> list[Any]:
+def _through_concat(source: _Source) -> list[_Source]:
+    node, axis, low, high = source
     if not all(_known(tensor) for tensor in node.inputs):
-        return [node]
+        return [source]
     if node.attrs["axis"] % len(node.outputs[0].shape) != axis:
-        return [source for tensor in node.inputs for source in _sources(tensor, axis, low, high)]
-    found, before = [], 0
+        return [found for tensor in node.inputs for found in _sources(tensor, axis, low, high)]
+    found: list[_Source] = []
+    before = 0
     for tensor in node.inputs:
         width = tensor.shape[axis]
         found += _sources(tensor, axis, max(low - before, 0), min(high - before, width))
@@ -262,10 +266,29 @@ def _through_concat(node: Any, axis: int, low: int, high: int) -> list[Any]:
     return found
 
 
+def _operand(source: _Source, tensor: Any) -> list[_Source]:
+    """The same channels of an operand of elementwise `source`, which may be broadcast."""
+    if not _known(tensor) or not _known(source.node.outputs[0]):
+        return []
+    axis = source.axis - len(source.node.outputs[0].shape) + len(tensor.shape)
+    if axis < 0:
+        return []
+    return _sources(tensor, axis, 0, 1) if tensor.shape[axis] == 1 else _sources(tensor, axis, *source[2:])
+
+
 def _same_axis(shape: Any, axis: int, other: Any) -> int | None:
     """The axis of `other` that a reshape maps `axis` of `shape` to, if it survives whole."""
     before = prod(shape[:axis])
     return next((i for i, dim in enumerate(other) if dim == shape[axis] and prod(other[:i]) == before), None)
+
+
+def _split_start(node: Any, tensor: Any, axis: int) -> int | None:
+    """Where `tensor`, an output of a Split, starts on `axis`."""
+    if node.attrs.get("axis", 0) % len(tensor.shape) != axis:
+        return 0
+    index = next(i for i, output in enumerate(node.outputs) if output is tensor)
+    before = node.outputs[:index]
+    return sum(output.shape[axis] for output in before) if all(_known(output) for output in before) else None
 
 
 def _slice_start(node: Any, axis: int) -> int | None:
@@ -284,24 +307,17 @@ def _slice_start(node: Any, axis: int) -> int | None:
     return 0
 
 
-def _overlap(one: list[Any], other: list[Any]) -> bool:
-    return bool({id(node) for node in one} & {id(node) for node in other})
+def _overlap(one: list[_Source], other: list[_Source]) -> bool:
+    return bool({id(source.node) for source in one} & {id(source.node) for source in other})
 
 
-def _probabilities(nodes: list[Any], axis: int) -> bool:
-    """Sigmoids, or products of Sigmoids (objectness already multiplied in)."""
-    return bool(nodes) and all(node.op == "Sigmoid" or _product(node, axis) for node in nodes)
+def _probabilities(sources: list[_Source]) -> bool:
+    """Sigmoids, or products of them (objectness already multiplied in)."""
+    return bool(sources) and all(source.node.op == "Sigmoid" or _product(source) for source in sources)
 
 
-def _product(node: Any, axis: int) -> bool:
-    return node.op == "Mul" and all(
-        _known(tensor) and axis < len(tensor.shape) and _probabilities(_whole(tensor, axis), axis)
-        for tensor in node.inputs
-    )
-
-
-def _whole(tensor: Any, axis: int) -> list[Any]:
-    return _sources(tensor, axis, 0, tensor.shape[axis])
+def _product(source: _Source) -> bool:
+    return source.node.op == "Mul" and all(_probabilities(_operand(source, t)) for t in source.node.inputs)
 
 
 def _decoded(tensor: Any, axis: int, size: Size, strides: tuple[int, ...]) -> bool:
@@ -309,9 +325,10 @@ def _decoded(tensor: Any, axis: int, size: Size, strides: tuple[int, ...]) -> bo
 
     A grid is a constant of at least as many elements as the coarsest scale has cells: biases and scales are smaller.
     """
-    nodes = _sources(tensor, axis, 0, 4)
-    arithmetic = bool(nodes) and all(node.op in _ARITHMETIC for node in nodes)
-    return arithmetic and not _probabilities(nodes, axis) and _adds_constant(nodes, _cells(size, max(strides)))
+    sources = _sources(tensor, axis, 0, 4)
+    if not sources or _probabilities(sources) or any(source.node.op not in _ARITHMETIC for source in sources):
+        return False
+    return _adds_constant([source.node for source in sources], _cells(size, max(strides)))
 
 
 def _adds_constant(nodes: list[Any], elements: int) -> bool:
@@ -335,23 +352,21 @@ def _is_constant(tensor: Any) -> bool:
 
 def _coding(boxes: Any, axis: int, default: Coding) -> Coding:
     """What channels 2:4 are: a sum is a far corner; a difference, power or exponential is a size."""
-    kinds = {_unscaled(node, axis) for node in _sources(boxes, axis, 2, 4)}
+    kinds = {_unscaled(source) for source in _sources(boxes, axis, 2, 4)}
     if kinds == {"Add"}:
         return "corners"
     return "centre" if kinds and kinds <= {"Sub", "Pow", "Exp", "Square"} else default
 
 
-def _unscaled(node: Any, axis: int) -> str:
-    """The operation under the multiplications by constants (strides, anchors); "Mixed" where they disagree."""
+def _unscaled(source: _Source) -> str:
+    """The operation under multiplications by constants (strides, anchors); "Mixed" where scales disagree."""
+    node = source.node
     if node.op not in {"Mul", "Div"}:
         return str(node.op)
     if node.op == "Mul" and node.inputs[0] is node.inputs[1]:
         return "Square"
     variables = [tensor for tensor in node.inputs if not _is_constant(tensor)]
-    if len(variables) != 1 or not _known(variables[0]) or len(variables[0].shape) <= axis:
-        return "Mixed"
-    channels = variables[0].shape[axis]
-    kinds = {_unscaled(source, axis) for source in _sources(variables[0], axis, min(2, channels - 2), channels)}
+    kinds = {_unscaled(under) for under in _operand(source, variables[0])} if len(variables) == 1 else set()
     return kinds.pop() if len(kinds) == 1 else "Mixed"
 
 

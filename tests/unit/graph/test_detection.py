@@ -1,0 +1,443 @@
+"""Detectors small enough to decode by hand: one strided convolution a scale, on 64x64 images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from trtforge.errors import ForgeError
+from trtforge.graph.detection import Detection, boxes_and_scores, existing_nms, recognise, strip_nms, to_corners
+
+SIDE, STRIDES, CLASSES = 64, (8, 16, 32), 3
+CELLS = sum((SIDE // stride) ** 2 for stride in STRIDES)  # 84
+
+
+@dataclass
+class Sketch:
+    """Nodes and constants of a model in the making."""
+
+    nodes: list[Any]
+    constants: list[Any]
+
+    def const(self, value: Any, dtype: Any = np.float32) -> str:
+        self.constants.append(numpy_helper.from_array(np.asarray(value, dtype), f"c{len(self.constants)}"))
+        return str(self.constants[-1].name)
+
+    def op(self, kind: str, *inputs: str, **attrs: Any) -> str:
+        self.nodes.append(helper.make_node(kind, list(inputs), [f"t{len(self.nodes)}"], f"n{len(self.nodes)}", **attrs))
+        return f"t{len(self.nodes) - 1}"
+
+    def ints(self, *values: int) -> str:
+        return self.const(values, np.int64)
+
+    def slice(self, tensor: str, low: int, high: int, axis: int) -> str:
+        return self.op("Slice", tensor, self.ints(low), self.ints(high), self.ints(axis))
+
+    def model(self, *outputs: str, batch: int | str = "batch", opset: int = 13, side: Any = SIDE) -> onnx.ModelProto:
+        image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [batch, 3, side, side])
+        results = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs]
+        graph = helper.make_graph(self.nodes, "g", [image], results, self.constants)
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+
+
+def sketch() -> Sketch:
+    return Sketch([], [])
+
+
+def weights(stride: int, channels: int) -> np.ndarray:
+    return np.random.default_rng(stride).normal(0, 6 / stride, (channels, 3, stride, stride)).astype(np.float32)
+
+
+def head(s: Sketch, stride: int, channels: int) -> str:
+    """`(B, channels, SIDE / stride, SIDE / stride)`"""
+    return s.op("Conv", "image", s.const(weights(stride, channels)), kernel_shape=[stride] * 2, strides=[stride] * 2)
+
+
+def grid(stride: int) -> np.ndarray:
+    """`(rows, columns, 2)` of x, y"""
+    steps = np.arange(SIDE // stride, dtype=np.float32)
+    return np.stack(np.meshgrid(steps, steps), -1)
+
+
+def anchors(stride: int) -> np.ndarray:
+    return stride * np.array([[1, 2], [2, 1], [1.5, 1.5]], np.float32)
+
+
+def objectness_output(s: Sketch, classes: int = CLASSES, decode: bool = True) -> str:
+    """YOLOv7's: `(B, 252, 5 + C)`"""
+    rows = []
+    for stride in STRIDES:
+        width, cells = 5 + classes, SIDE // stride
+        raw = s.op("Reshape", head(s, stride, 3 * width), s.ints(-1, 3, width, cells, cells))
+        y = s.op("Sigmoid", s.op("Transpose", raw, perm=[0, 1, 3, 4, 2]))
+        if decode:
+            centre = s.op("Add", s.op("Mul", s.slice(y, 0, 2, 4), s.const(2)), s.const(grid(stride)[None, None] - 0.5))
+            centre = s.op("Mul", centre, s.const(stride))
+            extent = s.op("Pow", s.op("Mul", s.slice(y, 2, 4, 4), s.const(2)), s.const(2))
+            extent = s.op("Mul", extent, s.const(anchors(stride)[None, :, None, None]))
+            y = s.op("Concat", centre, extent, s.slice(y, 4, width, 4), axis=4)
+        rows.append(s.op("Reshape", y, s.ints(-1, 3 * cells * cells, width)))
+    return s.op("Concat", *rows, axis=1)
+
+
+def anchor_free_parts(s: Sketch, classes: int = CLASSES, corners: bool = False) -> tuple[str, str]:
+    """YOLOv8's boxes `(B, 4, 84)` and logits `(B, C, 84)`"""
+    columns = [
+        s.op("Reshape", head(s, stride, 4 + classes), s.ints(-1, 4 + classes, (SIDE // stride) ** 2))
+        for stride in STRIDES
+    ]
+    everything = s.op("Concat", *columns, axis=2)
+    sides = s.op("Exp", s.slice(everything, 0, 4, 1))
+    points = s.const(np.concatenate([grid(stride).reshape(-1, 2) + 0.5 for stride in STRIDES]).T[None])
+    low = s.op("Sub", points, s.slice(sides, 0, 2, 1))
+    high = s.op("Add", points, s.slice(sides, 2, 4, 1))
+    if not corners:
+        low, high = s.op("Div", s.op("Add", low, high), s.const(2)), s.op("Sub", high, low)
+    scale = s.const(np.concatenate([np.full((SIDE // stride) ** 2, stride) for stride in STRIDES])[None, None])
+    boxes = s.op("Mul", s.op("Concat", low, high, axis=1), scale)
+    return boxes, s.slice(everything, 4, 4 + classes, 1)
+
+
+def anchor_free_output(s: Sketch, classes: int = CLASSES, corners: bool = False) -> str:
+    """YOLOv8's: `(B, 4 + C, 84)`"""
+    boxes, logits = anchor_free_parts(s, classes, corners)
+    return s.op("Concat", boxes, s.op("Sigmoid", logits), axis=1)
+
+
+def objectness(**kwargs: Any) -> onnx.ModelProto:
+    s = sketch()
+    return s.model(objectness_output(s), **kwargs)
+
+
+def anchor_free(**kwargs: Any) -> onnx.ModelProto:
+    s = sketch()
+    return s.model(anchor_free_output(s), **kwargs)
+
+
+def images(batch: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(0, 0.2, (batch, 3, SIDE, SIDE)).astype(np.float32)
+
+
+def reference(form: str, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Corners `(B, N, 4)` and scores `(B, N, C)`, decoded in NumPy from the convolutions up."""
+    width = 3 * (5 + CLASSES) if form == "objectness" else 4 + CLASSES
+    boxes, scores = [], []
+    for stride in STRIDES:
+        cells = SIDE // stride
+        patches = image.reshape(-1, 3, cells, stride, cells, stride)
+        raw = np.einsum("bcyixj,ocij->byxo", patches, weights(stride, width))
+        if form == "objectness":
+            y = sigmoid(raw.reshape(-1, cells, cells, 3, 5 + CLASSES).transpose(0, 3, 1, 2, 4))
+            centre = (y[..., :2] * 2 + grid(stride) - 0.5) * stride
+            half = (y[..., 2:4] * 2) ** 2 * anchors(stride)[:, None, None] / 2
+            corners, score = np.concatenate([centre - half, centre + half], -1), y[..., 4:5] * y[..., 5:]
+        else:
+            sides, point = np.exp(raw[..., :4]), grid(stride) + 0.5
+            corners = np.concatenate([point - sides[..., :2], point + sides[..., 2:]], -1) * stride
+            score = sigmoid(raw[..., 4:])
+        boxes.append(corners.reshape(len(image), -1, 4))
+        scores.append(score.reshape(len(image), -1, CLASSES))
+    return np.concatenate(boxes, 1), np.concatenate(scores, 1)
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+def run(graph: gs.Graph, feed: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    model = gs.export_onnx(graph)
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return dict(zip([output.name for output in session.get_outputs()], session.run(None, feed), strict=True))
+
+
+def found(model: onnx.ModelProto, hint: str | None = None) -> Detection | None:
+    return recognise(gs.import_onnx(model), hint)
+
+
+# -------------------------------------------------------------------------------------------------- recognised
+
+
+@pytest.mark.parametrize("batch", [1, 4, "batch"])
+def test_objectness(batch: int | str) -> None:
+    detection = found(objectness(batch=batch))
+    assert detection is not None
+    assert (detection.form, detection.channel_axis, detection.coding) == ("objectness", 2, "centre")
+    assert (detection.boxes, detection.classes, detection.size) == (3 * CELLS, CLASSES, (SIDE, SIDE))
+    assert "3 boxes on each cell of stride 8, 16, 32 at 64x64" in detection.why
+
+
+@pytest.mark.parametrize("batch", [1, 4, "batch"])
+def test_anchor_free(batch: int | str) -> None:
+    detection = found(anchor_free(batch=batch))
+    assert detection is not None
+    assert (detection.form, detection.channel_axis, detection.coding) == ("anchor-free", 1, "centre")
+    assert (detection.boxes, detection.classes, detection.size) == (CELLS, CLASSES, (SIDE, SIDE))
+
+
+def test_graph_is_left_alone() -> None:
+    graph = gs.import_onnx(objectness())
+    before = gs.export_onnx(graph).SerializeToString()
+    recognise(graph)
+    assert gs.export_onnx(graph).SerializeToString() == before
+
+
+def test_one_class_has_no_objectness_to_spare() -> None:
+    s = sketch()
+    detection = found(s.model(anchor_free_output(s, classes=1)))
+    assert detection is not None and (detection.form, detection.classes) == ("anchor-free", 1)
+
+
+def test_rows_of_boxes_and_classes() -> None:
+    s = sketch()
+    detection = found(s.model(s.op("Transpose", anchor_free_output(s), perm=[0, 2, 1])))
+    assert detection is not None
+    assert (detection.form, detection.channel_axis, detection.classes) == ("anchor-free", 2, CLASSES)
+
+
+def test_objectness_of_its_own_sigmoid() -> None:
+    s = sketch()
+    boxes, logits = anchor_free_parts(s, classes=1 + CLASSES)
+    parts = [s.op("Sigmoid", s.slice(logits, 0, 1, 1)), s.op("Sigmoid", s.slice(logits, 1, 1 + CLASSES, 1))]
+    rows = s.op("Transpose", s.op("Concat", boxes, *parts, axis=1), perm=[0, 2, 1])
+    detection = found(s.model(rows))
+    assert detection is not None
+    assert (detection.form, detection.boxes, detection.classes) == ("objectness", CELLS, CLASSES)
+
+
+def test_corners_show_in_the_structure() -> None:
+    s = sketch()
+    detection = found(s.model(anchor_free_output(s, corners=True)))
+    assert detection is not None and detection.coding == "corners"
+
+
+@pytest.mark.parametrize(("corners", "coding"), [(True, "corners"), (False, "centre")])
+def test_two_outputs(corners: bool, coding: str) -> None:
+    s = sketch()
+    boxes, logits = anchor_free_parts(s, corners=corners)
+    rows = [s.op("Transpose", tensor, perm=[0, 2, 1]) for tensor in (s.op("Sigmoid", logits), boxes)]
+    detection = found(s.model(*rows))
+    assert detection is not None
+    assert (detection.form, detection.coding, detection.classes) == ("boxes-scores", coding, CLASSES)
+    assert detection.outputs == (rows[1], rows[0])
+
+
+def test_half_and_int8_heads_are_seen_through() -> None:
+    s = sketch()
+    boxes, logits = anchor_free_parts(s)
+    scale, zero = s.const(1 / 127), s.const(0, np.int8)
+    scores = s.op("Sigmoid", s.op("Cast", logits, to=TensorProto.FLOAT16))
+    scores = s.op("Cast", scores, to=TensorProto.FLOAT)
+    scores = s.op("DequantizeLinear", s.op("QuantizeLinear", scores, scale, zero), scale, zero)
+    detection = found(s.model(s.op("Concat", boxes, scores, axis=1)))
+    assert detection is not None and detection.form == "anchor-free"
+
+
+def test_dynamic_size_leaves_boxes_unknown() -> None:
+    s = sketch()
+    raw = s.op("Conv", "image", s.const(weights(32, 4 + CLASSES)), kernel_shape=[32, 32], strides=[32, 32])
+    shape = s.op("Shape", raw)
+    rows, columns = (s.op("Gather", shape, s.const(axis, np.int64), axis=0) for axis in (2, 3))
+    zero, one = s.const(0, np.int64), s.const(1, np.int64)
+    xs, ys = (s.op("Range", zero, count, one) for count in (columns, rows))
+    down = s.op("Expand", s.op("Reshape", ys, s.ints(-1, 1)), s.op("Slice", shape, s.ints(2), s.ints(4)))
+    across = s.op("Expand", s.op("Reshape", xs, s.ints(1, -1)), s.op("Slice", shape, s.ints(2), s.ints(4)))
+    flat = [s.op("Reshape", tensor, s.ints(1, 1, -1)) for tensor in (across, down)]
+    points = s.op("Cast", s.op("Concat", *flat, axis=1), to=TensorProto.FLOAT)
+    flat_raw = s.op("Reshape", raw, s.ints(0, 4 + CLASSES, -1))
+    centre = s.op("Mul", s.op("Add", s.slice(flat_raw, 0, 2, 1), points), s.const(32))
+    extent = s.op("Mul", s.op("Exp", s.slice(flat_raw, 2, 4, 1)), s.const(32))
+    scores = s.op("Sigmoid", s.slice(flat_raw, 4, 4 + CLASSES, 1))
+    detection = found(s.model(s.op("Concat", centre, extent, scores, axis=1), side="side"))
+    assert detection is not None
+    assert (detection.form, detection.boxes, detection.size) == ("anchor-free", None, None)
+
+
+# --------------------------------------------------------------------------------------------------- look-alikes
+
+
+def feature_map(s: Sketch) -> str:
+    """A detector's shape, and nothing else: `(B, 7, 84)`"""
+    parts = [s.op("Reshape", head(s, n, 7), s.ints(-1, 7, (SIDE // n) ** 2)) for n in STRIDES]
+    return s.op("Concat", *parts, axis=2)
+
+
+def raw_head(s: Sketch) -> str:
+    return objectness_output(s, decode=False)
+
+
+def sigmoid_map(s: Sketch) -> str:
+    return s.op("Sigmoid", feature_map(s))
+
+
+def silu_map(s: Sketch) -> str:
+    features = feature_map(s)
+    return s.op("Mul", features, s.op("Sigmoid", features))
+
+
+def logits_beside_boxes(s: Sketch) -> str:
+    return s.op("Concat", *anchor_free_parts(s), axis=1)
+
+
+def boxes_without_grid(s: Sketch) -> str:
+    features = feature_map(s)
+    boxes = s.op("Mul", s.slice(features, 0, 4, 1), s.const(8))
+    return s.op("Concat", boxes, s.op("Sigmoid", s.slice(features, 4, 7, 1)), axis=1)
+
+
+def masks_too(s: Sketch) -> str:
+    return s.op("Concat", anchor_free_output(s), s.slice(feature_map(s), 0, 2, 1), axis=1)
+
+
+def angle_too(s: Sketch) -> str:
+    angle = s.op("Mul", s.op("Sigmoid", s.slice(feature_map(s), 0, 1, 1)), s.const(np.pi))
+    return s.op("Concat", anchor_free_output(s), angle, axis=1)
+
+
+def one_box_short(s: Sketch) -> str:
+    return s.slice(anchor_free_output(s), 0, CELLS - 1, 2)
+
+
+def classifier(s: Sketch) -> str:
+    pooled = s.op("Reshape", s.op("GlobalAveragePool", head(s, 8, 10)), s.ints(-1, 10))
+    return s.op("Softmax", pooled, axis=1)
+
+
+LOOK_ALIKES = [
+    feature_map,
+    raw_head,
+    sigmoid_map,
+    silu_map,
+    logits_beside_boxes,
+    boxes_without_grid,
+    masks_too,
+    angle_too,
+    one_box_short,
+    classifier,
+]
+
+
+@pytest.mark.parametrize("build", LOOK_ALIKES)
+def test_look_alikes_are_refused(build: Any) -> None:
+    s = sketch()
+    assert found(s.model(build(s))) is None
+
+
+def test_a_hint_overrides_the_evidence() -> None:
+    s = sketch()
+    detection = found(s.model(one_box_short(s)), "anchor-free")
+    assert detection is not None
+    assert (detection.boxes, detection.classes, detection.channel_axis) == (CELLS - 1, CLASSES, 1)
+
+
+def test_a_hint_cannot_make_a_classifier_a_detector() -> None:
+    s = sketch()
+    assert found(s.model(classifier(s)), "objectness") is None
+
+
+def test_a_hint_must_be_a_form() -> None:
+    with pytest.raises(ForgeError, match="yolo"):
+        found(objectness(), "yolo")
+
+
+# -------------------------------------------------------------------------------------------- boxes and scores
+
+
+@pytest.mark.parametrize("form", ["objectness", "anchor-free"])
+@pytest.mark.parametrize("batch", [1, 4])
+def test_boxes_and_scores_run(form: str, batch: int) -> None:
+    graph = gs.import_onnx(objectness() if form == "objectness" else anchor_free())
+    detection = recognise(graph)
+    assert detection is not None
+    boxes, scores = boxes_and_scores(graph, detection)
+    graph.outputs = [to_corners(graph, boxes), scores]
+    graph.cleanup().toposort()
+    got = list(run(graph, {"image": images(batch)}).values())
+    want = reference(form, images(batch))
+    np.testing.assert_allclose(got[0], want[0], rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(got[1], want[1], atol=1e-5)
+
+
+# ------------------------------------------------------------------------------------------------------- strip
+
+
+def suppressed(op: str, boxes: Any, attrs: dict[str, Any]) -> gs.Graph:
+    """The anchor-free detector, its corners or centres given to a plugin as `boxes` makes them."""
+    graph = gs.import_onnx(anchor_free())
+    detection = recognise(graph)
+    assert detection is not None
+    centres, scores = boxes_and_scores(graph, detection)
+    outputs = [gs.Variable(f"out{i}", np.float32) for i in range(4)]
+    graph.nodes.append(gs.Node(op, "plugin", attrs, [boxes(graph, centres), scores], outputs))
+    graph.outputs = outputs
+    return graph.cleanup().toposort()
+
+
+def four_axes(graph: gs.Graph, centres: Any) -> Any:
+    """Corners as fractions, `(B, N, 1, 4)`"""
+    fractions = gs.Variable("fractions", np.float32)
+    reshaped = gs.Variable("reshaped", np.float32)
+    side = gs.Constant("side", np.array(SIDE, np.float32))
+    shape = gs.Constant("four", np.array([0, -1, 1, 4], np.int64))
+    graph.nodes.append(gs.Node("Div", "d", {}, [to_corners(graph, centres), side], [fractions]))
+    graph.nodes.append(gs.Node("Reshape", "r", {}, [fractions, shape], [reshaped]))
+    return reshaped
+
+
+PLUGINS = {
+    "centres": ("EfficientNMS_TRT", lambda graph, boxes: boxes, {"box_coding": 1, "score_activation": 0}),
+    "centres in a list": ("EfficientNMS_TRT", lambda graph, boxes: boxes, {"box_coding": [1]}),
+    "corners": ("EfficientNMS_TRT", to_corners, {"box_coding": 0}),
+    "fractions": ("BatchedNMSDynamic_TRT", four_axes, {"isNormalized": 1}),
+}
+
+
+@pytest.mark.parametrize("case", PLUGINS)
+def test_strip_leaves_boxes_and_scores(case: str) -> None:
+    graph = suppressed(*PLUGINS[case])
+    assert existing_nms(graph).op == PLUGINS[case][0]
+    assert recognise(graph) is None
+    detection = strip_nms(graph)
+    assert detection is not None and existing_nms(graph) is None
+    assert (detection.form, detection.outputs, detection.coding) == ("boxes-scores", ("boxes", "scores"), "corners")
+    assert [list(tensor.shape) for tensor in graph.outputs] == [["batch", CELLS, 4], ["batch", CELLS, CLASSES]]
+    got = run(graph, {"image": images(2)})
+    want = reference("anchor-free", images(2))
+    np.testing.assert_allclose(got["boxes"], want[0], rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(got["scores"], want[1], atol=1e-5)
+
+
+@pytest.mark.parametrize("case", PLUGINS)
+def test_stripped_graph_is_recognised_again(case: str) -> None:
+    graph = suppressed(*PLUGINS[case])
+    strip_nms(graph)
+    detection = found(gs.export_onnx(graph))
+    assert detection is not None
+    assert (detection.form, detection.coding, detection.boxes) == ("boxes-scores", "corners", CELLS)
+
+
+def test_strip_without_nms_does_nothing() -> None:
+    graph = gs.import_onnx(objectness())
+    assert strip_nms(graph) is None
+    assert len(graph.outputs) == 1
+
+
+def test_standard_nms_cannot_be_stripped() -> None:
+    graph = suppressed("NonMaxSuppression", to_corners, {})
+    with pytest.raises(ForgeError, match="NonMaxSuppression"):
+        strip_nms(graph)
+
+
+def test_a_plugin_that_decodes_anchors_cannot_be_stripped() -> None:
+    graph = suppressed(*PLUGINS["corners"])
+    graph.nodes[-1].inputs.append(gs.Constant("anchors", np.zeros((1, CELLS, 4), np.float32)))
+    with pytest.raises(ForgeError, match="anchors"):
+        strip_nms(graph)
