@@ -90,7 +90,7 @@ class Recipe(_Section):
     name: str = "default"
     description: str = ""
     model: Path | None = None
-    head: Literal["auto", "objectness", "anchor-free", "none"] = "auto"
+    head: Literal["auto", "objectness", "anchor-free", "boxes-scores", "none"] = "auto"
     labels: Path | tuple[str, ...] | None = None
     preprocess: Preprocess = Preprocess()
     calibration: Calibration = Calibration()
@@ -174,7 +174,7 @@ def _lines(node: yaml.Node | None, at: tuple[Any, ...] = ()) -> dict[tuple[Any, 
             found |= _lines(value, here)
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
-            found[*at, index] = item.start_mark.line + 1
+            found[(*at, index)] = item.start_mark.line + 1
             found |= _lines(item, (*at, index))
     return found
 

@@ -1,0 +1,1 @@
+"""What runs or builds engines: a backend is a module with ``build``, found through the dict in ``select``."""

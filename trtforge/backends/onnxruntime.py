@@ -1,0 +1,130 @@
+"""ONNX Runtime on the CPU: the reference that every other engine is compared with, and an engine of its own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trtforge.errors import BuildError, ForgeError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import onnx
+    import onnxruntime
+
+# TensorRT's plugins: no other runtime has them.
+PLUGIN = "_TRT"
+
+
+def session(model: Path | bytes, threads: int = 0, fuse: bool = True) -> onnxruntime.InferenceSession:
+    """A CPU session that works quietly.
+
+    Args:
+        model: file, or serialized model under 2 GiB.
+        threads: inside one operator; 0 is one for each core.
+        fuse: let ONNX Runtime fuse operators. Its INT8 fusions take no FP16 scales: graphs that are typed for
+            TensorRT run without.
+
+    Raises:
+        ForgeError: ONNX Runtime can't load the model.
+    """
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = threads
+    # Idle threads that spin would take the cores from decoding and histograms.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if not fuse:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    try:
+        return ort.InferenceSession(
+            model if isinstance(model, bytes) else os.fspath(model), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # ONNX Runtime raises classes of its own for every kind of refusal
+        raise ForgeError(f"ONNX Runtime can't load the model: {reason(error)}",
+                         "check the model with `trtforge fold`") from error  # fmt: skip
+
+
+def reason(error: Exception) -> str:
+    """The last clause of ONNX Runtime's message, which is the one that says why."""
+    return str(error).strip().splitlines()[0].split(" : ")[-1].strip()
+
+
+def run(engine: onnxruntime.InferenceSession, images: np.ndarray) -> dict[str, np.ndarray]:
+    """All outputs by name, for float32 images of shape (N, C, H, W)."""
+    outputs = engine.run(None, {engine.get_inputs()[0].name: images})
+    return dict(zip((output.name for output in engine.get_outputs()), outputs, strict=True))
+
+
+def build(model: Path, *, batches: tuple[int, ...], size: tuple[int, int]) -> list[dict[str, Any]]:
+    """Optimise a graph for this machine's CPU, run it at each batch size, and tell what became of its nodes.
+
+    The engine is the ONNX graph itself: ONNX Runtime's optimised form would hold only for the CPU that made it.
+
+    Args:
+        model: ready graph, float32 images in.
+        batches: sizes that have to run.
+        size: height and width in pixels.
+
+    Returns:
+        Layers, as ``trtforge.report.layers`` describes them.
+
+    Raises:
+        BuildError: ONNX Runtime refuses the model, or it fails at one of the batch sizes.
+    """
+    import tempfile
+
+    import numpy as np
+    import onnxruntime as ort
+
+    with tempfile.TemporaryDirectory() as folder:
+        optimised = Path(folder, "optimised.onnx")
+        options = ort.SessionOptions()
+        options.log_severity_level = 4
+        options.optimized_model_filepath = os.fspath(optimised)
+        try:
+            engine = ort.InferenceSession(os.fspath(model), options, providers=["CPUExecutionProvider"])
+            for batch in dict.fromkeys(batches):
+                run(engine, np.zeros((batch, 3, *size), np.float32))
+        except Exception as error:  # as above
+            raise BuildError(f"ONNX Runtime refuses the model: {reason(error)}",
+                             "a TensorRT plugin inside? use --nms onnx or --nms none") from error  # fmt: skip
+        return _layers(optimised)
+
+
+def _layers(optimised: Path) -> list[dict[str, Any]]:
+    import onnx
+
+    graph = onnx.shape_inference.infer_shapes(onnx.load(optimised)).graph
+    tensors = {value.name: _tensor(value) for value in [*graph.value_info, *graph.input, *graph.output]}
+    constants = {tensor.name: {"name": tensor.name, "dims": list(tensor.dims), "dtype": _dtype(tensor.data_type)}
+                 for tensor in graph.initializer}  # fmt: skip
+    unknown = {"dims": [], "dtype": "unknown"}
+    return [
+        {
+            "name": node.name or node.output[0],
+            "type": node.op_type,
+            "nodes": [node.name] if node.name else [],
+            "inputs": [tensors.get(name, {"name": name, **unknown}) for name in node.input
+                       if name and name not in constants],
+            "outputs": [tensors.get(name, {"name": name, **unknown}) for name in node.output if name],
+            "constants": [constants[name] for name in node.input if name in constants],
+            "tactic": "",
+        }
+        for node in graph.node
+    ]  # fmt: skip
+
+
+def _tensor(value: onnx.ValueInfoProto) -> dict[str, Any]:
+    dims = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+    return {"name": value.name, "dims": dims, "dtype": _dtype(value.type.tensor_type.elem_type)}
+
+
+def _dtype(elem_type: int) -> str:
+    """A datatype by TensorRT's name."""
+    import onnx
+
+    names = {onnx.TensorProto.FLOAT: "Float", onnx.TensorProto.FLOAT16: "Half", onnx.TensorProto.INT8: "Int8"}
+    return names.get(elem_type) or onnx.TensorProto.DataType.Name(elem_type).capitalize()

@@ -1,0 +1,96 @@
+"""TensorRT 10 and 11: engines for the GPU of this machine, which is the only one it can build for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trtforge.backends import _trt
+from trtforge.devices import Device
+from trtforge.errors import MachineError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+DISTRIBUTION = "tensorrt"
+INSTALL = "pip install 'trtforge[tensorrt]' on the target, or use the TensorRT that JetPack brings"
+
+
+def module() -> Any:
+    """The bindings.
+
+    Raises:
+        MachineError: they are not installed, or are the stub without libraries.
+    """
+    try:
+        import tensorrt
+    except ImportError as error:
+        raise MachineError("TensorRT is not installed", INSTALL) from error
+    if not hasattr(tensorrt, "Builder"):
+        raise MachineError("the tensorrt package is here without its libraries", INSTALL)
+    return tensorrt
+
+
+def refuses(device: Device, here: Device | None) -> str:
+    """Why no engine can be built for ``device`` on this machine, whose GPU is ``here``; empty if it can."""
+    if here is None:
+        return f"TensorRT builds only on a machine with the target's GPU; this one has none, {device.title} is the target"
+    if here.sm != device.sm:
+        return f"TensorRT builds only for this machine's GPU ({here.title}, SM{here.sm}), not for {device.title} (SM{device.sm})"
+    return ""
+
+
+def build(
+    model: Path,
+    *,
+    batch: tuple[int, int, int],
+    size: tuple[int, int],
+    workspace: int | None,
+    progress: Callable[[float], None],
+) -> tuple[bytes, _trt.Record]:
+    """An engine for this machine's GPU. Arguments and errors as of ``_trt.build``.
+
+    The driver is asked for before a Builder is made: without one, some TensorRTs crash instead of failing.
+    """
+    trt = module()
+    _need_driver()
+    trt.init_libnvinfer_plugins(_trt.logger(trt), "")
+    engine, record = _trt.build(
+        trt, model, batch=batch, size=size, workspace=workspace, configure=lambda config: None, progress=progress
+    )
+    record.layers = _inspect(trt, engine)
+    return engine, record
+
+
+def run(engine: Path, images: np.ndarray) -> dict[str, np.ndarray]:
+    """All outputs by name, for float32 images of shape (N, C, H, W), on the GPU through polygraphy's runner."""
+    from polygraphy.backend.common import BytesFromPath
+    from polygraphy.backend.trt import EngineFromBytes, TrtRunner
+
+    _need_driver()
+    with TrtRunner(EngineFromBytes(BytesFromPath(str(engine)))) as runner:
+        name = next(iter(runner.get_input_metadata()))
+        return {output: array.copy() for output, array in runner.infer({name: images}).items()}
+
+
+def _inspect(trt: Any, engine: bytes) -> str:
+    """The inspector's JSON of every layer."""
+    runtime = trt.Runtime(_trt.logger(trt))
+    loaded = runtime.deserialize_cuda_engine(engine)
+    if loaded is None:
+        return json.dumps({"Layers": []})
+    inspector = loaded.create_engine_inspector()
+    return str(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
+
+
+def _need_driver() -> None:
+    import ctypes
+
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError as error:
+        raise MachineError("no NVIDIA driver on this machine (libcuda.so.1)", "run on the target GPU") from error
+    if driver.cuInit(0) != 0:
+        raise MachineError("the NVIDIA driver finds no GPU (cuInit failed)", "check nvidia-smi") from None

@@ -1,0 +1,86 @@
+"""ready -> engine: by the one backend that serves the target."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from trtforge import present
+from trtforge.store import Facts, Stage, version_of
+
+ENGINE = "engine"
+LAYERS = "layers.json"
+
+
+def run(
+    draft: Path,
+    model: Path,
+    *,
+    backend: str,
+    sm: int | None,
+    gpu: str | None,
+    batch: list[int],
+    size: list[int],
+    workspace: int | None,
+) -> Facts:
+    """Write ``draft/engine`` and ``draft/layers.json``.
+
+    Args:
+        model: ready graph.
+        backend: tensorrt, tensorrt-rtx or onnxruntime.
+        sm: compute capability to build for, None on a CPU.
+        gpu: name of the GPU that kernels are timed on, where they are timed.
+        batch: smallest, best and largest.
+        size: height and width in pixels.
+        workspace: bytes of scratch memory, None for the builder's default.
+
+    Returns:
+        engine bytes, layers, bytes crossing layers by datatype, convolutions and those with INT8 inputs, memory.
+
+    Raises:
+        BuildError: the builder refuses the model.
+        MachineError: the backend or the driver is missing.
+    """
+    from trtforge.backends import onnxruntime, tensorrt, tensorrt_rtx
+    from trtforge.report import layers as report
+
+    shape: dict[str, Any] = {"batch": tuple(batch), "size": tuple(size), "workspace": workspace}
+    figures: dict[str, int] = {}
+    with present.progress(f"building with {backend}") as done:
+        if backend == "onnxruntime":
+            layers = onnxruntime.build(model, batches=tuple(batch), size=(size[0], size[1]))
+            engine = model.read_bytes()
+        else:
+            built = (
+                tensorrt_rtx.build(model, sm=sm or 0, progress=done, **shape)
+                if backend == "tensorrt-rtx"
+                else tensorrt.build(model, progress=done, **shape)
+            )
+            engine, record = built
+            layers, figures = report.parse(record.layers), record.figures
+    (draft / ENGINE).write_bytes(engine)
+    content = {"format": "trtforge-layers-1", "backend": backend, "figures": figures, "layers": layers}
+    (draft / LAYERS).write_text(json.dumps(content), encoding="utf-8")
+    convolutions = _convolutions(model)
+    return {
+        "backend": backend,
+        "engine_bytes": len(engine),
+        "layers": len(layers),
+        "crossing_bytes": report.bytes_crossing(layers),
+        "convolutions": len(convolutions),
+        "int8_convolutions": len(report.int8_convolutions(layers, convolutions)),
+        **figures,
+    }
+
+
+def _convolutions(model: Path) -> list[str]:
+    from trtforge.graph.heads import learned
+    from trtforge.graph.model import graph_of, load
+
+    return [node.name for node in learned(graph_of(load(model))) if node.op == "Conv"]
+
+
+def stage(backend: str) -> Stage:
+    """The stage, whose results depend on the version of the one builder that makes them."""
+    return Stage(f"build-{backend}", 1, (backend,), run)

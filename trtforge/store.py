@@ -1,0 +1,212 @@
+"""The content-addressed store: a stage runs once for the same inputs, options and versions.
+
+An entry is a folder that never changes. It is made in a draft folder and renamed when it is complete, so neither a crash
+nor a second process can leave half of one, and a failure is never stored.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trtforge.errors import ForgeError
+
+RECORD = "artifact.json"
+STALE_S = 24 * 3600  # a draft older than this belongs to a process that died
+Facts = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class File:
+    """A file or folder that a stage reads, known by its contents; without digest it is not made yet."""
+
+    path: Path
+    digest: str | None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A step from files to files.
+
+    Attributes:
+        run: ``run(draft, **inputs, **options)`` writes files into the folder ``draft`` and returns facts (JSON).
+        version: raised whenever the same inputs give other results.
+        tools: distributions whose version may change the results.
+    """
+
+    name: str
+    version: int
+    tools: tuple[str, ...]
+    run: Callable[..., Facts]
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """What a stage made; while only planning, ``folder`` may not exist yet."""
+
+    stage: str
+    folder: Path
+    digests: Mapping[str, str]
+    facts: Facts
+    cached: bool
+    why: str
+    seconds: float = 0.0
+
+    def file(self, name: str) -> File:
+        return File(self.folder / name, self.digests.get(name))
+
+
+@dataclass
+class Store:
+    """Runs stages, or with ``planning`` only says what would run, and why."""
+
+    root: Path
+    planning: bool = False
+    force: bool = False
+    ran: list[Artifact] = field(default_factory=list)
+
+    def run(self, stage: Stage, inputs: Mapping[str, File], options: Mapping[str, Any]) -> Artifact:
+        """The stage's result, out of the store if it is there."""
+        request = {
+            "stage": stage.name,
+            "version": stage.version,
+            "tools": {tool: version_of(tool) for tool in stage.tools},
+            "inputs": {name: file.digest for name, file in inputs.items()},
+            "options": json.loads(json.dumps(options)),
+        }
+        entry = self.root / stage.name / _key(request)
+        record = None if self.force else _record(entry)
+        if record:
+            artifact = Artifact(stage.name, entry, record["digests"], record["facts"], True, "unchanged")
+        elif self.planning:
+            artifact = Artifact(stage.name, entry, {}, {}, False, self._why(stage, request))
+        else:
+            artifact = self._make(stage, inputs, options, request, entry)
+        self.ran.append(artifact)
+        return artifact
+
+    def _make(
+        self, stage: Stage, inputs: Mapping[str, File], options: Mapping[str, Any], request: Facts, entry: Path
+    ) -> Artifact:
+        why = self._why(stage, request)
+        started = time.monotonic()
+        with draft_in(self.root) as draft:
+            facts = stage.run(draft, **{name: file.path for name, file in inputs.items()}, **options)
+            digests = {file.name: digest(file) for file in sorted(draft.iterdir())}
+            text = json.dumps({"request": request, "digests": digests, "facts": facts})
+            (draft / RECORD).write_text(text, encoding="utf-8")
+            entry.parent.mkdir(parents=True, exist_ok=True)
+            if entry.exists():  # made by another process meanwhile, or --force
+                shutil.rmtree(entry)
+            draft.rename(entry)
+        return Artifact(stage.name, entry, digests, facts, False, why, time.monotonic() - started)
+
+    def _why(self, stage: Stage, request: Facts) -> str:
+        """What differs from the most similar entry of this stage."""
+        if self.force:
+            return "forced"
+        if None in request["inputs"].values():
+            return "its inputs are made anew"
+        found = [record["request"] for path in (self.root / stage.name).glob("*") if (record := _record(path))]
+        if not found:
+            return "first time"
+        return min((_differences(request, other) for other in found), key=len)[:160]
+
+
+def default_root() -> Path:
+    """``$TRTFORGE_STORE``, else the user's cache folder."""
+    if "TRTFORGE_STORE" in os.environ:
+        return Path(os.environ["TRTFORGE_STORE"])
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "trtforge"
+
+
+def source(path: Path, *more: Path) -> File:
+    """A file of the user's, with the digest of it and of the files that belong to it."""
+    if not more:
+        return File(path, digest(path))
+    return File(path, hashlib.sha256("".join(digest(file) for file in (path, *more)).encode()).hexdigest())
+
+
+def digest(path: Path) -> str:
+    """sha256 of a file, in hex."""
+    with path.open("rb") as stream:
+        found = hashlib.sha256()
+        while block := stream.read(1 << 20):
+            found.update(block)
+    return found.hexdigest()
+
+
+@contextmanager
+def draft_in(root: Path) -> Iterator[Path]:
+    """A new folder under ``root`` that is gone afterwards, unless it was renamed.
+
+    Raises:
+        ForgeError: the folder can't be written.
+    """
+    drafts = root / ".drafts"
+    draft = drafts / uuid.uuid4().hex
+    try:
+        draft.mkdir(parents=True)
+    except OSError as error:
+        raise ForgeError(f"{root}: can't be written ({error.strerror})", "give a folder that you may write") from error
+    try:
+        _sweep(drafts)
+        yield draft
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+        try:
+            drafts.rmdir()
+        except OSError:  # another process drafts here
+            pass
+
+
+def _sweep(drafts: Path) -> None:
+    for path in drafts.iterdir():
+        try:
+            if time.time() - path.stat().st_mtime > STALE_S:
+                shutil.rmtree(path, ignore_errors=True)
+        except FileNotFoundError:
+            continue
+
+
+def version_of(distribution: str) -> str:
+    """The installed version of a distribution, 'none' without it; trtforge's stages carry their own versions."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return "none"
+
+
+def _key(request: Facts) -> str:
+    return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _record(entry: Path) -> Facts | None:
+    """An entry's record, if the entry is whole."""
+    try:
+        record: Facts = json.loads((entry / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return record if all((entry / name).is_file() for name in record["digests"]) else None
+
+
+def _differences(request: Facts, other: Facts) -> str:
+    parts = []
+    for section in ("tools", "inputs", "options"):
+        for key in request[section]:
+            if request[section][key] != other[section].get(key):
+                parts.append(f"{key} changed")
+    if request["version"] != other["version"]:
+        parts.append("trtforge changed")
+    return ", ".join(parts) or "its entry was incomplete"
