@@ -1,0 +1,172 @@
+"""Trains the demo detector on one GPU, in legs that can be resumed.
+
+    python recipes/demo/train.py --out runs/demo --leg-minutes 8                       # first leg
+    python recipes/demo/train.py --out runs/demo --leg-minutes 8 --leg 1 --resume runs/demo
+
+Progress is measured in seconds of training, out of --total-minutes: the learning rate and the share of mosaics depend
+on it, so a faster GPU sees more scenes instead of finishing early. Each leg renders its own training scenes.
+A checkpoint is three files (weights and moments each small enough to move about), all read with weights_only=True.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import math
+import os
+import platform
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import PIL
+import torch
+from torch import Tensor, nn
+
+from augment import draw_batch, render_pool
+from evaluate import evaluate
+from loss import detection_loss
+from model import SIZE, Decoded, Detector, anchor_points
+from scenes import NAMES, render, write
+
+PEAK_RATE, LAST_RATE, WARM_UP_SECONDS, DECAY, EMA_DECAY = 2e-3, 0.02, 20.0, 0.02, 0.9995
+
+
+def learning_rate(seconds: float, total: float) -> float:
+    """Linear warm-up, then a half cosine down to a fiftieth."""
+    cosine = 0.5 + 0.5 * math.cos(math.pi * min(1.0, seconds / total))
+    return PEAK_RATE * (LAST_RATE + (1 - LAST_RATE) * cosine) * min(1.0, (seconds + 1) / WARM_UP_SECONDS)
+
+
+def make_optimizer(model: nn.Module, fused: bool) -> torch.optim.AdamW:
+    """AdamW; only convolution weights decay, BatchNorm scales and biases do not."""
+    weights = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim <= 1]
+    return torch.optim.AdamW([{"params": weights, "weight_decay": DECAY}, {"params": others, "weight_decay": 0.0}], PEAK_RATE, fused=fused)
+
+
+@torch.no_grad()
+def update_ema(ema: nn.Module, model: nn.Module, steps: int) -> None:
+    decay = EMA_DECAY * (1 - math.exp(-steps / 1000))  # follow quickly at the start
+    floats = [(a, b) for a, b in zip(ema.state_dict().values(), model.state_dict().values(), strict=True) if a.is_floating_point()]
+    torch._foreach_lerp_([a for a, _ in floats], [b for _, b in floats], 1 - decay)
+
+
+def save(folder: Path, model: nn.Module, ema: nn.Module, optimizer: torch.optim.Optimizer, progress: dict) -> None:
+    """Three files under 8 MB each; the moments keep bfloat16 precision, which Adam does not notice."""
+    moments = optimizer.state_dict()
+    moments["state"] = {k: {n: v.bfloat16() if v.ndim else v for n, v in s.items()} for k, s in moments["state"].items()}
+    for name, content in {"weights": model.state_dict(), "ema": ema.state_dict(), "optimizer": moments | progress}.items():
+        torch.save(content, folder / f"{name}.tmp")
+        os.replace(folder / f"{name}.tmp", folder / f"{name}.pt")
+
+
+def load(folder: Path, model: nn.Module, ema: nn.Module, optimizer: torch.optim.Optimizer) -> dict:
+    model.load_state_dict(torch.load(folder / "weights.pt", weights_only=True))
+    ema.load_state_dict(torch.load(folder / "ema.pt", weights_only=True))
+    moments = torch.load(folder / "optimizer.pt", weights_only=True)
+    optimizer.load_state_dict({k: moments[k] for k in ("state", "param_groups")})  # casts moments back to float32
+    return {k: moments[k] for k in ("seconds", "steps", "images")}
+
+
+def tuning_map(ema: Detector, folder: Path, device: torch.device) -> tuple[float, float]:
+    decoded = Decoded(ema).to(device).eval()
+
+    @torch.no_grad()
+    def predict(images: np.ndarray) -> np.ndarray:
+        return decoded(torch.from_numpy(images).to(device)).cpu().numpy()
+
+    return evaluate(predict, folder)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--resume", type=Path, help="folder with the checkpoint of the leg before")
+    parser.add_argument("--leg", type=int, default=0, help="number of this leg: picks its scenes and its seed")
+    parser.add_argument("--leg-minutes", type=float, default=8)
+    parser.add_argument("--total-minutes", type=float, default=24)
+    parser.add_argument("--pool", type=int, default=12000, help="training scenes rendered for this leg")
+    parser.add_argument("--tuning", type=int, default=120, help="scenes of the tuning split to evaluate on")
+    parser.add_argument("--batch", type=int, default=96)
+    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--evaluate-seconds", type=float, default=110)
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    started = time.time()
+    log_path = args.out / "train.csv"
+    previous = (args.resume / "train.csv").read_text() if args.resume else ""
+    log = log_path.open("w", buffering=1)
+    log.write(previous)
+
+    pool = render_pool(args.leg * 1_000_000, args.pool, args.workers)  # forks: before CUDA starts
+    scratch = tempfile.TemporaryDirectory()
+    write("tuning", render("tuning", args.tuning, args.workers), Path(scratch.name), ".")
+    rendered = time.time() - started
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    cuda = device.type == "cuda"
+    seed = 1000 + args.leg
+    torch.manual_seed(seed)
+    torch.backends.cudnn.benchmark = True
+    pool = tuple(t.to(device) for t in pool)  # type: ignore[assignment]
+    model = Detector(len(NAMES)).to(device, memory_format=torch.channels_last)
+    ema = copy.deepcopy(model).eval()
+    optimizer = make_optimizer(model, fused=cuda)
+    progress = load(args.resume, model, ema, optimizer) if args.resume else {"seconds": 0.0, "steps": 0, "images": 0}
+    forward = torch.compile(model) if args.compile else model
+    points, strides = (t.to(device) for t in anchor_points())
+
+    name = torch.cuda.get_device_name() if cuda else platform.machine()
+    log.write(f"# leg {args.leg}: {name}, torch {torch.__version__}, numpy {np.__version__}, pillow {PIL.__version__}, seed {seed}, "
+              f"scenes {args.leg * 1_000_000}..{args.leg * 1_000_000 + args.pool - 1}, batch {args.batch}, "
+              f"rendered in {rendered:.0f} s, {args.leg_minutes} of {args.total_minutes} minutes, compile {args.compile}\n")
+    if not args.resume:
+        log.write("leg,epoch,seconds,images,rate,score_loss,box_loss,bins_loss,tuning_map50_95,tuning_map50\n")
+
+    total, stop = args.total_minutes * 60, min(args.total_minutes, progress["seconds"] / 60 + args.leg_minutes) * 60
+    begin, base = time.time(), progress["seconds"]
+    sums, since, evaluated = torch.zeros(3, device=device), 0, begin
+    while progress["seconds"] < stop:
+        done = progress["seconds"] / total
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(progress["seconds"], total)
+        images, boxes, classes = draw_batch(pool, args.batch, mosaic=0.5 if done < 0.75 else 0.0)
+        most = max(8, -(-int((classes >= 0).sum(1).max()) // 8) * 8)  # drop empty label slots
+        order = (classes < 0).long().argsort(dim=1, stable=True)[:, :most]
+        boxes, classes = boxes.gather(1, order[..., None].expand(-1, -1, 4)), classes.gather(1, order)
+        with torch.autocast(device.type, torch.bfloat16, enabled=cuda):
+            raw = forward(images.contiguous(memory_format=torch.channels_last))
+        losses: dict[str, Tensor] = detection_loss(raw, points, strides, boxes, classes)
+        optimizer.zero_grad()
+        sum(losses.values()).backward()  # type: ignore[union-attr]
+        nn.utils.clip_grad_norm_(model.parameters(), 10.0)
+        optimizer.step()
+        progress["steps"] += 1
+        progress["images"] += args.batch
+        update_ema(ema, model, progress["steps"])
+        sums += torch.stack([v.detach() for v in losses.values()])
+        since += 1
+        progress["seconds"] = base + time.time() - begin
+        last = progress["seconds"] >= stop
+        if since * args.batch >= args.pool or last:  # an epoch: as many images as the pool has scenes
+            scores = ""
+            if last or time.time() - evaluated > args.evaluate_seconds:
+                scores = "{:.4f},{:.4f}".format(*tuning_map(ema, Path(scratch.name), device))
+                evaluated = time.time()
+                save(args.out, model, ema, optimizer, progress)
+            mean = (sums / since).tolist()
+            line = (f"{args.leg},{progress['images'] / args.pool:.2f},{progress['seconds']:.0f},{progress['images']},"
+                    f"{learning_rate(progress['seconds'], total):.6f},{mean[0]:.4f},{mean[1]:.4f},{mean[2]:.4f},{scores or ','}")
+            log.write(line + "\n")
+            print(line, flush=True)
+            sums.zero_()
+            since = 0
+    print(f"{time.time() - started:.0f} s in all, peak {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB" if cuda else "done")
+
+
+if __name__ == "__main__":
+    assert SIZE % 32 == 0
+    main()
