@@ -25,6 +25,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from trtforge.errors import ForgeError
+from trtforge.graph.fold import _quiet
 
 Form = Literal["objectness", "anchor-free", "boxes-scores"]
 Coding = Literal["centre", "corners"]
@@ -380,7 +381,7 @@ def _probe(graph: gs.Graph) -> gs.Graph:
     and constant folding alternate. Weights are replaced by tensors without values: only their shapes matter here,
     and a copy of 100 MB a round would not be free.
     """
-    probe = graph.copy()
+    probe = graph.copy().toposort()  # inference goes by order, and a pass may have appended its nodes at the end
     for number, tensor in enumerate(probe.tensors().values()):
         if isinstance(tensor, gs.Constant):
             if prod(tensor.shape) > _LARGE:
@@ -391,7 +392,8 @@ def _probe(graph: gs.Graph) -> gs.Graph:
             tensor.shape = _fixed(tensor.shape) if any(tensor is i for i in probe.inputs) else None
     probe = _inferred(probe)
     for _ in range(4):
-        probe.fold_constants().cleanup()
+        with _quiet():
+            probe.fold_constants().cleanup()
         probe = _inferred(probe)
         if all(_known(tensor) for tensor in probe.outputs):
             break

@@ -190,10 +190,19 @@ def test_graph_is_left_alone() -> None:
     assert gs.export_onnx(graph).SerializeToString() == before
 
 
+def test_order_of_nodes_does_not_matter() -> None:
+    graph = gs.import_onnx(objectness())
+    graph.nodes.reverse()
+    detection = recognise(graph)
+    assert detection is not None
+    assert detection.boxes == 3 * CELLS
+
+
 def test_one_class_has_no_objectness_to_spare() -> None:
     s = sketch()
     detection = found(s.model(anchor_free_output(s, classes=1)))
-    assert detection is not None and (detection.form, detection.classes) == ("anchor-free", 1)
+    assert detection is not None
+    assert (detection.form, detection.classes) == ("anchor-free", 1)
 
 
 def test_rows_of_boxes_and_classes() -> None:
@@ -216,7 +225,8 @@ def test_objectness_of_its_own_sigmoid() -> None:
 def test_corners_show_in_the_structure() -> None:
     s = sketch()
     detection = found(s.model(anchor_free_output(s, corners=True)))
-    assert detection is not None and detection.coding == "corners"
+    assert detection is not None
+    assert detection.coding == "corners"
 
 
 @pytest.mark.parametrize(("corners", "coding"), [(True, "corners"), (False, "centre")])
@@ -238,7 +248,8 @@ def test_half_and_int8_heads_are_seen_through() -> None:
     scores = s.op("Cast", scores, to=TensorProto.FLOAT)
     scores = s.op("DequantizeLinear", s.op("QuantizeLinear", scores, scale, zero), scale, zero)
     detection = found(s.model(s.op("Concat", boxes, scores, axis=1)))
-    assert detection is not None and detection.form == "anchor-free"
+    assert detection is not None
+    assert detection.form == "anchor-free"
 
 
 def test_dynamic_size_leaves_boxes_unknown() -> None:
@@ -366,6 +377,19 @@ def test_boxes_and_scores_run(form: str, batch: int) -> None:
     np.testing.assert_allclose(got[1], want[1], atol=1e-5)
 
 
+def test_half_output_is_cast() -> None:
+    s = sketch()
+    model = s.model(s.op("Cast", objectness_output(s), to=TensorProto.FLOAT16))
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.FLOAT16
+    graph = gs.import_onnx(model)
+    detection = recognise(graph)
+    assert detection is not None
+    graph.outputs = list(boxes_and_scores(graph, detection))
+    got = list(run(graph.cleanup().toposort(), {"image": images(1)}).values())
+    assert [array.dtype.name for array in got] == ["float32", "float32"]
+    np.testing.assert_allclose(got[1], reference("objectness", images(1))[1], atol=2e-3)
+
+
 # ------------------------------------------------------------------------------------------------------- strip
 
 
@@ -406,7 +430,8 @@ def test_strip_leaves_boxes_and_scores(case: str) -> None:
     assert existing_nms(graph).op == PLUGINS[case][0]
     assert recognise(graph) is None
     detection = strip_nms(graph)
-    assert detection is not None and existing_nms(graph) is None
+    assert detection is not None
+    assert existing_nms(graph) is None
     assert (detection.form, detection.outputs, detection.coding) == ("boxes-scores", ("boxes", "scores"), "corners")
     assert [list(tensor.shape) for tensor in graph.outputs] == [["batch", CELLS, 4], ["batch", CELLS, CLASSES]]
     got = run(graph, {"image": images(2)})

@@ -195,8 +195,10 @@ def test_height_and_width_are_not_confused() -> None:
         },
     ).values()
     np.testing.assert_array_equal(box, [[[4 / 32, 8 / 64, 16 / 32, 40 / 64]]])
-    assert label.tolist() == [[2.0]] and label.dtype == np.float32
-    assert num.tolist() == [[1]] and num.dtype == np.int32
+    assert label.tolist() == [[2.0]]
+    assert label.dtype == np.float32
+    assert num.tolist() == [[1]]
+    assert num.dtype == np.int32
 
 
 def test_stock_parser_needs_a_fixed_size() -> None:
