@@ -317,6 +317,11 @@ def one_box_short(s: Sketch) -> str:
     return s.slice(anchor_free_output(s), 0, CELLS - 1, 2)
 
 
+def scores_alone(s: Sketch) -> str:
+    rows = objectness_output(s, classes=6)
+    return s.op("Mul", s.slice(rows, 4, 5, 2), s.slice(rows, 5, 11, 2))
+
+
 def classifier(s: Sketch) -> str:
     pooled = s.op("Reshape", s.op("GlobalAveragePool", head(s, 8, 10)), s.ints(-1, 10))
     return s.op("Softmax", pooled, axis=1)
@@ -332,6 +337,7 @@ LOOK_ALIKES = [
     masks_too,
     angle_too,
     one_box_short,
+    scores_alone,
     classifier,
 ]
 
@@ -421,6 +427,8 @@ PLUGINS = {
     "centres in a list": ("EfficientNMS_TRT", lambda graph, boxes: boxes, {"box_coding": [1]}),
     "corners": ("EfficientNMS_TRT", to_corners, {"box_coding": 0}),
     "fractions": ("BatchedNMSDynamic_TRT", four_axes, {"isNormalized": 1}),
+    "fractions by default": ("BatchedNMS_TRT", four_axes, {}),
+    "pixels": ("BatchedNMS_TRT", to_corners, {"isNormalized": 0}),
 }
 
 
@@ -458,6 +466,17 @@ def test_strip_without_nms_does_nothing() -> None:
 def test_standard_nms_cannot_be_stripped() -> None:
     graph = suppressed("NonMaxSuppression", to_corners, {})
     with pytest.raises(ForgeError, match="NonMaxSuppression"):
+        strip_nms(graph)
+
+
+def test_a_plugin_with_a_box_for_every_class_cannot_be_stripped() -> None:
+    def for_every_class(graph: gs.Graph, centres: Any) -> Any:
+        boxes, copies = four_axes(graph, centres), gs.Variable("copies", np.float32)
+        graph.nodes.append(gs.Node("Concat", "c", {"axis": 2}, [boxes] * CLASSES, [copies]))
+        return copies
+
+    graph = suppressed("BatchedNMS_TRT", for_every_class, {})
+    with pytest.raises(ForgeError, match="every class"):
         strip_nms(graph)
 
 
