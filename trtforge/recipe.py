@@ -1,4 +1,4 @@
-"""A recipe: what is known about a model beyond its graph. A YAML file, checked whole, every error at once with its line."""
+"""A recipe: what is known about a model beyond its graph. YAML, checked whole: every error at once, with its line."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import yaml
 
 Size = Annotated[tuple[int, int], Field(description="height, width in pixels")]
+Method = Literal["entropy", "percentile", "minmax"]
 LONGEST = 1 << 20  # bytes of a recipe: more is not a recipe
 
 
@@ -36,11 +37,11 @@ class Preprocess(_Section):
     """
 
     size: Size | None = None
-    scale: float = Field(1 / 255, gt=0)
+    scale: float = Field(default=1 / 255, gt=0)
     offsets: tuple[float, float, float] = (0.0, 0.0, 0.0)
     color: Literal["rgb", "bgr"] = "rgb"
     letterbox: Literal["symmetric", "top-left", "none"] = "symmetric"
-    padding: int = Field(0, ge=0, le=255)
+    padding: int = Field(default=0, ge=0, le=255)
 
 
 class Calibration(_Section):
@@ -53,8 +54,8 @@ class Calibration(_Section):
     """
 
     images: Path | None = None
-    method: Literal["entropy", "percentile", "minmax"] = "entropy"
-    percentile: float = Field(99.99, gt=0, le=100)
+    method: Method = "entropy"
+    percentile: float = Field(default=99.99, gt=0, le=100)
 
 
 class Precision(_Section):
@@ -72,9 +73,9 @@ class Precision(_Section):
 class Nms(_Section):
     """Thresholds of the non-maximum suppression in the graph: score in 0..1, IoU in 0..1, detections an image."""
 
-    score: float = Field(0.25, ge=0, lt=1)
-    iou: float = Field(0.45, gt=0, le=1)
-    max_det: int = Field(100, ge=1, le=3840)
+    score: float = Field(default=0.25, ge=0, lt=1)
+    iou: float = Field(default=0.45, gt=0, le=1)
+    max_det: int = Field(default=100, ge=1, le=3840)
     class_agnostic: bool = False
 
 
@@ -144,7 +145,9 @@ def load(path: Path) -> Recipe:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
         reason = getattr(error, "problem", None) or "not UTF-8 text"
-        raise ForgeError(f"{where}: not YAML: {reason}", "see `trtforge recipes show yolov7` for a complete one") from error
+        raise ForgeError(
+            f"{where}: not YAML: {reason}", "see `trtforge recipes show yolov7` for a complete one"
+        ) from error
     try:
         recipe = Recipe.model_validate(content or {})
     except ValidationError as error:
@@ -174,8 +177,9 @@ def _lines(node: yaml.Node | None, at: tuple[Any, ...] = ()) -> dict[tuple[Any, 
             found |= _lines(value, here)
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
-            found[(*at, index)] = item.start_mark.line + 1
-            found |= _lines(item, (*at, index))
+            here = (*at, index)
+            found[here] = item.start_mark.line + 1
+            found |= _lines(item, here)
     return found
 
 

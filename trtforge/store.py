@@ -1,7 +1,7 @@
 """The content-addressed store: a stage runs once for the same inputs, options and versions.
 
-An entry is a folder that never changes. It is made in a draft folder and renamed when it is complete, so neither a crash
-nor a second process can leave half of one, and a failure is never stored.
+An entry is a folder that never changes. It is made in a draft folder and renamed when it is complete, so neither a
+crash nor a second process can leave half of one, and a failure is never stored.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -163,10 +163,8 @@ def draft_in(root: Path) -> Iterator[Path]:
         yield draft
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-        try:
+        with suppress(OSError):  # another process drafts here
             drafts.rmdir()
-        except OSError:  # another process drafts here
-            pass
 
 
 def _sweep(drafts: Path) -> None:

@@ -36,9 +36,12 @@ def module() -> Any:
 def refuses(device: Device, here: Device | None) -> str:
     """Why no engine can be built for ``device`` on this machine, whose GPU is ``here``; empty if it can."""
     if here is None:
-        return f"TensorRT builds only on a machine with the target's GPU; this one has none, {device.title} is the target"
+        return (
+            f"TensorRT builds only on a machine with the target's GPU; this one has none, {device.title} is the target"
+        )
     if here.sm != device.sm:
-        return f"TensorRT builds only for this machine's GPU ({here.title}, SM{here.sm}), not for {device.title} (SM{device.sm})"
+        own = f"this machine's {here.title} (SM{here.sm})"
+        return f"TensorRT builds only for {own}, not for {device.title} (SM{device.sm})"
     return ""
 
 

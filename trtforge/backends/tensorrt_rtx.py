@@ -54,9 +54,7 @@ def build(
         config.num_compute_capabilities = 1
         config.set_compute_capability(getattr(trt.ComputeCapability, f"SM{sm}"), 0)
 
-    return _trt.build(
-        trt, model, batch=batch, size=size, workspace=workspace, configure=configure, progress=progress
-    )
+    return _trt.build(trt, model, batch=batch, size=size, workspace=workspace, configure=configure, progress=progress)
 
 
 def compute_capabilities(engine: bytes) -> list[int]:

@@ -115,7 +115,7 @@ def letterbox(image: Image.Image, spec: Preprocess, size: tuple[int, int]) -> np
 
 
 def normalise(pixels: np.ndarray, spec: Preprocess) -> np.ndarray:
-    """``scale * (pixel - offset)``: float32 of shape (3, H, W) in the network's colour order from uint8 (H, W, 3) RGB."""
+    """``scale * (pixel - offset)``: float32 (3, H, W) in the network's colour order, from uint8 (H, W, 3) RGB."""
     ordered = pixels[..., ::-1] if spec.color == "bgr" else pixels
     planes = np.ascontiguousarray(ordered.transpose(2, 0, 1)).astype(np.float32)
     if any(spec.offsets):

@@ -8,7 +8,6 @@ from numba import njit
 from trtforge.calibrate.histogram import BINS, Histogram
 
 LEVELS = 128  # magnitudes that INT8 tells apart, in TensorRT's entropy calibration
-METHODS = ("entropy", "percentile", "minmax")
 
 
 def threshold(histogram: Histogram, method: str, percentile: float = 99.99) -> float:

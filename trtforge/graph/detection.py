@@ -25,7 +25,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from trtforge.errors import ForgeError
-from trtforge.graph.fold import _quiet
+from trtforge.graph.fold import quiet
 
 Form = Literal["objectness", "anchor-free", "boxes-scores"]
 Coding = Literal["centre", "corners"]
@@ -392,7 +392,7 @@ def _probe(graph: gs.Graph) -> gs.Graph:
             tensor.shape = _fixed(tensor.shape) if any(tensor is i for i in probe.inputs) else None
     probe = _inferred(probe)
     for _ in range(4):
-        with _quiet():
+        with quiet():
             probe.fold_constants().cleanup()
         probe = _inferred(probe)
         if all(_known(tensor) for tensor in probe.outputs):

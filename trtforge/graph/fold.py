@@ -39,7 +39,7 @@ def fold(model: onnx.ModelProto, size: tuple[int, int] | None = None, opset: int
     # Exporters write names such as 'Concatoutput_dim_1' where inference finds the number: infer afresh.
     model = _infer_afresh(model)
     graph = graph_of(model)
-    with _quiet():
+    with quiet():
         graph.fold_constants()
     graph.cleanup()
     _resolve_reshapes(graph)
@@ -166,7 +166,7 @@ def _output_dims_at(model: onnx.ModelProto, batch_name: str, batch: int) -> list
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """ONNX Runtime, which evaluates the constants, reports optimisations that it leaves out as warnings."""
     import onnxruntime
 

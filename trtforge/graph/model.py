@@ -67,7 +67,9 @@ def save(model: onnx.ModelProto, path: Path) -> None:
 def graph_of(model: onnx.ModelProto) -> gs.Graph:
     """The graph that every rewrite works on."""
     import onnx_graphsurgeon as gs
+    from onnx_graphsurgeon.logger import G_LOGGER
 
+    G_LOGGER.severity = G_LOGGER.CRITICAL  # it would print to stdout, which carries results only
     return gs.import_onnx(model)
 
 

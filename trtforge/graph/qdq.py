@@ -9,7 +9,8 @@ The rules, numbered as the tests name them:
    concat of INT8 inputs then costs a copy, and a second rounding changes nothing.
 3. In a residual add that takes the output of a convolution directly, the other input carries Q/DQ, so that
    convolution, add and quantize fuse into one kernel; a pair on the convolution's output would force them apart.
-   Where both inputs come from convolutions, the one that runs later fuses and the earlier one carries Q/DQ. Any input of an add that is quantized for another reason is taken in its quantized form.
+   Where both inputs come from convolutions, the one that runs later fuses and the earlier one carries Q/DQ. Any
+   input of an add that is quantized for another reason is taken in its quantized form.
 4. Biases, activations and the decode stay float; so does the *output* of the last learned operator of each branch,
    because nothing learned reads it.
 """
@@ -132,7 +133,7 @@ def quantize(graph: gs.Graph, placement: Placement, amax: Mapping[str, float]) -
             nodes[reader].inputs[index] = quantized
     for name in placement.operators:
         _quantize_weights(graph, nodes[name])
-    return graph
+    return graph.toposort()
 
 
 def fp16_scale(scale: float) -> float:

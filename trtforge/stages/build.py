@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trtforge import present
-from trtforge.store import Facts, Stage, version_of
+from trtforge.store import Facts, Stage
 
 ENGINE = "engine"
 LAYERS = "layers.json"

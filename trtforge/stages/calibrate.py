@@ -56,7 +56,7 @@ def run(
         histograms, skipped = collect(
             network, placement.observed, files, lambda file: pictures.prepare(file, spec, size), done
         )
-    amax = {}
+    amax: dict[str, float] = {}
     for members, sources in placement.groups:
         shared = Histogram()
         for name in sources:

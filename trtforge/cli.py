@@ -1,0 +1,327 @@
+"""The command line: parse, call one function, print one result.
+
+Heavy imports live inside command bodies: ``--help`` costs what typer costs.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import typer
+from typer.core import TyperGroup
+
+from trtforge import __version__
+from trtforge.errors import ForgeError
+
+if TYPE_CHECKING:
+    from trtforge.store import Store
+
+
+class _Reporting(TyperGroup):
+    """What the user can put right ends in one line and its exit code; any other error keeps its traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ForgeError as error:
+            print(f"error: {error.problem}", file=sys.stderr)
+            if error.hint:
+                print(f" hint: {error.hint}", file=sys.stderr)
+            raise typer.Exit(error.code) from None
+        except KeyboardInterrupt:
+            print("interrupted; finished stages are kept", file=sys.stderr)
+            raise typer.Exit(130) from None
+
+
+app = typer.Typer(
+    cls=_Reporting,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="From an ONNX model to calibrated TensorRT engines and DeepStream configuration.\n\n"
+    "Example: trtforge build yolov7.onnx --int8 --calib photos/ --device rtx-4090",
+)
+
+Calib = Annotated[Optional[Path], typer.Option("--calib", help="Folder of photographs to calibrate INT8 on.")]
+Devices = Annotated[Optional[list[str]], typer.Option("--device", help="Target, repeatable; see `trtforge devices`.")]
+BackendName = Annotated[str, typer.Option("--backend", help="auto, tensorrt, tensorrt-rtx or onnxruntime.")]
+Batch = Annotated[Optional[str], typer.Option(help="Largest batch N, or MIN:OPT:MAX.")]
+Size = Annotated[Optional[str], typer.Option(help="Height and width of a dynamic input, HxW.")]
+RecipeName = Annotated[Optional[str], typer.Option("--recipe", help="Recipe, by name or file; see `trtforge recipes`.")]
+Labels = Annotated[Optional[Path], typer.Option(help="Text file with one class a line.")]
+Workspace = Annotated[Optional[str], typer.Option(help="Scratch memory for the builder, e.g. 4GiB.")]
+NmsName = Annotated[str, typer.Option("--nms", help="auto, none, onnx, efficientnms or deepstream. TensorRT-RTX's own "
+                                      "graph never has any: it can build none.")]  # fmt: skip
+NmsImplName = Annotated[str, typer.Option("--nms-impl", help="What deepstream's NMS is made of: plugin or onnx.")]
+Score = Annotated[Optional[float], typer.Option(help="Least score of a detection, 0 to 1.")]
+Iou = Annotated[Optional[float], typer.Option(help="Greatest overlap of two detections of a class, 0 to 1.")]
+MaxDet = Annotated[Optional[int], typer.Option("--max-det", help="Most detections in an image.")]
+ClassAgnostic = Annotated[bool, typer.Option("--class-agnostic", help="Suppress across classes.")]
+DeepStream = Annotated[Optional[str], typer.Option(help="DeepStream version that will read the configuration.")]
+Out = Annotated[Optional[Path], typer.Option("-o", "--out", help="Output folder; with several devices, their parent.")]
+Force = Annotated[bool, typer.Option("--force", help="Run every stage again, and overwrite changed outputs.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would run, and why; change nothing.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+NoCheck = Annotated[bool, typer.Option("--no-check", help="Don't compare the folded model with the original.")]
+FP32 = Annotated[bool, typer.Option("--fp32", help="Keep FP32 (the default).")]
+FP16 = Annotated[bool, typer.Option("--fp16", help="Cast to FP16; inputs, outputs and decode stay FP32.")]
+INT8 = Annotated[bool, typer.Option("--int8", help="Quantize to INT8; needs --calib.")]
+OutFile = Annotated[Path, typer.Option("-o", "--out", help="File to write.")]
+
+
+@app.callback(invoke_without_command=True)
+def _main(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        print(f"trtforge {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def build(
+    model: Annotated[Path, typer.Argument(help="MODEL.onnx, RECIPE.yaml, or a folder made by `prepare`.")],
+    fp32: FP32 = False, fp16: FP16 = False, int8: INT8 = False, calib: Calib = None,
+    device: Devices = None, backend: BackendName = "auto", batch: Batch = None, size: Size = None,
+    recipe: RecipeName = None, labels: Labels = None, workspace: Workspace = None,
+    nms: NmsName = "auto", nms_impl: NmsImplName = "plugin", score: Score = None, iou: Iou = None,
+    max_det: MaxDet = None, class_agnostic: ClassAgnostic = False, deepstream: DeepStream = None,
+    out: Out = None, no_check: NoCheck = False, force: Force = False, dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Build engines, and a folder that DeepStream runs, for one or more devices.
+
+    Example: trtforge build yolov7.onnx --int8 --calib photos/ --device rtx-4090 -o out
+    """
+    from trtforge import devices, options, present
+    from trtforge.backends.select import target
+    from trtforge.pipeline import deliver
+
+    targets = []
+    for name in device or [""]:
+        chosen, note = target(backend, devices.device(name) if name else None)
+        targets.append(chosen)
+        if note:
+            present.note(note)
+    work = options.work(**_asked(locals()))
+    outs = options.folders(out, work, targets)
+    store = _store(dry_run, force)
+    built = deliver(
+        work, targets, outs, store, workspace=options.parse_memory(workspace), deepstream=deepstream, force=force
+    )
+    _report(store, built, dry_run, as_json)
+
+
+@app.command()
+def prepare(
+    model: Annotated[Path, typer.Argument(help="MODEL.onnx or RECIPE.yaml.")],
+    fp32: FP32 = False, fp16: FP16 = False, int8: INT8 = False, calib: Calib = None,
+    device: Annotated[Optional[str], typer.Option(help="Target, for the versions it runs.")] = None,
+    batch: Batch = None, size: Size = None, recipe: RecipeName = None, labels: Labels = None,
+    nms: NmsName = "auto", nms_impl: NmsImplName = "plugin", score: Score = None, iou: Iou = None,
+    max_det: MaxDet = None, class_agnostic: ClassAgnostic = False, deepstream: DeepStream = None,
+    out: Out = None, no_check: NoCheck = False, force: Force = False, dry_run: DryRun = False,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Do everything that needs no GPU: `build` then takes the folder on each target.
+
+    Example: trtforge prepare yolov7.onnx --int8 --calib photos/ --device orin-nx -o prepared
+    """
+    from trtforge import devices, options
+    from trtforge.job import Target
+    from trtforge.pipeline import deliver
+
+    targets = [Target(None, devices.device(device) if device else None)]
+    work = options.work(**_asked(locals()))
+    store = _store(dry_run, force)
+    outs = options.folders(out, work, targets)
+    built = deliver(work, targets, outs, store, workspace=None, deepstream=deepstream, force=force)
+    _report(store, built, dry_run, as_json)
+
+
+@app.command()
+def fold(
+    model: Annotated[Path, typer.Argument(help="MODEL.onnx.")],
+    out: OutFile, size: Size = None, no_check: NoCheck = False, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Fold constants and shape arithmetic; the results stay the same, and are compared.
+
+    Example: trtforge fold yolov7.onnx -o clean.onnx --size 640x640
+    """
+    from trtforge import options
+    from trtforge.stages import MODEL
+    from trtforge.stages import fold as stage
+
+    wanted = options.parse_size(size)
+    facts = options.single(stage.run, MODEL, out, model=model, size=wanted and list(wanted), head="auto",
+                           check=not no_check)  # fmt: skip
+    _result(as_json, facts, f"{out}: {facts['nodes_before']} nodes, now {facts['nodes']}")
+
+
+@app.command()
+def calibrate(
+    model: Annotated[Path, typer.Argument(help="Folded FP32 MODEL.onnx.")],
+    calib: Annotated[Path, typer.Option("--calib", help="Folder of photographs.")],
+    out: OutFile = Path("calibration.json"),
+    recipe: RecipeName = None,
+    method: Annotated[Optional[str], typer.Option(help="entropy, percentile or minmax.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find the ranges that INT8 has to represent, on a folder of photographs.
+
+    Example: trtforge calibrate clean.onnx --calib photos/ -o calibration.json
+    """
+    from trtforge import options
+    from trtforge.stages import calibrate as stage
+
+    spec = options.load_recipe(recipe)
+    facts = options.single(
+        stage.run, stage.TABLE, out, model=model, images=calib,
+        preprocess=spec.preprocess.model_dump(mode="json"),
+        method=options.one_of(method or spec.calibration.method, options.METHODS, "--method"),
+        percentile=spec.calibration.percentile, keep=list(spec.precision.keep),
+    )  # fmt: skip
+    skipped = f", {len(facts['skipped'])} unreadable skipped" if facts["skipped"] else ""
+    _result(as_json, facts, f"{out}: {facts['tensors']} tensors from {facts['images']} images{skipped}")
+
+
+@app.command()
+def quantize(
+    model: Annotated[Path, typer.Argument(help="Folded FP32 MODEL.onnx.")],
+    calibration: Annotated[Path, typer.Option(help="Table made by `trtforge calibrate`.")],
+    out: OutFile,
+    keep: Annotated[Optional[list[str]], typer.Option(help="Pattern of node names that stay float.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put Q/DQ nodes where TensorRT's INT8 fusions want them.
+
+    Example: trtforge quantize clean.onnx --calibration calibration.json -o int8.onnx
+    """
+    from trtforge import options
+    from trtforge.stages import MODEL
+    from trtforge.stages import quantize as stage
+
+    facts = options.single(stage.run, MODEL, out, model=model, ranges=calibration, keep=keep or [])
+    _result(as_json, facts, f"{out}: {facts['int8']} of {facts['learned']} learned operators in INT8")
+
+
+@app.command()
+def cast(
+    model: Annotated[Path, typer.Argument(help="MODEL.onnx, with or without Q/DQ.")],
+    out: OutFile,
+    keep: Annotated[Optional[list[str]], typer.Option(help="Pattern of node names that stay FP32.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Cast what is float to FP16; inputs, outputs and decode stay FP32.
+
+    Example: trtforge cast clean.onnx -o fp16.onnx
+    """
+    from trtforge import options
+    from trtforge.stages import MODEL
+    from trtforge.stages import cast as stage
+
+    facts = options.single(stage.run, MODEL, out, model=model, keep=keep or [])
+    _result(as_json, facts, f"{out}: FP16, {facts['casts']} casts")
+
+
+@app.command()
+def patch(
+    model: Annotated[Path, typer.Argument(help="MODEL.onnx with decoded outputs.")],
+    out: OutFile, nms: Annotated[str, typer.Option(help="none, onnx, efficientnms or deepstream.")] = "deepstream",
+    nms_impl: NmsImplName = "plugin", recipe: RecipeName = None, score: Score = None, iou: Iou = None,
+    max_det: MaxDet = None, class_agnostic: ClassAgnostic = False, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Put non-maximum suppression behind a detector, in the form that the target reads.
+
+    Example: trtforge patch int8.onnx --nms onnx -o ready.onnx
+    """
+    from trtforge import options
+    from trtforge.stages import MODEL
+    from trtforge.stages import patch as stage
+
+    spec = options.load_recipe(recipe, score=score, iou=iou, max_det=max_det, class_agnostic=class_agnostic)
+    facts = options.single(stage.run, MODEL, out, model=model, form=nms, impl=nms_impl, head=spec.head,
+                           nms=spec.nms.model_dump())  # fmt: skip
+    names = ", ".join(output["name"] for output in facts["outputs"])
+    _result(as_json, facts, f"{out}: outputs {names}")
+
+
+@app.command()
+def devices(as_json: AsJson = False) -> None:
+    """List the devices that engines can be built for.
+
+    Example: trtforge devices
+    """
+    from dataclasses import asdict
+
+    from trtforge import present
+    from trtforge.devices import catalogue
+
+    rows = [[device.name, device.title, f"SM{device.sm}", f"{device.memory_gib or '?'} GiB",
+             " ".join(device.precisions), "yes" if device.rtx_serves else "on the device"]
+            for device in catalogue().values()]  # fmt: skip
+    header = ["name", "device", "SM", "memory", "precisions", "builds here without a GPU"]
+    _result(as_json, [asdict(device) for device in catalogue().values()], present.table(rows, header))
+
+
+recipes = typer.Typer(rich_markup_mode=None, help="List the recipes that come with trtforge, or show one.")
+app.add_typer(recipes, name="recipes")
+
+
+@recipes.callback(invoke_without_command=True)
+def _recipes(context: typer.Context, as_json: AsJson = False) -> None:
+    """List the recipes that come with trtforge.
+
+    Example: trtforge recipes
+    """
+    if context.invoked_subcommand:
+        return
+    from trtforge import present
+    from trtforge import recipe as known
+
+    found = [known.load(known.find(name)) for name in known.names()]
+    rows = [[each.name, each.description] for each in found]
+    _result(as_json, [each.model_dump(mode="json") for each in found], present.table(rows, ["name", "for"]))
+
+
+@recipes.command()
+def show(name: Annotated[str, typer.Argument(help="Name of the recipe.")], as_json: AsJson = False) -> None:
+    """Print a recipe.
+
+    Example: trtforge recipes show yolov7
+    """
+    from trtforge import recipe as known
+
+    path = known.find(name)
+    _result(as_json, known.load(path).model_dump(mode="json"), path.read_text(encoding="utf-8").rstrip())
+
+
+def _asked(values: dict[str, Any]) -> dict[str, Any]:
+    """The options that say what to make, out of a command's parameters."""
+    names = ("model", "fp32", "fp16", "int8", "calib", "batch", "size", "recipe", "labels", "nms", "nms_impl",
+             "score", "iou", "max_det", "class_agnostic", "no_check")  # fmt: skip
+    return {name: values[name] for name in names}
+
+
+def _store(dry_run: bool, force: bool) -> Store:
+    from trtforge.store import Store, default_root
+
+    return Store(default_root(), planning=dry_run, force=force)
+
+
+def _result(as_json: bool, document: Any, text: str) -> None:
+    print(json.dumps(document) if as_json else text)
+
+
+def _report(store: Store, built: list[Any], dry_run: bool, as_json: bool) -> None:
+    from trtforge import summary
+
+    document = summary.document(store, built)
+    _result(as_json, document, summary.plan(store) if dry_run else summary.text(store, built))
+
+
+def main() -> None:
+    """Entry point of the ``trtforge`` command."""
+    app()

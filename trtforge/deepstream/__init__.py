@@ -1,0 +1,1 @@
+"""What DeepStream reads: nvinfer's configuration, labels, a pipeline."""

@@ -1,0 +1,53 @@
+"""Class names, one a line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trtforge.errors import ForgeError
+
+LONGEST = 1 << 20  # bytes of a labels file
+
+COCO = (
+    "person bicycle car motorcycle airplane bus train truck boat traffic_light fire_hydrant stop_sign parking_meter "
+    "bench bird cat dog horse sheep cow elephant bear zebra giraffe backpack umbrella handbag tie suitcase frisbee "
+    "skis snowboard sports_ball kite baseball_bat baseball_glove skateboard surfboard tennis_racket bottle wine_glass "
+    "cup fork knife spoon bowl banana apple sandwich orange broccoli carrot hot_dog pizza donut cake chair couch "
+    "potted_plant bed dining_table toilet tv laptop mouse remote keyboard cell_phone microwave oven toaster sink "
+    "refrigerator book clock vase scissors teddy_bear hair_drier toothbrush"
+).split()
+
+
+def labels(given: Path | tuple[str, ...] | None, classes: int | None) -> tuple[list[str], str]:
+    """Names for ``classes`` classes, and where they are from, in words.
+
+    Args:
+        given: a file, the names, or None: COCO's for 80 classes, else numbers.
+        classes: number that the model tells apart; None if it is unknown.
+
+    Raises:
+        ForgeError: the file is missing or no text, or the numbers disagree.
+    """
+    if given is None:
+        if classes == len(COCO):
+            return [
+                name.replace("_", " ") for name in COCO
+            ], "COCO's 80 (the model has 80 classes; --labels names others)"
+        return [f"class{index}" for index in range(classes or 0)], "numbered (give --labels FILE for names)"
+    names = list(given) if isinstance(given, tuple) else _read(given)
+    if classes is not None and len(names) != classes:
+        where = f"{given}: " if isinstance(given, Path) else ""
+        raise ForgeError(f"{where}{len(names)} labels for {classes} classes", "give one label a class, in their order")
+    return names, given.name if isinstance(given, Path) else "the recipe's"
+
+
+def _read(path: Path) -> list[str]:
+    if not path.is_file():
+        raise ForgeError(f"{path}: no such file of labels", "give a text file with one class a line")
+    try:
+        text = path.read_bytes()[: LONGEST + 1].decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ForgeError(f"{path}: not UTF-8 text", "give a text file with one class a line") from error
+    if len(text) > LONGEST:
+        raise ForgeError(f"{path}: larger than 1 MiB, so not a list of labels", "")
+    return [line.strip() for line in text.splitlines() if line.strip()]

@@ -1,0 +1,180 @@
+"""From the command line's words to the pipeline's nouns."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import ValidationError
+
+from trtforge import recipe as recipes
+from trtforge.errors import ForgeError
+from trtforge.job import Job, Precision, Ready, Target
+from trtforge.recipe import Recipe
+from trtforge.store import Facts, draft_in
+
+METHODS = get_args(recipes.Method)
+NMS_FORMS = ("auto", "none", "onnx", "efficientnms", "deepstream")
+NMS_IMPLS = ("plugin", "onnx")
+UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
+
+
+def work(
+    model: Path,
+    *,
+    fp32: bool,
+    fp16: bool,
+    int8: bool,
+    calib: Path | None,
+    batch: str | None,
+    size: str | None,
+    recipe: str | None,
+    labels: Path | None,
+    nms: str,
+    nms_impl: str,
+    score: float | None,
+    iou: float | None,
+    max_det: int | None,
+    class_agnostic: bool,
+    no_check: bool,
+) -> Job | Ready:
+    """The job that the options describe, or what a prepared folder holds.
+
+    Raises:
+        ForgeError: options contradict each other or the input, or a recipe is wrong.
+    """
+    if model.is_dir():
+        asked = [fp32, fp16, int8, calib, batch, size, recipe, labels, nms != "auto", nms_impl != "plugin",
+                 score is not None, iou is not None, max_det is not None, class_agnostic]  # fmt: skip
+        if any(asked):
+            raise ForgeError(f"{model}: a prepared folder decides precision, calibration, batch, size, labels and NMS",
+                             "drop those options, or build from the ONNX file")  # fmt: skip
+        from trtforge.stages import bundle
+
+        return bundle.read(model)
+    if fp32 + fp16 + int8 > 1:
+        raise ForgeError("--fp32, --fp16 and --int8 exclude each other", "give one of them")
+    if calib and not int8:
+        raise ForgeError("--calib is for INT8", "add --int8, or drop --calib")
+    from_yaml = model.suffix.lower() in (".yaml", ".yml")
+    if from_yaml and recipe:
+        raise ForgeError(f"{model} is a recipe itself", "drop --recipe")
+    spec = load_recipe(str(model) if from_yaml else recipe, labels=labels, score=score, iou=iou, max_det=max_det,
+                       class_agnostic=class_agnostic)  # fmt: skip
+    if from_yaml and spec.model is None:
+        raise ForgeError(f"{model}: names no model", "add a line `model: FILE.onnx`, or give the ONNX and --recipe")
+    precision: Precision = "int8" if int8 else "fp16" if fp16 else "fp32"
+    return Job(
+        model=spec.model if from_yaml and spec.model else model,
+        recipe=spec,
+        precision=precision,
+        images=calib,
+        batch=parse_batch(batch),
+        size=parse_size(size),
+        nms=one_of(nms, NMS_FORMS, "--nms"),
+        nms_impl=one_of(nms_impl, NMS_IMPLS, "--nms-impl"),
+        check=not no_check,
+    )
+
+
+def load_recipe(
+    name: str | None,
+    *,
+    labels: Path | None = None,
+    score: float | None = None,
+    iou: float | None = None,
+    max_det: int | None = None,
+    class_agnostic: bool = False,
+) -> Recipe:
+    """The recipe of that name or file (None: the defaults), with the command line's word above it.
+
+    Raises:
+        ForgeError: see ``trtforge.recipe.load``; a value is out of its range.
+    """
+    found = recipes.load(recipes.find(name)) if name else Recipe()
+    given = {"score": score, "iou": iou, "max_det": max_det, "class_agnostic": class_agnostic or None}
+    changes: Facts = {"nms": found.nms.model_dump() | {key: value for key, value in given.items() if value is not None}}
+    if labels:
+        changes["labels"] = labels
+    try:
+        return Recipe.model_validate(found.model_dump() | changes)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ForgeError(f"--{str(first['loc'][-1]).replace('_', '-')}: {first['msg'].lower()}", "") from error
+
+
+def folders(out: Path | None, job: Job | Ready, targets: Sequence[Target]) -> list[Path]:
+    """An output folder for each target: ``out`` itself for one, a folder a device under it for several."""
+    name = job.name if isinstance(job, Ready) else job.model.stem
+    if len(targets) == 1:
+        return [out or Path(f"{name}-{_place(targets[0])}-{job.precision}")]
+    places = [_place(target) for target in targets]
+    if len(set(places)) < len(places):
+        raise ForgeError(f"--device names {max(places, key=places.count)} twice", "name each device once")
+    return [out / place if out else Path(f"{name}-{place}-{job.precision}") for place in places]
+
+
+def _place(target: Target) -> str:
+    if target.device:
+        return target.device.name
+    return "cpu" if target.backend else "prepared"
+
+
+def parse_batch(text: str | None) -> tuple[int, int, int] | None:
+    """``N`` is 1:N:N, as nvinfer builds it."""
+    if text is None:
+        return None
+    parts = text.split(":")
+    if len(parts) not in (1, 3) or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise ForgeError(f"--batch {text}: neither N nor MIN:OPT:MAX", "for example --batch 8, or --batch 1:8:16")
+    least, best, most = (1, int(text), int(text)) if len(parts) == 1 else map(int, parts)
+    if not least <= best <= most:
+        raise ForgeError(f"--batch {text}: not in order", "MIN <= OPT <= MAX, for example --batch 1:8:16")
+    return least, best, most
+
+
+def parse_size(text: str | None) -> tuple[int, int] | None:
+    """``HxW`` in pixels."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text.lower())
+    if not found:
+        raise ForgeError(f"--size {text}: not HxW", "for example --size 640x640")
+    return int(found[1]), int(found[2])
+
+
+def parse_memory(text: str | None) -> int | None:
+    """Bytes of ``4GiB``, ``512MB`` or ``1000000``."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]?i?)b?", text.lower())
+    if not found or found[2] not in UNITS or float(found[1]) == 0:
+        raise ForgeError(f"--workspace {text}: not an amount of memory", "for example --workspace 4GiB")
+    return int(float(found[1]) * UNITS[found[2]])
+
+
+def one_of(value: str, allowed: Sequence[str], option: str) -> str:
+    if value not in allowed:
+        raise ForgeError(f"{option} {value}: not known", f"one of: {', '.join(allowed)}")
+    return value
+
+
+def single(run: Callable[..., Facts], made: str, out: Path, **arguments: Any) -> Facts:
+    """Run one stage for one file: ``out`` appears whole, or stays as it was.
+
+    Raises:
+        ForgeError: the stage's own, or ``out`` is a folder or an input.
+    """
+    if out.is_dir():
+        raise ForgeError(f"{out}: is a folder", "give a file with -o")
+    if any(isinstance(value, Path) and value.exists() and out.exists() and value.samefile(out)
+           for value in arguments.values()):  # fmt: skip
+        raise ForgeError(f"{out}: is the input itself", "give another file with -o")
+    with draft_in(out.absolute().parent) as draft:
+        facts = run(draft, **arguments)
+        for extra in draft.iterdir():
+            os.replace(extra, out if extra.name == made else out.with_name(out.name + extra.name.removeprefix(made)))
+    return facts

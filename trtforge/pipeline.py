@@ -1,0 +1,180 @@
+"""The way of a model, in one straight line: fold, calibrate, quantize, cast, patch, build, bundle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trtforge import manifest
+from trtforge.errors import ForgeError
+from trtforge.job import AUTO_NMS, BACKENDS, Job, Ready, Target
+from trtforge.stages import MODEL, build, bundle, calibrate, cast, fold, patch, quantize
+from trtforge.store import Artifact, File, Store, source
+
+
+def prepare(job: Job, store: Store, backends: Sequence[str]) -> Ready:
+    """From the model to a ready graph for each of ``backends``; the DeepStream form is always among them.
+
+    Raises:
+        ForgeError: see the stages.
+    """
+    recipe = job.recipe
+    keep = list(recipe.precision.keep)
+    original = _model_source(job.model)
+    inputs: dict[str, Any] = {"model": {"name": job.model.name, "sha256": original.digest}}
+    size = job.size or recipe.preprocess.size
+    folded = store.run(fold.STAGE, {"model": original},
+                       {"size": size and list(size), "head": recipe.head, "check": job.check})  # fmt: skip
+    clean = folded.file(MODEL)
+    batch = _batch(job.batch, folded.facts.get("batch"))
+    table = None
+    typed = plain = clean
+    if job.precision == "int8":
+        images, inputs["images"] = _images_source(job)
+        calibrated = store.run(calibrate.STAGE, {"model": clean, "images": images},
+                               {"preprocess": recipe.preprocess.model_dump(mode="json"), "keep": keep,
+                                "method": recipe.calibration.method,
+                                "percentile": recipe.calibration.percentile})  # fmt: skip
+        table = calibrated.file(calibrate.TABLE)
+        typed = plain = store.run(quantize.STAGE, {"model": clean, "ranges": table}, {"keep": keep}).file(MODEL)
+    if job.precision == "fp16" or (job.precision == "int8" and recipe.precision.rest == "fp16"):
+        typed = store.run(cast.STAGE, {"model": typed}, {"keep": keep if job.precision == "fp16" else []}).file(MODEL)
+    graphs, patches = {}, {}
+    for backend in dict.fromkeys(["tensorrt", *backends]):
+        # ONNX Runtime's INT8 operators take no FP16 scales, and its CPU has no FP16 kernels to gain from.
+        graph = plain if backend == "onnxruntime" and job.precision == "int8" else typed
+        patched = store.run(patch.STAGE, {"model": graph}, _patch_options(job, backend, folded))
+        graphs[backend], patches[backend] = patched.file(MODEL), patched.facts
+    return Ready(job.model.stem, job.precision, batch, recipe, folded.facts, inputs, graphs, patches, table)
+
+
+def forge(ready: Ready, target: Target, store: Store, workspace: int | None) -> Artifact:
+    """The engine for a target with a backend.
+
+    Raises:
+        ForgeError: the prepared folder holds no graph for the backend.
+        BuildError: the builder refuses the graph.
+    """
+    assert target.backend
+    if target.backend not in ready.graphs:
+        raise ForgeError(f"prepared without a graph for {target.backend}", f"prepare with --backend {target.backend}")
+    device = target.device
+    timed = target.backend == "tensorrt"
+    options = {
+        "backend": target.backend,
+        "sm": device.sm if device and target.backend != "onnxruntime" else None,
+        "gpu": device.title if device and timed else None,
+        "batch": list(ready.batch),
+        "size": ready.facts.get("size"),
+        "workspace": workspace,
+    }
+    return store.run(build.stage(target.backend), {"model": ready.graphs[target.backend]}, options)
+
+
+def _patch_options(job: Job, backend: str, folded: Artifact) -> dict[str, Any]:
+    recognised = folded.facts.get("detection") is not None
+    form = AUTO_NMS[backend] if job.nms == "auto" else job.nms
+    if backend == "tensorrt-rtx":
+        form = "none"  # it can build none; the DeepStream form beside it has it
+    elif backend == "onnxruntime" and job.nms in ("deepstream", "efficientnms"):
+        form = "onnx"  # the same outputs as the plugin's
+    if job.nms == "auto" and not recognised:
+        form = "none"
+    return {"form": form, "impl": job.nms_impl, "head": job.recipe.head, "nms": job.recipe.nms.model_dump()}
+
+
+def _model_source(model: Path) -> File:
+    from trtforge.graph.model import external_files
+
+    if not model.is_file():
+        raise ForgeError(f"{model}: no such file", "give the path of an .onnx file")
+    return source(model, *(path for path in external_files(model) if path.is_file()))
+
+
+def _images_source(job: Job) -> tuple[File, dict[str, Any]]:
+    """The images folder with one digest over names and contents."""
+    from trtforge.calibrate.images import digest, list_images
+
+    folder = job.images or job.recipe.calibration.images
+    if folder is None:
+        raise ForgeError("INT8 needs photographs to calibrate on", "give --calib FOLDER, or build with --fp16")
+    digests = digest(list_images(folder), folder)
+    whole = hashlib.sha256(json.dumps(digests).encode()).hexdigest()
+    return File(folder, whole), {"count": len(digests), "sha256": whole}
+
+
+def _batch(asked: tuple[int, int, int] | None, fixed: int | None) -> tuple[int, int, int]:
+    if asked is None:
+        return (fixed or 1,) * 3
+    if fixed is not None and asked[2] != fixed:
+        raise ForgeError(f"the model's batch is fixed at {fixed}, not {':'.join(map(str, asked))}",
+                         "drop --batch, or export the model with a dynamic batch")  # fmt: skip
+    return asked if fixed is None else (fixed,) * 3
+
+
+@dataclass(frozen=True)
+class Built:
+    """The outcome for one target.
+
+    Attributes:
+        out: the folder.
+        wrote: whether it had to be written.
+        engine: the built engine; None for a prepared folder.
+        remarks: what the user should know.
+    """
+
+    target: Target
+    out: Path
+    wrote: bool
+    engine: Artifact | None
+    remarks: list[str]
+
+
+def deliver(
+    work: Job | Ready,
+    targets: Sequence[Target],
+    outs: Sequence[Path],
+    store: Store,
+    *,
+    workspace: int | None,
+    deepstream: str | None,
+    force: bool,
+) -> list[Built]:
+    """Build, or prepare, for every target into its folder.
+
+    The graph is prepared and calibrated once, whatever the number of targets. While the store is only planning,
+    nothing is written.
+
+    Raises:
+        ForgeError: see ``prepare`` and ``forge``; an output folder that can't be used is refused before any work.
+    """
+    for out in outs:
+        manifest.check_output(out, force)
+    backends = [each for target in targets for each in ([target.backend] if target.backend else BACKENDS)]
+    ready = prepare(work, store, backends) if isinstance(work, Job) else work
+    engines = [forge(ready, target, store, workspace) if target.backend else None for target in targets]
+    if store.planning:
+        return []
+    built = []
+    for target, engine, out in zip(targets, engines, outs, strict=True):
+        wrote, remarks = bundle.write(out, ready, target, engine, deepstream, force)
+        built.append(Built(target, out, wrote, engine, [*_remarks(ready), *remarks]))
+    return built
+
+
+def _remarks(ready: Ready) -> list[str]:
+    found = []
+    detection = ready.facts.get("detection")
+    if detection:
+        found.append(f"detector: {detection['why']}")
+    else:
+        found.append("no decoded detector recognised: outputs stay as they are, without NMS")
+    if ready.facts.get("stripped_nms"):
+        found.append(
+            f"the model's own {ready.facts['stripped_nms']} was cut away and is put back as the target needs it"
+        )
+    return found

@@ -1,0 +1,152 @@
+"""ready + engine -> bundle: what the output folder holds, and reading a prepared one back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from trtforge import manifest
+from trtforge.deepstream import app, nvinfer
+from trtforge.deepstream.labels import labels
+from trtforge.errors import ForgeError
+from trtforge.job import SUFFIX, Ready, Target
+from trtforge.recipe import Recipe
+from trtforge.stages.build import ENGINE, LAYERS
+from trtforge.store import Artifact, File, version_of
+
+TOOLS = ("numpy", "onnx", "onnx-graphsurgeon", "onnxruntime", "pillow")
+NEWEST = {"tensorrt": "10.16", "deepstream": "9.1"}  # where no device says otherwise
+
+
+def write(
+    out: Path, ready: Ready, target: Target, engine: Artifact | None, deepstream: str | None, force: bool
+) -> tuple[bool, list[str]]:
+    """The folder of one target; without engine, a prepared one.
+
+    Args:
+        deepstream: version the configuration is for; None is the device's newest.
+
+    Returns:
+        Whether anything had to be written, and remarks for the user.
+
+    Raises:
+        ForgeError: labels do not fit the model, or the folder can't be used.
+    """
+    device = target.device
+    deepstream = deepstream or (device and device.deepstream) or NEWEST["deepstream"]
+    patch = ready.patches["tensorrt"]
+    names, origin = labels(ready.recipe.labels, patch.get("classes"))
+    contents: manifest.Contents = {"labels.txt": _text("\n".join(names) + "\n")}
+    graphs = _graphs(ready, target)
+    contents |= {f"{ready.name}{SUFFIX[backend]}": ready.graphs[backend] for backend in graphs}
+    if ready.table:
+        tensorrt = (device and device.tensorrt) or NEWEST["tensorrt"]
+        contents |= {"calibration.json": ready.table, "calibration.cache": _text(_cache(ready.table, tensorrt))}
+    contents |= _deepstream(ready, names, deepstream)
+    if engine:
+        contents |= _engine(ready, target, engine)
+    wrote = manifest.write(out, contents, _manifest(ready, target, engine, graphs, names, deepstream), force)
+    return wrote, [f"labels: {origin}"] if patch.get("classes") else []
+
+
+def read(folder: Path) -> Ready:
+    """A prepared folder (or a bundle, which holds the same), checked against its manifest.
+
+    Raises:
+        ForgeError: it is neither, or its files were changed.
+    """
+    content = manifest.read_manifest(folder)
+    edited = [name for name in manifest.changed(folder) if name.endswith((".onnx", "calibration.json"))]
+    if edited:
+        raise ForgeError(f"{folder / edited[0]}: not the file that the manifest lists", "prepare again")
+    files = {name: File(folder / name, entry["sha256"]) for name, entry in content["files"].items()}
+    try:
+        batch = content["batch"]
+        return Ready(
+            name=str(content["model"]),
+            precision=str(content["precision"]),
+            batch=(int(batch[0]), int(batch[1]), int(batch[2])),
+            recipe=Recipe.model_validate(content["recipe"]),
+            facts=dict(content["facts"]),
+            inputs=dict(content["inputs"]),
+            graphs={backend: files[f"{content['model']}{SUFFIX[backend]}"] for backend in content["graphs"]},
+            patches=dict(content["patches"]),
+            table=files.get("calibration.json"),
+        )
+    except (KeyError, TypeError, ValueError, IndexError, ValidationError) as error:
+        raise ForgeError(f"{folder / manifest.MANIFEST}: incomplete ({error})", "prepare again") from error
+
+
+def _graphs(ready: Ready, target: Target) -> list[str]:
+    """The DeepStream form is for every bundle; the target's own graph lies beside it."""
+    return list(dict.fromkeys(["tensorrt", target.backend])) if target.backend else list(ready.graphs)
+
+
+def _engine(ready: Ready, target: Target, engine: Artifact) -> manifest.Contents:
+    from trtforge.report import page
+
+    names = {
+        "tensorrt": nvinfer.engine_name(f"{ready.name}.onnx", ready.batch[2]),
+        "tensorrt-rtx": f"{ready.name}.rtx.engine",
+    }
+    contents: manifest.Contents = {LAYERS: engine.file(LAYERS)}
+    if target.backend and target.backend in names:  # ONNX Runtime's engine is the .ort.onnx
+        contents[names[target.backend]] = engine.file(ENGINE)
+    layers = json.loads(engine.file(LAYERS).path.read_text(encoding="utf-8"))
+    title = f"{ready.name}, {ready.precision.upper()}, {target.device.title if target.device else 'CPU'}"
+    contents["report.html"] = _text(page.render(title, target.backend or "", engine.facts, layers["layers"]))
+    return contents
+
+
+def _deepstream(ready: Ready, names: list[str], deepstream: str) -> manifest.Contents:
+    patch = ready.patches["tensorrt"]
+    height, width = ready.facts["size"]
+    sections, comments = nvinfer.config(nvinfer.Primary(
+        onnx=f"{ready.name}.onnx", labels="labels.txt", precision=ready.precision, batch=ready.batch[2],
+        size=(height, width), preprocess=ready.recipe.preprocess, classes=len(names) or None,
+        parser=patch.get("parser"), score=ready.recipe.nms.score, deepstream=deepstream,
+    ))  # fmt: skip
+    return {
+        "pgie_config.txt": _text(nvinfer.ini(sections, comments)),
+        "pgie_config.yml": _text(nvinfer.yaml(sections, comments)),
+        "deepstream_app.txt": _text(nvinfer.ini(app.config("pgie_config.txt", ready.batch[2]))),
+    }
+
+
+def _cache(table: File, tensorrt: str) -> str:
+    from trtforge.calibrate import cache, ranges
+
+    found = ranges.load(table.path)
+    return cache.write(found.amax, found.method, tensorrt)
+
+
+def _manifest(
+    ready: Ready, target: Target, engine: Artifact | None, graphs: list[str], names: list[str], deepstream: str
+) -> dict[str, Any]:
+    """Everything that decided the contents, and nothing that differs between two equal runs: no times, no paths."""
+    recipe = ready.recipe.model_copy(update={
+        "model": None, "labels": tuple(names) or None,
+        "calibration": ready.recipe.calibration.model_copy(update={"images": None}),
+    })  # fmt: skip
+    return {
+        "model": ready.name,
+        "precision": ready.precision,
+        "batch": list(ready.batch),
+        "target": {"backend": target.backend, "device": target.device.name if target.device else None,
+                   "sm": target.device.sm if target.device else None},
+        "deepstream": deepstream,
+        "inputs": ready.inputs,
+        "recipe": recipe.model_dump(mode="json"),
+        "facts": ready.facts,
+        "graphs": graphs,
+        "patches": {backend: ready.patches[backend] for backend in graphs},
+        "engine": engine.facts if engine else None,
+        "tools": {tool: version_of(tool) for tool in (*TOOLS, *([target.backend] if target.backend else []))},
+    }  # fmt: skip
+
+
+def _text(content: str) -> bytes:
+    return content.encode("utf-8")
