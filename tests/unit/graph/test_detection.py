@@ -2,161 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
-import onnxruntime as ort
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto
 
+from tests.models import (
+    CELLS,
+    CLASSES,
+    SIDE,
+    STRIDES,
+    Sketch,
+    anchor_free,
+    anchor_free_output,
+    anchor_free_parts,
+    head,
+    images,
+    objectness,
+    objectness_output,
+    reference,
+    run,
+    sketch,
+    weights,
+)
 from trtforge.errors import ForgeError
 from trtforge.graph.detection import Detection, boxes_and_scores, existing_nms, recognise, strip_nms, to_corners
-
-SIDE, STRIDES, CLASSES = 64, (8, 16, 32), 3
-CELLS = sum((SIDE // stride) ** 2 for stride in STRIDES)  # 84
-
-
-@dataclass
-class Sketch:
-    """Nodes and constants of a model in the making."""
-
-    nodes: list[Any]
-    constants: list[Any]
-
-    def const(self, value: Any, dtype: Any = np.float32) -> str:
-        self.constants.append(numpy_helper.from_array(np.asarray(value, dtype), f"c{len(self.constants)}"))
-        return str(self.constants[-1].name)
-
-    def op(self, kind: str, *inputs: str, **attrs: Any) -> str:
-        self.nodes.append(helper.make_node(kind, list(inputs), [f"t{len(self.nodes)}"], f"n{len(self.nodes)}", **attrs))
-        return f"t{len(self.nodes) - 1}"
-
-    def ints(self, *values: int) -> str:
-        return self.const(values, np.int64)
-
-    def slice(self, tensor: str, low: int, high: int, axis: int) -> str:
-        return self.op("Slice", tensor, self.ints(low), self.ints(high), self.ints(axis))
-
-    def model(self, *outputs: str, batch: int | str = "batch", opset: int = 13, side: Any = SIDE) -> onnx.ModelProto:
-        image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [batch, 3, side, side])
-        results = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs]
-        graph = helper.make_graph(self.nodes, "g", [image], results, self.constants)
-        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
-
-
-def sketch() -> Sketch:
-    return Sketch([], [])
-
-
-def weights(stride: int, channels: int) -> np.ndarray:
-    return np.random.default_rng(stride).normal(0, 6 / stride, (channels, 3, stride, stride)).astype(np.float32)
-
-
-def head(s: Sketch, stride: int, channels: int) -> str:
-    """`(B, channels, SIDE / stride, SIDE / stride)`"""
-    return s.op("Conv", "image", s.const(weights(stride, channels)), kernel_shape=[stride] * 2, strides=[stride] * 2)
-
-
-def grid(stride: int) -> np.ndarray:
-    """`(rows, columns, 2)` of x, y"""
-    steps = np.arange(SIDE // stride, dtype=np.float32)
-    return np.stack(np.meshgrid(steps, steps), -1)
-
-
-def anchors(stride: int) -> np.ndarray:
-    return stride * np.array([[1, 2], [2, 1], [1.5, 1.5]], np.float32)
-
-
-def objectness_output(s: Sketch, classes: int = CLASSES, decode: bool = True) -> str:
-    """YOLOv7's: `(B, 252, 5 + C)`"""
-    rows = []
-    for stride in STRIDES:
-        width, cells = 5 + classes, SIDE // stride
-        raw = s.op("Reshape", head(s, stride, 3 * width), s.ints(-1, 3, width, cells, cells))
-        y = s.op("Sigmoid", s.op("Transpose", raw, perm=[0, 1, 3, 4, 2]))
-        if decode:
-            centre = s.op("Add", s.op("Mul", s.slice(y, 0, 2, 4), s.const(2)), s.const(grid(stride)[None, None] - 0.5))
-            centre = s.op("Mul", centre, s.const(stride))
-            extent = s.op("Pow", s.op("Mul", s.slice(y, 2, 4, 4), s.const(2)), s.const(2))
-            extent = s.op("Mul", extent, s.const(anchors(stride)[None, :, None, None]))
-            y = s.op("Concat", centre, extent, s.slice(y, 4, width, 4), axis=4)
-        rows.append(s.op("Reshape", y, s.ints(-1, 3 * cells * cells, width)))
-    return s.op("Concat", *rows, axis=1)
-
-
-def anchor_free_parts(s: Sketch, classes: int = CLASSES, corners: bool = False) -> tuple[str, str]:
-    """YOLOv8's boxes `(B, 4, 84)` and logits `(B, C, 84)`"""
-    columns = [
-        s.op("Reshape", head(s, stride, 4 + classes), s.ints(-1, 4 + classes, (SIDE // stride) ** 2))
-        for stride in STRIDES
-    ]
-    everything = s.op("Concat", *columns, axis=2)
-    sides = s.op("Exp", s.slice(everything, 0, 4, 1))
-    points = s.const(np.concatenate([grid(stride).reshape(-1, 2) + 0.5 for stride in STRIDES]).T[None])
-    low = s.op("Sub", points, s.slice(sides, 0, 2, 1))
-    high = s.op("Add", points, s.slice(sides, 2, 4, 1))
-    if not corners:
-        low, high = s.op("Div", s.op("Add", low, high), s.const(2)), s.op("Sub", high, low)
-    scale = s.const(np.concatenate([np.full((SIDE // stride) ** 2, stride) for stride in STRIDES])[None, None])
-    boxes = s.op("Mul", s.op("Concat", low, high, axis=1), scale)
-    return boxes, s.slice(everything, 4, 4 + classes, 1)
-
-
-def anchor_free_output(s: Sketch, classes: int = CLASSES, corners: bool = False) -> str:
-    """YOLOv8's: `(B, 4 + C, 84)`"""
-    boxes, logits = anchor_free_parts(s, classes, corners)
-    return s.op("Concat", boxes, s.op("Sigmoid", logits), axis=1)
-
-
-def objectness(**kwargs: Any) -> onnx.ModelProto:
-    s = sketch()
-    return s.model(objectness_output(s), **kwargs)
-
-
-def anchor_free(**kwargs: Any) -> onnx.ModelProto:
-    s = sketch()
-    return s.model(anchor_free_output(s), **kwargs)
-
-
-def images(batch: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).normal(0, 0.2, (batch, 3, SIDE, SIDE)).astype(np.float32)
-
-
-def reference(form: str, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Corners `(B, N, 4)` and scores `(B, N, C)`, decoded in NumPy from the convolutions up."""
-    width = 3 * (5 + CLASSES) if form == "objectness" else 4 + CLASSES
-    boxes, scores = [], []
-    for stride in STRIDES:
-        cells = SIDE // stride
-        patches = image.reshape(-1, 3, cells, stride, cells, stride)
-        raw = np.einsum("bcyixj,ocij->byxo", patches, weights(stride, width))
-        if form == "objectness":
-            y = sigmoid(raw.reshape(-1, cells, cells, 3, 5 + CLASSES).transpose(0, 3, 1, 2, 4))
-            centre = (y[..., :2] * 2 + grid(stride) - 0.5) * stride
-            half = (y[..., 2:4] * 2) ** 2 * anchors(stride)[:, None, None] / 2
-            corners, score = np.concatenate([centre - half, centre + half], -1), y[..., 4:5] * y[..., 5:]
-        else:
-            sides, point = np.exp(raw[..., :4]), grid(stride) + 0.5
-            corners = np.concatenate([point - sides[..., :2], point + sides[..., 2:]], -1) * stride
-            score = sigmoid(raw[..., 4:])
-        boxes.append(corners.reshape(len(image), -1, 4))
-        scores.append(score.reshape(len(image), -1, CLASSES))
-    return np.concatenate(boxes, 1), np.concatenate(scores, 1)
-
-
-def sigmoid(x: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(-x))
-
-
-def run(graph: gs.Graph, feed: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    model = gs.export_onnx(graph)
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return dict(zip([output.name for output in session.get_outputs()], session.run(None, feed), strict=True))
 
 
 def found(model: onnx.ModelProto, hint: str | None = None) -> Detection | None:

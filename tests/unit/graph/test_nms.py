@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import runpy
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,15 +9,24 @@ import onnx
 import onnx_graphsurgeon as gs
 import pytest
 
+from tests.models import (
+    CELLS,
+    CLASSES,
+    SIDE,
+    anchor_free,
+    anchor_free_output,
+    classifier,
+    images,
+    objectness,
+    reference,
+    run,
+    sketch,
+)
 from trtforge.errors import ForgeError
 from trtforge.graph.detection import existing_nms
 from trtforge.graph.nms import OUTPUTS, STOCK_PARSER, NmsOptions, apply, stock_parser_outputs
 
-# The detectors of test_detection, by path: importing a test module by name depends on pytest's import mode.
-_shared = runpy.run_path(str(Path(__file__).with_name("test_detection.py")))
-SIDE, CELLS, CLASSES = _shared["SIDE"], _shared["CELLS"], _shared["CLASSES"]
-sketch, reference, images, run = _shared["sketch"], _shared["reference"], _shared["images"], _shared["run"]
-MODELS = {"objectness": _shared["objectness"], "anchor-free": _shared["anchor_free"]}
+MODELS = {"objectness": objectness, "anchor-free": anchor_free}
 
 EVERYTHING = NmsOptions(score=0.0, iou=1.0, max_det=3840)
 
@@ -154,7 +161,7 @@ def test_batch_is_a_stack_of_images() -> None:
 
 def test_corner_boxes_need_no_conversion() -> None:
     s = sketch()
-    graph = gs.import_onnx(s.model(_shared["anchor_free_output"](s, corners=True)))
+    graph = gs.import_onnx(s.model(anchor_free_output(s, corners=True)))
     apply(graph, "onnx", NmsOptions())
     check(run(graph, {"image": images(2)}), "anchor-free", images(2), NmsOptions())
 
@@ -258,7 +265,7 @@ def test_plugin_is_fed_centres_and_scores(form: str, batch: int) -> None:
 
 def test_corner_boxes_are_coded_as_such() -> None:
     s = sketch()
-    graph = gs.import_onnx(s.model(_shared["anchor_free_output"](s, corners=True)))
+    graph = gs.import_onnx(s.model(anchor_free_output(s, corners=True)))
     apply(graph, "efficientnms", NmsOptions())
     assert existing_nms(graph).attrs["box_coding"] == 0
 
@@ -284,8 +291,7 @@ def test_none_changes_nothing() -> None:
 
 
 def test_no_detector_names_the_outputs_and_the_way_out() -> None:
-    s = sketch()
-    graph = gs.import_onnx(s.model(_shared["classifier"](s)))
+    graph = gs.import_onnx(classifier())
     graph.outputs[0].shape = ["batch", 10]
     with pytest.raises(ForgeError) as caught:
         apply(graph, "onnx", NmsOptions())

@@ -1,0 +1,14 @@
+"""What holds for every test: no test reads or fills the user's store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def store_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    root = tmp_path / "store"
+    monkeypatch.setenv("TRTFORGE_STORE", str(root))
+    return root
