@@ -1,0 +1,147 @@
+"""Calibration over a folder: exact, whatever the number of workers, and clear about what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+from tests.models import SIDE, classifier, network, photographs, yolov7_like
+from trtforge.calibrate import collect as module
+from trtforge.calibrate.collect import collect
+from trtforge.calibrate.histogram import Histogram
+from trtforge.calibrate.images import prepare
+from trtforge.errors import ForgeError
+from trtforge.graph.fold import fold
+from trtforge.graph.model import graph_of
+from trtforge.graph.qdq import place
+from trtforge.recipe import Preprocess
+
+SPEC = Preprocess()
+
+
+def folder(path: Path, count: int, broken: int = 0) -> list[Path]:
+    path.mkdir(exist_ok=True)
+    for index in range(count):
+        pixels = (photographs(1, seed=index)[0].transpose(1, 2, 0) * 255).astype(np.uint8)
+        Image.fromarray(pixels).save(path / f"{index:03}.png")
+    for index in range(broken):
+        (path / f"{index:03}.png").write_bytes(b"no image")
+    return sorted(path.iterdir())
+
+
+def batch(path: Path) -> np.ndarray:
+    return prepare(path, SPEC, (SIDE, SIDE))
+
+
+def silent(_: float) -> None:
+    pass
+
+
+def observed(model: onnx.ModelProto, files: list[Path]) -> dict[str, Histogram]:
+    return collect(graph_of(model), place(graph_of(model)).observed, files, batch, silent)[0]
+
+
+def same(one: dict[str, Histogram], other: dict[str, Histogram]) -> bool:
+    return one.keys() == other.keys() and all(
+        (one[name].limit, one[name].largest) == (other[name].limit, other[name].largest)
+        and np.array_equal(one[name].counts, other[name].counts)
+        for name in one
+    )
+
+
+def test_every_value_of_every_image_is_counted(tmp_path: Path) -> None:
+    model, files = fold(classifier()), folder(tmp_path / "images", 5)
+    found = observed(model, files)
+    assert found["image"].counts.sum() == 5 * 3 * SIDE * SIDE
+    assert set(found) == set(place(graph_of(model)).observed)
+    assert all(histogram.counts.sum() % 5 == 0 for histogram in found.values())
+
+
+def test_the_input_is_what_was_prepared(tmp_path: Path) -> None:
+    files = folder(tmp_path / "images", 3)
+    want = Histogram()
+    for file in files:
+        want.observe(batch(file))
+    assert same({"image": observed(fold(classifier()), files)["image"]}, {"image": want})
+
+
+@pytest.mark.parametrize("workers", [2, 3, 4])
+def test_the_number_of_workers_does_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
+    model, files = fold(yolov7_like()), folder(tmp_path / "images", 9)
+    monkeypatch.setattr(module.os, "cpu_count", lambda: 1)
+    one = observed(model, files)
+    monkeypatch.setattr(module.os, "cpu_count", lambda: workers)
+    assert same(observed(model, files), one)
+
+
+def test_the_order_of_images_does_not_show(tmp_path: Path) -> None:
+    model, files = fold(classifier()), folder(tmp_path / "images", 6)
+    assert same(observed(model, files), observed(model, files[::-1]))
+
+
+def test_progress_reaches_the_number_of_images(tmp_path: Path) -> None:
+    seen: list[float] = []
+    files = folder(tmp_path / "images", 21, broken=1)
+    model = fold(classifier())
+    collect(graph_of(model), place(graph_of(model)).observed, files, batch, seen.append)
+    assert seen == list(range(1, 22))
+
+
+def test_a_model_whose_input_alone_is_quantized(tmp_path: Path) -> None:
+    s = network(0)
+    model = fold(s.model(s.conv("image", (3, 4))))
+    assert place(graph_of(model)).observed == ("image",)
+    assert observed(model, folder(tmp_path / "images", 2))["image"].counts.sum() == 2 * 3 * SIDE * SIDE
+
+
+# -------------------------------------------------------------------------------------------------------- broken
+
+
+@pytest.mark.parametrize("broken", [1, 2])
+def test_a_few_unreadable_images_are_skipped_and_told(tmp_path: Path, broken: int) -> None:
+    model, files = fold(classifier()), folder(tmp_path / "images", 40, broken)
+    histograms, skipped = collect(graph_of(model), place(graph_of(model)).observed, files, batch, silent)
+    assert skipped == files[:broken]
+    assert histograms["image"].counts.sum() == (40 - broken) * 3 * SIDE * SIDE
+
+
+def test_over_five_percent_unreadable_is_refused(tmp_path: Path) -> None:
+    model, files = fold(classifier()), folder(tmp_path / "images", 40, broken=3)
+    with pytest.raises(ForgeError, match="the third of 40") as caught:
+        observed(model, files)
+    assert "5 %" in caught.value.hint
+
+
+def test_one_unreadable_of_a_few_is_refused(tmp_path: Path) -> None:
+    files = folder(tmp_path / "images", 3, broken=1)
+    with pytest.raises(ForgeError, match=r"000\.png: not a readable image, the first of 3"):
+        observed(fold(classifier()), files)
+
+
+def test_nan_names_the_tensor_and_the_image(tmp_path: Path) -> None:
+    s = network(0)
+    x = s.op("Sqrt", s.op("Sub", "image", s.const(0.5)))
+    model = fold(s.model(s.conv(x, (3, 4))))
+    files = folder(tmp_path / "images", 3)
+    with pytest.raises(ForgeError, match=rf"activation '{x}' is NaN or infinite on .*\d\d\d\.png"):
+        observed(model, files)
+
+
+def test_infinity_names_the_tensor(tmp_path: Path) -> None:
+    s = network(0)
+    x = s.op("Exp", s.op("Mul", "image", s.const(1e6)))
+    with pytest.raises(ForgeError, match=f"activation '{x}' is NaN or infinite"):
+        observed(fold(s.model(s.conv(x, (3, 4)))), folder(tmp_path / "images", 2))
+
+
+def test_errors_of_ours_keep_their_traceback(tmp_path: Path) -> None:
+    def fail(_: Path) -> np.ndarray:
+        raise KeyError("ours")
+
+    model = fold(classifier())
+    with pytest.raises(KeyError):
+        collect(graph_of(model), place(graph_of(model)).observed, folder(tmp_path / "images", 2), fail, silent)
