@@ -50,7 +50,7 @@ class Calibration(_Section):
     Attributes:
         images: folder of photographs, relative to the recipe.
         method: see ``trtforge.calibrate.threshold``.
-        percentile: percent of values that stay inside the range.
+        percentile: percent of values that stay inside the range, at the least, with ``entropy`` too.
     """
 
     images: Path | None = None

@@ -6,6 +6,7 @@ crash nor a second process can leave half of one, and a failure is never stored.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import os
@@ -101,6 +102,7 @@ class Store:
         started = time.monotonic()
         with draft_in(self.root) as draft:
             facts = stage.run(draft, **{name: file.path for name, file in inputs.items()}, **options)
+            _return_memory()
             digests = {file.name: digest(file) for file in sorted(draft.iterdir())}
             text = json.dumps({"request": request, "digests": digests, "facts": facts})
             (draft / RECORD).write_text(text, encoding="utf-8")
@@ -174,6 +176,12 @@ def _sweep(drafts: Path) -> None:
                 shutil.rmtree(path, ignore_errors=True)
         except FileNotFoundError:
             continue
+
+
+def _return_memory() -> None:
+    """glibc keeps what a stage has freed, several copies of the weights: the next stage would come on top of it."""
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def version_of(distribution: str) -> str:

@@ -9,20 +9,19 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import onnx
+import onnx_graphsurgeon as gs
 
 from trtforge.backends.onnxruntime import session
 from trtforge.calibrate.histogram import Histogram
 from trtforge.calibrate.images import CorruptImage
 from trtforge.errors import ForgeError
-from trtforge.graph.model import graph_of, model_of
 
 MOST_WORKERS = 4  # each holds the activations of one image
 MOST_CORRUPT = 0.05  # share of the images
 
 
 def collect(
-    model: onnx.ModelProto,
+    graph: gs.Graph,
     tensors: Sequence[str],
     images: Sequence[Path],
     prepare: Callable[[Path], np.ndarray],
@@ -34,7 +33,7 @@ def collect(
     another; histograms merge exactly, so neither the number of workers nor their timing shows in the result.
 
     Args:
-        model: float model with one image input.
+        graph: float model with one image input; cut down to what makes ``tensors``.
         tensors: names of activations; the input may be one of them.
         images: files.
         prepare: makes a batch (1, 3, H, W) of a file, or raises CorruptImage.
@@ -47,26 +46,29 @@ def collect(
         ForgeError: more than 5 % of the images can't be read, or an activation is NaN or infinite.
     """
     stream = _Stream(images, progress)
-    tapped = [name for name in tensors if name != model.graph.input[0].name]
-    engine = session(_with_outputs(model, tapped).SerializeToString(), threads=1)
-    input_name = engine.get_inputs()[0].name
+    input_name = graph.inputs[0].name
+    tapped = [name for name in tensors if name != input_name]
+    engine = session(_tapped(graph, tapped), threads=1)
+
+    def observe(path: Path, histograms: dict[str, Histogram]) -> None:
+        # A function of its own, so that an image's activations are gone before the next ones are made.
+        batch = prepare(path)
+        arrays = dict(zip(tapped, engine.run(tapped, {input_name: batch}), strict=True)) if tapped else {}
+        arrays[input_name] = batch
+        for name, histogram in histograms.items():
+            histogram.observe(arrays[name])
+            if histogram.bad:
+                raise ForgeError(f"activation {name!r} is NaN or infinite on {path}",
+                                 "check the preprocessing (recipe: scale, offsets) and the model")  # fmt: skip
 
     def work() -> dict[str, Histogram]:
         histograms = {name: Histogram() for name in tensors}
         while (path := stream.next()) is not None:
             try:
-                batch = prepare(path)
+                observe(path, histograms)
+                stream.done()
             except CorruptImage:
                 stream.skip(path)
-                continue
-            arrays = dict(zip(tapped, engine.run(tapped, {input_name: batch}), strict=True)) if tapped else {}
-            arrays[input_name] = batch
-            for name, histogram in histograms.items():
-                histogram.observe(arrays[name])
-                if histogram.bad:
-                    raise ForgeError(f"activation {name!r} is NaN or infinite on {path}",
-                                     "check the preprocessing (recipe: scale, offsets) and the model")  # fmt: skip
-            stream.done()
         return histograms
 
     workers = max(1, min(MOST_WORKERS, os.cpu_count() or 1, len(images)))
@@ -120,9 +122,8 @@ def _ordinal(number: int) -> str:
     return {1: "first", 2: "second", 3: "third"}.get(number, f"{number}th")
 
 
-def _with_outputs(model: onnx.ModelProto, tensors: Sequence[str]) -> onnx.ModelProto:
-    """The part of the model that makes ``tensors``: what lies behind them is never run."""
-    graph = graph_of(model)
+def _tapped(graph: gs.Graph, tensors: Sequence[str]) -> bytes:
+    """A model of what makes ``tensors``: nothing behind them is run."""
     found = graph.tensors()
     graph.outputs = [found[name] for name in tensors]
-    return model_of(graph)
+    return bytes(gs.export_onnx(graph.cleanup()).SerializeToString())

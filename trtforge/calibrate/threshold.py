@@ -14,21 +14,22 @@ def threshold(histogram: Histogram, method: str, percentile: float = 99.99) -> f
     """The magnitude that is mapped to 127; 0.0 for a tensor that was always zero.
 
     Args:
-        method: ``entropy`` (least information lost), ``percentile`` (so many percent of values are represented) or
-            ``minmax`` (all are).
+        method: ``entropy`` (least information lost, but no more values clipped than ``percentile`` allows),
+            ``percentile`` (so many percent of values are represented) or ``minmax`` (all are).
         percentile: percent of values, above 0 and at most 100.
+
+    Entropy alone sees no cost in clipping, however far a value lies outside: of a first layer's SiLU it may keep a
+    fifth of the range. On detectors with SiLU the floor raises the correlation of INT8 scores with FP32's.
     """
     if not histogram.limit:
         return 0.0
-    width = histogram.limit / BINS
     if method == "minmax":
         return histogram.largest
-    if method == "percentile":
-        below = np.cumsum(histogram.counts)
-        bins = int(np.searchsorted(below, below[-1] * (percentile / 100))) + 1
-        return min(bins * width, histogram.largest)
-    bins = entropy_bins(histogram.counts)
-    return min(bins * width, histogram.largest)
+    below = np.cumsum(histogram.counts)
+    bins = int(np.searchsorted(below, below[-1] * (percentile / 100))) + 1
+    if method == "entropy":
+        bins = max(bins, entropy_bins(histogram.counts))
+    return min(bins * histogram.limit / BINS, histogram.largest)
 
 
 def entropy_bins(counts: np.ndarray) -> int:

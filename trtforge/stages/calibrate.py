@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from trtforge import present
+from trtforge.errors import ForgeError
 from trtforge.store import Facts, Stage, digest, version_of
 
 TABLE = "calibration.json"
@@ -41,20 +42,21 @@ def run(
     from trtforge.calibrate.collect import collect
     from trtforge.calibrate.histogram import Histogram
     from trtforge.calibrate.threshold import threshold
-    from trtforge.graph.fold import dims, image_input
+    from trtforge.graph.detection import input_size
     from trtforge.graph.model import graph_of, load
     from trtforge.graph.qdq import place
     from trtforge.recipe import Preprocess
 
     spec = Preprocess.model_validate(preprocess)
-    network = load(model)
-    placement = place(graph_of(network), tuple(keep))
-    height, width = dims(image_input(network))[2:]
-    size = int(height), int(width)
+    graph = graph_of(load(model))
+    placement = place(graph, tuple(keep))
+    size = input_size(graph)
+    if size is None:
+        raise ForgeError(f"{model}: its input has no fixed height and width", "run `trtforge fold --size HxW` first")
     files = pictures.list_images(images)
     with present.progress(f"calibrating on {len(files)} images", len(files)) as done:
         histograms, skipped = collect(
-            network, placement.observed, files, lambda file: pictures.prepare(file, spec, size), done
+            graph, placement.observed, files, lambda file: pictures.prepare(file, spec, size), done
         )
     amax: dict[str, float] = {}
     for members, sources in placement.groups:

@@ -1,0 +1,43 @@
+# Sets up what it needs in .venv, from the package registry alone.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: test check demo bench gpu-test clean
+
+test: $(VENV)/test.stamp check  ## everything that needs no GPU
+	$(BIN)/python -m pytest
+
+check: $(VENV)/test.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+demo: $(VENV)/demo.stamp  ## the main job on recipes/demo
+	sh recipes/demo/demo.sh $(BIN)
+
+bench: $(VENV)/test.stamp  ## ratios, each taken in one run
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/calibration.py
+
+gpu-test: $(VENV)/test.stamp  ## on a machine with a GPU
+	$(BIN)/python -m pytest tests/gpu -m "gpu or tensorrt"
+
+clean:
+	rm -rf $(VENV) demo-out .mypy_cache .pytest_cache .ruff_cache
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+# TensorRT-RTX comes under NVIDIA's own licence; pip fetches it, and nothing of it is in this repository.
+$(VENV)/demo.stamp: $(VENV)/bin/python pyproject.toml constraints.txt
+	@echo "Installing trtforge, and TensorRT-RTX under NVIDIA's licence (see its package for the terms) ..."
+	$(PIP) --editable '.[rtx]'
+	touch $@
+
+# torch is pinned: a range would pull gigabytes of CUDA where an index has newer builds.
+$(VENV)/test.stamp: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) torch==2.13.0
+	$(PIP) --editable '.[rtx,torch,dev]'
+	touch $@
