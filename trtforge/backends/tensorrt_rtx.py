@@ -49,12 +49,19 @@ def build(
 ) -> tuple[bytes, _trt.Record]:
     """An engine for one compute capability, such as 89. Arguments and errors as of ``_trt.build``."""
     trt = module()
+    return _trt.build(
+        trt, model, batch=batch, size=size, workspace=workspace, configure=target(trt, sm), progress=progress
+    )
+
+
+def target(trt: Any, sm: int) -> Callable[[Any], None]:
+    """Sets the one compute capability on a builder config."""
 
     def configure(config: Any) -> None:
         config.num_compute_capabilities = 1
         config.set_compute_capability(getattr(trt.ComputeCapability, f"SM{sm}"), 0)
 
-    return _trt.build(trt, model, batch=batch, size=size, workspace=workspace, configure=configure, progress=progress)
+    return configure
 
 
 def compute_capabilities(engine: bytes) -> list[int]:
