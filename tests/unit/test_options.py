@@ -1,0 +1,263 @@
+"""Options, and what contradicts what."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trtforge.errors import ForgeError
+from trtforge.job import Job, Target
+from trtforge.options import folders, load_recipe, one_of, parse_batch, parse_memory, parse_size, single, work
+from trtforge.store import Facts
+
+GIVEN: dict[str, Any] = {
+    "fp32": False, "fp16": False, "int8": False, "calib": None, "batch": None, "size": None, "recipe": None,
+    "labels": None, "nms": "auto", "nms_impl": "plugin", "score": None, "iou": None, "max_det": None,
+    "class_agnostic": False, "no_check": False,
+}  # fmt: skip
+
+
+def job(model: str | Path = "m.onnx", **options: Any) -> Job:
+    found = work(Path(model), **(GIVEN | options))
+    assert isinstance(found, Job)
+    return found
+
+
+# ------------------------------------------------------------------------------------------------------- parsing
+
+
+@pytest.mark.parametrize(
+    ("text", "want"),
+    [(None, None), ("1", (1, 1, 1)), ("8", (1, 8, 8)), ("1:8:16", (1, 8, 16)), ("4:4:4", (4, 4, 4))],
+)
+def test_batch(text: str | None, want: tuple[int, int, int] | None) -> None:
+    assert parse_batch(text) == want
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0", "-1", "x", "1.5", "1:2", "1:2:3:4", "0:1:2", "4:2:8", "1:8:4", "1: 8:16", ":", "²", "1e3"]
+)
+def test_bad_batches(text: str) -> None:
+    with pytest.raises(ForgeError, match="--batch"):
+        parse_batch(text)
+
+
+@pytest.mark.parametrize("text", ["10000000000000000000000", "1:8:99999999999"])
+def test_batches_beyond_reason(text: str) -> None:
+    with pytest.raises(ForgeError, match="--batch"):
+        parse_batch(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "want"), [(None, None), ("640x640", (640, 640)), ("384X640", (384, 640)), ("1x99999", (1, 99999))]
+)
+def test_size(text: str | None, want: tuple[int, int] | None) -> None:
+    assert parse_size(text) == want
+
+
+@pytest.mark.parametrize(
+    "text", ["", "640", "640x", "x640", "0x640", "640x0640x1", "640x-1", "640*640", "6.4x640", "123456x1"]
+)
+def test_bad_sizes(text: str) -> None:
+    with pytest.raises(ForgeError, match="--size"):
+        parse_size(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "want"),
+    [
+        (None, None), ("1000000", 1000000), ("4GiB", 4 << 30), ("4gib", 4 << 30), ("512MB", 512 * 10**6),
+        ("1.5G", 1500 * 10**6), ("2 KiB", 2048), ("1Gi", 1 << 30), ("7b", 7), ("0.5GiB", 1 << 29),
+    ],
+)  # fmt: skip
+def test_memory(text: str | None, want: int | None) -> None:
+    assert parse_memory(text) == want
+
+
+@pytest.mark.parametrize(
+    "text", ["", "0", "0GiB", "-1GiB", "GiB", "4TiB", "4 G i B", "4i", "4ib", "1e9", "nan", "1.GiB"]
+)
+def test_bad_memory(text: str) -> None:
+    with pytest.raises(ForgeError, match="--workspace"):
+        parse_memory(text)
+
+
+def test_memory_of_less_than_a_byte() -> None:
+    with pytest.raises(ForgeError, match="--workspace"):
+        parse_memory("0.1")
+
+
+def test_one_of() -> None:
+    assert one_of("a", ("a", "b"), "--x") == "a"
+    with pytest.raises(ForgeError, match="--x c: not known") as caught:
+        one_of("c", ("a", "b"), "--x")
+    assert caught.value.hint == "one of: a, b"
+
+
+# ---------------------------------------------------------------------------------------------------------- work
+
+
+def test_defaults() -> None:
+    found = job()
+    assert (found.model, found.precision, found.images, found.batch, found.size) == (
+        Path("m.onnx"), "fp32", None, None, None,
+    )  # fmt: skip
+    assert (found.nms, found.nms_impl, found.check) == ("auto", "plugin", True)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_precision(precision: str) -> None:
+    assert job(**{precision: True}).precision == precision
+
+
+@pytest.mark.parametrize("pair", [("fp32", "fp16"), ("fp16", "int8"), ("fp32", "int8")])
+def test_precisions_exclude_each_other(pair: tuple[str, str]) -> None:
+    with pytest.raises(ForgeError, match="exclude each other"):
+        job(**dict.fromkeys(pair, True))
+
+
+def test_calibration_is_for_int8() -> None:
+    with pytest.raises(ForgeError, match="--calib is for INT8"):
+        job(fp16=True, calib=Path("photos"))
+
+
+@pytest.mark.parametrize(("option", "value"), [("nms", "fast"), ("nms_impl", "cuda")])
+def test_words_that_are_not_known(option: str, value: str) -> None:
+    with pytest.raises(ForgeError, match=f"--{option.replace('_', '-')} {value}"):
+        job(**{option: value})
+
+
+def test_a_recipe_names_the_model(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text("model: a.onnx\nnms: {score: 0.5}\n")
+    found = job(tmp_path / "r.yaml")
+    assert (found.model, found.recipe.nms.score) == (tmp_path / "a.onnx", 0.5)
+
+
+def test_a_recipe_without_a_model(tmp_path: Path) -> None:
+    (tmp_path / "r.yml").write_text("name: a\n")
+    with pytest.raises(ForgeError, match="names no model"):
+        job(tmp_path / "r.yml")
+
+
+def test_a_recipe_takes_no_recipe(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text("model: a.onnx\n")
+    with pytest.raises(ForgeError, match="is a recipe itself"):
+        job(tmp_path / "r.yaml", recipe="yolov7")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"fp16": True}, {"int8": True}, {"calib": Path("p")}, {"batch": "1"}, {"size": "1x1"}, {"recipe": "r"},
+        {"labels": Path("l")}, {"nms": "none"}, {"nms_impl": "onnx"}, {"score": 0.0}, {"iou": 0.5}, {"max_det": 1},
+        {"class_agnostic": True},
+    ],
+)  # fmt: skip
+def test_a_prepared_folder_decides_these_itself(tmp_path: Path, options: dict[str, Any]) -> None:
+    with pytest.raises(ForgeError, match="a prepared folder decides"):
+        work(tmp_path, **(GIVEN | options))
+
+
+def test_a_folder_that_is_not_prepared(tmp_path: Path) -> None:
+    with pytest.raises(ForgeError, match=r"no manifest\.json"):
+        work(tmp_path, **GIVEN)
+
+
+# -------------------------------------------------------------------------------------------------------- recipe
+
+
+def test_the_command_line_is_above_the_recipe(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text("labels: [a]\nnms: {score: 0.5, iou: 0.6, max_det: 7, class_agnostic: true}\n")
+    found = load_recipe(str(path), score=0.0, labels=tmp_path / "names.txt")
+    assert (found.nms.score, found.nms.iou, found.nms.max_det, found.nms.class_agnostic) == (0.0, 0.6, 7, True)
+    assert found.labels == tmp_path / "names.txt"
+
+
+def test_labels_in_a_recipe_stay_names(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text("labels: [a, b]\n")
+    assert load_recipe(str(tmp_path / "r.yaml")).labels == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("score", 1.0), ("score", -0.1), ("iou", 0.0), ("iou", 1.1), ("max_det", 0), ("max_det", 9999)],
+)
+def test_values_out_of_range_name_the_option(option: str, value: float) -> None:
+    with pytest.raises(ForgeError, match=f"--{option.replace('_', '-')}: input should be"):
+        load_recipe(None, **{option: value})  # type: ignore[arg-type]
+
+
+# ------------------------------------------------------------------------------------------------------- folders
+
+
+def test_one_target_takes_the_folder_itself() -> None:
+    assert folders(Path("out"), job(), [Target(None, None)]) == [Path("out")]
+
+
+@pytest.mark.parametrize(("backend", "name"), [(None, "m-prepared-fp32"), ("onnxruntime", "m-cpu-fp32")])
+def test_a_folder_name_of_its_own(backend: Any, name: str) -> None:
+    assert folders(None, job(), [Target(backend, None)]) == [Path(name)]
+
+
+def test_a_device_named_twice() -> None:
+    with pytest.raises(ForgeError, match="cpu twice"):
+        folders(None, job(), [Target("onnxruntime", None)] * 2)
+
+
+# -------------------------------------------------------------------------------------------------------- single
+
+
+def upper(draft: Path, text: Path, *, fail: bool = False, extra: bool = False) -> Facts:
+    (draft / "made.txt").write_text(text.read_text().upper())
+    if extra:
+        (draft / "made.txt.data").write_text("data")
+    if fail:
+        raise ForgeError("no", "")
+    return {"ok": 1}
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    (tmp_path / "in.txt").write_text("abc")
+    return tmp_path / "in.txt"
+
+
+def test_single_writes_one_file(text: Path) -> None:
+    out = text.with_name("out.txt")
+    assert single(upper, "made.txt", out, text=text) == {"ok": 1}
+    assert out.read_text() == "ABC"
+    assert sorted(path.name for path in text.parent.iterdir()) == ["in.txt", "out.txt"]
+
+
+def test_single_renames_what_belongs_to_it(text: Path) -> None:
+    single(upper, "made.txt", text.with_name("out.txt"), text=text, extra=True)
+    assert text.with_name("out.txt.data").read_text() == "data"
+
+
+def test_single_leaves_the_old_file_when_it_fails(text: Path) -> None:
+    out = text.with_name("out.txt")
+    out.write_text("old")
+    with pytest.raises(ForgeError):
+        single(upper, "made.txt", out, text=text, fail=True)
+    assert out.read_text() == "old"
+    assert sorted(path.name for path in text.parent.iterdir()) == ["in.txt", "out.txt"]
+
+
+def test_single_refuses_its_own_input(text: Path) -> None:
+    with pytest.raises(ForgeError, match="is the input itself"):
+        single(upper, "made.txt", text.parent / "." / "in.txt", text=text)
+    assert text.read_text() == "abc"
+
+
+def test_single_refuses_its_own_input_behind_a_link(text: Path) -> None:
+    text.with_name("link").symlink_to(text)
+    with pytest.raises(ForgeError, match="is the input itself"):
+        single(upper, "made.txt", text.with_name("link"), text=text)
+
+
+def test_single_refuses_a_folder(text: Path) -> None:
+    with pytest.raises(ForgeError, match="is a folder"):
+        single(upper, "made.txt", text.parent, text=text)
