@@ -9,12 +9,11 @@ import multiprocessing
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
-from torch import Tensor
-
 from evaluate import letterbox
 from model import SIZE
+from PIL import Image
 from scenes import make_scene
+from torch import Tensor
 
 SLOTS = 16  # labels a scene can have
 PIXELS = 3 * SIZE * SIZE
@@ -46,7 +45,10 @@ def render_pool(first: int, count: int, workers: int) -> tuple[Tensor, Tensor, T
     boxes, classes = torch.zeros(count, SLOTS, 4), torch.full((count, SLOTS), -1, dtype=torch.long)
     for _ in jobs:
         for i, b, c in results.get():
-            boxes[i, : len(b)], classes[i, : len(c)] = torch.from_numpy(b[:SLOTS]).float(), torch.from_numpy(c[:SLOTS]).long()
+            boxes[i, : len(b)], classes[i, : len(c)] = (
+                torch.from_numpy(b[:SLOTS]).float(),
+                torch.from_numpy(c[:SLOTS]).long(),
+            )
     for job in jobs:
         job.join()
     return torch.from_numpy(images), boxes, classes
@@ -101,7 +103,9 @@ def draw_batch(pool: tuple[Tensor, Tensor, Tensor], size: int, mosaic: float) ->
     parts = []
     if four:
         pick = torch.randint(len(images), (four, 4), device=device)
-        canvas = images[pick].view(four, 2, 2, 3, SIZE, SIZE).permute(0, 3, 1, 4, 2, 5).reshape(four, 3, 2 * SIZE, 2 * SIZE)
+        canvas = (
+            images[pick].view(four, 2, 2, 3, SIZE, SIZE).permute(0, 3, 1, 4, 2, 5).reshape(four, 3, 2 * SIZE, 2 * SIZE)
+        )
         corner = torch.tensor([[0, 0], [1, 0], [0, 1], [1, 1]], device=device).repeat(1, 2) * SIZE
         scale = uniform(0.45, 1.1, four, 1, device=device)
         origin = uniform(0, 1, four, 2, device=device) * (2 * SIZE - SIZE / scale)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 from PIL import Image, ImageDraw
-
 from shapes import COS, SIN, between
 
 Field = np.ndarray  # (H, W) uint8
@@ -97,7 +96,9 @@ def checker(rng: np.random.Generator, h: int, w: int) -> Field:
 def halftone(rng: np.random.Generator, h: int, w: int) -> Field:
     u, v = tilted(rng, h, w)
     period = between(rng, 14, 60)
-    return to_field((triangle(u, period) + triangle(v, period)) // 2 + (value_noise(rng, h, w, 120).astype(np.int32) >> 1) - 64)
+    return to_field(
+        (triangle(u, period) + triangle(v, period)) // 2 + (value_noise(rng, h, w, 120).astype(np.int32) >> 1) - 64
+    )
 
 
 # --- tuning ---------------------------------------------------------------------------------------------------------
@@ -134,7 +135,10 @@ def weave(rng: np.random.Generator, h: int, w: int) -> Field:
     u, v = tilted(rng, h, w)
     p = between(rng, 10, 44)
     over = ((u // p) + (v // p)) & 1
-    return to_field(np.where(over == 1, triangle(u, p), triangle(v, p)) * between(rng, 90, 200) // 255 + (cloud_sum(rng, h, w, 130) >> 2))
+    return to_field(
+        np.where(over == 1, triangle(u, p), triangle(v, p)) * between(rng, 90, 200) // 255
+        + (cloud_sum(rng, h, w, 130) >> 2)
+    )
 
 
 def rings(rng: np.random.Generator, h: int, w: int) -> Field:

@@ -81,7 +81,9 @@ def coco_map(labels: dict, results: list[dict]) -> tuple[float, float]:
     return float(np.nanmean(precision)), float(np.nanmean(precision[0]))
 
 
-def evaluate(predict: Callable[[np.ndarray], np.ndarray], folder: Path, limit: int | None = None) -> tuple[float, float]:
+def evaluate(
+    predict: Callable[[np.ndarray], np.ndarray], folder: Path, limit: int | None = None
+) -> tuple[float, float]:
     """mAP50-95 and mAP50 of `predict`: (1, 3, 640, 640) float32 -> (1, 4 + C, A), on the labelled images of `folder`."""
     labels = json.loads((folder / "labels.json").read_text())
     labels["images"] = labels["images"][:limit]
@@ -89,12 +91,13 @@ def evaluate(predict: Callable[[np.ndarray], np.ndarray], folder: Path, limit: i
     labels["annotations"] = [a for a in labels["annotations"] if a["image_id"] in ids]
     results = []
     for entry in labels["images"]:
-        path = folder / entry["file_name"]
-        canvas, scale, left, top = letterbox(Image.open(path if path.exists() else folder / "images" / entry["file_name"]))
+        canvas, scale, left, top = letterbox(Image.open(folder / entry["file_name"]))
         for x0, y0, x1, y1, score, label in detect(predict(network_input(canvas))[0]).tolist():
             x0, x1 = (min(max((v - left) / scale, 0), entry["width"]) for v in (x0, x1))
             y0, y1 = (min(max((v - top) / scale, 0), entry["height"]) for v in (y0, y1))
-            results.append({"image_id": entry["id"], "category_id": int(label), "bbox": [x0, y0, x1 - x0, y1 - y0], "score": score})
+            results.append(
+                {"image_id": entry["id"], "category_id": int(label), "bbox": [x0, y0, x1 - x0, y1 - y0], "score": score}
+            )
     return coco_map(labels, results)
 
 

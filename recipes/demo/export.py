@@ -16,9 +16,8 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import torch
-from onnx import helper
-
 from model import SIZE, Decoded, Detector, fold_batchnorm
+from onnx import helper
 from scenes import NAMES
 
 OPSET = 17
@@ -69,13 +68,23 @@ def export(checkpoint: Path, target: Path) -> float:
     fold_batchnorm(detector)
     network = Decoded(detector).eval()
     buffer = io.BytesIO()
-    torch.onnx.export(network, (torch.zeros(2, 3, SIZE, SIZE),), buffer, opset_version=OPSET, dynamo=False,
-                      input_names=["images"], output_names=["output0"],
-                      dynamic_axes={"images": {0: "batch"}, "output0": {0: "batch"}})
+    torch.onnx.export(
+        network,
+        (torch.zeros(2, 3, SIZE, SIZE),),
+        buffer,
+        opset_version=OPSET,
+        dynamo=False,
+        input_names=["images"],
+        output_names=["output0"],
+        dynamic_axes={"images": {0: "batch"}, "output0": {0: "batch"}},
+    )
     model = onnx.load_from_string(buffer.getvalue())
     constants_to_initializers(model)
     rename_values(model)
-    for value, shape in ((model.graph.input[0], ["batch", 3, SIZE, SIZE]), (model.graph.output[0], ["batch", 4 + len(NAMES), 8400])):
+    for value, shape in (
+        (model.graph.input[0], ["batch", 3, SIZE, SIZE]),
+        (model.graph.output[0], ["batch", 4 + len(NAMES), 8400]),
+    ):
         value.CopyFrom(helper.make_tensor_value_info(value.name, onnx.TensorProto.FLOAT, shape))
     model.graph.name, model.producer_name, model.producer_version = "demo", "trtforge-demo", "1"
     for i, name in enumerate(NAMES):

@@ -16,11 +16,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime as ort
+from evaluate import evaluate, letterbox, network_input, onnx_predictor
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from PIL import Image
-
-from evaluate import evaluate, letterbox, network_input, onnx_predictor
 
 
 class Images(CalibrationDataReader):
@@ -32,12 +31,24 @@ class Images(CalibrationDataReader):
         return None if path is None else {"images": network_input(letterbox(Image.open(path))[0])}
 
 
-def quantize(source: Path, target: Path, images: Path, method: CalibrationMethod, ops: list[str] | None, decode: bool) -> None:
+def quantize(
+    source: Path, target: Path, images: Path, method: CalibrationMethod, ops: list[str] | None, decode: bool
+) -> None:
     """Writes an INT8 QDQ model. `ops` None means every operator; `decode` False leaves the decode part in FP32."""
     skip = [] if decode else [n.name for n in onnx.load(source).graph.node if n.name.startswith("decode.")]
-    quantize_static(source, target, Images(images), QuantFormat.QDQ, ops, per_channel=ops is not None, nodes_to_exclude=skip,
-                    activation_type=QuantType.QInt8, weight_type=QuantType.QInt8, calibrate_method=method,
-                    extra_options={"ActivationSymmetric": True, "WeightSymmetric": True})
+    quantize_static(
+        source,
+        target,
+        Images(images),
+        QuantFormat.QDQ,
+        ops,
+        per_channel=ops is not None,
+        nodes_to_exclude=skip,
+        activation_type=QuantType.QInt8,
+        weight_type=QuantType.QInt8,
+        calibrate_method=method,
+        extra_options={"ActivationSymmetric": True, "WeightSymmetric": True},
+    )
 
 
 RECIPES = {
@@ -59,9 +70,13 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="recipes whose name contains one of these")
     args = parser.parse_args()
     base = evaluate(onnx_predictor(args.onnx, args.threads), args.validation, args.limit)
-    lines = [f"onnxruntime {ort.__version__}, {args.limit or 'all'} images of the validation folder", "",
-             "| recipe | mAP50-95 | mAP50 | points of mAP50-95 lost |", "| --- | --- | --- | --- |",
-             f"| FP32 | {base[0]:.4f} | {base[1]:.4f} | |"]
+    lines = [
+        f"onnxruntime {ort.__version__}, {args.limit or 'all'} images of the validation folder",
+        "",
+        "| recipe | mAP50-95 | mAP50 | points of mAP50-95 lost |",
+        "| --- | --- | --- | --- |",
+        f"| FP32 | {base[0]:.4f} | {base[1]:.4f} | |",
+    ]
     print(lines[-1], flush=True)
     with tempfile.TemporaryDirectory() as scratch:
         ready, model = Path(scratch) / "ready.onnx", Path(scratch) / "int8.onnx"

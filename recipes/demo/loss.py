@@ -12,9 +12,8 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
-
 from model import BINS
+from torch import Tensor
 
 ALPHA, BETA, TOP_K = 1.0, 6, 13  # the values of the TOOD paper
 WEIGHTS = {"score": 1.0, "box": 4.0, "bins": 1.0}
@@ -43,7 +42,9 @@ def complete_iou(a: Tensor, b: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def assign(scores: Tensor, boxes: Tensor, points: Tensor, gt_boxes: Tensor, gt_classes: Tensor) -> tuple[Tensor, Tensor]:
+def assign(
+    scores: Tensor, boxes: Tensor, points: Tensor, gt_boxes: Tensor, gt_classes: Tensor
+) -> tuple[Tensor, Tensor]:
     """Which label each anchor point learns, (N, A) int64 or -1, and how well aligned it is, (N, A) in 0..1."""
     n, m = gt_classes.shape
     centre, reach = (gt_boxes[..., :2] + gt_boxes[..., 2:]) / 2, (gt_boxes[..., 2:] - gt_boxes[..., :2]) / 2
@@ -65,7 +66,9 @@ def assign(scores: Tensor, boxes: Tensor, points: Tensor, gt_boxes: Tensor, gt_c
     return torch.where(chosen.any(1), owner, -1), quality
 
 
-def detection_loss(raw: Tensor, points: Tensor, strides: Tensor, gt_boxes: Tensor, gt_classes: Tensor) -> dict[str, Tensor]:
+def detection_loss(
+    raw: Tensor, points: Tensor, strides: Tensor, gt_boxes: Tensor, gt_classes: Tensor
+) -> dict[str, Tensor]:
     """Weighted loss terms from raw head maps (N, 4 * BINS + C, A) and padded labels (N, M, 4), (N, M)."""
     raw = raw.float().transpose(1, 2)
     logits, bins = raw[..., 4 * BINS :], raw[..., : 4 * BINS].unflatten(2, (4, BINS))
@@ -86,6 +89,12 @@ def detection_loss(raw: Tensor, points: Tensor, strides: Tensor, gt_boxes: Tenso
     low = distance.long()
     log_p = bins[image, anchor].log_softmax(2)  # (K, 4, BINS)
     upper = distance - low
-    per_side = -(log_p.gather(2, low[..., None])[..., 0] * (1 - upper) + log_p.gather(2, low[..., None] + 1)[..., 0] * upper)
+    per_side = -(
+        log_p.gather(2, low[..., None])[..., 0] * (1 - upper) + log_p.gather(2, low[..., None] + 1)[..., 0] * upper
+    )
     bins_loss = (per_side.mean(1) * weight).sum() / total
-    return {"score": WEIGHTS["score"] * score_loss, "box": WEIGHTS["box"] * box_loss, "bins": WEIGHTS["bins"] * bins_loss}
+    return {
+        "score": WEIGHTS["score"] * score_loss,
+        "box": WEIGHTS["box"] * box_loss,
+        "bins": WEIGHTS["bins"] * bins_loss,
+    }

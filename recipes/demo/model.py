@@ -106,7 +106,9 @@ class Detector(nn.Module):
         n32 = self.pan32(torch.cat((self.down32(n16), c32), 1))
         maps = [head(p) for head, p in zip(self.heads, (p8, n16, n32), strict=True)]
         # Sizes are written out, so that the exported graph holds no shape arithmetic.
-        return torch.cat([m.view(-1, 4 * BINS + self.classes, (SIZE // s) ** 2) for m, s in zip(maps, STRIDES, strict=True)], 2)
+        return torch.cat(
+            [m.view(-1, 4 * BINS + self.classes, (SIZE // s) ** 2) for m, s in zip(maps, STRIDES, strict=True)], 2
+        )
 
 
 def anchor_points(size: int = SIZE) -> tuple[Tensor, Tensor]:

@@ -62,7 +62,12 @@ def between(rng: np.random.Generator, low: int, high: int) -> int:
 
 def nut(rng: np.random.Generator) -> Shape:
     hole = between(rng, 430, 600)
-    return [("body", ngon(1000, 6)), ("light", circle(min(hole + 190, 820))), ("dark", circle(hole + 70)), ("hole", circle(hole))]
+    return [
+        ("body", ngon(1000, 6)),
+        ("light", circle(min(hole + 190, 820))),
+        ("dark", circle(hole + 70)),
+        ("hole", circle(hole)),
+    ]
 
 
 def washer(rng: np.random.Generator) -> Shape:
@@ -72,21 +77,33 @@ def washer(rng: np.random.Generator) -> Shape:
 
 def gear(rng: np.random.Generator) -> Shape:
     hole, teeth = between(rng, 180, 330), between(rng, 9, 14)
-    return [("body", toothed(1000, between(rng, 180, 260), teeth)), ("light", circle(620)), ("dark", circle(520)),
-            ("light", circle(hole + 90)), ("hole", circle(hole))]
+    return [
+        ("body", toothed(1000, between(rng, 180, 260), teeth)),
+        ("light", circle(620)),
+        ("dark", circle(520)),
+        ("light", circle(hole + 90)),
+        ("hole", circle(hole)),
+    ]
 
 
 def threads(x0: int, x1: int, half: int, pitch: int) -> Shape:
     """Slanted dark stripes across a shank along x."""
-    return [("dark", [(x, -half), (x + pitch // 2, -half), (x + pitch // 2 + 50, half), (x + 50, half)])
-            for x in range(x0, x1 - pitch, pitch)]
+    return [
+        ("dark", [(x, -half), (x + pitch // 2, -half), (x + pitch // 2 + 50, half), (x + 50, half)])
+        for x in range(x0, x1 - pitch, pitch)
+    ]
 
 
 def bolt(rng: np.random.Generator) -> Shape:
     head, half = between(rng, -620, -480), between(rng, 190, 270)
     tip = rect(head, -half, 1000, half)
-    return [("body", tip), *threads(between(rng, -350, 100), 1000, half, 130),
-            ("body", rect(-1000, -560, head, 560)), ("dark", rect(-1000, -250, head, -190)), ("dark", rect(-1000, 190, head, 250))]
+    return [
+        ("body", tip),
+        *threads(between(rng, -350, 100), 1000, half, 130),
+        ("body", rect(-1000, -560, head, 560)),
+        ("dark", rect(-1000, -250, head, -190)),
+        ("dark", rect(-1000, 190, head, 250)),
+    ]
 
 
 def screw(rng: np.random.Generator) -> Shape:
@@ -106,7 +123,11 @@ def key(rng: np.random.Generator) -> Shape:
 
 def wrench(rng: np.random.Generator) -> Shape:
     jaw, half = between(rng, 330, 400), between(rng, 120, 165)
-    parts: Shape = [("body", rect(-650, -half, 650, half)), ("body", circle(jaw, -1000 + jaw)), ("body", circle(300, 700))]
+    parts: Shape = [
+        ("body", rect(-650, -half, 650, half)),
+        ("body", circle(jaw, -1000 + jaw)),
+        ("body", circle(300, 700)),
+    ]
     mouth = [(-1100, -170), (-1000 + jaw, -150), (-860 + jaw, 0), (-1000 + jaw, 150), (-1100, 170)]
     return [*parts, ("dark", rect(-400, -half // 2, 400, half // 2)), ("hole", mouth), ("hole", ngon(160, 6, 700))]
 
@@ -114,10 +135,22 @@ def wrench(rng: np.random.Generator) -> Shape:
 def bracket(rng: np.random.Generator) -> Shape:
     arm, hole = between(rng, 440, 560), between(rng, 110, 150)
     right, bottom = between(rng, 500, 1000), 1000
-    outline = [(-900, -1000), (-900 + arm, -1000), (-900 + arm, bottom - arm), (right, bottom - arm), (right, bottom), (-900, bottom)]
+    outline = [
+        (-900, -1000),
+        (-900 + arm, -1000),
+        (-900 + arm, bottom - arm),
+        (right, bottom - arm),
+        (right, bottom),
+        (-900, bottom),
+    ]
     mid = -900 + arm // 2
-    return [("body", outline), ("dark", [(-900, bottom), (-900 + arm, bottom - arm), (-860 + arm, bottom - arm), (-860, bottom)]),
-            ("hole", circle(hole, mid, -720)), ("hole", circle(hole, mid, -150)), ("hole", circle(hole, right - 240, bottom - arm // 2))]
+    return [
+        ("body", outline),
+        ("dark", [(-900, bottom), (-900 + arm, bottom - arm), (-860 + arm, bottom - arm), (-860, bottom)]),
+        ("hole", circle(hole, mid, -720)),
+        ("hole", circle(hole, mid, -150)),
+        ("hole", circle(hole, right - 240, bottom - arm // 2)),
+    ]
 
 
 def spring(rng: np.random.Generator) -> Shape:
@@ -126,7 +159,12 @@ def spring(rng: np.random.Generator) -> Shape:
     parts: Shape = []
     for i in range(turns):  # back strands first, so that front strands lie over them
         x = -900 + i * step
-        parts.append(("body", [(x + step // 2, half), (x + step // 2 + thick, half), (x + step + thick, -half), (x + step, -half)]))
+        parts.append(
+            (
+                "body",
+                [(x + step // 2, half), (x + step // 2 + thick, half), (x + step + thick, -half), (x + step, -half)],
+            )
+        )
     parts.append(("dark", rect(-1000, -half, 1000, half)))
     for i in range(turns):
         x = -900 + i * step
@@ -136,8 +174,12 @@ def spring(rng: np.random.Generator) -> Shape:
 
 def battery(rng: np.random.Generator) -> Shape:
     half, band = between(rng, 360, 440), between(rng, 300, 600)
-    parts: Shape = [("body", rect(-1000, -half, 880, half)), ("body", rect(880, -150, 1000, 150)), ("dark", rect(-1000, -half, -1000 + band, half)),
-                    ("light", rect(-1000, -half // 2, 880, -half // 3))]
+    parts: Shape = [
+        ("body", rect(-1000, -half, 880, half)),
+        ("body", rect(880, -150, 1000, 150)),
+        ("dark", rect(-1000, -half, -1000 + band, half)),
+        ("light", rect(-1000, -half // 2, 880, -half // 3)),
+    ]
     plus = [("light", rect(560, -150, 640, 150)), ("light", rect(450, -40, 750, 40))]
     return parts + plus
 
@@ -163,11 +205,32 @@ def distractor(rng: np.random.Generator) -> Shape:
         star = [polar(1000 if i % 2 == 0 else 420, 36 * i) for i in range(10)]
         return [("body", star)]
     if kind == 4:  # a nail: no threads, no slot
-        return [("body", [(-950, -90), (800, -90), (1000, 0), (800, 90), (-950, 90)]), ("body", rect(-1000, -330, -900, 330))]
+        return [
+            ("body", [(-950, -90), (800, -90), (1000, 0), (800, 90), (-950, 90)]),
+            ("body", rect(-1000, -330, -900, 330)),
+        ]
     if kind == 5:  # a U, not an L
-        return [("body", [(-900, -900), (-500, -900), (-500, 400), (500, 400), (500, -900), (900, -900), (900, 900), (-900, 900)])]
+        return [
+            (
+                "body",
+                [
+                    (-900, -900),
+                    (-500, -900),
+                    (-500, 400),
+                    (500, 400),
+                    (500, -900),
+                    (900, -900),
+                    (900, 900),
+                    (-900, 900),
+                ],
+            )
+        ]
     if kind == 6:  # a box without a cap
         return [("body", rect(-1000, -420, 1000, 420)), ("light", rect(-900, -320, 900, -200))]
     if kind == 7:  # a ring cut open
         return [("body", circle(1000)), ("hole", circle(600)), ("hole", [(0, 0), polar(1500, -35), polar(1500, 35)])]
-    return [("body", rect(-1000, -110, 1000, 110)), ("body", circle(280, -720)), ("body", circle(280, 720))]  # a dumb-bell
+    return [
+        ("body", rect(-1000, -110, 1000, 110)),
+        ("body", circle(280, -720)),
+        ("body", circle(280, 720)),
+    ]  # a dumb-bell

@@ -22,15 +22,14 @@ from pathlib import Path
 import numpy as np
 import PIL
 import torch
-from torch import Tensor, nn
-
 from augment import draw_batch, render_pool
 from evaluate import evaluate
 from loss import detection_loss
 from model import SIZE, Decoded, Detector, anchor_points
 from scenes import NAMES, render, write
+from torch import Tensor, nn
 
-PEAK_RATE, LAST_RATE, WARM_UP_SECONDS, DECAY, EMA_DECAY = 2e-3, 0.02, 20.0, 0.02, 0.9995
+PEAK_RATE, LAST_RATE, WARM_UP_SECONDS, DECAY, EMA_DECAY = 2e-3, 0.02, 20.0, 0.05, 0.9995
 
 
 def learning_rate(seconds: float, total: float) -> float:
@@ -43,21 +42,33 @@ def make_optimizer(model: nn.Module, fused: bool) -> torch.optim.AdamW:
     """AdamW; only convolution weights decay, BatchNorm scales and biases do not."""
     weights = [p for p in model.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if p.ndim <= 1]
-    return torch.optim.AdamW([{"params": weights, "weight_decay": DECAY}, {"params": others, "weight_decay": 0.0}], PEAK_RATE, fused=fused)
+    return torch.optim.AdamW(
+        [{"params": weights, "weight_decay": DECAY}, {"params": others, "weight_decay": 0.0}], PEAK_RATE, fused=fused
+    )
 
 
 @torch.no_grad()
 def update_ema(ema: nn.Module, model: nn.Module, steps: int) -> None:
     decay = EMA_DECAY * (1 - math.exp(-steps / 1000))  # follow quickly at the start
-    floats = [(a, b) for a, b in zip(ema.state_dict().values(), model.state_dict().values(), strict=True) if a.is_floating_point()]
+    floats = [
+        (a, b)
+        for a, b in zip(ema.state_dict().values(), model.state_dict().values(), strict=True)
+        if a.is_floating_point()
+    ]
     torch._foreach_lerp_([a for a, _ in floats], [b for _, b in floats], 1 - decay)
 
 
 def save(folder: Path, model: nn.Module, ema: nn.Module, optimizer: torch.optim.Optimizer, progress: dict) -> None:
     """Three files under 8 MB each; the moments keep bfloat16 precision, which Adam does not notice."""
     moments = optimizer.state_dict()
-    moments["state"] = {k: {n: v.bfloat16() if v.ndim else v for n, v in s.items()} for k, s in moments["state"].items()}
-    for name, content in {"weights": model.state_dict(), "ema": ema.state_dict(), "optimizer": moments | progress}.items():
+    moments["state"] = {
+        k: {n: v.bfloat16() if v.ndim else v for n, v in s.items()} for k, s in moments["state"].items()
+    }
+    for name, content in {
+        "weights": model.state_dict(),
+        "ema": ema.state_dict(),
+        "optimizer": moments | progress,
+    }.items():
         torch.save(content, folder / f"{name}.tmp")
         os.replace(folder / f"{name}.tmp", folder / f"{name}.pt")
 
@@ -103,7 +114,7 @@ def main() -> None:
 
     pool = render_pool(args.leg * 1_000_000, args.pool, args.workers)  # forks: before CUDA starts
     scratch = tempfile.TemporaryDirectory()
-    write("tuning", render("tuning", args.tuning, args.workers), Path(scratch.name), ".")
+    write("tuning", render("tuning", args.tuning, args.workers), Path(scratch.name))
     rendered = time.time() - started
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -120,9 +131,11 @@ def main() -> None:
     points, strides = (t.to(device) for t in anchor_points())
 
     name = torch.cuda.get_device_name() if cuda else platform.machine()
-    log.write(f"# leg {args.leg}: {name}, torch {torch.__version__}, numpy {np.__version__}, pillow {PIL.__version__}, seed {seed}, "
-              f"scenes {args.leg * 1_000_000}..{args.leg * 1_000_000 + args.pool - 1}, batch {args.batch}, "
-              f"rendered in {rendered:.0f} s, {args.leg_minutes} of {args.total_minutes} minutes, compile {args.compile}\n")
+    log.write(
+        f"# leg {args.leg}: {name}, torch {torch.__version__}, numpy {np.__version__}, pillow {PIL.__version__}, seed {seed}, "
+        f"scenes {args.leg * 1_000_000}..{args.leg * 1_000_000 + args.pool - 1}, batch {args.batch}, "
+        f"rendered in {rendered:.0f} s, {args.leg_minutes} of {args.total_minutes} minutes, compile {args.compile}\n"
+    )
     if not args.resume:
         log.write("leg,epoch,seconds,images,rate,score_loss,box_loss,bins_loss,tuning_map50_95,tuning_map50\n")
 
@@ -158,13 +171,19 @@ def main() -> None:
                 evaluated = time.time()
                 save(args.out, model, ema, optimizer, progress)
             mean = (sums / since).tolist()
-            line = (f"{args.leg},{progress['images'] / args.pool:.2f},{progress['seconds']:.0f},{progress['images']},"
-                    f"{learning_rate(progress['seconds'], total):.6f},{mean[0]:.4f},{mean[1]:.4f},{mean[2]:.4f},{scores or ','}")
+            line = (
+                f"{args.leg},{progress['images'] / args.pool:.2f},{progress['seconds']:.0f},{progress['images']},"
+                f"{learning_rate(progress['seconds'], total):.6f},{mean[0]:.4f},{mean[1]:.4f},{mean[2]:.4f},{scores or ','}"
+            )
             log.write(line + "\n")
             print(line, flush=True)
             sums.zero_()
             since = 0
-    print(f"{time.time() - started:.0f} s in all, peak {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB" if cuda else "done")
+    print(
+        f"{time.time() - started:.0f} s in all, peak {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB"
+        if cuda
+        else "done"
+    )
 
 
 if __name__ == "__main__":
