@@ -20,7 +20,9 @@ PIXELS = 3 * SIZE * SIZE
 
 
 def render_pool(first: int, count: int, workers: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Training scenes `first`.. letterboxed: images (K, 3, 640, 640) uint8, boxes (K, SLOTS, 4) x0, y0, x1, y1, classes.
+    """Training scenes from number `first` on, letterboxed.
+
+    Images (K, 3, 640, 640) uint8, boxes (K, SLOTS, 4) x0, y0, x1, y1 in pixels, classes (K, SLOTS), -1 for none.
 
     Workers are forked and write into one shared mapping, so no picture passes through a pipe.
     """

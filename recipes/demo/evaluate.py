@@ -2,7 +2,8 @@
 
     python recipes/demo/evaluate.py recipes/demo/demo.onnx DIR      # DIR holds labels.json and the images
 
-Uses onnxruntime, numpy, Pillow and pycocotools only. Letterbox: aspect kept, bilinear, black bars on both sides, RGB / 255.
+Uses onnxruntime, numpy, Pillow and pycocotools only. Letterbox: aspect kept, bilinear, black bars on both sides, RGB
+divided by 255.
 Detections: scores above 0.001 (every class of an anchor counts), per-class NMS at IoU 0.65, at most 300 an image.
 """
 
@@ -84,7 +85,7 @@ def coco_map(labels: dict, results: list[dict]) -> tuple[float, float]:
 def evaluate(
     predict: Callable[[np.ndarray], np.ndarray], folder: Path, limit: int | None = None
 ) -> tuple[float, float]:
-    """mAP50-95 and mAP50 of `predict`: (1, 3, 640, 640) float32 -> (1, 4 + C, A), on the labelled images of `folder`."""
+    """mAP50-95 and mAP50 on the labelled images of `folder`; `predict`: (1, 3, 640, 640) float32 -> (1, 4 + C, A)."""
     labels = json.loads((folder / "labels.json").read_text())
     labels["images"] = labels["images"][:limit]
     ids = {entry["id"] for entry in labels["images"]}
@@ -92,12 +93,12 @@ def evaluate(
     results = []
     for entry in labels["images"]:
         canvas, scale, left, top = letterbox(Image.open(folder / entry["file_name"]))
-        for x0, y0, x1, y1, score, label in detect(predict(network_input(canvas))[0]).tolist():
-            x0, x1 = (min(max((v - left) / scale, 0), entry["width"]) for v in (x0, x1))
-            y0, y1 = (min(max((v - top) / scale, 0), entry["height"]) for v in (y0, y1))
-            results.append(
-                {"image_id": entry["id"], "category_id": int(label), "bbox": [x0, y0, x1 - x0, y1 - y0], "score": score}
-            )
+        rows = detect(predict(network_input(canvas))[0])
+        corners = (rows[:, :4] - (left, top, left, top)) / scale
+        corners = corners.clip(0, (entry["width"], entry["height"]) * 2)
+        boxes = np.concatenate((corners[:, :2], corners[:, 2:] - corners[:, :2]), 1).tolist()
+        for box, score, label in zip(boxes, rows[:, 4].tolist(), rows[:, 5].tolist(), strict=True):
+            results.append({"image_id": entry["id"], "category_id": int(label), "bbox": box, "score": score})
     return coco_map(labels, results)
 
 

@@ -25,7 +25,7 @@ LARGEST_DIFFERENCE = 2e-3  # pixels or score
 
 
 def tidy(name: str) -> str:
-    """`/detector/stem/stem.0/conv/Conv` -> `stem.0.conv.Conv`; what no module of the detector made belongs to `decode`."""
+    """`/detector/stem/stem.0/conv/Conv` -> `stem.0.conv.Conv`; what lies outside the detector belongs to `decode`."""
     name = name.strip("/").replace("/", ".")
     if name.startswith("onnx::"):
         name = "constant_" + name.rsplit("_", 1)[-1]

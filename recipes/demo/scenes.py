@@ -4,8 +4,8 @@
     python recipes/demo/scenes.py --check                                   # renders all 300 again, compares digests
 
 A label's box is tight around the *visible* part of the object (pixels that it covers by at least half and that nothing
-hides, inside the picture). An object of which less than 40 % can be seen is taken out of the scene altogether, so that nothing
-hardly visible counts as a miss or as a false alarm.
+hides, inside the picture). An object of which less than 40 % can be seen is taken out of the scene altogether, so that
+nothing hardly visible counts as a miss or as a false alarm.
 
 Splits use different random seeds and different families of background textures (backgrounds.py). All drawing is integer
 arithmetic in numpy and Pillow; the digests therefore depend on no CPU, only on Pillow's rasteriser and JPEG encoder.
@@ -203,20 +203,16 @@ def main() -> int:
         expected = (HERE / "digests.txt").read_text().splitlines()
         found = digests("validation", render("validation", len(expected) - 1, args.workers)).splitlines()
         wrong = [line.split()[1] for line, other in zip(expected, found, strict=True) if line != other]
-        print(
-            f"{len(expected) - len(wrong)} of {len(expected)} digests agree (Pillow {PIL.__version__}, numpy {np.__version__})",
-            *wrong[:5],
-        )
+        agreed, versions = len(expected) - len(wrong), f"Pillow {PIL.__version__}, numpy {np.__version__}"
+        print(f"{agreed} of {len(expected)} digests agree ({versions})", *wrong[:5])
         return 1 if wrong else 0
     scenes = render(args.split, args.count, args.workers)
     if args.output:
         write(args.split, scenes, args.output, not args.unlabelled)
     if args.digests:
         args.digests.write_text(digests(args.split, scenes))
-    total = sum(len(s.jpeg) for s in scenes)
-    print(
-        f"{len(scenes)} scenes, {sum(len(s.boxes) for s in scenes)} objects, {total / len(scenes) / 1000:.1f} kB an image"
-    )
+    size = sum(len(s.jpeg) for s in scenes) / len(scenes) / 1000
+    print(f"{len(scenes)} scenes, {sum(len(s.boxes) for s in scenes)} objects, {size:.1f} kB an image")
     return 0
 
 
