@@ -53,6 +53,9 @@ Batch = Annotated[Optional[str], typer.Option(help="Largest batch N, or MIN:OPT:
 Size = Annotated[Optional[str], typer.Option(help="Height and width of a dynamic input, HxW.")]
 RecipeName = Annotated[Optional[str], typer.Option("--recipe", help="Recipe, by name or file; see `trtforge recipes`.")]
 Labels = Annotated[Optional[Path], typer.Option(help="Text file with one class a line.")]
+TruthFile = Annotated[Optional[Path], typer.Option(
+    "--labels", help="COCO JSON for detectors, CSV of name,class for classifiers, a folder of masks for segmentation.",
+)]  # fmt: skip
 Workspace = Annotated[Optional[str], typer.Option(help="Scratch memory for the builder, e.g. 4GiB.")]
 NmsName = Annotated[str, typer.Option("--nms", help="auto, none, onnx, efficientnms or deepstream. TensorRT-RTX's own "
                                       "graph never has any: it can build none.")]  # fmt: skip
@@ -246,6 +249,64 @@ def patch(
                            nms=spec.nms.model_dump())  # fmt: skip
     names = ", ".join(output["name"] for output in facts["outputs"])
     _result(as_json, facts, f"{out}: outputs {names}")
+
+
+@app.command()
+def verify(
+    engines: Annotated[list[Path], typer.Argument(help="One, or A and B: ONNX, engine, prepared folder or bundle.")],
+    images: Annotated[Path, typer.Option(help="Folder of images.")],
+    labels: TruthFile = None, recipe: RecipeName = None, score: Score = None, iou: Iou = None, max_det: MaxDet = None,
+    per_layer: Annotated[bool, typer.Option("--per-layer", help="Compare each activation that both share.")] = False,
+    find_worst: Annotated[bool, typer.Option("--find-worst", help="Name the node where most is lost.")] = False,
+    min_map: Annotated[Optional[float], typer.Option("--min-map", help="Gate: mAP50-95 (top-1, mIoU), 0 to 1.")] = None,
+    max_drop: Annotated[Optional[float], typer.Option("--max-drop", help="Gate: points lost from A to B.")] = None,
+    min_cosine: Annotated[Optional[float], typer.Option("--min-cosine", help="Gate: cosine of any output.")] = None,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Measure accuracy, and how far B is from A.
+
+    Example: trtforge verify model.onnx out/ --images val/ --labels val/labels.json --max-drop 1
+    """
+    from trtforge import options, summary
+    from trtforge.stages.verify import EVALUATION
+    from trtforge.stages.verify import verify as measure
+
+    if len(engines) > 2:
+        raise ForgeError(f"{len(engines)} engines given", "give one, or two to compare")
+    spec = options.load_recipe(recipe) if recipe else None
+    given = {"score": score, "iou": iou, "max_det": max_det}
+    given = {name: value for name, value in given.items() if value is not None}
+    report = measure(
+        engines,
+        images,
+        labels=labels,
+        recipe=spec,
+        nms=options.nms(EVALUATION, given) if given else None,
+        per_layer=per_layer or find_worst,
+    )
+    _result(as_json, report.document(), summary.verified(report, find_worst))
+    options.gates(report, min_map, max_drop, min_cosine)
+
+
+@app.command()
+def detect(
+    engine: Annotated[Path, typer.Argument(help="ONNX, engine, prepared folder or bundle.")],
+    images: Annotated[list[Path], typer.Argument(help="Images, or folders of them.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the pictures.")],
+    labels: Labels = None, recipe: RecipeName = None, score: Score = None, iou: Iou = None, max_det: MaxDet = None,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Draw what an engine finds on images, and list it.
+
+    Example: trtforge detect out/ street.jpg -o pictures
+    """
+    from trtforge import options, summary
+    from trtforge.stages.detect import detect as run
+
+    given = recipe is not None or any(value is not None for value in (score, iou, max_det))
+    spec = options.load_recipe(recipe, score=score, iou=iou, max_det=max_det) if given else None
+    found = run(engine, images, out, spec, labels)
+    _result(as_json, found, summary.detected(found, out))
 
 
 @app.command()

@@ -6,15 +6,18 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import ValidationError
 
 from trtforge import recipe as recipes
-from trtforge.errors import ForgeError
+from trtforge.errors import ForgeError, GateError
 from trtforge.job import Job, Precision, Ready, Target
-from trtforge.recipe import Recipe
+from trtforge.recipe import Nms, Recipe
 from trtforge.store import Facts, draft_in
+
+if TYPE_CHECKING:
+    from trtforge.evaluate.report import Report
 
 METHODS = get_args(recipes.Method)
 NMS_FORMS = ("auto", "none", "onnx", "efficientnms", "deepstream")
@@ -104,6 +107,41 @@ def load_recipe(
     except ValidationError as error:
         first = error.errors()[0]
         raise ForgeError(f"--{str(first['loc'][-1]).replace('_', '-')}: {first['msg'].lower()}", "") from error
+
+
+def nms(base: Nms, given: Facts) -> Nms:
+    """``base`` with the command line's word above it.
+
+    Raises:
+        ForgeError: a value is out of its range.
+    """
+    try:
+        return Nms.model_validate(base.model_dump() | given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ForgeError(f"--{str(first['loc'][-1]).replace('_', '-')}: {first['msg'].lower()}", "") from error
+
+
+def gates(report: Report, least: float | None, most_lost: float | None, least_cosine: float | None) -> None:
+    """Hold what was measured to the user's limits.
+
+    Raises:
+        GateError: one is not met; it names the figure.
+        ForgeError: a limit on something that was not measured.
+    """
+    if (least is not None or most_lost is not None) and not report.accuracy:
+        raise ForgeError("--min-map and --max-drop need labels", "give --labels")
+    if most_lost is not None and report.drop is None:
+        raise ForgeError("--max-drop compares two engines", "give a second one")
+    if least_cosine is not None and not report.outputs:
+        raise ForgeError("--min-cosine compares outputs that two engines share", "give two engines with equal outputs")
+    if least is not None and report.accuracy[-1] < least:
+        raise GateError(f"{report.metric} is {report.accuracy[-1]:.4f}, under {least}", "")
+    if most_lost is not None and report.drop is not None and report.drop > most_lost:
+        raise GateError(f"{report.metric} drops by {report.drop:.2f} points, over {most_lost}", "")
+    for name, difference in report.outputs.items():
+        if least_cosine is not None and difference.cosine < least_cosine:
+            raise GateError(f"cosine of {name} is {difference.cosine:.5f}, under {least_cosine}", "")
 
 
 def folders(out: Path | None, job: Job | Ready, targets: Sequence[Target]) -> list[Path]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from trtforge import present
+from trtforge.evaluate.report import Report
 from trtforge.pipeline import Built
 from trtforge.store import Artifact, Store
 
@@ -40,6 +42,46 @@ def text(store: Store, built: Sequence[Built]) -> str:
         state = "" if each.wrote else "  (unchanged: nothing to do)" if not made else "  (unchanged)"
         lines.append(f"{each.out}/{state}")
     return "\n".join(lines)
+
+
+def verified(report: Report, find_worst: bool) -> str:
+    """Figures for people: outputs, boxes, accuracy, layers."""
+    lines = []
+    if report.outputs:
+        rows = [[name, f"{each.pearson:.6f}", f"{each.cosine:.6f}", f"{each.sqnr:.1f}", f"{each.largest:.4g}",
+                 f"{each.mean:.4g}"] for name, each in report.outputs.items()]  # fmt: skip
+        lines += [present.table(rows, ["output", "Pearson", "cosine", "SQNR dB", "max error", "mean error"]), ""]
+    if report.layers and not find_worst:
+        rows = [[each.tensor, f"{each.difference.pearson:.5f}", f"{each.difference.sqnr:.1f}", f"{each.lost:.1f}"]
+                for each in report.layers]  # fmt: skip
+        lines += [present.table(rows, ["activation, in order", "Pearson", "SQNR dB", "dB lost here"]), ""]
+    if report.layers and find_worst:
+        worst = max(report.layers, key=lambda each: each.lost)
+        lines += [f"most is lost at {worst.node}: {worst.lost:.1f} dB, to {worst.difference.sqnr:.1f} dB", ""]
+    if report.accuracy:
+        names = [report.metric, *report.more]
+        figures = [[report.accuracy[index], *(values[index] for values in report.more.values())]
+                   for index in range(len(report.engines))]  # fmt: skip
+        rows = [[engine, *(f"{figure:.4f}" for figure in row)]
+                for engine, row in zip(report.engines, figures, strict=True)]  # fmt: skip
+        lines += [present.table(rows, ["engine", *names])]
+        if report.drop is not None:
+            lines += [f"{report.metric} drops by {report.drop:.2f} points"]
+        lines += [""]
+    if report.agreement:
+        both, either = report.agreement
+        lines += [f"{both} of {either} objects are found by both (score 0.25, IoU 0.5)"]
+    lines += [f"{report.images} images", *(f"  {remark}" for remark in report.remarks)]
+    return "\n".join(lines)
+
+
+def detected(found: dict[str, Any], out: Path) -> str:
+    """A line for each object."""
+    rows = [[Path(each["image"]).name, item["name"], f"{item['score']:.2f}", " ".join(f"{v:.0f}" for v in item["box"])]
+            for each in found["images"] for item in each["objects"]]  # fmt: skip
+    shown = present.table(rows, ["image", "class", "score", "left top right bottom"]) if rows else "nothing found"
+    sheet = f", {found['sheet']}" if found["sheet"] else ""
+    return "\n".join([shown, "", *found["remarks"], f"{out}/: {len(found['images'])} pictures{sheet}"])
 
 
 def _said(artifact: Artifact) -> str:

@@ -67,15 +67,40 @@ def build(
     return engine, record
 
 
-def run(engine: Path, images: np.ndarray) -> dict[str, np.ndarray]:
-    """All outputs by name, for float32 images of shape (N, C, H, W), on the GPU through polygraphy's runner."""
-    from polygraphy.backend.common import BytesFromPath
-    from polygraphy.backend.trt import EngineFromBytes, TrtRunner
+def load(
+    engine: Path,
+) -> tuple[Callable[[np.ndarray], dict[str, np.ndarray]], tuple[int, int], dict[str, tuple[int | str, ...]]]:
+    """An engine on the GPU, through polygraphy's runner.
 
+    Returns:
+        A function from float32 images (N, C, H, W) to outputs by name; height and width of the input in pixels;
+        dimensions of each output without the batch.
+
+    Raises:
+        MachineError: TensorRT, polygraphy or the driver is missing, or the engine is for another machine.
+    """
+    module()
     _need_driver()
-    with TrtRunner(EngineFromBytes(BytesFromPath(str(engine)))) as runner:
-        name = next(iter(runner.get_input_metadata()))
+    try:
+        from polygraphy.backend.common import BytesFromPath
+        from polygraphy.backend.trt import EngineFromBytes, TrtRunner
+        from polygraphy.exception import PolygraphyException
+    except ImportError as error:
+        raise MachineError("polygraphy, which runs TensorRT engines, is not installed", INSTALL) from error
+    runner = TrtRunner(EngineFromBytes(BytesFromPath(str(engine))))
+    try:
+        runner.activate()
+    except PolygraphyException as error:
+        raise MachineError(f"{engine}: does not load here", "build it on this machine, with this TensorRT") from error
+    name, (_, shape) = next(iter(runner.get_input_metadata().items()))
+    context = runner.context.engine
+    outputs = [context.get_tensor_name(index) for index in range(context.num_io_tensors)]
+    dims = {output: tuple(context.get_tensor_shape(output))[1:] for output in outputs if output != name}
+
+    def infer(images: np.ndarray) -> dict[str, np.ndarray]:
         return {output: array.copy() for output, array in runner.infer({name: images}).items()}
+
+    return infer, (int(shape[2]), int(shape[3])), dims
 
 
 def _inspect(trt: Any, engine: bytes) -> str:

@@ -41,6 +41,7 @@ _LARGE = 1 << 16  # elements; above it a constant is a weight, whose values no s
 _PASS = {"Identity", "Cast", "QuantizeLinear", "DequantizeLinear"}
 _RESHAPE = {"Reshape", "Flatten", "Squeeze", "Unsqueeze"}
 _MOVE = _PASS | _RESHAPE | {"Concat", "Transpose", "Slice", "Split"}
+_LEAST_GRID = 4  # elements: smaller constants are scales and offsets
 _ARITHMETIC = {"Add", "Sub", "Mul", "Div", "Pow", "Exp"}
 
 
@@ -352,16 +353,21 @@ def _is_constant(tensor: Any) -> bool:
 
 
 def _coding(boxes: Any, axis: int, default: Coding) -> Coding:
-    """What channels 2:4 are: a sum is a far corner; a difference, power or exponential is a size."""
+    """What channels 2:4 are: a place on the grid is a far corner; anything else is a size.
+
+    A sum of two distances (left + right) is a size; a sum with a grid in it is a place.
+    """
     kinds = {_unscaled(source) for source in _sources(boxes, axis, 2, 4)}
-    if kinds == {"Add"}:
+    if kinds == {"Place"}:
         return "corners"
-    return "centre" if kinds and kinds <= {"Sub", "Pow", "Exp", "Square"} else default
+    return "centre" if kinds and kinds <= {"Add", "Sub", "Pow", "Exp", "Square"} else default
 
 
 def _unscaled(source: _Source) -> str:
     """The operation under multiplications by constants (strides, anchors); "Mixed" where scales disagree."""
     node = source.node
+    if node.op == "Add" and _adds_constant([node], _LEAST_GRID):
+        return "Place"
     if node.op not in {"Mul", "Div"}:
         return str(node.op)
     if node.op == "Mul" and node.inputs[0] is node.inputs[1]:

@@ -1,0 +1,140 @@
+"""Opens anything that can be run: ONNX, TensorRT engine, prepared folder, bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trtforge import manifest
+from trtforge.errors import ForgeError, MachineError
+from trtforge.job import SUFFIX
+from trtforge.recipe import Nms, Recipe
+
+if TYPE_CHECKING:
+    import numpy as np
+    import onnx
+
+    from trtforge.graph.detection import Detection
+
+NMS_OUTPUTS = ("num_detections", "detection_boxes", "detection_scores", "detection_classes")
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Something that takes images.
+
+    Attributes:
+        path: what the user named.
+        infer: float32 images of shape (1, 3, H, W) to outputs by name.
+        size: height and width of the input in pixels.
+        graph: the ONNX file that is run, None for a TensorRT engine.
+        outputs: dimensions of each output without the batch, numbers where they are known.
+        detection: of raw decoded outputs; None if there are none, or NMS is inside.
+        nms: thresholds of the NMS inside; None if there is none inside.
+        recipe: of the folder, where it comes from one.
+        note: what the user should know of how it is run.
+    """
+
+    path: Path
+    infer: Callable[[np.ndarray], dict[str, np.ndarray]]
+    size: tuple[int, int]
+    graph: Path | None
+    outputs: dict[str, tuple[int | str, ...]]
+    detection: Detection | None
+    nms: Nms | None
+    recipe: Recipe | None = None
+    note: str = ""
+
+
+def open_engine(path: Path) -> Engine:
+    """Open an ONNX file, a TensorRT engine, a prepared folder or a bundle.
+
+    Raises:
+        ForgeError: it is none of these, or damaged.
+        MachineError: it is an engine that only a GPU can run.
+    """
+    if path.is_dir():
+        return _open_folder(path)
+    if path.suffix == ".onnx":
+        return _open_onnx(path, path, None, "")
+    if not path.is_file():
+        raise ForgeError(f"{path}: no such file or folder", "give an ONNX file, an engine, or a folder of trtforge's")
+    with path.open("rb") as stream:
+        magic = stream.read(4)
+    if magic == b"vtrt":
+        raise MachineError(f"{path}: a TensorRT-RTX engine, which runs only on the GPU it was built for",
+                           "give its folder, or the .rtx.onnx beside it: the same graph in ONNX Runtime")  # fmt: skip
+    if path.suffix == ".engine":
+        return _open_tensorrt(path)
+    raise ForgeError(f"{path}: neither ONNX nor an engine", "give an ONNX file, an engine, or a folder of trtforge's")
+
+
+def _open_folder(path: Path) -> Engine:
+    """The graph that its engine was built from; the engine itself where this machine can run it."""
+    content = manifest.read_manifest(path)
+    backend = str((content.get("target") or {}).get("backend"))
+    recipe = Recipe.model_validate(content["recipe"])
+    engines = sorted(path.glob("*.onnx_b*.engine"))
+    if backend == "tensorrt" and engines:
+        return _open_tensorrt(engines[0], recipe)
+    graphs = [each for each in (backend, "tensorrt-rtx", "onnxruntime") if each in content["graphs"]]
+    if not graphs:
+        raise ForgeError(f"{path}: no graph in it that runs here", "prepare it again, or give an ONNX file")
+    file = path / f"{content['model']}{SUFFIX[graphs[0]]}"
+    note = f"{file.name} in ONNX Runtime: the graph of the TensorRT-RTX engine, which needs its GPU"
+    return _open_onnx(path, file, recipe, note if backend == "tensorrt-rtx" else "")
+
+
+def _open_onnx(path: Path, file: Path, recipe: Recipe | None, note: str) -> Engine:
+    from trtforge.backends.onnxruntime import run, session
+    from trtforge.graph.detection import existing_nms, recognise
+    from trtforge.graph.fold import dims, fold, image_input
+    from trtforge.graph.model import graph_of, load
+
+    model = load(file)
+    graph = graph_of(model)
+    node = existing_nms(graph)
+    if node is not None and node.op.endswith("_TRT"):
+        raise MachineError(f"{file}: its {node.op} runs only in TensorRT",
+                           "verify the graph without it, or prepare with --nms-impl onnx")  # fmt: skip
+    # The size of a dynamic input is the recipe's.
+    wanted = recipe.preprocess.size if recipe else None
+    height, width = dims(image_input(model))[2:]
+    if not (isinstance(height, int) and isinstance(width, int)):
+        height, width = wanted or (640, 640)
+        graph = graph_of(fold(model, (height, width)))
+    # Q/DQ as they stand: the CPU's INT8 kernels would add differences of their own.
+    engine = session(file, fuse=not any(node.op_type == "QuantizeLinear" for node in model.graph.node))
+    return Engine(
+        path=path,
+        infer=lambda images: run(engine, images),
+        size=(height, width),
+        graph=file,
+        outputs=_output_dims(model),
+        detection=recognise(graph),
+        nms=_inner_nms(node is not None, recipe),
+        recipe=recipe,
+        note=note,
+    )
+
+
+def _open_tensorrt(path: Path, recipe: Recipe | None = None) -> Engine:
+    from trtforge.backends import tensorrt
+
+    infer, size, outputs = tensorrt.load(path)
+    return Engine(path=path, infer=infer, size=size, graph=None, outputs=outputs, detection=None,
+                  nms=_inner_nms(set(NMS_OUTPUTS) <= set(outputs), recipe), recipe=recipe)  # fmt: skip
+
+
+def _inner_nms(inside: bool, recipe: Recipe | None) -> Nms | None:
+    if not inside:
+        return None
+    return recipe.nms if recipe else Nms()
+
+
+def _output_dims(model: onnx.ModelProto) -> dict[str, tuple[int | str, ...]]:
+    from trtforge.graph.fold import dims
+
+    return {output.name: tuple(dims(output)[1:]) for output in model.graph.output}

@@ -1,0 +1,94 @@
+"""Where two graphs part: every activation that they share, compared in order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from trtforge.backends.onnxruntime import session
+from trtforge.errors import ForgeError
+from trtforge.evaluate.metrics import Difference
+from trtforge.graph.model import graph_of, load
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float16))
+
+
+@dataclass(frozen=True)
+class LayerDifference:
+    """One shared activation.
+
+    Attributes:
+        tensor: its name in both graphs.
+        node: that makes it in the reference.
+        difference: over all images.
+        lost: dB of SQNR lost on the way through this node, against the noisiest of its inputs; 0.0 for the first.
+    """
+
+    tensor: str
+    node: str
+    difference: Difference
+    lost: float
+
+
+def compare(reference: Path, other: Path, batches: Sequence[np.ndarray]) -> list[LayerDifference]:
+    """Every float activation with one name and shape in both graphs, in the order in which the reference makes them.
+
+    Raises:
+        ForgeError: they share none.
+    """
+    graphs = [graph_of(load(path)).toposort() for path in (reference, other)]
+    names = _shared(*graphs)
+    if not names:
+        raise ForgeError(f"{other}: shares no activation's name with {reference}", "compare graphs made from one model")
+    engines = [session(_with_outputs(graph, names), fuse=False) for graph in graphs]
+    found = {name: Difference() for name in names}
+    for batch in batches:
+        runs = [engine.run(names, {engine.get_inputs()[0].name: batch}) for engine in engines]
+        for name, one, two in zip(names, *runs, strict=True):
+            if one.shape == two.shape:
+                found[name].observe(one, two)
+    return _with_losses(graphs[0], found)
+
+
+def worst(layers: Sequence[LayerDifference]) -> LayerDifference:
+    """The node on whose way most is lost: repair or keep that one first."""
+    return max(layers, key=lambda layer: layer.lost)
+
+
+def _shared(one: gs.Graph, other: gs.Graph) -> list[str]:
+    there = other.tensors()
+    outputs = [tensor for node in one.nodes for tensor in node.outputs]
+    return [tensor.name for tensor in outputs
+            if tensor.dtype in FLOATS and isinstance(there.get(tensor.name), gs.Variable)
+            and there[tensor.name].dtype in FLOATS and there[tensor.name].inputs]  # fmt: skip
+
+
+def _with_outputs(graph: gs.Graph, names: Sequence[str]) -> bytes:
+    found = graph.tensors()
+    tapped = graph.copy()
+    known = tapped.tensors()
+    tapped.outputs = [known[name] for name in names]
+    for name in names:
+        known[name].dtype = found[name].dtype
+    return bytes(gs.export_onnx(tapped.cleanup(), do_type_check=False, ir_version=10).SerializeToString())
+
+
+def _with_losses(graph: gs.Graph, found: dict[str, Difference]) -> list[LayerDifference]:
+    """SQNR falls from layer to layer anyway: what counts is by how much, node by node."""
+    noise: dict[str, float] = {}
+    rows = []
+    for node in graph.nodes:
+        before = min((noise[tensor.name] for tensor in node.inputs if tensor.name in noise), default=np.inf)
+        for tensor in node.outputs:
+            if tensor.name not in found:
+                noise[tensor.name] = before
+                continue
+            after = found[tensor.name].sqnr
+            noise[tensor.name] = after
+            lost = before - after if np.isfinite(before) and np.isfinite(after) else 0.0
+            rows.append(LayerDifference(tensor.name, node.name, found[tensor.name], float(lost)))
+    return rows

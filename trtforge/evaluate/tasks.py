@@ -1,0 +1,125 @@
+"""What is measured on each image: objects, classes or pixels, against labels where there are any."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from trtforge.errors import ForgeError
+from trtforge.evaluate import classes, coco
+from trtforge.evaluate.detections import Objects, agreement, finder, to_image
+from trtforge.evaluate.engines import NMS_OUTPUTS, Engine
+from trtforge.evaluate.report import Report
+from trtforge.recipe import Nms, Preprocess
+
+AGREEMENT_SCORE = 0.25  # objects below are not shown to anybody
+Outputs = Sequence[dict[str, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is measured on each image, and what comes of it in the end."""
+
+    observe: Callable[[Path, Image.Image, Outputs], None]
+    finish: Callable[[], None]
+
+
+def task_for(engines: list[Engine], files: list[Path], folder: Path, labels: Path | None, nms: Nms,
+          spec: Preprocess, report: Report) -> Task:  # fmt: skip
+    detectors = [bool(engine.detection) or set(NMS_OUTPUTS) <= set(engine.outputs) for engine in engines]
+    if all(detectors):
+        return _detection(engines, files, labels, nms, spec, report)
+    if any(detectors):
+        raise ForgeError(f"{engines[0].path} and {engines[1].path}: one is a detector, the other is not",
+                         "compare engines made from one model")  # fmt: skip
+    shape = _one_shape(engines)
+    if len(shape) == 3 and labels is not None:
+        return _segmentation(files, labels, int(shape[0]), report)
+    if len(shape) == 1 and (labels is not None or any(file.parent != folder for file in files)):
+        return _classification(files, folder, labels, int(shape[0]), report)
+    if labels is not None:
+        raise ForgeError(f"{engines[0].path}: neither detector, classifier nor segmentation: labels are of no use",
+                         "drop --labels to compare tensors only")  # fmt: skip
+    return Task(lambda file, image, found: None, lambda: None)
+
+
+def _detection(engines: list[Engine], files: list[Path], labels: Path | None, nms: Nms, spec: Preprocess,
+               report: Report) -> Task:  # fmt: skip
+    counts = sorted({engine.detection.classes for engine in engines if engine.detection})
+    if len(counts) > 1:
+        raise ForgeError(f"the engines tell apart {' and '.join(map(str, counts))} classes",
+                         "compare engines made from one model")  # fmt: skip
+    truth = coco.read(labels, [file.name for file in files]) if labels else None
+    if truth and counts and len(truth.categories) != counts[0]:
+        raise ForgeError(f"{labels}: {len(truth.categories)} categories, but the model has {counts[0]} classes",
+                         "give the labels that the model was trained with")  # fmt: skip
+    find = [finder(engine, nms) for engine in engines]
+    found: list[dict[str, Objects]] = [{} for _ in engines]
+    common: list[tuple[int, int]] = []
+
+    def observe(file: Path, image: Image.Image, outputs: Outputs) -> None:
+        for index, engine in enumerate(engines):
+            boxes, scores, labels_found = find[index](outputs[index])
+            inside = to_image(boxes, image.height, image.width, engine.size, spec)
+            found[index][file.name] = Objects(inside, scores, labels_found)
+        if len(engines) > 1:
+            one, other = (each[file.name].above(AGREEMENT_SCORE) for each in found)
+            common.append(agreement(one, other))
+
+    def finish() -> None:
+        if common:
+            report.agreement = sum(both for both, _ in common), sum(either for _, either in common)
+        if truth:
+            figures = [coco.mean_average_precision(truth, each) for each in found]
+            report.metric = "mAP50-95"
+            report.accuracy = [strict for strict, _ in figures]
+            report.more["mAP50"] = [loose for _, loose in figures]
+
+    return Task(observe, finish)
+
+
+def _classification(files: list[Path], folder: Path, labels: Path | None, count: int, report: Report) -> Task:
+    truth = classes.from_csv(labels, files, count) if labels else classes.from_folders(folder, files, count)
+    known = dict(zip(files, truth, strict=True))
+    ranks: list[list[int]] = []
+
+    def observe(file: Path, image: Image.Image, outputs: Outputs) -> None:
+        ranks.append([classes.rank(next(iter(each.values())), known[file]) for each in outputs])
+
+    def finish() -> None:
+        table = np.array(ranks)
+        report.metric = "top-1"
+        report.accuracy = [float(share) for share in (table < 1).mean(0)]
+        report.more["top-5"] = [float(share) for share in (table < 5).mean(0)]
+
+    return Task(observe, finish)
+
+
+def _segmentation(files: list[Path], masks: Path, count: int, report: Report) -> Task:
+    confusion = [classes.Confusion(count) for _ in report.engines]
+
+    def observe(file: Path, image: Image.Image, outputs: Outputs) -> None:
+        truth = classes.mask(masks, file, count)
+        for table, each in zip(confusion, outputs, strict=True):
+            predicted = next(iter(each.values()))[0].argmax(0).astype(np.uint8)
+            grown = Image.fromarray(predicted).resize(truth.shape[::-1], Image.Resampling.NEAREST)
+            table.observe(truth, np.asarray(grown))
+
+    def finish() -> None:
+        report.metric = "mIoU"
+        report.accuracy = [table.mean_iou for table in confusion]
+
+    return Task(observe, finish)
+
+
+def _one_shape(engines: list[Engine]) -> tuple[int | str, ...]:
+    """The dimensions of the only output, which both engines have."""
+    shapes = [list(engine.outputs.values()) for engine in engines]
+    if any(each != shapes[0] for each in shapes):
+        shown = " and ".join(str([list(shape) for shape in each]) for each in shapes)
+        raise ForgeError(f"the outputs differ: {shown}", "compare engines made from one model")
+    return shapes[0][0] if len(shapes[0]) == 1 else ()

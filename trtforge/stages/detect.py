@@ -1,0 +1,100 @@
+"""Boxes on images: what an engine finds, drawn and listed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from trtforge import present
+from trtforge.calibrate import images as pictures
+from trtforge.deepstream.labels import labels as labels_of
+from trtforge.errors import ForgeError
+from trtforge.evaluate import draw
+from trtforge.evaluate.detections import Objects, finder, to_image
+from trtforge.evaluate.engines import Engine, open_engine
+from trtforge.recipe import Preprocess, Recipe
+from trtforge.store import draft_in
+
+SHEET = "sheet.jpg"
+QUALITY = 90
+
+
+def detect(path: Path, images: Sequence[Path], out: Path, recipe: Recipe | None, labels: Path | None) -> dict[str, Any]:
+    """Write each image with its objects drawn into ``out``, and a sheet of all where there are several.
+
+    Args:
+        path: ONNX file, TensorRT engine, prepared folder or bundle.
+        images: files, or folders of them.
+        out: folder; files of the same names in it are replaced.
+        recipe: preprocessing, thresholds and labels; None is the folder's own, or the default.
+        labels: file of class names.
+
+    Returns:
+        ``images``: for each its file, picture, and ``objects`` with class, name, score and box (left, top, right,
+        bottom in pixels of the image); ``sheet``; ``remarks``.
+
+    Raises:
+        ForgeError: no detector, an image can't be read, or ``out`` can't be written.
+    """
+    engine = open_engine(path)
+    spec = recipe or engine.recipe or Recipe()
+    find = finder(engine, spec.nms)
+    files = [file for each in images for file in ([each] if not each.is_dir() else pictures.list_images(each))]
+    names, _ = labels_of(labels or spec.labels, engine.detection.classes if engine.detection else None)
+    if out.exists() and not out.is_dir():
+        raise ForgeError(f"{out}: is a file", "give a folder with -o")
+    rows: list[dict[str, Any]] = []
+    tiles: list[Image.Image] = []
+    with draft_in(out.absolute().parent) as draft, present.progress(f"{len(files)} images", len(files)) as done:
+        for number, file in enumerate(files, 1):
+            image = _read(file)
+            objects = _objects(engine, image, spec.preprocess, find)
+            picture = draw.annotate(image, objects, names)
+            name = _unique(f"{file.stem}.jpg", {row["picture"] for row in rows})
+            picture.save(draft / name, quality=QUALITY)
+            rows.append({"image": str(file), "picture": name, "objects": _listed(objects, names)})
+            if len(tiles) < draw.MOST_ON_SHEET:
+                picture.thumbnail((draw.TILE, draw.TILE))
+                tiles.append(picture)
+            done(number)
+        if len(tiles) > 1:
+            draw.sheet(tiles).save(draft / SHEET, quality=QUALITY)
+        out.mkdir(parents=True, exist_ok=True)
+        for made in draft.iterdir():
+            made.replace(out / made.name)
+    return {"images": rows, "sheet": SHEET if len(tiles) > 1 else None, "remarks": [engine.note] if engine.note else []}
+
+
+def _objects(engine: Engine, image: Image.Image, spec: Preprocess, find: Any) -> Objects:
+    batch = pictures.normalise(pictures.letterbox(image, spec, engine.size), spec)[None]
+    boxes, scores, labels = find(engine.infer(batch))
+    return Objects(to_image(boxes, image.height, image.width, engine.size, spec), scores, labels)
+
+
+def _listed(objects: Objects, names: Sequence[str]) -> list[dict[str, Any]]:
+    return [
+        {"class": int(label), "name": names[label] if label < len(names) else str(label),
+         "score": round(float(score), 4), "box": [round(value, 1) for value in box]}
+        for box, score, label in zip(objects.boxes.tolist(), objects.scores, objects.classes, strict=True)
+    ]  # fmt: skip
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    """Images of one name in two folders both get a picture; the sheet keeps its own."""
+    stem, number = Path(name).stem, 1
+    while name in taken or name == SHEET:
+        number += 1
+        name = f"{stem}-{number}.jpg"
+    return name
+
+
+def _read(file: Path) -> Image.Image:
+    if not file.is_file():
+        raise ForgeError(f"{file}: no such image", "give image files, or folders of them")
+    try:
+        return pictures.read(file)
+    except pictures.CorruptImage as error:
+        raise ForgeError(str(error), "give a whole image") from error
