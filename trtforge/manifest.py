@@ -34,6 +34,7 @@ def write(out: Path, contents: Contents, manifest: Mapping[str, Any], force: boo
     Raises:
         ForgeError: ``out`` holds something else, was changed by hand, or can't be written.
     """
+    out = out.resolve()  # a linked folder stays one
     files = {name: _described(content) for name, content in sorted(contents.items())}
     text = json.dumps({"format": FORMAT, "trtforge": __version__, **manifest, "files": files}, indent=1) + "\n"
     check_output(out, force)
@@ -58,8 +59,12 @@ def check_output(out: Path, force: bool = False) -> None:
     if out.is_dir() and any(out.iterdir()):
         if not (out / MANIFEST).is_file():
             raise ForgeError(f"{out}: holds other files, and no {MANIFEST}", "give a new or empty folder with -o")
-        edited = [] if force else changed(out)
-        if edited:
+        edited = changed(out)  # even with --force: a manifest that is not ours protects its folder
+        own = {MANIFEST, *read_manifest(out)["files"]}
+        extra = sorted(path.name for path in out.iterdir() if path.name not in own)
+        if extra:
+            raise ForgeError(f"{out / extra[0]}: not written by trtforge, and would be lost", "move it elsewhere")
+        if edited and not force:
             raise ForgeError(f"{out / edited[0]}: changed since trtforge wrote it", "--force overwrites it")
     parent = next(path for path in out.absolute().parents if path.exists())
     if not (parent.is_dir() and os.access(parent, os.W_OK)):
@@ -88,13 +93,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ForgeError(f"{folder}: no {MANIFEST} in it", "give a folder made by `trtforge prepare`") from error
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise ForgeError(f"{path}: can't be read", "make the folder again") from error
     files = content.get("files") if isinstance(content, dict) and content.get("format") == FORMAT else None
     if not isinstance(files, dict):
         raise ForgeError(f"{path}: not a manifest of this version ({FORMAT})", "make the folder again")
     for name, entry in files.items():
-        if Path(name).name != name or not isinstance(entry, dict) or "sha256" not in entry:
+        if name in ("", "..") or Path(name).name != name or not isinstance(entry, dict) or "sha256" not in entry:
             raise ForgeError(f"{path}: lists {name!r}, which is no file in the folder", "make the folder again")
     return dict(content)
 

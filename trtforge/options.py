@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 METHODS = get_args(recipes.Method)
 NMS_FORMS = ("auto", "none", "onnx", "efficientnms", "deepstream")
 NMS_IMPLS = ("plugin", "onnx")
+MOST_BATCH = 1024  # nvinfer takes no more
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 
 
@@ -169,6 +170,8 @@ def parse_batch(text: str | None) -> tuple[int, int, int] | None:
     if len(parts) not in (1, 3) or not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise ForgeError(f"--batch {text}: neither N nor MIN:OPT:MAX", "for example --batch 8, or --batch 1:8:16")
     least, best, most = (1, int(text), int(text)) if len(parts) == 1 else map(int, parts)
+    if most > MOST_BATCH:
+        raise ForgeError(f"--batch {text}: over {MOST_BATCH}", "nvinfer's own limit is 1024")
     if not least <= best <= most:
         raise ForgeError(f"--batch {text}: not in order", "MIN <= OPT <= MAX, for example --batch 1:8:16")
     return least, best, most
@@ -189,7 +192,7 @@ def parse_memory(text: str | None) -> int | None:
     if text is None:
         return None
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]?i?)b?", text.lower())
-    if not found or found[2] not in UNITS or float(found[1]) == 0:
+    if not found or found[2] not in UNITS or float(found[1]) * UNITS[found[2]] < 1:
         raise ForgeError(f"--workspace {text}: not an amount of memory", "for example --workspace 4GiB")
     return int(float(found[1]) * UNITS[found[2]])
 

@@ -13,13 +13,14 @@ from trtforge.errors import ForgeError
 if TYPE_CHECKING:
     import yaml
 
-Size = Annotated[tuple[int, int], Field(description="height, width in pixels")]
+Side = Annotated[int, Field(gt=0)]
+Size = Annotated[tuple[Side, Side], Field(description="height, width in pixels")]
 Method = Literal["entropy", "percentile", "minmax"]
 LONGEST = 1 << 20  # bytes of a recipe: more is not a recipe
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Preprocess(_Section):
@@ -141,10 +142,12 @@ def load(path: Path) -> Recipe:
         text = path.read_text(encoding="utf-8")
         content = yaml.safe_load(text)
         lines = _lines(yaml.compose(text, Loader=yaml.SafeLoader))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
-        reason = getattr(error, "problem", None) or "not UTF-8 text"
+        reason = getattr(error, "problem", None) or (
+            "nested too deeply" if isinstance(error, RecursionError) else "not UTF-8 text"
+        )
         raise ForgeError(
             f"{where}: not YAML: {reason}", "see `trtforge recipes show yolov7` for a complete one"
         ) from error

@@ -107,10 +107,9 @@ class Store:
             text = json.dumps({"request": request, "digests": digests, "facts": facts})
             (draft / RECORD).write_text(text, encoding="utf-8")
             entry.parent.mkdir(parents=True, exist_ok=True)
-            if entry.exists():  # made by another process meanwhile, or --force
-                shutil.rmtree(entry)
-            draft.rename(entry)
-        return Artifact(stage.name, entry, digests, facts, False, why, time.monotonic() - started)
+            _publish(draft, entry, self.force)
+        kept = _record(entry) or {"digests": digests, "facts": facts}
+        return Artifact(stage.name, entry, kept["digests"], kept["facts"], False, why, time.monotonic() - started)
 
     def _why(self, stage: Stage, request: Facts) -> str:
         """What differs from the most similar entry of this stage."""
@@ -169,6 +168,20 @@ def draft_in(root: Path) -> Iterator[Path]:
             drafts.rmdir()
 
 
+def _publish(draft: Path, entry: Path, replace: bool) -> None:
+    """Another process that was faster keeps its entry: it is as good, and someone may be reading it."""
+    old = draft.with_name(draft.name + ".old")
+    if replace or not _record(entry):
+        with suppress(FileNotFoundError):
+            entry.rename(old)
+    try:
+        draft.rename(entry)
+    except OSError:
+        if not _record(entry):
+            raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
 def _sweep(drafts: Path) -> None:
     for path in drafts.iterdir():
         try:
@@ -202,9 +215,10 @@ def _record(entry: Path) -> Facts | None:
     """An entry's record, if the entry is whole."""
     try:
         record: Facts = json.loads((entry / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        whole = {"request", "facts"} <= record.keys() and all((entry / name).is_file() for name in record["digests"])
+    except (OSError, ValueError, TypeError, AttributeError, KeyError):
         return None
-    return record if all((entry / name).is_file() for name in record["digests"]) else None
+    return record if whole else None
 
 
 def _differences(request: Facts, other: Facts) -> str:

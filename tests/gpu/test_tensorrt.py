@@ -40,8 +40,9 @@ def test_engine_finds_what_onnxruntime_finds(tmp_path, precision, least, nms_imp
     deliver(job, [chosen], [out], Store(tmp_path / "store"), workspace=None, deepstream=None, force=False)
     images = prepare(list_images(PHOTOS)[0], Preprocess(), (640, 640))
     engine = next(out.glob("*.engine"))
-    found = tensorrt.run(engine, images)["detection_scores"]
-    deliver(Job(DEMO, Recipe(), "fp32"), [target("onnxruntime", None)[0]], [tmp_path / "cpu"], Store(tmp_path / "store"),
-            workspace=None, deepstream=None, force=False)  # fmt: skip
+    infer, _, _ = tensorrt.load(engine)
+    found = infer(images)["detection_scores"]
+    deliver(Job(DEMO, Recipe(), "fp32"), [target("onnxruntime", None)[0]], [tmp_path / "cpu"],
+            Store(tmp_path / "store"), workspace=None, deepstream=None, force=False)  # fmt: skip
     expected = onnxruntime.run(onnxruntime.session(tmp_path / "cpu" / "demo.ort.onnx"), images)["detection_scores"]
     assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] >= least

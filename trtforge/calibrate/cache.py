@@ -19,7 +19,8 @@ def write(amax: Mapping[str, float], method: str, tensorrt: str) -> str:
         method: our method; TensorRT knows the algorithm by its calibrator's name and checks it in the header.
         tensorrt: the version that will read it, such as ``10.16.0``: it recalibrates at any other.
     """
-    rows = [f"{name}: {struct.pack('>f', value / 127).hex()}" for name, value in amax.items() if value > 0]
+    scales = {name: struct.pack(">f", value / 127) for name, value in amax.items()}
+    rows = [f"{name}: {bits.hex()}" for name, bits in scales.items() if any(bits)]
     return "\n".join([f"TRT-{version_number(tensorrt)}-{ALGORITHMS[method]}", *rows]) + "\n"
 
 

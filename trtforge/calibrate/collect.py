@@ -48,12 +48,12 @@ def collect(
     stream = _Stream(images, progress)
     input_name = graph.inputs[0].name
     tapped = [name for name in tensors if name != input_name]
-    engine = session(_tapped(graph, tapped), threads=1)
+    engine = session(_tapped(graph, tapped), threads=1) if tapped else None  # ONNX Runtime takes no empty graph
 
     def observe(path: Path, histograms: dict[str, Histogram]) -> None:
         # A function of its own, so that an image's activations are gone before the next ones are made.
         batch = prepare(path)
-        arrays = dict(zip(tapped, engine.run(tapped, {input_name: batch}), strict=True)) if tapped else {}
+        arrays = dict(zip(tapped, engine.run(tapped, {input_name: batch}), strict=True)) if engine else {}
         arrays[input_name] = batch
         for name, histogram in histograms.items():
             histogram.observe(arrays[name])

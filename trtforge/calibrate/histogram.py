@@ -13,6 +13,7 @@ import numpy as np
 from numba import njit
 
 INFINITY_BITS = 0x7F800000
+SMALLEST_LIMIT = 2.0**-100  # below, bins for each unit would not fit into float32
 BINS = 4096  # the largest value lies in the upper half: 2048 to 4096 bins below it, TensorRT has 2048
 
 
@@ -60,7 +61,7 @@ class Histogram:
         self.largest = max(self.largest, largest)
         if not largest or largest < self.limit:
             return
-        wanted = math.ldexp(1.0, math.frexp(largest)[1])  # the power of two above it
+        wanted = max(SMALLEST_LIMIT, math.ldexp(1.0, math.frexp(largest)[1]))  # the power of two above it
         if not self.limit:
             self.limit = wanted
         while self.limit < wanted:

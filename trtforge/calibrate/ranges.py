@@ -54,7 +54,7 @@ def load(path: Path) -> Ranges:
         amax = {str(name): float(value) for name, value in ranges.amax.items()}
     except FileNotFoundError as error:
         raise ForgeError(f"{path}: no such file", "make it with `trtforge calibrate`") from error
-    except (ValueError, TypeError, AttributeError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ForgeError(f"{path}: not a calibration table", "make it with `trtforge calibrate`") from error
     bad = next((name for name, value in amax.items() if not (math.isfinite(value) and value >= 0)), None)
     if bad is not None:

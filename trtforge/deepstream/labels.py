@@ -44,10 +44,12 @@ def labels(given: Path | tuple[str, ...] | None, classes: int | None) -> tuple[l
 def _read(path: Path) -> list[str]:
     if not path.is_file():
         raise ForgeError(f"{path}: no such file of labels", "give a text file with one class a line")
+    if path.stat().st_size > LONGEST:
+        raise ForgeError(f"{path}: larger than 1 MiB, so not a list of labels", "")
     try:
-        text = path.read_bytes()[: LONGEST + 1].decode("utf-8")
+        text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ForgeError(f"{path}: not UTF-8 text", "give a text file with one class a line") from error
-    if len(text) > LONGEST:
-        raise ForgeError(f"{path}: larger than 1 MiB, so not a list of labels", "")
+    if ";" in text:
+        raise ForgeError(f"{path}: holds a semicolon, where nvinfer ends a label", "write the names without")
     return [line.strip() for line in text.splitlines() if line.strip()]

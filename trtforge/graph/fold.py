@@ -83,7 +83,7 @@ def image_input(model: onnx.ModelProto) -> onnx.ValueInfoProto:
 
 def dims(value: onnx.ValueInfoProto) -> list[int | str]:
     """Numbers for fixed dimensions, names for dynamic ones ('?' where there is none)."""
-    return [dim.dim_value if dim.HasField("dim_value") else dim.dim_param or "?"
+    return [dim.dim_value if dim.dim_value > 0 else dim.dim_param or "?"
             for dim in value.type.tensor_type.shape.dim]  # fmt: skip
 
 

@@ -105,7 +105,11 @@ def _load_external_data(model: onnx.ModelProto, path: Path) -> None:
         if not data.is_file():
             raise ForgeError(f"{path}: external data {info.get('location')!r} is missing",
                              f"copy it beside the model, into {path.parent}")  # fmt: skip
-        end = int(info.get("offset") or 0) + int(info.get("length") or 0)
+        offset, length = (info.get(key) or "0" for key in ("offset", "length"))
+        if not (offset.isdecimal() and length.isdecimal()):
+            raise ForgeError(f"{path}: external data of {tensor.name} has offset {offset!r} and length {length!r}",
+                             "export it again")  # fmt: skip
+        end = int(offset) + int(length)
         if end > data.stat().st_size:
             raise ForgeError(f"{path}: external data {data.name} is cut short ({tensor.name} ends at byte {end})",
                              "copy it whole")  # fmt: skip

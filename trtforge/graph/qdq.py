@@ -141,7 +141,7 @@ def fp16_scale(scale: float) -> float:
 
     A scale beyond FP16 stays as it is, and the cast pass then leaves its operators in FP32.
     """
-    if scale > np.finfo(np.float16).max:
+    if scale > float(np.finfo(np.float16).max):  # as it is, NumPy would round the scale to FP16 first
         return scale
     rounded = np.float16(max(scale, SMALLEST_SCALE))
     if float(rounded) < scale:

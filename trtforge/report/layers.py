@@ -87,7 +87,8 @@ def _inspected(layer: Any) -> Layer:
 
 def _inspected_tensor(tensor: dict[str, Any]) -> dict[str, Any]:
     text = f"{tensor.get('Datatype', '')} {tensor.get('Format/Datatype', '')}"
-    names = {"FP32": "Float", "Float": "Float", "FP16": "Half", "Half": "Half", "Int8": "Int8", "INT8": "Int8"}
+    names = {"BFloat16": "BFloat16", "FP32": "Float", "Float": "Float", "FP16": "Half", "Half": "Half",
+             "Int8": "Int8", "INT8": "Int8"}  # fmt: skip
     dtype = next((name for word, name in names.items() if word in text), text.strip() or "unknown")
     return {"name": tensor.get("Name", ""), "dims": tensor.get("Dimensions", []), "dtype": dtype}
 
@@ -97,5 +98,8 @@ def _nodes(metadata: str) -> list[str]:
 
 
 def _tensors(text: str) -> list[dict[str, Any]]:
-    return [{"name": found["name"], "dims": [int(dim) for dim in found["dims"].split(",") if dim],
-             "dtype": found["dtype"]} for found in _TENSOR.finditer(text)]  # fmt: skip
+    found = list(_TENSOR.finditer(text))
+    if len(found) != text.count("{ "):
+        raise ValueError(f"a tensor of the layer dump has a new form: {text[:200]}")
+    return [{"name": tensor["name"], "dims": [int(dim) for dim in tensor["dims"].split(",") if dim],
+             "dtype": tensor["dtype"]} for tensor in found]  # fmt: skip
