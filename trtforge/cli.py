@@ -108,12 +108,15 @@ def build(
         targets.append(chosen)
         if note:
             present.note(note)
-    work = options.work(**_asked(locals()))
+    work = options.work(
+        model, fp32=fp32, fp16=fp16, int8=int8, calib=calib, batch=batch, size=size, recipe=recipe, labels=labels,
+        nms=nms, nms_impl=nms_impl, score=score, iou=iou, max_det=max_det, class_agnostic=class_agnostic,
+        no_check=no_check,
+    )  # fmt: skip
     outs = options.folders(out, work, targets)
+    version, bytes_allowed = options.parse_version(deepstream), options.parse_memory(workspace)
     store = _store(dry_run, force)
-    built = deliver(
-        work, targets, outs, store, workspace=options.parse_memory(workspace), deepstream=deepstream, force=force
-    )
+    built = deliver(work, targets, outs, store, workspace=bytes_allowed, deepstream=version, force=force)
     _report(store, built, dry_run, as_json)
 
 
@@ -137,10 +140,15 @@ def prepare(
     from trtforge.pipeline import deliver
 
     targets = [Target(None, devices.device(device) if device else None)]
-    work = options.work(**_asked(locals()))
+    work = options.work(
+        model, fp32=fp32, fp16=fp16, int8=int8, calib=calib, batch=batch, size=size, recipe=recipe, labels=labels,
+        nms=nms, nms_impl=nms_impl, score=score, iou=iou, max_det=max_det, class_agnostic=class_agnostic,
+        no_check=no_check,
+    )  # fmt: skip
+    version = options.parse_version(deepstream)
     store = _store(dry_run, force)
     outs = options.folders(out, work, targets)
-    built = deliver(work, targets, outs, store, workspace=None, deepstream=deepstream, force=force)
+    built = deliver(work, targets, outs, store, workspace=None, deepstream=version, force=force)
     _report(store, built, dry_run, as_json)
 
 
@@ -154,13 +162,14 @@ def fold(
     Example: trtforge fold yolov7.onnx -o clean.onnx --size 640x640
     """
     from trtforge import options
+    from trtforge.pipeline import DEFAULT_SIZE
     from trtforge.stages import MODEL
     from trtforge.stages import fold as stage
 
     wanted = options.parse_size(size)
     facts = options.single(stage.run, MODEL, out, model=model, size=wanted and list(wanted), head="auto",
-                           check=not no_check)  # fmt: skip
-    _result(as_json, facts, f"{out}: {facts['nodes_before']} nodes, now {facts['nodes']}")
+                           default_size=list(DEFAULT_SIZE), check=not no_check)  # fmt: skip
+    _result(as_json, facts, f"{out}: {stage.say(facts)}")
 
 
 @app.command()
@@ -185,9 +194,9 @@ def calibrate(
         preprocess=spec.preprocess.model_dump(mode="json"),
         method=options.one_of(method or spec.calibration.method, options.METHODS, "--method"),
         percentile=spec.calibration.percentile, keep=list(spec.precision.keep),
+        float_heads=spec.precision.heads == "float",
     )  # fmt: skip
-    skipped = f", {len(facts['skipped'])} unreadable skipped" if facts["skipped"] else ""
-    _result(as_json, facts, f"{out}: {facts['tensors']} tensors from {facts['images']} images{skipped}")
+    _result(as_json, facts, f"{out}: {stage.say(facts)}")
 
 
 @app.command()
@@ -195,7 +204,7 @@ def quantize(
     model: Annotated[Path, typer.Argument(help="Folded FP32 MODEL.onnx.")],
     calibration: Annotated[Path, typer.Option(help="Table made by `trtforge calibrate`.")],
     out: OutFile,
-    keep: Annotated[Optional[list[str]], typer.Option(help="Pattern of node names that stay float.")] = None,
+    recipe: RecipeName = None,
     as_json: AsJson = False,
 ) -> None:
     """Put Q/DQ nodes where TensorRT's INT8 fusions want them.
@@ -206,8 +215,10 @@ def quantize(
     from trtforge.stages import MODEL
     from trtforge.stages import quantize as stage
 
-    facts = options.single(stage.run, MODEL, out, model=model, ranges=calibration, keep=keep or [])
-    _result(as_json, facts, f"{out}: {facts['int8']} of {facts['learned']} learned operators in INT8")
+    spec = options.load_recipe(recipe)
+    facts = options.single(stage.run, MODEL, out, model=model, ranges=calibration,
+                           keep=list(spec.precision.keep), float_heads=spec.precision.heads == "float")  # fmt: skip
+    _result(as_json, facts, f"{out}: {stage.say(facts)}")
 
 
 @app.command()
@@ -226,7 +237,7 @@ def cast(
     from trtforge.stages import cast as stage
 
     facts = options.single(stage.run, MODEL, out, model=model, keep=keep or [])
-    _result(as_json, facts, f"{out}: FP16, {facts['casts']} casts")
+    _result(as_json, facts, f"{out}: {stage.say(facts)}")
 
 
 @app.command()
@@ -247,8 +258,7 @@ def patch(
     spec = options.load_recipe(recipe, score=score, iou=iou, max_det=max_det, class_agnostic=class_agnostic)
     facts = options.single(stage.run, MODEL, out, model=model, form=nms, impl=nms_impl, head=spec.head,
                            nms=spec.nms.model_dump())  # fmt: skip
-    names = ", ".join(output["name"] for output in facts["outputs"])
-    _result(as_json, facts, f"{out}: outputs {names}")
+    _result(as_json, facts, f"{out}: {stage.say(facts)}")
 
 
 @app.command()
@@ -357,13 +367,6 @@ def show(name: Annotated[str, typer.Argument(help="Name of the recipe.")], as_js
 
     path = known.find(name)
     _result(as_json, known.load(path).model_dump(mode="json"), path.read_text(encoding="utf-8").rstrip())
-
-
-def _asked(values: dict[str, Any]) -> dict[str, Any]:
-    """The options that say what to make, out of a command's parameters."""
-    names = ("model", "fp32", "fp16", "int8", "calib", "batch", "size", "recipe", "labels", "nms", "nms_impl",
-             "score", "iou", "max_det", "class_agnostic", "no_check")  # fmt: skip
-    return {name: values[name] for name in names}
 
 
 def _store(dry_run: bool, force: bool) -> Store:

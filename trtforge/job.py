@@ -30,10 +30,6 @@ class Target:
     backend: Backend | None
     device: Device | None
 
-    @property
-    def name(self) -> str:
-        return self.device.name if self.device else "cpu"
-
 
 @dataclass(frozen=True)
 class Job:
@@ -48,7 +44,6 @@ class Job:
         size: height and width in pixels for dynamic ones.
         nms: auto, none, onnx, efficientnms or deepstream.
         nms_impl: plugin or onnx.
-        workspace: bytes, None for the builder's default.
         check: compare folded and original model.
     """
 
@@ -60,7 +55,6 @@ class Job:
     size: tuple[int, int] | None = None
     nms: str = "auto"
     nms_impl: str = "plugin"
-    workspace: int | None = None
     check: bool = True
 
 
@@ -76,6 +70,7 @@ class Ready:
         graphs: a patched graph for each backend.
         patches: facts of each patch.
         table: calibration table, for INT8.
+        deepstream: version that a prepared folder was made for.
     """
 
     name: str
@@ -87,3 +82,4 @@ class Ready:
     graphs: dict[str, File]
     patches: dict[str, dict[str, Any]]
     table: File | None
+    deepstream: str | None = None

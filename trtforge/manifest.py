@@ -99,7 +99,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not isinstance(files, dict):
         raise ForgeError(f"{path}: not a manifest of this version ({FORMAT})", "make the folder again")
     for name, entry in files.items():
-        if name in ("", "..") or Path(name).name != name or not isinstance(entry, dict) or "sha256" not in entry:
+        if name in ("", ".", "..") or Path(name).name != name or not isinstance(entry, dict) or "sha256" not in entry:
             raise ForgeError(f"{path}: lists {name!r}, which is no file in the folder", "make the folder again")
     return dict(content)
 
@@ -123,14 +123,25 @@ def _put(content: File | bytes, path: Path, sha256: str) -> None:
 def _swap(draft: Path, out: Path) -> None:
     """The new folder takes the old one's place; if that fails, the old one is back."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    if not out.exists():
-        draft.rename(out)
-        return
     old = draft.with_name(draft.name + ".old")
-    out.rename(old)
+    try:
+        if out.exists():
+            out.rename(old)
+    except OSError:  # a mount point, or the working folder of somebody: its files are replaced, the manifest last
+        _replace_files(draft, out)
+        return
     try:
         draft.rename(out)
-    except OSError:
-        old.rename(out)
+    except BaseException:
+        if old.exists():
+            old.rename(out)
         raise
-    shutil.rmtree(old)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _replace_files(draft: Path, out: Path) -> None:
+    (out / MANIFEST).unlink(missing_ok=True)
+    for path in out.iterdir():
+        path.unlink()
+    for path in sorted(draft.iterdir(), key=lambda path: path.name == MANIFEST):
+        shutil.copyfile(path, out / path.name)

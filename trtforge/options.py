@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
 METHODS = get_args(recipes.Method)
 NMS_FORMS = ("auto", "none", "onnx", "efficientnms", "deepstream")
+UNQUOTED = "#:;\n\r\t'\"\\"  # no quotes in nvinfer's dialects: these would end a value, or begin something else
 NMS_IMPLS = ("plugin", "onnx")
 MOST_BATCH = 1024  # nvinfer takes no more
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
@@ -148,6 +148,11 @@ def gates(report: Report, least: float | None, most_lost: float | None, least_co
 def folders(out: Path | None, job: Job | Ready, targets: Sequence[Target]) -> list[Path]:
     """An output folder for each target: ``out`` itself for one, a folder a device under it for several."""
     name = job.name if isinstance(job, Ready) else job.model.stem
+    if any(char in name for char in UNQUOTED) or name != name.strip():
+        raise ForgeError(f"{name!r}: nvinfer's configuration can't hold that file name", "rename the model")
+    if out and isinstance(job, Ready) and any(out.resolve() == graph.path.parent.resolve()
+                                              for graph in job.graphs.values()):  # fmt: skip
+        raise ForgeError(f"{out}: is the prepared folder itself", "give another folder with -o")
     if len(targets) == 1:
         return [out or Path(f"{name}-{_place(targets[0])}-{job.precision}")]
     places = [_place(target) for target in targets]
@@ -197,6 +202,13 @@ def parse_memory(text: str | None) -> int | None:
     return int(float(found[1]) * UNITS[found[2]])
 
 
+def parse_version(text: str | None) -> str | None:
+    """A DeepStream version, such as ``9.1``."""
+    if text is not None and not re.fullmatch(r"\d{1,2}\.\d{1,2}(\.\d{1,2})?", text):
+        raise ForgeError(f"--deepstream {text}: not a version", "for example --deepstream 9.1")
+    return text
+
+
 def one_of(value: str, allowed: Sequence[str], option: str) -> str:
     if value not in allowed:
         raise ForgeError(f"{option} {value}: not known", f"one of: {', '.join(allowed)}")
@@ -211,11 +223,12 @@ def single(run: Callable[..., Facts], made: str, out: Path, **arguments: Any) ->
     """
     if out.is_dir():
         raise ForgeError(f"{out}: is a folder", "give a file with -o")
+    if not out.absolute().parent.is_dir():
+        raise ForgeError(f"{out}: there is no folder {out.parent}", "make it first")
     if any(isinstance(value, Path) and value.exists() and out.exists() and value.samefile(out)
            for value in arguments.values()):  # fmt: skip
         raise ForgeError(f"{out}: is the input itself", "give another file with -o")
     with draft_in(out.absolute().parent) as draft:
         facts = run(draft, **arguments)
-        for extra in draft.iterdir():
-            os.replace(extra, out if extra.name == made else out.with_name(out.name + extra.name.removeprefix(made)))
+        (draft / made).replace(out)
     return facts

@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from trtforge import manifest
+from trtforge.deepstream.labels import labels
 from trtforge.errors import ForgeError
 from trtforge.job import AUTO_NMS, BACKENDS, Job, Ready, Target
 from trtforge.stages import MODEL, build, bundle, calibrate, cast, fold, patch, quantize
 from trtforge.store import Artifact, File, Store, source
+
+DEFAULT_SIZE = (640, 640)  # height and width of a dynamic input whose recipe names none
 
 
 def prepare(job: Job, store: Store, backends: Sequence[str]) -> Ready:
@@ -23,33 +26,48 @@ def prepare(job: Job, store: Store, backends: Sequence[str]) -> Ready:
         ForgeError: see the stages.
     """
     recipe = job.recipe
-    keep = list(recipe.precision.keep)
     original = _model_source(job.model)
     inputs: dict[str, Any] = {"model": {"name": job.model.name, "sha256": original.digest}}
-    size = job.size or recipe.preprocess.size
-    folded = store.run(fold.STAGE, {"model": original},
-                       {"size": size and list(size), "head": recipe.head, "check": job.check})  # fmt: skip
-    clean = folded.file(MODEL)
+    folded = store.run(fold.STAGE, {"model": original}, {
+        "size": job.size and list(job.size), "default_size": list(recipe.preprocess.size or DEFAULT_SIZE),
+        "head": recipe.head, "check": job.check,
+    })  # fmt: skip
+    labels(recipe.labels, (folded.facts.get("detection") or {}).get("classes"))  # wrong ones are said before any work
     batch = _batch(job.batch, folded.facts.get("batch"))
-    table = None
-    typed = plain = clean
     if job.precision == "int8":
         images, inputs["images"] = _images_source(job)
-        calibrated = store.run(calibrate.STAGE, {"model": clean, "images": images},
-                               {"preprocess": recipe.preprocess.model_dump(mode="json"), "keep": keep,
-                                "method": recipe.calibration.method,
-                                "percentile": recipe.calibration.percentile})  # fmt: skip
-        table = calibrated.file(calibrate.TABLE)
-        typed = plain = store.run(quantize.STAGE, {"model": clean, "ranges": table}, {"keep": keep}).file(MODEL)
-    if job.precision == "fp16" or (job.precision == "int8" and recipe.precision.rest == "fp16"):
-        typed = store.run(cast.STAGE, {"model": typed}, {"keep": keep if job.precision == "fp16" else []}).file(MODEL)
+        typed, plain, table = _int8(job, folded.file(MODEL), images, store)
+    else:
+        typed = plain = _float(job, folded.file(MODEL), store)
+        table = None
     graphs, patches = {}, {}
     for backend in dict.fromkeys(["tensorrt", *backends]):
         # ONNX Runtime's INT8 operators take no FP16 scales, and its CPU has no FP16 kernels to gain from.
-        graph = plain if backend == "onnxruntime" and job.precision == "int8" else typed
+        graph = plain if backend == "onnxruntime" else typed
         patched = store.run(patch.STAGE, {"model": graph}, _patch_options(job, backend, folded))
         graphs[backend], patches[backend] = patched.file(MODEL), patched.facts
     return Ready(job.model.stem, job.precision, batch, recipe, folded.facts, inputs, graphs, patches, table)
+
+
+def _float(job: Job, clean: File, store: Store) -> File:
+    """The graph in FP32 as it is, or cast to FP16."""
+    if job.precision == "fp32":
+        return clean
+    return store.run(cast.STAGE, {"model": clean}, {"keep": list(job.recipe.precision.keep)}).file(MODEL)
+
+
+def _int8(job: Job, clean: File, images: File, store: Store) -> tuple[File, File, File]:
+    """The graph with Q/DQ: cast to FP16 elsewhere as the recipe says, and FP32 elsewhere; and the table of ranges."""
+    recipe = job.recipe
+    where = {"keep": list(recipe.precision.keep), "float_heads": recipe.precision.heads == "float"}
+    table = store.run(calibrate.STAGE, {"model": clean, "images": images}, {
+        **where, "preprocess": recipe.preprocess.model_dump(mode="json"), "method": recipe.calibration.method,
+        "percentile": recipe.calibration.percentile,
+    }).file(calibrate.TABLE)  # fmt: skip
+    plain = store.run(quantize.STAGE, {"model": clean, "ranges": table}, where).file(MODEL)
+    if recipe.precision.rest == "fp32":
+        return plain, plain, table
+    return store.run(cast.STAGE, {"model": plain}, {"keep": []}).file(MODEL), plain, table
 
 
 def forge(ready: Ready, target: Target, store: Store, workspace: int | None) -> Artifact:
@@ -61,7 +79,7 @@ def forge(ready: Ready, target: Target, store: Store, workspace: int | None) -> 
     """
     assert target.backend
     if target.backend not in ready.graphs:
-        raise ForgeError(f"prepared without a graph for {target.backend}", f"prepare with --backend {target.backend}")
+        raise ForgeError(f"prepared without a graph for {target.backend}", "make it with `trtforge prepare`")
     device = target.device
     timed = target.backend == "tensorrt"
     options = {

@@ -64,10 +64,12 @@ class Precision(_Section):
 
     Attributes:
         keep: shell patterns of node names: float in INT8 models, FP32 in FP16 models.
+        heads: the last convolution of each branch, in INT8 models; float costs little and often saves accuracy.
         rest: what is not INT8.
     """
 
     keep: tuple[str, ...] = ()
+    heads: Literal["int8", "float"] = "int8"
     rest: Literal["fp16", "fp32"] = "fp16"
 
 
@@ -132,31 +134,34 @@ def load(path: Path) -> Recipe:
     Raises:
         ForgeError: the file is no YAML, or breaks the schema; the message lists every error with its line.
     """
-    import yaml
-
     if not path.is_file():
         raise ForgeError(f"{path}: no such file", "give a recipe's name or path; see `trtforge recipes`")
     if path.stat().st_size > LONGEST:
         raise ForgeError(f"{path}: larger than 1 MiB, so not a recipe", "")
-    try:
-        text = path.read_text(encoding="utf-8")
-        content = yaml.safe_load(text)
-        lines = _lines(yaml.compose(text, Loader=yaml.SafeLoader))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        reason = getattr(error, "problem", None) or (
-            "nested too deeply" if isinstance(error, RecursionError) else "not UTF-8 text"
-        )
-        raise ForgeError(
-            f"{where}: not YAML: {reason}", "see `trtforge recipes show yolov7` for a complete one"
-        ) from error
+    content, lines = _parse(path)
     try:
         recipe = Recipe.model_validate(content or {})
     except ValidationError as error:
         found = [_explain(path, item, lines) for item in error.errors()]
         raise ForgeError("\n".join(found), "see `trtforge recipes show yolov7` for a complete recipe") from error
     return _resolved(recipe, path.parent)
+
+
+def _parse(path: Path) -> tuple[Any, dict[tuple[Any, ...], int]]:
+    """The content, and the line of every key."""
+    import yaml
+
+    try:
+        text = path.read_text(encoding="utf-8")
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
+            raise ForgeError(f"{path}: has YAML aliases", "write each value out")  # a few lines of them fill any memory
+        return yaml.safe_load(text), _lines(yaml.compose(text, Loader=yaml.SafeLoader))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        deep = "nested too deeply" if isinstance(error, RecursionError) else "not UTF-8 text, or a date that is none"
+        raise ForgeError(f"{where}: not YAML: {getattr(error, 'problem', None) or deep}",
+                         "see `trtforge recipes show yolov7` for a complete one") from error  # fmt: skip
 
 
 def _resolved(recipe: Recipe, base: Path) -> Recipe:
@@ -176,6 +181,8 @@ def _lines(node: yaml.Node | None, at: tuple[Any, ...] = ()) -> dict[tuple[Any, 
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             here = (*at, key.value)
+            if here in found:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key.value!r} twice", key.start_mark)
             found[here] = key.start_mark.line + 1
             found |= _lines(value, here)
     elif isinstance(node, yaml.SequenceNode):

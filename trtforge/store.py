@@ -22,6 +22,7 @@ from typing import Any
 from trtforge.errors import ForgeError
 
 RECORD = "artifact.json"
+DRAFT = ".trtforge-"
 STALE_S = 24 * 3600  # a draft older than this belongs to a process that died
 Facts = dict[str, Any]
 
@@ -40,6 +41,7 @@ class Stage:
 
     Attributes:
         run: ``run(draft, **inputs, **options)`` writes files into the folder ``draft`` and returns facts (JSON).
+        say: what people read of the facts, in a line.
         version: raised whenever the same inputs give other results.
         tools: distributions whose version may change the results.
     """
@@ -48,13 +50,14 @@ class Stage:
     version: int
     tools: tuple[str, ...]
     run: Callable[..., Facts]
+    say: Callable[[Facts], str] = lambda facts: ""
 
 
 @dataclass(frozen=True)
 class Artifact:
     """What a stage made; while only planning, ``folder`` may not exist yet."""
 
-    stage: str
+    stage: Stage
     folder: Path
     digests: Mapping[str, str]
     facts: Facts
@@ -87,9 +90,9 @@ class Store:
         entry = self.root / stage.name / _key(request)
         record = None if self.force else _record(entry)
         if record:
-            artifact = Artifact(stage.name, entry, record["digests"], record["facts"], True, "unchanged")
+            artifact = Artifact(stage, entry, record["digests"], record["facts"], True, "unchanged")
         elif self.planning:
-            artifact = Artifact(stage.name, entry, {}, {}, False, self._why(stage, request))
+            artifact = Artifact(stage, entry, {}, {}, False, self._why(stage, request))
         else:
             artifact = self._make(stage, inputs, options, request, entry)
         self.ran.append(artifact)
@@ -109,7 +112,7 @@ class Store:
             entry.parent.mkdir(parents=True, exist_ok=True)
             _publish(draft, entry, self.force)
         kept = _record(entry) or {"digests": digests, "facts": facts}
-        return Artifact(stage.name, entry, kept["digests"], kept["facts"], False, why, time.monotonic() - started)
+        return Artifact(stage, entry, kept["digests"], kept["facts"], False, why, time.monotonic() - started)
 
     def _why(self, stage: Stage, request: Facts) -> str:
         """What differs from the most similar entry of this stage."""
@@ -125,8 +128,9 @@ class Store:
 
 def default_root() -> Path:
     """``$TRTFORGE_STORE``, else the user's cache folder."""
-    if "TRTFORGE_STORE" in os.environ:
-        return Path(os.environ["TRTFORGE_STORE"])
+    given = os.environ.get("TRTFORGE_STORE")
+    if given:
+        return Path(given).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "trtforge"
 
 
@@ -148,24 +152,21 @@ def digest(path: Path) -> str:
 
 @contextmanager
 def draft_in(root: Path) -> Iterator[Path]:
-    """A new folder under ``root`` that is gone afterwards, unless it was renamed.
+    """A new hidden folder under ``root`` that is gone afterwards, unless it was renamed.
 
     Raises:
         ForgeError: the folder can't be written.
     """
-    drafts = root / ".drafts"
-    draft = drafts / uuid.uuid4().hex
+    draft = root / f"{DRAFT}{uuid.uuid4().hex}"
     try:
         draft.mkdir(parents=True)
     except OSError as error:
         raise ForgeError(f"{root}: can't be written ({error.strerror})", "give a folder that you may write") from error
     try:
-        _sweep(drafts)
+        _sweep(root)
         yield draft
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-        with suppress(OSError):  # another process drafts here
-            drafts.rmdir()
 
 
 def _publish(draft: Path, entry: Path, replace: bool) -> None:
@@ -182,13 +183,11 @@ def _publish(draft: Path, entry: Path, replace: bool) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _sweep(drafts: Path) -> None:
-    for path in drafts.iterdir():
-        try:
+def _sweep(root: Path) -> None:
+    for path in root.glob(f"{DRAFT}*"):
+        with suppress(FileNotFoundError):
             if time.time() - path.stat().st_mtime > STALE_S:
                 shutil.rmtree(path, ignore_errors=True)
-        except FileNotFoundError:
-            continue
 
 
 def _return_memory() -> None:

@@ -79,7 +79,7 @@ def test_one_line_and_nothing_written(trtforge, tmp_path, case):
     assert lines[0].startswith("error: ")
     assert len(lines) <= 2
     assert not out.exists()
-    assert not list(tmp_path.glob("**/.drafts"))
+    assert not list(tmp_path.glob("**/.trtforge-*"))
 
 
 @pytest.mark.parametrize("out", ["/dev/null/out", "/proc/out"])
@@ -154,14 +154,14 @@ def test_interrupted_run_leaves_nothing_half_written(tmp_path, sent, code):
                "-o", tmp_path / "out"]  # fmt: skip
     environment = {**os.environ, "TRTFORGE_STORE": str(tmp_path / "store"), "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-    drafts = tmp_path / "store" / ".drafts"
-    while process.poll() is None and not ((tmp_path / "store" / "fold").exists() and drafts.exists()):
+    store = tmp_path / "store"
+    while process.poll() is None and not ((store / "fold").exists() and list(store.glob(".trtforge-*"))):
         time.sleep(0.01)  # until fold is stored and calibration has begun
     process.send_signal(sent)
     _, error = process.communicate(timeout=60)
     assert process.returncode == code, error
     assert not (tmp_path / "out").exists()
-    assert {path.name for path in (tmp_path / "store").iterdir()} <= {"fold", ".drafts"}
+    assert {path.name for path in store.iterdir() if not path.name.startswith(".trtforge-")} == {"fold"}
     assert "Traceback" not in error
     again = subprocess.run([*command, "--json"], env=environment, check=True, capture_output=True, text=True)
     assert '"stage": "fold", "cached": true' in again.stdout

@@ -232,11 +232,6 @@ def test_single_writes_one_file(text: Path) -> None:
     assert sorted(path.name for path in text.parent.iterdir()) == ["in.txt", "out.txt"]
 
 
-def test_single_renames_what_belongs_to_it(text: Path) -> None:
-    single(upper, "made.txt", text.with_name("out.txt"), text=text, extra=True)
-    assert text.with_name("out.txt.data").read_text() == "data"
-
-
 def test_single_leaves_the_old_file_when_it_fails(text: Path) -> None:
     out = text.with_name("out.txt")
     out.write_text("old")

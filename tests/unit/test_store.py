@@ -149,7 +149,7 @@ def test_a_failure_is_never_stored(text: Path, store_root: Path) -> None:
             Store(store_root).run(stage(run), {"text": source(text)}, {})
     assert run.runs == 2
     assert entries(store_root) == []
-    assert not (store_root / ".drafts").exists()
+    assert not list(store_root.glob(".trtforge-*"))
 
 
 @pytest.mark.parametrize("content", ["", "{", "null", "[]", '{"digests": {}}', '{"request": 1}'])
@@ -233,7 +233,7 @@ def test_a_draft_that_was_renamed_stays(tmp_path: Path) -> None:
 
 
 def test_old_drafts_are_swept_and_new_ones_left(tmp_path: Path) -> None:
-    old, new = tmp_path / ".drafts" / "old", tmp_path / ".drafts" / "new"
+    old, new = tmp_path / ".trtforge-old", tmp_path / ".trtforge-new"
     for path in (old, new):
         path.mkdir(parents=True)
     os.utime(old, (1, 1))
@@ -287,7 +287,7 @@ def test_two_processes_at_one_key_leave_one_whole_entry(text: Path, store_root: 
     assert messages == ""
     (entry,) = entries(store_root)
     assert sorted(path.name for path in entry.iterdir()) == [RECORD, "one.txt", "two.txt"]
-    assert not (store_root / ".drafts").exists()
+    assert not list(store_root.glob(".trtforge-*"))
 
 
 def test_an_entry_that_another_process_made_meanwhile_stays(text: Path, store_root: Path) -> None:

@@ -1,1 +1,1 @@
-"""What runs or builds engines: a backend is a module with ``build``, found through the dict in ``select``."""
+"""What builds and runs engines, one module each; ``select`` says which serves a device on this machine."""

@@ -31,7 +31,6 @@ class Record:
     """What the builder said during one build."""
 
     errors: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
     layers: str = ""
     figures: dict[str, int] = field(default_factory=dict)
 
@@ -55,8 +54,6 @@ def _note(record: Record, trt: Any, severity: Any, message: str) -> None:
     if severity in (trt.ILogger.INTERNAL_ERROR, trt.ILogger.ERROR):
         if not any(noise in message for noise in NOISE):
             record.errors.append(message.strip())
-    elif severity == trt.ILogger.WARNING:
-        record.warnings.append(message.strip())
     elif message.startswith(LAYERS):
         record.layers = message
     elif severity == trt.ILogger.INFO:
@@ -100,17 +97,17 @@ def build(
     """
     log = logger(trt)
     log.record = Record()
-    builder = trt.Builder(log)
-    network = builder.create_network(_strongly_typed(trt))
-    parser = trt.OnnxParser(network, log)
-    _parse(parser, network, model)
-    config = builder.create_builder_config()
-    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-    if workspace is not None:
-        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace)
-    _add_profile(builder, network, config, batch, size)
-    configure(config)
     with _cancellable() as cancelled:
+        builder = trt.Builder(log)
+        network = builder.create_network(_strongly_typed(trt))
+        parser = trt.OnnxParser(network, log)
+        _parse(parser, network, model)
+        config = builder.create_builder_config()
+        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+        if workspace is not None:
+            config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace)
+        _add_profile(builder, network, config, batch, size)
+        configure(config)
         config.progress_monitor = _monitor(trt, progress, cancelled)
         engine = builder.build_serialized_network(network, config)
     if cancelled():
@@ -134,7 +131,7 @@ def _parse(parser: Any, network: Any, model: Path) -> None:
         text = f"{where}{_first_line(error.desc())}"
         raise BuildError(f"{model.name}: the ONNX parser refuses {text}", _hint([text]))
     if network.num_outputs == 0:  # the parser takes an empty file for an empty network
-        raise BuildError(f"{model.name}: the parser found no outputs", "check the model with `trtforge fold`")
+        raise BuildError(f"{model.name}: the parser found no outputs", "export the model again")
 
 
 def _add_profile(builder: Any, network: Any, config: Any, batch: tuple[int, int, int], size: tuple[int, int]) -> None:
@@ -221,4 +218,4 @@ def _hint(errors: list[str]) -> str:
         return "this GPU has no such precision: choose another"
     if "NonMaxSuppression" in text or "nms" in text.lower():
         return "this builder has no NMS: use --nms none"
-    return "see all the builder's messages with -v"
+    return ""

@@ -45,7 +45,7 @@ def session(model: Path | bytes, threads: int = 0, fuse: bool = True) -> onnxrun
         )
     except Exception as error:  # ONNX Runtime raises classes of its own for every kind of refusal
         raise ForgeError(f"ONNX Runtime can't load the model: {reason(error)}",
-                         "check the model with `trtforge fold`") from error  # fmt: skip
+                         "--no-check skips ONNX Runtime where only TensorRT knows an operator") from error  # fmt: skip
 
 
 def reason(error: Exception) -> str:
@@ -54,8 +54,17 @@ def reason(error: Exception) -> str:
 
 
 def run(engine: onnxruntime.InferenceSession, images: np.ndarray) -> dict[str, np.ndarray]:
-    """All outputs by name, for float32 images of shape (N, C, H, W)."""
-    outputs = engine.run(None, {engine.get_inputs()[0].name: images})
+    """All outputs by name, for float32 images of shape (N, C, H, W).
+
+    Raises:
+        ForgeError: the model fails on them.
+    """
+    try:
+        outputs = engine.run(None, {engine.get_inputs()[0].name: images})
+    except Exception as error:  # as above
+        shape = "x".join(map(str, images.shape))
+        raise ForgeError(f"the model fails on an input of {shape}: {reason(error)}",
+                         "check --size and --batch: strides must divide the size") from error  # fmt: skip
     return dict(zip((output.name for output in engine.get_outputs()), outputs, strict=True))
 
 
@@ -73,7 +82,8 @@ def build(model: Path, *, batches: tuple[int, ...], size: tuple[int, int]) -> li
         Layers, as ``trtforge.report.layers`` describes them.
 
     Raises:
-        BuildError: ONNX Runtime refuses the model, or it fails at one of the batch sizes.
+        BuildError: ONNX Runtime refuses the model.
+        ForgeError: it fails at one of the batch sizes.
     """
     import tempfile
 
@@ -87,11 +97,11 @@ def build(model: Path, *, batches: tuple[int, ...], size: tuple[int, int]) -> li
         options.optimized_model_filepath = os.fspath(optimised)
         try:
             engine = ort.InferenceSession(os.fspath(model), options, providers=["CPUExecutionProvider"])
-            for batch in dict.fromkeys(batches):
-                run(engine, np.zeros((batch, 3, *size), np.float32))
         except Exception as error:  # as above
-            raise BuildError(f"ONNX Runtime refuses the model: {reason(error)}",
-                             "a TensorRT plugin inside? use --nms onnx or --nms none") from error  # fmt: skip
+            hint = "its plugin runs only in TensorRT: use --nms onnx" if PLUGIN in str(error) else ""
+            raise BuildError(f"ONNX Runtime refuses the model: {reason(error)}", hint) from error
+        for batch in dict.fromkeys(batches):
+            run(engine, np.zeros((batch, 3, *size), np.float32))
         return _layers(optimised)
 
 

@@ -35,7 +35,8 @@ def target(backend: str, device: Device | None) -> tuple[Target, str]:
     if wanted is None:
         if backend == "auto":
             return Target("onnxruntime", None), NO_GPU
-        raise MachineError(f"no GPU on this machine to build for with {backend}", "name the target with --device")
+        hint = "name the target with --device" if backend == "tensorrt-rtx" else "run it on the target"
+        raise MachineError(f"no GPU on this machine to build for with {backend}", hint)
     if backend == "tensorrt-rtx":
         return Target(_rtx(wanted), wanted), ""
     why = tensorrt.refuses(wanted, here)

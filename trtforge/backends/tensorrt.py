@@ -14,7 +14,6 @@ from trtforge.errors import MachineError
 if TYPE_CHECKING:
     import numpy as np
 
-DISTRIBUTION = "tensorrt"
 INSTALL = "pip install 'trtforge[tensorrt]' on the target, or use the TensorRT that JetPack brings"
 
 

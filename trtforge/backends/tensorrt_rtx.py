@@ -10,7 +10,6 @@ from trtforge.backends import _trt
 from trtforge.devices import RTX_SERVES, Device
 from trtforge.errors import MachineError
 
-DISTRIBUTION = "tensorrt-rtx"
 INSTALL = "pip install 'trtforge[rtx]'"
 
 

@@ -47,12 +47,14 @@ def collect(
     """
     stream = _Stream(images, progress)
     input_name = graph.inputs[0].name
+    batch_dim = graph.inputs[0].shape[0]
+    copies = batch_dim if isinstance(batch_dim, int) and batch_dim > 0 else 1  # a fixed batch is filled with one image
     tapped = [name for name in tensors if name != input_name]
     engine = session(_tapped(graph, tapped), threads=1) if tapped else None  # ONNX Runtime takes no empty graph
 
     def observe(path: Path, histograms: dict[str, Histogram]) -> None:
         # A function of its own, so that an image's activations are gone before the next ones are made.
-        batch = prepare(path)
+        batch = np.repeat(prepare(path), copies, axis=0)
         arrays = dict(zip(tapped, engine.run(tapped, {input_name: batch}), strict=True)) if engine else {}
         arrays[input_name] = batch
         for name, histogram in histograms.items():
@@ -63,12 +65,15 @@ def collect(
 
     def work() -> dict[str, Histogram]:
         histograms = {name: Histogram() for name in tensors}
-        while (path := stream.next()) is not None:
-            try:
-                observe(path, histograms)
-                stream.done()
-            except CorruptImage:
-                stream.skip(path)
+        try:
+            while (path := stream.next()) is not None:
+                try:
+                    observe(path, histograms)
+                    stream.done()
+                except CorruptImage:
+                    stream.skip(path)
+        finally:
+            stream.stop()  # the end, or an error: the other workers end with the image they hold
         return histograms
 
     workers = max(1, min(MOST_WORKERS, os.cpu_count() or 1, len(images)))
@@ -77,7 +82,7 @@ def collect(
         try:
             parts = [future.result() for future in futures]
         finally:
-            stream.stop()  # after an error or Ctrl-C the other workers end with the image they hold
+            stream.stop()  # after Ctrl-C, too
     merged = parts[0]
     for part in parts[1:]:
         for name, histogram in part.items():

@@ -61,8 +61,12 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def digest(images: list[Path], folder: Path) -> dict[str, str]:
-    """sha256 of each image, by its path inside ``folder``."""
-    return {image.relative_to(folder).as_posix(): hashlib.sha256(image.read_bytes()).hexdigest() for image in images}
+    """sha256 of each image, by its path inside ``folder``; a broken link counts as an empty file."""
+
+    def sha256(image: Path) -> str:
+        return hashlib.sha256(image.read_bytes() if image.is_file() else b"").hexdigest()
+
+    return {image.relative_to(folder).as_posix(): sha256(image) for image in images}
 
 
 def read(path: Path) -> Image.Image:

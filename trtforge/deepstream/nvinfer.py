@@ -26,7 +26,7 @@ class Primary:
 
     Attributes:
         onnx, labels: file names beside the configuration.
-        precision: fp32, fp16 or int8, as the graph itself says.
+        precision: fp32, fp16 or int8, or ``mixed`` for a model that came typed, as the graph itself says.
         batch: largest.
         size: height and width in pixels.
         preprocess: the recipe's.

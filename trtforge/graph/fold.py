@@ -11,19 +11,25 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from trtforge.errors import ForgeError
-from trtforge.graph.model import PROTOBUF_LIMIT, graph_of, model_of
+from trtforge.graph.model import graph_of, model_of
 
 # FP16 scales of QuantizeLinear exist since opset 19; TensorRT 10 and 11 read 9 to 20 and more.
 OPSET = 19
 
 
-def fold(model: onnx.ModelProto, size: tuple[int, int] | None = None, opset: int | None = OPSET) -> onnx.ModelProto:
+def fold(
+    model: onnx.ModelProto,
+    size: tuple[int, int] | None = None,
+    opset: int | None = OPSET,
+    default_size: tuple[int, int] | None = None,
+) -> onnx.ModelProto:
     """Fold everything that does not depend on the input's values.
 
     Args:
         model: any ONNX model; an image input has shape (N, C, H, W).
-        size: height and width in pixels that replace dynamic ones.
+        size: height and width in pixels that replace dynamic ones; fixed ones must be equal.
         opset: raise the model to this opset if it is older; None leaves it.
+        default_size: height and width for dynamic ones, whatever the fixed ones are.
 
     Returns:
         A model with the same inputs and outputs, of which only dimensions that stay dynamic have names.
@@ -31,9 +37,9 @@ def fold(model: onnx.ModelProto, size: tuple[int, int] | None = None, opset: int
     Raises:
         ForgeError: ``size`` contradicts the model, or the opset conversion fails.
     """
-    model = onnx.ModelProto.FromString(model.SerializeToString()) if model.ByteSize() < PROTOBUF_LIMIT else model
-    if size:
-        _fix_size(model, size)
+    model = onnx.ModelProto.FromString(model.SerializeToString())
+    if size or default_size:
+        _fix_size(model, size, default_size)
     if opset and _opset(model) < opset:
         model = _raise_opset(model, opset)
     # Exporters write names such as 'Concatoutput_dim_1' where inference finds the number: infer afresh.
@@ -55,8 +61,7 @@ def _infer_afresh(model: onnx.ModelProto) -> onnx.ModelProto:
     declared = [onnx.TypeProto.FromString(output.type.SerializeToString()) for output in model.graph.output]
     for output in model.graph.output:
         output.type.tensor_type.ClearField("shape")
-    if model.ByteSize() < PROTOBUF_LIMIT:
-        model = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    model = onnx.shape_inference.infer_shapes(model, data_prop=True)
     for output, type_proto in zip(model.graph.output, declared, strict=True):
         if not output.type.tensor_type.HasField("shape"):
             output.type.CopyFrom(type_proto)
@@ -64,10 +69,10 @@ def _infer_afresh(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def image_input(model: onnx.ModelProto) -> onnx.ValueInfoProto:
-    """The one input that is not an initializer, of shape (N, C, H, W).
+    """The one input that is not an initializer: float32 of shape (N, 3, H, W).
 
     Raises:
-        ForgeError: the model has several inputs, or the one it has is not a batch of images.
+        ForgeError: the model has several inputs, or the one it has is not a batch of colour images.
     """
     initializers = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in initializers]
@@ -78,6 +83,12 @@ def image_input(model: onnx.ModelProto) -> onnx.ValueInfoProto:
     if len(inputs[0].type.tensor_type.shape.dim) != 4:
         raise ForgeError(f"input {inputs[0].name!r} is not a batch of images (N, C, H, W)",
                          "export the model with an NCHW image input")  # fmt: skip
+    if inputs[0].type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
+        found = onnx.TensorProto.DataType.Name(inputs[0].type.tensor_type.elem_type)
+        raise ForgeError(f"input {inputs[0].name!r} is {found}, not FLOAT", "export the model in FP32")
+    if dims(inputs[0])[1] != 3:
+        raise ForgeError(f"input {inputs[0].name!r} has shape {dims(inputs[0])}, not (N, 3, H, W)",
+                         "export the model with a colour image input in NCHW order")  # fmt: skip
     return inputs[0]
 
 
@@ -100,14 +111,16 @@ def _raise_opset(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
                          f"export it with opset {opset}") from error  # fmt: skip
 
 
-def _fix_size(model: onnx.ModelProto, size: tuple[int, int]) -> None:
+def _fix_size(model: onnx.ModelProto, size: tuple[int, int] | None, default: tuple[int, int] | None) -> None:
     value = image_input(model)
-    for dim, wanted in zip(value.type.tensor_type.shape.dim[2:], size, strict=True):
-        if dim.HasField("dim_value") and dim.dim_value != wanted:
-            have = "x".join(str(d) for d in dims(value)[2:])
-            raise ForgeError(f"input {value.name!r} is fixed at {have}, not {size[0]}x{size[1]}",
-                             "drop --size, or export the model at that size")  # fmt: skip
-        dim.dim_value = wanted
+    have = dims(value)[2:]
+    wanted = size or default or (0, 0)
+    if size and any(isinstance(found, int) and found != want for found, want in zip(have, size, strict=True)):
+        raise ForgeError(f"input {value.name!r} is {'x'.join(map(str, have))}, not {size[0]}x{size[1]}",
+                         "drop --size, or export the model at that size")  # fmt: skip
+    for dim, found, want in zip(value.type.tensor_type.shape.dim[2:], have, wanted, strict=True):
+        if not isinstance(found, int):
+            dim.dim_value = want
 
 
 def _resolve_reshapes(graph: gs.Graph) -> None:
@@ -138,9 +151,7 @@ def _name_nodes(graph: gs.Graph) -> None:
 
 def _name_output_dims(model: onnx.ModelProto) -> None:
     """Inference invents names ('unk__5') for dimensions that are the batch or a number: find out by inferring twice."""
-    if model.ByteSize() >= PROTOBUF_LIMIT or not any(
-        isinstance(dim, str) for output in model.graph.output for dim in dims(output)
-    ):
+    if not any(isinstance(dim, str) for output in model.graph.output for dim in dims(output)):
         return
     batch_name = next((d for v in model.graph.input for d in dims(v)[:1] if isinstance(d, str)), "?")
     if batch_name == "?":

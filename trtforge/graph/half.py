@@ -11,6 +11,7 @@ import onnx_graphsurgeon as gs
 from trtforge.errors import ForgeError
 from trtforge.graph.heads import decode
 
+VANISHING = 2.0**-25  # and smaller numbers round to zero
 LARGEST = float(np.finfo(np.float16).max)  # 65504
 # Sums over many elements and powers leave FP16's range where their inputs do not.
 OVERFLOWING = {"Pow", "Exp", "ReduceSum", "ReduceL2", "ReduceSumSquare", "ReduceLogSumExp", "CumSum", "Softplus"}
@@ -29,12 +30,15 @@ def to_half(graph: gs.Graph, keep: tuple[str, ...] = ()) -> gs.Graph:
         keep: shell patterns of node names that stay FP32.
 
     Raises:
-        ForgeError: the graph has subgraphs (If, Loop, Scan).
+        ForgeError: the graph has subgraphs (If, Loop, Scan), or a pattern in ``keep`` matches no node.
     """
     for node in graph.nodes:
         if any(isinstance(value, gs.Graph) for value in node.attrs.values()):
             raise ForgeError(f"node {node.name!r} ({node.op}) holds a subgraph, which has no FP16 form here",
                              "build it with --fp32, or export the model without control flow")  # fmt: skip
+    for pattern in keep:
+        if not any(fnmatchcase(node.name, pattern) for node in graph.nodes):
+            raise ForgeError(f"keep pattern {pattern!r} matches no node", "an ONNX viewer shows the nodes' names")
     full = {id(node) for node in decode(graph)}
     half = [node for node in graph.nodes if id(node) not in full and _can_be_half(node, graph.opset)
             and not any(fnmatchcase(node.name, pattern) for pattern in keep)]  # fmt: skip
@@ -147,5 +151,9 @@ def _is_float(tensor: gs.Tensor) -> bool:
 
 
 def _fits(values: np.ndarray) -> bool:
-    finite = values[np.isfinite(values)]
-    return bool(finite.size == 0 or np.abs(finite).max() <= LARGEST)
+    """Whether FP16 can hold a constant. A scalar that would become zero is the epsilon of a division."""
+    finite = np.abs(values[np.isfinite(values)])
+    if finite.size == 0:
+        return True
+    vanishes = values.size == 1 and 0 < finite.max() <= VANISHING
+    return bool(finite.max() <= LARGEST and not vanishes)

@@ -16,11 +16,11 @@ PROTOBUF_LIMIT = 2**31 - 1  # one protobuf message cannot be longer; larger mode
 
 
 def load(path: Path) -> onnx.ModelProto:
-    """Read an ONNX model and its external data.
+    """Read an ONNX model with its external data; local functions are inlined, so that rewrites see their nodes.
 
     Raises:
-        ForgeError: the file is missing, is no ONNX, is cut short, or its external data is missing or lies outside
-            its folder.
+        ForgeError: the file is missing, is no ONNX, is cut short, is larger than 2 GiB, or its external data is
+            missing or lies outside its folder.
     """
     import onnx
     from google.protobuf.message import DecodeError
@@ -28,14 +28,20 @@ def load(path: Path) -> onnx.ModelProto:
     if not path.is_file():
         raise ForgeError(f"{path}: no such file", "give the path of an .onnx file")
     try:
-        model = onnx.load(path, load_external_data=False)
+        model = onnx.load(path, format="protobuf", load_external_data=False)
     except (DecodeError, ValueError) as error:
         raise ForgeError(f"{path}: not an ONNX model, or cut short", "export it again, or copy it whole") from error
     if not model.graph.node or not model.graph.output:
         raise ForgeError(f"{path}: not an ONNX model (no nodes or no outputs in it)", "export it again")
+    if model.graph.sparse_initializer:
+        raise ForgeError(
+            f"{path}: has sparse initializers, which no rewrite here knows", "export it with dense weights"
+        )
     _load_external_data(model, path)
+    if model.ByteSize() >= PROTOBUF_LIMIT:
+        raise ForgeError(f"{path}: larger than 2 GiB", "models of that size are not served")
     _check(model, path)
-    return model
+    return onnx.inliner.inline_local_functions(model) if model.functions else model
 
 
 def external_files(path: Path) -> list[Path]:
@@ -55,13 +61,8 @@ def external_files(path: Path) -> list[Path]:
 
 
 def save(model: onnx.ModelProto, path: Path) -> None:
-    """Write ``model`` to ``path``; weights go to ``<name>.data`` beside it where they exceed protobuf's 2 GiB."""
-    import onnx
-
-    if model.ByteSize() < PROTOBUF_LIMIT:
-        path.write_bytes(model.SerializeToString(deterministic=True))
-    else:
-        onnx.save(model, path, save_as_external_data=True, location=path.name + ".data")
+    """Write ``model`` to ``path``: the same model gives the same bytes."""
+    path.write_bytes(model.SerializeToString(deterministic=True))
 
 
 def graph_of(model: onnx.ModelProto) -> gs.Graph:
@@ -78,12 +79,10 @@ def model_of(graph: gs.Graph) -> onnx.ModelProto:
     import onnx
     import onnx_graphsurgeon as gs
 
-    graph.cleanup().toposort()
-    # IR version 10 is what opset 21 came with, and the newest that ONNX Runtime 1.18 and TensorRT 10.3 read alike.
-    model = gs.export_onnx(graph, do_type_check=False, ir_version=10)
-    if model.ByteSize() < PROTOBUF_LIMIT:
-        model = onnx.shape_inference.infer_shapes(model, data_prop=True)
-    return model
+    model = gs.export_onnx(graph.cleanup().toposort(), do_type_check=False)
+    # The oldest IR version that the opset allows is read by most; before 4, initializers had to be inputs too.
+    model.ir_version = max(8, onnx.helper.find_min_ir_version_for(model.opset_import, ignore_unknown=True))
+    return onnx.shape_inference.infer_shapes(model, data_prop=True)
 
 
 def _external_tensors(model: onnx.ModelProto) -> list[onnx.TensorProto]:
@@ -120,8 +119,6 @@ def _check(model: onnx.ModelProto, path: Path) -> None:
     """The ONNX checker, but for TensorRT's plugins, which it cannot know."""
     import onnx
 
-    if model.ByteSize() >= PROTOBUF_LIMIT:
-        return
     plugins = {node.op_type for node in model.graph.node if node.op_type.endswith("_TRT")}
     try:
         onnx.checker.check_model(model)

@@ -26,7 +26,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from trtforge.errors import ForgeError
-from trtforge.graph.heads import learned
+from trtforge.graph.heads import last_learned, learned
 
 # Operators whose outputs hold values of their inputs, and which of the inputs those are.
 MOVES_ALL = {"Concat"}
@@ -34,6 +34,7 @@ MOVES_FIRST = {
     "MaxPool", "Resize", "Slice", "Split", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity",
     "DepthToSpace", "SpaceToDepth",
 }  # fmt: skip
+LEAST_OPSET = 13  # QuantizeLinear and DequantizeLinear take an axis
 INT8_MAX = 127  # symmetric: -128 is not used
 SMALLEST_SCALE = 2.0**-24  # FP16's smallest number: scales must be positive in either float type
 
@@ -62,22 +63,27 @@ class Placement:
         return tuple(name for _, sources in self.groups for name in sources)
 
 
-def place(graph: gs.Graph, keep: tuple[str, ...] = ()) -> Placement:
+def place(graph: gs.Graph, keep: tuple[str, ...] = (), float_heads: bool = False) -> Placement:
     """Decide by the rules above.
 
     Args:
         graph: a folded float graph whose nodes have names of their own.
         keep: shell patterns of node names that stay float.
+        float_heads: whether the last learned operator of each branch stays float.
 
     Raises:
-        ForgeError: a pattern in ``keep`` matches no learned operator, or nothing is left to quantize.
+        ForgeError: a pattern in ``keep`` matches no learned operator, nothing is left to quantize, or the graph is not
+            a folded float32 one.
     """
+    _check_float(graph)
     operators = learned(graph)
     for pattern in keep:
         if not any(fnmatchcase(node.name, pattern) for node in operators):
             raise ForgeError(f"keep pattern {pattern!r} matches no convolution or matrix product",
-                             "see the node names with `trtforge fold` and any ONNX viewer")  # fmt: skip
-    operators = [node for node in operators if not any(fnmatchcase(node.name, pattern) for pattern in keep)]
+                             "an ONNX viewer shows the nodes' names")  # fmt: skip
+    kept = {node.name for node in operators if any(fnmatchcase(node.name, pattern) for pattern in keep)}
+    kept |= {node.name for node in last_learned(graph)} if float_heads else set()
+    operators = [node for node in operators if node.name not in kept]
     if not operators:
         raise ForgeError("the model has no convolution or matrix product to quantize", "build it with --fp16")
 
@@ -107,6 +113,21 @@ def place(graph: gs.Graph, keep: tuple[str, ...] = ()) -> Placement:
         groups=groups,
         readers={name: tuple(found) for name, found in readers.items()},
     )
+
+
+def _check_float(graph: gs.Graph) -> None:
+    """Refuse what the rules don't cover."""
+    quantized = next((node for node in graph.nodes if node.op in ("QuantizeLinear", "DequantizeLinear")), None)
+    if quantized:
+        raise ForgeError(f"the model is quantized already (node {quantized.name!r})", "build it without --int8")
+    names = [node.name for node in graph.nodes]
+    if "" in names or len(set(names)) < len(names) or graph.opset < LEAST_OPSET:
+        raise ForgeError(f"the model has nodes without a name of their own, or an opset under {LEAST_OPSET}",
+                         "run `trtforge fold` first")  # fmt: skip
+    half = next((node for node in learned(graph) if np.dtype(node.inputs[1].dtype) != np.float32), None)
+    if half:
+        raise ForgeError(f"the weights of {half.name!r} are {np.dtype(half.inputs[1].dtype)}",
+                         "quantize an FP32 export of the model")  # fmt: skip
 
 
 def quantize(graph: gs.Graph, placement: Placement, amax: Mapping[str, float]) -> gs.Graph:
@@ -200,13 +221,15 @@ def _quantize_weights(graph: gs.Graph, node: gs.Node) -> None:
     weights = node.inputs[1]
     values = np.asarray(weights.values, np.float32)
     axis = _channel_axis(node, values.ndim)
-    others = tuple(index for index in range(values.ndim) if index != axis)
-    scales = np.array([fp16_scale(float(a) / INT8_MAX) for a in np.abs(values).max(axis=others)], np.float32)
-    spread = scales.reshape([-1 if index == axis else 1 for index in range(values.ndim)])
+    others = None if axis is None else tuple(index for index in range(values.ndim) if index != axis)
+    largest = np.abs(values).max(axis=others)
+    scales = np.array([fp16_scale(float(a) / INT8_MAX) for a in np.atleast_1d(largest)], np.float32)
+    scales = scales.reshape(largest.shape)
+    spread = scales if axis is None else scales.reshape([-1 if index == axis else 1 for index in range(values.ndim)])
     integers = np.clip(np.rint(values / spread), -INT8_MAX, INT8_MAX).astype(np.int8)
     restored = gs.Variable(f"{node.name}.weights.dequantized", np.float32, values.shape)
     graph.nodes.append(gs.Node(
-        "DequantizeLinear", f"{node.name}.weights.dequantize", attrs={"axis": axis},
+        "DequantizeLinear", f"{node.name}.weights.dequantize", attrs={} if axis is None else {"axis": axis},
         inputs=[gs.Constant(f"{node.name}.weights.int8", integers),
                 gs.Constant(f"{node.name}.weights.scale", scales),
                 gs.Constant(f"{node.name}.weights.zero_point", np.zeros(scales.shape, np.int8))],
@@ -215,15 +238,18 @@ def _quantize_weights(graph: gs.Graph, node: gs.Node) -> None:
     node.inputs[1] = restored
 
 
-def _channel_axis(node: gs.Node, rank: int) -> int:
-    """The output-channel axis of the weights: (O, I, kH, kW), transposed (I, O, kH, kW), Gemm (I, O) or (O, I)."""
+def _channel_axis(node: gs.Node, rank: int) -> int | None:
+    """The output-channel axis of the weights: (O, I, kH, kW), transposed (I, O, kH, kW), Gemm (I, O) or (O, I).
+
+    None, so one scale for all, where a matrix product's weights are no matrix.
+    """
     if node.op == "Conv":
         return 0
     if node.op == "ConvTranspose":
         return 1
     if node.op == "Gemm":
         return 0 if node.attrs.get("transB") else 1
-    return rank - 1
+    return rank - 1 if rank == 2 else None
 
 
 class _Shared:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trtforge import present
+from trtforge.errors import BuildError
 from trtforge.store import Facts, Stage
 
 ENGINE = "engine"
@@ -59,12 +60,16 @@ def run(
             )
             engine, record = built
             layers, figures = report.parse(record.layers), record.figures
+    served = tensorrt_rtx.compute_capabilities(engine) if backend == "tensorrt-rtx" else []
+    if backend == "tensorrt-rtx" and served != [sm]:
+        raise BuildError(f"{model.name}: the engine is for SM {served}, not for SM{sm}", "please report it")
     (draft / ENGINE).write_bytes(engine)
     content = {"format": "trtforge-layers-1", "backend": backend, "figures": figures, "layers": layers}
     (draft / LAYERS).write_text(json.dumps(content), encoding="utf-8")
     convolutions = _convolutions(model)
     return {
         "backend": backend,
+        "sm": sm,
         "engine_bytes": len(engine),
         "layers": len(layers),
         "crossing_bytes": report.bytes_crossing(layers),
@@ -81,6 +86,13 @@ def _convolutions(model: Path) -> list[str]:
     return [node.name for node in learned(graph_of(load(model))) if node.op == "Conv"]
 
 
+def say(facts: Facts) -> str:
+    where = f"SM{facts['sm']}, " if facts["sm"] else ""
+    int8 = f", {facts['int8_convolutions']} of {facts['convolutions']} convolutions with INT8 inputs"
+    size = present.size(facts["engine_bytes"])
+    return f"{where}{size}, {facts['layers']} layers{int8 if facts['int8_convolutions'] else ''}"
+
+
 def stage(backend: str) -> Stage:
     """The stage, whose results depend on the version of the one builder that makes them."""
-    return Stage(f"build-{backend}", 1, (backend,), run)
+    return Stage(f"build-{backend}", 1, (backend,), run, say)

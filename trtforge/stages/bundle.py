@@ -36,7 +36,7 @@ def write(
         ForgeError: labels do not fit the model, or the folder can't be used.
     """
     device = target.device
-    deepstream = deepstream or (device and device.deepstream) or NEWEST["deepstream"]
+    deepstream = deepstream or ready.deepstream or (device and device.deepstream) or NEWEST["deepstream"]
     patch = ready.patches["tensorrt"]
     names, origin = labels(ready.recipe.labels, patch.get("classes"))
     contents: manifest.Contents = {"labels.txt": _text("\n".join(names) + "\n")}
@@ -64,9 +64,12 @@ def read(folder: Path) -> Ready:
         raise ForgeError(f"{folder / edited[0]}: not the file that the manifest lists", "prepare again")
     files = {name: File(folder / name, entry["sha256"]) for name, entry in content["files"].items()}
     try:
-        batch = content["batch"]
+        batch, size = content["batch"], content["facts"]["size"]
+        if not (content["graphs"] and {"tensorrt", *content["graphs"]} <= content["patches"].keys()
+                and "tensorrt" in content["graphs"] and [type(side) for side in size] == [int, int]):  # fmt: skip
+            raise ValueError("graphs, patches or size")
         return Ready(
-            name=str(content["model"]),
+            name=Path(str(content["model"])).name,
             precision=str(content["precision"]),
             batch=(int(batch[0]), int(batch[1]), int(batch[2])),
             recipe=Recipe.model_validate(content["recipe"]),
@@ -75,6 +78,7 @@ def read(folder: Path) -> Ready:
             graphs={backend: files[f"{content['model']}{SUFFIX[backend]}"] for backend in content["graphs"]},
             patches=dict(content["patches"]),
             table=files.get("calibration.json"),
+            deepstream=content.get("deepstream"),
         )
     except (KeyError, TypeError, ValueError, IndexError, ValidationError) as error:
         raise ForgeError(f"{folder / manifest.MANIFEST}: incomplete ({error})", "prepare again") from error
@@ -105,7 +109,7 @@ def _deepstream(ready: Ready, names: list[str], deepstream: str) -> manifest.Con
     patch = ready.patches["tensorrt"]
     height, width = ready.facts["size"]
     sections, comments = nvinfer.config(nvinfer.Primary(
-        onnx=f"{ready.name}.onnx", labels="labels.txt", precision=ready.precision, batch=ready.batch[2],
+        onnx=f"{ready.name}.onnx", labels="labels.txt", precision=_precision(ready), batch=ready.batch[2],
         size=(height, width), preprocess=ready.recipe.preprocess, classes=len(names) or None,
         parser=patch.get("parser"), score=ready.recipe.nms.score, deepstream=deepstream,
     ))  # fmt: skip
@@ -114,6 +118,11 @@ def _deepstream(ready: Ready, names: list[str], deepstream: str) -> manifest.Con
         "pgie_config.yml": _text(nvinfer.yaml(sections, comments)),
         "deepstream_app.txt": _text(nvinfer.ini(app.config("pgie_config.txt", ready.batch[2]))),
     }
+
+
+def _precision(ready: Ready) -> str:
+    """What the graph holds: one that came with Q/DQ or FP16 inside is typed, whatever was asked for."""
+    return "mixed" if ready.precision == "fp32" and ready.facts.get("typed") else ready.precision
 
 
 def _cache(table: File, tensorrt: str) -> str:

@@ -21,6 +21,7 @@ def run(
     method: str,
     percentile: float,
     keep: list[str],
+    float_heads: bool,
 ) -> Facts:
     """Write ``draft/calibration.json`` for the tensors of ``model`` that carry Q/DQ.
 
@@ -30,6 +31,7 @@ def run(
         preprocess: the recipe's section.
         method, percentile: see ``trtforge.calibrate.threshold``.
         keep: node name patterns that stay float.
+        float_heads: whether the last learned operator of each branch stays float.
 
     Returns:
         numbers of images and tensors, and the images that were skipped.
@@ -49,7 +51,7 @@ def run(
 
     spec = Preprocess.model_validate(preprocess)
     graph = graph_of(load(model))
-    placement = place(graph, tuple(keep))
+    placement = place(graph, tuple(keep), float_heads)
     size = input_size(graph)
     if size is None:
         raise ForgeError(f"{model}: its input has no fixed height and width", "run `trtforge fold --size HxW` first")
@@ -78,4 +80,9 @@ def run(
     return {"images": len(used), "skipped": table.skipped, "tensors": len(amax), "scales": len(placement.groups)}
 
 
-STAGE = Stage("calibrate", 1, ("onnx", "onnx-graphsurgeon", "onnxruntime", "numpy", "pillow"), run)
+def say(facts: Facts) -> str:
+    found = f"{facts['tensors']} tensors from {facts['images']} images"
+    return f"{found}, {len(facts['skipped'])} unreadable skipped: {facts['skipped'][0]}" if facts["skipped"] else found
+
+
+STAGE = Stage("calibrate", 1, ("onnx", "onnx-graphsurgeon", "onnxruntime", "numpy", "pillow"), run, say)

@@ -35,4 +35,9 @@ def run(draft: Path, model: Path, *, form: str, impl: str, head: str, nms: dict[
     return facts
 
 
-STAGE = Stage("patch", 1, ("onnx", "onnx-graphsurgeon", "numpy"), run)
+def say(facts: Facts) -> str:
+    made_of = f" ({facts['impl']})" if facts["impl"] else ""
+    return f"NMS: {facts['form']}{made_of}, outputs {', '.join(output['name'] for output in facts['outputs'])}"
+
+
+STAGE = Stage("patch", 1, ("onnx", "onnx-graphsurgeon", "numpy"), run, say)

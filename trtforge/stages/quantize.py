@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from trtforge.errors import ForgeError
 from trtforge.stages import MODEL
-from trtforge.store import Facts, Stage
+from trtforge.store import Facts, Stage, digest
 
 
-def run(draft: Path, model: Path, ranges: Path, *, keep: list[str]) -> Facts:
+def run(draft: Path, model: Path, ranges: Path, *, keep: list[str], float_heads: bool) -> Facts:
     """Write ``draft/model.onnx``: INT8 at learned convolutions and matrix products, float elsewhere.
 
     Args:
         model: folded float model.
         ranges: calibration table of that model.
         keep: node name patterns that stay float.
+        float_heads: whether the last learned operator of each branch stays float.
 
     Returns:
         numbers of learned operators, of those in INT8, and of tensors with Q/DQ.
@@ -27,12 +29,19 @@ def run(draft: Path, model: Path, ranges: Path, *, keep: list[str]) -> Facts:
     from trtforge.graph.model import graph_of, load, model_of, save
     from trtforge.graph.qdq import place, quantize
 
+    table = tables.load(ranges)
+    if table.model != digest(model):
+        raise ForgeError(f"{ranges}: made from another model than {model.name}", "calibrate this one")
     graph = graph_of(load(model))
     total = len(learned(graph))
-    placement = place(graph, tuple(keep))
-    quantize(graph, placement, tables.load(ranges).amax)
+    placement = place(graph, tuple(keep), float_heads)
+    quantize(graph, placement, table.amax)
     save(model_of(graph), draft / MODEL)
     return {"learned": total, "int8": len(placement.operators), "tensors": len(placement.tensors)}
 
 
-STAGE = Stage("quantize", 1, ("onnx", "onnx-graphsurgeon", "numpy"), run)
+def say(facts: Facts) -> str:
+    return f"{facts['int8']} of {facts['learned']} learned operators in INT8"
+
+
+STAGE = Stage("quantize", 1, ("onnx", "onnx-graphsurgeon", "numpy"), run, say)

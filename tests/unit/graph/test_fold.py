@@ -108,7 +108,7 @@ def test_size_that_the_model_has_already_is_fine() -> None:
 
 
 def test_size_that_contradicts_the_model_is_refused() -> None:
-    with pytest.raises(ForgeError, match="'image' is fixed at 64x64, not 32x32"):
+    with pytest.raises(ForgeError, match="'image' is 64x64, not 32x32"):
         fold(yolov7_like(), (32, 32))
 
 
