@@ -263,17 +263,17 @@ def patch(
 
 @app.command()
 def verify(
-    engines: Annotated[list[Path], typer.Argument(help="One, or A and B: ONNX, engine, prepared folder or bundle.")],
+    engines: Annotated[list[Path], typer.Argument(help="One or more: ONNX, engine, prepared folder or bundle.")],
     images: Annotated[Path, typer.Option(help="Folder of images.")],
     labels: TruthFile = None, recipe: RecipeName = None, score: Score = None, iou: Iou = None, max_det: MaxDet = None,
     per_layer: Annotated[bool, typer.Option("--per-layer", help="Compare each activation that both share.")] = False,
     find_worst: Annotated[bool, typer.Option("--find-worst", help="Name the node where most is lost.")] = False,
     min_map: Annotated[Optional[float], typer.Option("--min-map", help="Gate: mAP50-95 (top-1, mIoU), 0 to 1.")] = None,
-    max_drop: Annotated[Optional[float], typer.Option("--max-drop", help="Gate: points lost from A to B.")] = None,
+    max_drop: Annotated[Optional[float], typer.Option("--max-drop", help="Gate: points lost from the first.")] = None,
     min_cosine: Annotated[Optional[float], typer.Option("--min-cosine", help="Gate: cosine of any output.")] = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Measure accuracy, and how far B is from A.
+    """Measure accuracy, and how far other engines are from the first.
 
     Example: trtforge verify model.onnx out/ --images val/ --labels val/labels.json --max-drop 1
     """
@@ -281,8 +281,6 @@ def verify(
     from trtforge.stages.verify import EVALUATION
     from trtforge.stages.verify import verify as measure
 
-    if len(engines) > 2:
-        raise ForgeError(f"{len(engines)} engines given", "give one, or two to compare")
     spec = options.load_recipe(recipe) if recipe else None
     given = {"score": score, "iou": iou, "max_det": max_det}
     given = {name: value for name, value in given.items() if value is not None}

@@ -132,14 +132,14 @@ def gates(report: Report, least: float | None, most_lost: float | None, least_co
     """
     if (least is not None or most_lost is not None) and not report.accuracy:
         raise ForgeError("--min-map and --max-drop need labels", "give --labels")
-    if most_lost is not None and report.drop is None:
+    if most_lost is not None and not report.drops:
         raise ForgeError("--max-drop compares two engines", "give a second one")
     if least_cosine is not None and not report.outputs:
         raise ForgeError("--min-cosine compares outputs that two engines share", "give two engines with equal outputs")
-    if least is not None and report.accuracy[-1] < least:
-        raise GateError(f"{report.metric} is {report.accuracy[-1]:.4f}, under {least}", "")
-    if most_lost is not None and report.drop is not None and report.drop > most_lost:
-        raise GateError(f"{report.metric} drops by {report.drop:.2f} points, over {most_lost}", "")
+    if least is not None and min(report.accuracy) < least:
+        raise GateError(f"{report.metric} is {min(report.accuracy):.4f}, under {least}", "")
+    if most_lost is not None and max(report.drops) > most_lost:
+        raise GateError(f"{report.metric} drops by {max(report.drops):.2f} points, over {most_lost}", "")
     for name, difference in report.outputs.items():
         if least_cosine is not None and difference.cosine < least_cosine:
             raise GateError(f"cosine of {name} is {difference.cosine:.5f}, under {least_cosine}", "")

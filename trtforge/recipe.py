@@ -56,7 +56,7 @@ class Calibration(_Section):
 
     images: Path | None = None
     method: Method = "entropy"
-    percentile: float = Field(default=99.99, gt=0, le=100)
+    percentile: float = Field(default=99.999, gt=0, le=100)
 
 
 class Precision(_Section):

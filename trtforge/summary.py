@@ -62,15 +62,12 @@ def verified(report: Report, find_worst: bool) -> str:
         worst = max(report.layers, key=lambda each: each.lost)
         lines += [f"most is lost at {worst.node}: {worst.lost:.1f} dB, to {worst.difference.sqnr:.1f} dB", ""]
     if report.accuracy:
-        names = [report.metric, *report.more]
-        figures = [[report.accuracy[index], *(values[index] for values in report.more.values())]
-                   for index in range(len(report.engines))]  # fmt: skip
-        rows = [[engine, *(f"{figure:.4f}" for figure in row)]
-                for engine, row in zip(report.engines, figures, strict=True)]  # fmt: skip
-        lines += [present.table(rows, ["engine", *names])]
-        if report.drop is not None:
-            lines += [f"{report.metric} drops by {report.drop:.2f} points"]
-        lines += [""]
+        columns = [report.accuracy, *report.more.values()]
+        lost = ["", *(f"{drop:.2f}" for drop in report.drops)]
+        rows = [[engine, *(f"{column[index]:.4f}" for column in columns), lost[index]]
+                for index, engine in enumerate(report.engines)]  # fmt: skip
+        header = ["engine", report.metric, *report.more, "points lost" if report.drops else ""]
+        lines += [present.table(rows, header), ""]
     if report.agreement:
         both, either = report.agreement
         lines += [f"{both} of {either} objects are found by both (score 0.25, IoU 0.5)"]

@@ -10,7 +10,7 @@ from trtforge.calibrate.histogram import BINS, Histogram
 LEVELS = 128  # magnitudes that INT8 tells apart, in TensorRT's entropy calibration
 
 
-def threshold(histogram: Histogram, method: str, percentile: float = 99.99) -> float:
+def threshold(histogram: Histogram, method: str, percentile: float = 99.999) -> float:
     """The magnitude that is mapped to 127; 0.0 for a tensor that was always zero.
 
     Args:

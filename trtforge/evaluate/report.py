@@ -16,8 +16,8 @@ class Report:
     Attributes:
         engines: as the user named them, the first is the reference.
         images: number of images.
-        outputs: difference of each output between the two engines, by name.
-        agreement: pairs of objects that both find, and objects that either finds.
+        outputs: difference of each output between two engines, by name.
+        agreement: pairs of objects that both of two engines find, and objects that either finds.
         metric: mAP50-95, top-1 or mIoU, where there are labels.
         accuracy: that metric, for each engine.
         more: a second metric (mAP50, top-5) by name, for each engine.
@@ -36,16 +36,16 @@ class Report:
     remarks: list[str] = field(default_factory=list)
 
     @property
-    def drop(self) -> float | None:
-        """Points lost from the first engine to the second."""
-        return (self.accuracy[0] - self.accuracy[1]) * 100 if len(self.accuracy) > 1 else None
+    def drops(self) -> list[float]:
+        """Points lost from the first engine to each of the others."""
+        return [(self.accuracy[0] - each) * 100 for each in self.accuracy[1:]]
 
     def document(self) -> dict[str, Any]:
         return {
             "engines": self.engines, "images": self.images,
             "outputs": {name: each.document() for name, each in self.outputs.items()},
             "agreement": self.agreement and {"both": self.agreement[0], "either": self.agreement[1]},
-            "metric": self.metric, "accuracy": self.accuracy, "more": self.more, "drop_points": self.drop,
+            "metric": self.metric, "accuracy": self.accuracy, "more": self.more, "drop_points": self.drops,
             "layers": [{"tensor": each.tensor, "node": each.node, "lost_db": each.lost, **each.difference.document()}
                        for each in self.layers],
             "remarks": self.remarks,

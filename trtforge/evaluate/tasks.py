@@ -34,7 +34,8 @@ def task_for(engines: list[Engine], files: list[Path], folder: Path, labels: Pat
     if all(detectors):
         return _detection(engines, files, labels, nms, spec, report)
     if any(detectors):
-        raise ForgeError(f"{engines[0].path} and {engines[1].path}: one is a detector, the other is not",
+        odd = engines[detectors.index(not detectors[0])].path
+        raise ForgeError(f"{engines[0].path} and {odd}: one is a detector, the other is not",
                          "compare engines made from one model")  # fmt: skip
     shape = _one_shape(engines)
     if len(shape) == 3 and labels is not None:
@@ -66,7 +67,7 @@ def _detection(engines: list[Engine], files: list[Path], labels: Path | None, nm
             boxes, scores, labels_found = find[index](outputs[index])
             inside = to_image(boxes, image.height, image.width, engine.size, spec)
             found[index][file.name] = Objects(inside, scores, labels_found)
-        if len(engines) > 1:
+        if len(engines) == 2:
             one, other = (each[file.name].above(AGREEMENT_SCORE) for each in found)
             common.append(agreement(one, other))
 

@@ -24,6 +24,7 @@ def load(path: Path) -> onnx.ModelProto:
     """
     import onnx
     from google.protobuf.message import DecodeError
+    from onnx.inliner import inline_local_functions
 
     if not path.is_file():
         raise ForgeError(f"{path}: no such file", "give the path of an .onnx file")
@@ -41,7 +42,7 @@ def load(path: Path) -> onnx.ModelProto:
     if model.ByteSize() >= PROTOBUF_LIMIT:
         raise ForgeError(f"{path}: larger than 2 GiB", "models of that size are not served")
     _check(model, path)
-    return onnx.inliner.inline_local_functions(model) if model.functions else model
+    return inline_local_functions(model) if model.functions else model
 
 
 def external_files(path: Path) -> list[Path]:

@@ -33,7 +33,7 @@ def verify(
     nms: Nms | None,
     per_layer: bool,
 ) -> Report:
-    """Run one engine, or two side by side, over a folder of images.
+    """Run one engine, or several side by side, over a folder of images. Two are also compared in what they put out.
 
     Args:
         paths: ONNX files, TensorRT engines, prepared folders or bundles; the first is the reference.
@@ -53,7 +53,7 @@ def verify(
     report = Report([str(path) for path in paths], len(files), remarks=[e.note for e in engines if e.note])
     thresholds = _thresholds(engines, nms, report)
     measure = task_for(engines, files, folder, labels, thresholds, spec, report)
-    same = len(engines) > 1 and engines[0].outputs.keys() == engines[1].outputs.keys()
+    same = len(engines) == 2 and engines[0].outputs.keys() == engines[1].outputs.keys()
     with present.progress(f"verifying on {len(files)} images", len(files)) as done:
         for number, file in enumerate(files, 1):
             image = _read(file)
@@ -115,7 +115,7 @@ def _parts(output: np.ndarray, name: str, engine: Engine) -> list[tuple[str, np.
 
 
 def _layers(engines: list[Engine], files: list[Path], spec: Preprocess) -> list[layers.LayerDifference]:
-    if len(engines) < 2 or engines[0].graph is None or engines[1].graph is None:
+    if len(engines) != 2 or engines[0].graph is None or engines[1].graph is None:
         raise ForgeError("--per-layer compares two graphs", "give two ONNX files or folders")
     batches = [pictures.prepare(file, spec, engines[0].size) for file in files]
     return layers.compare(engines[0].graph, engines[1].graph, batches)
