@@ -85,7 +85,7 @@ def test_thresholds_lie_within_what_was_seen(name: str, method: str) -> None:
 
 def test_entropy_cuts_a_rare_outlier_off() -> None:
     histogram = histogram_of(np.append(DISTRIBUTIONS["normal"], 31))
-    assert 3 < threshold(histogram, "entropy") < 6
+    assert 3 < threshold(histogram, "entropy", 99.9) < 6
 
 
 def test_entropy_keeps_a_uniform_distribution() -> None:
