@@ -267,7 +267,7 @@ def verify(
     images: Annotated[Path, typer.Option(help="Folder of images.")],
     labels: TruthFile = None, recipe: RecipeName = None, score: Score = None, iou: Iou = None, max_det: MaxDet = None,
     per_layer: Annotated[bool, typer.Option("--per-layer", help="Compare each activation that both share.")] = False,
-    find_worst: Annotated[bool, typer.Option("--find-worst", help="Name the node where most is lost.")] = False,
+    find_worst: Annotated[bool, typer.Option("--find-worst", help="Name the node that adds most noise.")] = False,
     min_map: Annotated[Optional[float], typer.Option("--min-map", help="Gate: mAP50-95 (top-1, mIoU), 0 to 1.")] = None,
     max_drop: Annotated[Optional[float], typer.Option("--max-drop", help="Gate: points lost from the first.")] = None,
     min_cosine: Annotated[Optional[float], typer.Option("--min-cosine", help="Gate: cosine of any output.")] = None,

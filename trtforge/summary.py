@@ -55,12 +55,13 @@ def verified(report: Report, find_worst: bool) -> str:
                  f"{each.mean:.4g}"] for name, each in report.outputs.items()]  # fmt: skip
         lines += [present.table(rows, ["output", "Pearson", "cosine", "SQNR dB", "max error", "mean error"]), ""]
     if report.layers and not find_worst:
-        rows = [[each.tensor, f"{each.difference.pearson:.5f}", f"{each.difference.sqnr:.1f}", f"{each.lost:.1f}"]
+        rows = [[each.tensor, f"{each.difference.pearson:.5f}", f"{each.difference.sqnr:.1f}",
+                 f"{100 * each.added:.2f}"]
                 for each in report.layers]  # fmt: skip
-        lines += [present.table(rows, ["activation, in order", "Pearson", "SQNR dB", "dB lost here"]), ""]
+        lines += [present.table(rows, ["activation, in order", "Pearson", "SQNR dB", "% noise added"]), ""]
     if report.layers and find_worst:
-        worst = max(report.layers, key=lambda each: each.lost)
-        lines += [f"most is lost at {worst.node}: {worst.lost:.1f} dB, to {worst.difference.sqnr:.1f} dB", ""]
+        worst = max(report.layers, key=lambda each: each.added)
+        lines += [f"most noise is added at {worst.node}: {100 * worst.added:.2f} % of the signal", ""]
     if report.accuracy:
         columns = [report.accuracy, *report.more.values()]
         lost = ["", *(f"{drop:.2f}" for drop in report.drops)]

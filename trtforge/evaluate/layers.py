@@ -25,13 +25,13 @@ class LayerDifference:
         tensor: its name in both graphs.
         node: that makes it in the reference.
         difference: over all images.
-        lost: dB of SQNR lost on the way through this node, against the noisiest of its inputs; 0.0 for the first.
+        added: noise power as a share of the signal's, less that of the noisiest input of the node.
     """
 
     tensor: str
     node: str
     difference: Difference
-    lost: float
+    added: float
 
 
 def compare(reference: Path, other: Path, batches: Sequence[np.ndarray]) -> list[LayerDifference]:
@@ -51,12 +51,7 @@ def compare(reference: Path, other: Path, batches: Sequence[np.ndarray]) -> list
         for name, one, two in zip(names, *runs, strict=True):
             if one.shape == two.shape:
                 found[name].observe(one, two)
-    return _with_losses(graphs[0], found)
-
-
-def worst(layers: Sequence[LayerDifference]) -> LayerDifference:
-    """The node on whose way most is lost: repair or keep that one first."""
-    return max(layers, key=lambda layer: layer.lost)
+    return _with_noise(graphs[0], found)
 
 
 def _shared(one: gs.Graph, other: gs.Graph) -> list[str]:
@@ -77,18 +72,15 @@ def _with_outputs(graph: gs.Graph, names: Sequence[str]) -> bytes:
     return bytes(gs.export_onnx(tapped.cleanup(), do_type_check=False, ir_version=10).SerializeToString())
 
 
-def _with_losses(graph: gs.Graph, found: dict[str, Difference]) -> list[LayerDifference]:
-    """SQNR falls from layer to layer anyway: what counts is by how much, node by node."""
+def _with_noise(graph: gs.Graph, found: dict[str, Difference]) -> list[LayerDifference]:
+    """Noise grows from layer to layer anyway: what counts is by how much, node by node."""
     noise: dict[str, float] = {}
     rows = []
     for node in graph.nodes:
-        before = min((noise[tensor.name] for tensor in node.inputs if tensor.name in noise), default=np.inf)
+        before = max((noise[tensor.name] for tensor in node.inputs if tensor.name in noise), default=0.0)
         for tensor in node.outputs:
-            if tensor.name not in found:
-                noise[tensor.name] = before
-                continue
-            after = found[tensor.name].sqnr
-            noise[tensor.name] = after
-            lost = before - after if np.isfinite(before) and np.isfinite(after) else 0.0
-            rows.append(LayerDifference(tensor.name, node.name, found[tensor.name], float(lost)))
+            noise[tensor.name] = found[tensor.name].noise if tensor.name in found else before
+            if tensor.name in found:
+                added = noise[tensor.name] - before
+                rows.append(LayerDifference(tensor.name, node.name, found[tensor.name], added))
     return rows

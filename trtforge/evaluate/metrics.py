@@ -60,6 +60,11 @@ class Difference:
         return float(10 * np.log10(self.sum_aa / self.sum_squared)) if self.sum_aa > 0 else float("-inf")
 
     @property
+    def noise(self) -> float:
+        """Power of the difference as a share of the reference's, 1.0 at most: beyond, nothing of it is left."""
+        return min(1.0, self.sum_squared / self.sum_aa) if self.sum_aa > 0 else float(self.sum_squared > 0)
+
+    @property
     def mean(self) -> float:
         return self.sum_error / max(1, self.count)
 

@@ -46,7 +46,8 @@ class Report:
             "outputs": {name: each.document() for name, each in self.outputs.items()},
             "agreement": self.agreement and {"both": self.agreement[0], "either": self.agreement[1]},
             "metric": self.metric, "accuracy": self.accuracy, "more": self.more, "drop_points": self.drops,
-            "layers": [{"tensor": each.tensor, "node": each.node, "lost_db": each.lost, **each.difference.document()}
+            "layers": [{"tensor": each.tensor, "node": each.node, "added_noise": each.added,
+                        **each.difference.document()}
                        for each in self.layers],
             "remarks": self.remarks,
         }  # fmt: skip
