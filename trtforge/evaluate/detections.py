@@ -10,7 +10,8 @@ import numpy as np
 
 from trtforge.calibrate.images import Fit, fit
 from trtforge.errors import ForgeError
-from trtforge.evaluate.engines import NMS_OUTPUTS, Engine
+from trtforge.evaluate.engines import Engine
+from trtforge.graph.nms import OUTPUTS
 from trtforge.recipe import Nms, Preprocess
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def finder(engine: Engine, nms: Nms) -> Finder:
     """
     if engine.detection:
         return _raw(engine, engine.detection, nms)
-    if set(NMS_OUTPUTS) <= set(engine.outputs):
+    if set(OUTPUTS) <= set(engine.outputs):
         return lambda outputs: _suppressed(outputs, engine.size)
     found = ", ".join(f"{name} {list(shape)}" for name, shape in engine.outputs.items())
     raise ForgeError(f"{engine.path}: no detector's outputs: {found}", "a classifier needs --labels with its classes")
@@ -102,7 +103,7 @@ def _raw(engine: Engine, detection: Detection, nms: Nms) -> Finder:
 
     from trtforge.backends.onnxruntime import session
     from trtforge.graph.detection import boxes_and_scores
-    from trtforge.graph.nms import OUTPUTS, NmsOptions, standard_nms
+    from trtforge.graph.nms import NmsOptions, standard_nms
 
     graph = gs.Graph(opset=19)
     graph.inputs = [gs.Variable(name, np.float32, ["batch", *engine.outputs[name]]) for name in detection.outputs]
@@ -124,7 +125,7 @@ def _raw(engine: Engine, detection: Detection, nms: Nms) -> Finder:
 
 
 def _suppressed(outputs: dict[str, np.ndarray], size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    count, boxes, scores, classes = (outputs[name] for name in NMS_OUTPUTS)
+    count, boxes, scores, classes = (outputs[name] for name in OUTPUTS)
     if classes.dtype.kind == "f":  # the form of DeepStream's stock parser: y1, x1, y2, x2 as shares of the input
         height, width = size
         boxes = boxes[..., [1, 0, 3, 2]] * np.array([width, height, width, height], np.float32)

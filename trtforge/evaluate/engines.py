@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from trtforge import manifest
 from trtforge.errors import ForgeError, MachineError
+from trtforge.graph.nms import OUTPUTS
 from trtforge.job import SUFFIX
 from trtforge.recipe import Nms, Recipe
 
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     import onnx
 
     from trtforge.graph.detection import Detection
-
-NMS_OUTPUTS = ("num_detections", "detection_boxes", "detection_scores", "detection_classes")
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,7 @@ def _open_tensorrt(path: Path, recipe: Recipe | None = None) -> Engine:
 
     infer, size, outputs = tensorrt.load(path)
     return Engine(path=path, infer=infer, size=size, graph=None, outputs=outputs, detection=None,
-                  nms=_inner_nms(set(NMS_OUTPUTS) <= set(outputs), recipe), recipe=recipe)  # fmt: skip
+                  nms=_inner_nms(set(OUTPUTS) <= set(outputs), recipe), recipe=recipe)  # fmt: skip
 
 
 def _inner_nms(inside: bool, recipe: Recipe | None) -> Nms | None:

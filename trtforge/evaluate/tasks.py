@@ -12,8 +12,9 @@ from PIL import Image
 from trtforge.errors import ForgeError
 from trtforge.evaluate import classes, coco
 from trtforge.evaluate.detections import Objects, agreement, finder, to_image
-from trtforge.evaluate.engines import NMS_OUTPUTS, Engine
+from trtforge.evaluate.engines import Engine
 from trtforge.evaluate.report import Report
+from trtforge.graph.nms import OUTPUTS
 from trtforge.recipe import Nms, Preprocess
 
 AGREEMENT_SCORE = 0.25  # objects below are not shown to anybody
@@ -30,7 +31,7 @@ class Task:
 
 def task_for(engines: list[Engine], files: list[Path], folder: Path, labels: Path | None, nms: Nms,
           spec: Preprocess, report: Report) -> Task:  # fmt: skip
-    detectors = [bool(engine.detection) or set(NMS_OUTPUTS) <= set(engine.outputs) for engine in engines]
+    detectors = [bool(engine.detection) or set(OUTPUTS) <= set(engine.outputs) for engine in engines]
     if all(detectors):
         return _detection(engines, files, labels, nms, spec, report)
     if any(detectors):

@@ -25,13 +25,13 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from trtforge.errors import ForgeError
+from trtforge.graph.edit import PREFIX, add_node, channels, float32, image_input
 from trtforge.graph.fold import quiet
 
 Form = Literal["objectness", "anchor-free", "boxes-scores"]
 Coding = Literal["centre", "corners"]
 Size = tuple[int, int]
 
-PREFIX = "trtforge/nms/"
 PLUGINS = ("EfficientNMS_TRT", "BatchedNMS_TRT", "BatchedNMSDynamic_TRT")
 
 _STRIDES = (4, 8, 16, 32, 64, 128)
@@ -91,23 +91,10 @@ def recognise(graph: gs.Graph, hint: str | None = None) -> Detection | None:
     image = image_input(graph)
     if image is None or existing_nms(graph) is not None:
         return None
-    probe = _probe(graph)
+    probe = probe_of(graph)
     height, width = image_input(probe).shape[2:]
     found = _hinted(probe, cast(Form, hint)) if hint else _evident(probe, (height, width))
     return next((_as_declared(detection, image) for detection in found), None)
-
-
-def image_input(graph: gs.Graph) -> Any:
-    """The first input of rank 4, `(B, channels, H, W)`, or None."""
-    return next((tensor for tensor in graph.inputs if tensor.shape is not None and len(tensor.shape) == 4), None)
-
-
-def input_size(graph: gs.Graph) -> Size | None:
-    """(height, width) of the image input, or None where there is none or either is dynamic."""
-    image = image_input(graph)
-    if image is None or not all(isinstance(side, int) and side > 0 for side in image.shape[2:]):
-        return None
-    return int(image.shape[2]), int(image.shape[3])
 
 
 def _as_declared(detection: Detection, image: Any) -> Detection:
@@ -348,7 +335,7 @@ def _adds_constant(nodes: list[Any], elements: int) -> bool:
 
 
 def _is_constant(tensor: Any) -> bool:
-    """A constant, or a weight that the probe carries as a tensor without a producer (see `_probe`)."""
+    """A constant, or a weight that the probe carries as a tensor without a producer (see `probe_of`)."""
     return isinstance(tensor, gs.Constant) or (tensor.name.startswith(PREFIX + "weight/") and _known(tensor))
 
 
@@ -380,7 +367,7 @@ def _unscaled(source: _Source) -> str:
 # ----------------------------------------------------------------------------------------------------- probe
 
 
-def _probe(graph: gs.Graph) -> gs.Graph:
+def probe_of(graph: gs.Graph) -> gs.Graph:
     """A copy with every input's shape fixed (batch 1), folded until the outputs' shapes are numbers.
 
     One round of ONNX shape inference stops at the first Div or Range of a shape computation, so rounds of inference
@@ -426,72 +413,6 @@ def existing_nms(graph: gs.Graph) -> Any:
     return next((node for node in graph.nodes if node.op in (*PLUGINS, "NonMaxSuppression")), None)
 
 
-def strip_nms(graph: gs.Graph) -> Detection | None:
-    """Cut a TensorRT NMS plugin away, in place, so that any runtime can run the rest.
-
-    The graph's outputs become `boxes` float32 `(B, N, 4)`, corners in pixels whatever the plugin's coding was, and
-    `scores` float32 `(B, N, C)`, probabilities whatever its activation was: form "boxes-scores".
-
-    Returns:
-        what was found in the stripped graph; None where `graph` has no NMS and stays as it is.
-
-    Raises:
-        ForgeError: the NMS is ONNX's own operator (which every runtime can run), or the plugin decodes anchors or
-            takes a box for every class.
-    """
-    node = existing_nms(graph)
-    if node is None:
-        return None
-    if node.op not in PLUGINS:
-        raise ForgeError(
-            f"'{node.name}' ({node.op}) already suppresses boxes with standard operators, and cannot be cut away",
-            "export the model without NMS, or keep the graph as it is with --nms none",
-        )
-    boxes, scores = _plugin_inputs(graph, node)
-    graph.outputs = [name_output(graph, boxes, "boxes", None), name_output(graph, scores, "scores", None)]
-    graph.cleanup().toposort()
-    detection = recognise(graph, "boxes-scores")
-    if detection is not None:
-        count = detection.boxes or "boxes"
-        graph.outputs[0].shape = [batch_dim(graph), count, 4]
-        graph.outputs[1].shape = [batch_dim(graph), count, detection.classes]
-    return detection
-
-
-def _plugin_inputs(graph: gs.Graph, node: Any) -> tuple[Any, Any]:
-    """Corners in pixels `(B, N, 4)` and probabilities `(B, N, C)` from the inputs of a plugin."""
-    known = existing_nms(_probe(graph)).inputs
-    shape = known[0].shape or []
-    if len(node.inputs) > 2 or (len(shape) == 4 and shape[2] != 1):
-        raise ForgeError(
-            f"'{node.name}' ({node.op}) decodes anchors or takes one box for every class, and cannot be cut away",
-            "export the model without NMS, or keep the graph as it is with --nms none",
-        )
-    boxes, scores = (float32(graph, tensor, like.dtype) for tensor, like in zip(node.inputs, known, strict=True))
-    if len(shape) == 4:
-        boxes = add_node(graph, "Reshape", [boxes, np.array([0, -1, 4], np.int64)], "cut/boxes")
-    if node.op == "EfficientNMS_TRT":
-        if _integer(node, "box_coding", 0) == 1:
-            boxes = to_corners(graph, boxes)
-        if _integer(node, "score_activation", 0) == 1:
-            scores = add_node(graph, "Sigmoid", [scores], "cut/sigmoid")
-    elif _integer(node, "isNormalized", 1):
-        size = input_size(graph)
-        if size is None:
-            raise ForgeError(
-                f"'{node.name}' ({node.op}) takes boxes as fractions of an input of unknown size",
-                "fix the input's height and width (--size)",
-            )
-        scale = np.array([size[1], size[0]] * 2, np.float32)
-        boxes = add_node(graph, "Mul", [boxes, scale], "cut/pixels")
-    return boxes, scores
-
-
-def _integer(node: Any, name: str, default: int) -> int:
-    """An attribute that exporters write as a number or as a list of one."""
-    return int(np.ravel(node.attrs.get(name, default))[0])
-
-
 # ----------------------------------------------------------------------------------------------------- edits
 
 
@@ -526,61 +447,3 @@ def to_corners(graph: gs.Graph, boxes: Any) -> Any:
     low = add_node(graph, "Sub", [centre, half], "low_corner")
     high = add_node(graph, "Add", [centre, half], "high_corner")
     return add_node(graph, "Concat", [low, high], "corners", axis=2)
-
-
-def channels(graph: gs.Graph, tensor: Any, low: int, high: int, name: str) -> Any:
-    """Channels `low:high` of rows `(B, N, channels)`."""
-    bounds = [np.array([value], np.int64) for value in (low, high, 2)]
-    return add_node(graph, "Slice", [tensor, *bounds], name, dtype=tensor.dtype)
-
-
-def float32(graph: gs.Graph, tensor: Any, dtype: Any = None) -> Any:
-    """`tensor`, cast where its type (or `dtype`, where the graph does not say it) is another."""
-    dtype = tensor.dtype if tensor.dtype is not None else dtype
-    if dtype is None or np.dtype(dtype) == np.float32:
-        return tensor
-    return add_node(graph, "Cast", [tensor], "float32", to=int(onnx.TensorProto.FLOAT))
-
-
-def add_node(graph: gs.Graph, op: str, inputs: list[Any], name: str, dtype: Any = np.float32, **attrs: Any) -> Any:
-    """Append a node of one output under `trtforge/nms/NAME`, made unique, and return the output.
-
-    NumPy arrays among the inputs become constants.
-    """
-    full = unique(graph, PREFIX + name)
-    operands = [
-        gs.Constant(f"{full}/in{i}", operand) if isinstance(operand, np.ndarray) else operand
-        for i, operand in enumerate(inputs)
-    ]
-    output = gs.Variable(full, dtype)
-    graph.nodes.append(gs.Node(op, full, attrs, operands, [output]))
-    return output
-
-
-def unique(graph: gs.Graph, name: str) -> str:
-    """`name`, numbered if a node or tensor of `graph` bears it."""
-    taken = {node.name for node in graph.nodes} | set(graph.tensors())
-    candidates = [name, *(f"{name}_{number}" for number in range(2, len(taken) + 3))]
-    return next(candidate for candidate in candidates if candidate not in taken)
-
-
-def batch_dim(graph: gs.Graph) -> int | str:
-    """The batch dimension of the image input, symbolic where dynamic."""
-    image = image_input(graph)
-    first = image.shape[0] if image is not None else None
-    return first if isinstance(first, int | str) and first not in (-1, 0, "") else "batch"
-
-
-def name_output(graph: gs.Graph, tensor: Any, name: str, shape: Any) -> Any:
-    """A graph output `name` that equals `tensor`, behind an Identity since `tensor` may serve others too.
-
-    A tensor that bears the name already gives way, unless it is an input.
-    """
-    holder = graph.tensors().get(name)
-    if holder is not None:
-        if any(holder is other for other in graph.inputs):
-            raise ForgeError(f"input '{name}' bears the name of an output that NMS adds", "rename the model's input")
-        holder.name = unique(graph, f"{PREFIX}was/{name}")
-    output = add_node(graph, "Identity", [tensor], f"output/{name}", dtype=tensor.dtype or np.float32)
-    output.name, output.shape = name, shape
-    return output

@@ -36,20 +36,9 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from trtforge.errors import ForgeError
-from trtforge.graph.detection import (
-    Coding,
-    Detection,
-    add_node,
-    batch_dim,
-    boxes_and_scores,
-    existing_nms,
-    input_size,
-    name_output,
-    recognise,
-    strip_nms,
-    to_corners,
-    unique,
-)
+from trtforge.graph.detection import Coding, Detection, boxes_and_scores, existing_nms, recognise, to_corners
+from trtforge.graph.edit import add_node, batch_dim, input_size, name_output, unique
+from trtforge.graph.strip import strip_nms
 
 NmsForm = Literal["none", "onnx", "efficientnms", "deepstream"]
 NmsImpl = Literal["plugin", "onnx"]

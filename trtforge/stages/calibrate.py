@@ -44,7 +44,7 @@ def run(
     from trtforge.calibrate.collect import collect
     from trtforge.calibrate.histogram import Histogram
     from trtforge.calibrate.threshold import threshold
-    from trtforge.graph.detection import input_size
+    from trtforge.graph.edit import input_size
     from trtforge.graph.model import graph_of, load
     from trtforge.graph.qdq import place
     from trtforge.recipe import Preprocess

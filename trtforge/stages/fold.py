@@ -31,22 +31,23 @@ def run(draft: Path, model: Path, *, size: list[int] | None, default_size: list[
     Raises:
         ForgeError: the model can't be read, or does not fit the options.
     """
-    from trtforge.graph import detection as detectors
+    from trtforge.graph.detection import existing_nms, recognise
     from trtforge.graph.fold import dims, fold, image_input
     from trtforge.graph.model import graph_of, load, model_of, save
+    from trtforge.graph.strip import strip_nms
 
     original = load(model)
     folded = fold(original, (size and (size[0], size[1])) or None, default_size=(default_size[0], default_size[1]))
     graph = graph_of(folded)
-    stripped = detectors.existing_nms(graph)
+    stripped = existing_nms(graph)
     if stripped is not None and stripped.op != "NonMaxSuppression":
-        detectors.strip_nms(graph)
+        strip_nms(graph)
         folded = model_of(graph)
     elif check:
         _compare(original, folded)
     image = image_input(folded)
     batch, _, height, width = dims(image)
-    found = None if head == "none" else detectors.recognise(graph_of(folded), None if head == "auto" else head)
+    found = None if head == "none" else recognise(graph_of(folded), None if head == "auto" else head)
     save(folded, draft / MODEL)
     return {
         "nodes_before": len(original.graph.node),

@@ -29,7 +29,8 @@ from tests.models import (
     weights,
 )
 from trtforge.errors import ForgeError
-from trtforge.graph.detection import Detection, boxes_and_scores, existing_nms, recognise, strip_nms, to_corners
+from trtforge.graph.detection import Detection, boxes_and_scores, existing_nms, recognise, to_corners
+from trtforge.graph.strip import strip_nms
 
 
 def found(model: onnx.ModelProto, hint: str | None = None) -> Detection | None:

@@ -1,0 +1,84 @@
+"""Small edits that patches share: nodes and outputs with names of their own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+
+from trtforge.errors import ForgeError
+
+PREFIX = "trtforge/nms/"
+
+
+def image_input(graph: gs.Graph) -> Any:
+    """The first input of rank 4, `(B, channels, H, W)`, or None."""
+    return next((tensor for tensor in graph.inputs if tensor.shape is not None and len(tensor.shape) == 4), None)
+
+
+def input_size(graph: gs.Graph) -> tuple[int, int] | None:
+    """(height, width) of the image input, or None where there is none or either is dynamic."""
+    image = image_input(graph)
+    if image is None or not all(isinstance(side, int) and side > 0 for side in image.shape[2:]):
+        return None
+    return int(image.shape[2]), int(image.shape[3])
+
+
+def batch_dim(graph: gs.Graph) -> int | str:
+    """The batch dimension of the image input, symbolic where dynamic."""
+    image = image_input(graph)
+    first = image.shape[0] if image is not None else None
+    return first if isinstance(first, int | str) and first not in (-1, 0, "") else "batch"
+
+
+def channels(graph: gs.Graph, tensor: Any, low: int, high: int, name: str) -> Any:
+    """Channels `low:high` of rows `(B, N, channels)`."""
+    bounds = [np.array([value], np.int64) for value in (low, high, 2)]
+    return add_node(graph, "Slice", [tensor, *bounds], name, dtype=tensor.dtype)
+
+
+def float32(graph: gs.Graph, tensor: Any, dtype: Any = None) -> Any:
+    """`tensor`, cast where its type (or `dtype`, where the graph does not say it) is another."""
+    dtype = tensor.dtype if tensor.dtype is not None else dtype
+    if dtype is None or np.dtype(dtype) == np.float32:
+        return tensor
+    return add_node(graph, "Cast", [tensor], "float32", to=int(onnx.TensorProto.FLOAT))
+
+
+def add_node(graph: gs.Graph, op: str, inputs: list[Any], name: str, dtype: Any = np.float32, **attrs: Any) -> Any:
+    """Append a node of one output under `trtforge/nms/NAME`, made unique, and return the output.
+
+    NumPy arrays among the inputs become constants.
+    """
+    full = unique(graph, PREFIX + name)
+    operands = [
+        gs.Constant(f"{full}/in{i}", operand) if isinstance(operand, np.ndarray) else operand
+        for i, operand in enumerate(inputs)
+    ]
+    output = gs.Variable(full, dtype)
+    graph.nodes.append(gs.Node(op, full, attrs, operands, [output]))
+    return output
+
+
+def name_output(graph: gs.Graph, tensor: Any, name: str, shape: Any) -> Any:
+    """A graph output `name` that equals `tensor`, behind an Identity since `tensor` may serve others too.
+
+    A tensor that bears the name already gives way, unless it is an input.
+    """
+    holder = graph.tensors().get(name)
+    if holder is not None:
+        if any(holder is other for other in graph.inputs):
+            raise ForgeError(f"input '{name}' bears the name of an output that NMS adds", "rename the model's input")
+        holder.name = unique(graph, f"{PREFIX}was/{name}")
+    output = add_node(graph, "Identity", [tensor], f"output/{name}", dtype=tensor.dtype or np.float32)
+    output.name, output.shape = name, shape
+    return output
+
+
+def unique(graph: gs.Graph, name: str) -> str:
+    """`name`, numbered if a node or tensor of `graph` bears it."""
+    taken = {node.name for node in graph.nodes} | set(graph.tensors())
+    candidates = [name, *(f"{name}_{number}" for number in range(2, len(taken) + 3))]
+    return next(candidate for candidate in candidates if candidate not in taken)
