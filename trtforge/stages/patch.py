@@ -36,8 +36,7 @@ def run(draft: Path, model: Path, *, form: str, impl: str, head: str, nms: dict[
 
 
 def say(facts: Facts) -> str:
-    made_of = f" ({facts['impl']})" if facts["impl"] else ""
-    return f"NMS: {facts['form']}{made_of}, outputs {', '.join(output['name'] for output in facts['outputs'])}"
+    return f"NMS: {facts['form']}" + (f" ({facts['impl']})" if facts["impl"] else "")
 
 
 STAGE = Stage("patch", 1, ("onnx", "onnx-graphsurgeon", "numpy"), run, say)

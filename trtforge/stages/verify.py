@@ -50,7 +50,11 @@ def verify(
     spec = _spec(engines, recipe)
     _same_input(engines)
     files = pictures.list_images(folder)
-    report = Report([str(path) for path in paths], len(files), remarks=[e.note for e in engines if e.note])
+    report = Report(
+        [str(path) for path in paths],
+        len(files),
+        remarks=list(dict.fromkeys(engine.note for engine in engines if engine.note)),
+    )
     thresholds = _thresholds(engines, nms, report)
     measure = task_for(engines, files, folder, labels, thresholds, spec, report)
     same = len(engines) == 2 and engines[0].outputs.keys() == engines[1].outputs.keys()
