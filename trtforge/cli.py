@@ -335,7 +335,10 @@ def devices(as_json: AsJson = False) -> None:
     _result(as_json, [asdict(device) for device in catalogue().values()], present.table(rows, header))
 
 
-recipes = typer.Typer(rich_markup_mode=None, help="List the recipes that come with trtforge, or show one.")
+recipes = typer.Typer(
+    rich_markup_mode=None,
+    help="List the recipes that come with trtforge, or show one.\n\nExample: trtforge recipes show yolov7",
+)
 app.add_typer(recipes, name="recipes")
 
 

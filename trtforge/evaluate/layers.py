@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnx_graphsurgeon as gs
 
 from trtforge.backends.onnxruntime import session
@@ -40,7 +41,8 @@ def compare(reference: Path, other: Path, batches: Sequence[np.ndarray]) -> list
     Raises:
         ForgeError: they share none.
     """
-    graphs = [graph_of(load(path)).toposort() for path in (reference, other)]
+    # Types of activations are not always written down in a file.
+    graphs = [graph_of(onnx.shape_inference.infer_shapes(load(path))).toposort() for path in (reference, other)]
     names = _shared(*graphs)
     if not names:
         raise ForgeError(f"{other}: shares no activation's name with {reference}", "compare graphs made from one model")
