@@ -180,7 +180,8 @@ def deliver(
     built = []
     for target, engine, out in zip(targets, engines, outs, strict=True):
         wrote, remarks = bundle.write(out, ready, target, engine, deepstream, force)
-        built.append(Built(target, out, wrote, engine, [*_remarks(ready), *remarks]))
+        unused = build.remark(engine.facts) if engine else ""
+        built.append(Built(target, out, wrote, engine, [*_remarks(ready), *remarks, *([unused] if unused else [])]))
     return built
 
 

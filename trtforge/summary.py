@@ -39,8 +39,7 @@ def text(store: Store, built: Sequence[Built]) -> str:
         for each in store.ran
     ]
     lines += [present.table(rows, ["stage", "time", "result"]), ""]
-    if built:
-        lines += [f"  {remark}" for remark in built[0].remarks]
+    lines += [f"  {remark}" for remark in dict.fromkeys(remark for each in built for remark in each.remarks)]
     for each in built:
         state = "" if each.wrote else "  (unchanged: nothing to do)" if not made else "  (unchanged)"
         lines.append(f"{each.out}/{state}")

@@ -11,6 +11,7 @@ from trtforge.errors import BuildError
 from trtforge.store import Facts, Stage
 
 ENGINE = "engine"
+UNUSED = 0.05  # share of quantized convolutions that may run in float without a word
 LAYERS = "layers.json"
 
 
@@ -66,7 +67,7 @@ def run(
     (draft / ENGINE).write_bytes(engine)
     content = {"format": "trtforge-layers-1", "backend": backend, "figures": figures, "layers": layers}
     (draft / LAYERS).write_text(json.dumps(content), encoding="utf-8")
-    convolutions = _convolutions(model)
+    convolutions, quantized = _convolutions(model)
     return {
         "backend": backend,
         "sm": sm,
@@ -74,25 +75,39 @@ def run(
         "layers": len(layers),
         "crossing_bytes": report.bytes_crossing(layers),
         "convolutions": len(convolutions),
+        "quantized_convolutions": len(quantized),
         "int8_convolutions": len(report.int8_convolutions(layers, convolutions)),
         **figures,
     }
 
 
-def _convolutions(model: Path) -> list[str]:
+def _convolutions(model: Path) -> tuple[list[str], list[str]]:
+    """Names of the learned convolutions, and of those whose input carries Q/DQ."""
     from trtforge.graph.heads import learned
     from trtforge.graph.model import graph_of, load
 
-    return [node.name for node in learned(graph_of(load(model))) if node.op == "Conv"]
+    found = [node for node in learned(graph_of(load(model))) if node.op == "Conv"]
+    makers = {node.name: [maker.op for maker in node.inputs[0].inputs] for node in found}
+    return list(makers), [name for name, ops in makers.items() if ops == ["DequantizeLinear"]]
 
 
 def say(facts: Facts) -> str:
     where = f"SM{facts['sm']}, " if facts["sm"] else ""
     int8 = f", {facts['int8_convolutions']} of {facts['convolutions']} convolutions with INT8 inputs"
     size = present.size(facts["engine_bytes"])
-    return f"{where}{size}, {facts['layers']} layers{int8 if facts['int8_convolutions'] else ''}"
+    return f"{where}{size}, {facts['layers']} layers{int8 if facts['quantized_convolutions'] else ''}"
+
+
+def remark(facts: Facts) -> str:
+    """What the user should know of INT8 that the builder does not use; empty if it does."""
+    unused = facts["quantized_convolutions"] - facts["int8_convolutions"]
+    if unused <= UNUSED * facts["quantized_convolutions"]:
+        return ""
+    where = f" on SM{facts['sm']}" if facts["sm"] else ""
+    return (f"{facts['backend']} computes {unused} of {facts['quantized_convolutions']} quantized convolutions in float"
+            f"{where}: accuracy as INT8, but no faster than FP16 or FP32")  # fmt: skip
 
 
 def stage(backend: str) -> Stage:
     """The stage, whose results depend on the version of the one builder that makes them."""
-    return Stage(f"build-{backend}", 1, (backend,), run, say)
+    return Stage(f"build-{backend}", 2, (backend,), run, say)
