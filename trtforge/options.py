@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import ValidationError
 
+from trtforge import prepared
 from trtforge import recipe as recipes
 from trtforge.errors import ForgeError, GateError
 from trtforge.job import Job, Precision, Ready, Target
@@ -56,9 +57,7 @@ def work(
         if any(asked):
             raise ForgeError(f"{model}: a prepared folder decides precision, calibration, batch, size, labels and NMS",
                              "drop those options, or build from the ONNX file")  # fmt: skip
-        from trtforge.stages import bundle
-
-        return bundle.read(model)
+        return prepared.read(model)
     if fp32 + fp16 + int8 > 1:
         raise ForgeError("--fp32, --fp16 and --int8 exclude each other", "give one of them")
     if calib and not int8:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -150,18 +151,25 @@ def test_activation_that_is_not_a_number_is_named_with_its_image(trtforge, tmp_p
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
 def test_interrupted_run_leaves_nothing_half_written(tmp_path, sent, code):
-    command = [sys.executable, "-m", "trtforge", "build", DEMO, "--int8", "--calib", PHOTOS, "--device", "l4",
+    photos = tmp_path / "photos"
+    for number in range(4):  # enough to be still at it when the signal comes
+        shutil.copytree(PHOTOS, photos / str(number))
+    command = [sys.executable, "-m", "trtforge", "build", DEMO, "--int8", "--calib", photos, "--device", "l4",
                "-o", tmp_path / "out"]  # fmt: skip
     environment = {**os.environ, "TRTFORGE_STORE": str(tmp_path / "store"), "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     store = tmp_path / "store"
     while process.poll() is None and not ((store / "fold").exists() and list(store.glob(".trtforge-*"))):
         time.sleep(0.01)  # until fold is stored and calibration has begun
+    time.sleep(1.5)  # and its imports are done: Python itself loses a Ctrl-C that comes in their locks
     process.send_signal(sent)
     _, error = process.communicate(timeout=60)
     assert process.returncode == code, error
     assert not (tmp_path / "out").exists()
     assert {path.name for path in store.iterdir() if not path.name.startswith(".trtforge-")} == {"fold"}
     assert "Traceback" not in error
+    shutil.rmtree(photos / "1")
+    shutil.rmtree(photos / "2")
+    shutil.rmtree(photos / "3")
     again = subprocess.run([*command, "--json"], env=environment, check=True, capture_output=True, text=True)
     assert '"stage": "fold", "cached": true' in again.stdout

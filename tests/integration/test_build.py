@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from conftest import DEMO, LABELS
+from conftest import DEMO, LABELS, PHOTOS
 from PIL import Image
 
 from trtforge.backends.tensorrt_rtx import compute_capabilities
@@ -173,6 +173,22 @@ def test_prepared_folder_that_was_changed_is_refused(trtforge, tmp_path):
     (prepared / "demo.rtx.onnx").write_bytes((prepared / "demo.onnx").read_bytes())
     run = trtforge("build", prepared, "--device", "rtx-4090", "-o", tmp_path / "out")
     assert (run.code, "demo.rtx.onnx" in run.err) == (2, True)
+
+
+@pytest.mark.parametrize("hostile", [{"graphs": []}, {"facts": {}}, {"patches": []}, {"model": "../../demo"},
+                                     {"batch": [1]}, {"recipe": {"nms": 3}}, {"files": {"../x": {"sha256": "0"}}},
+                                     {"graphs": ["cuda"]}])  # fmt: skip
+def test_prepared_folder_is_not_trusted(trtforge, tmp_path, hostile):
+    prepared = tmp_path / "prepared"
+    assert trtforge("prepare", DEMO, "--fp16", "-o", prepared).code == 0
+    content = json.loads((prepared / "manifest.json").read_text())
+    (prepared / "manifest.json").write_text(json.dumps(content | hostile))
+    for words in (["build", prepared, "--device", "rtx-4090", "-o", tmp_path / "out"],
+                  ["verify", prepared, "--images", PHOTOS]):  # fmt: skip
+        run = trtforge(*words)
+        assert (run.code, run.out) == (2, ""), run.err
+        assert len(run.err.splitlines()) <= 2
+    assert not (tmp_path / "out").exists()
 
 
 def test_recipe_with_a_model_is_a_build_of_its_own(trtforge, photos, tmp_path):

@@ -51,7 +51,7 @@ def list_images(folder: Path) -> list[Path]:
         ForgeError: the folder is missing, or holds no image.
     """
     if not folder.is_dir():
-        raise ForgeError(f"{folder}: no such folder of images", "give the folder that holds the calibration images")
+        raise ForgeError(f"{folder}: no such folder of images", "give a folder that holds image files")
     files = [Path(at) / name for at, _, names in os.walk(folder) for name in names]
     images = sorted(file for file in files if file.suffix.lower() in SUFFIXES)
     if not images:

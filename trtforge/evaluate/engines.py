@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trtforge import manifest
+from trtforge import prepared
 from trtforge.errors import ForgeError, MachineError
 from trtforge.graph.nms import OUTPUTS
-from trtforge.job import SUFFIX
 from trtforge.recipe import Nms, Recipe
 
 if TYPE_CHECKING:
@@ -71,19 +70,16 @@ def open_engine(path: Path) -> Engine:
 
 
 def _open_folder(path: Path) -> Engine:
-    """The graph that its engine was built from; the engine itself where this machine can run it."""
-    content = manifest.read_manifest(path)
-    backend = str((content.get("target") or {}).get("backend"))
-    recipe = Recipe.model_validate(content["recipe"])
+    """Its TensorRT engine, else the graph that its engine was built from."""
+    ready = prepared.read(path)
     engines = sorted(path.glob("*.onnx_b*.engine"))
-    if backend == "tensorrt" and engines:
-        return _open_tensorrt(engines[0], recipe)
-    graphs = [each for each in (backend, "tensorrt-rtx", "onnxruntime") if each in content["graphs"]]
-    if not graphs:
-        raise ForgeError(f"{path}: no graph in it that runs here", "prepare it again, or give an ONNX file")
-    file = path / f"{content['model']}{SUFFIX[graphs[0]]}"
-    note = f"{file.name} in ONNX Runtime: the graph of the TensorRT-RTX engine, which needs its GPU"
-    return _open_onnx(path, file, recipe, note if backend == "tensorrt-rtx" else "")
+    if engines:
+        return _open_tensorrt(engines[0], ready.recipe)
+    backend = next(each for each in ("tensorrt-rtx", "onnxruntime", "tensorrt") if each in ready.graphs)
+    file = ready.graphs[backend].path
+    rtx = list(path.glob("*.rtx.engine"))
+    note = f"{file.name} in ONNX Runtime: the graph of {rtx[0].name}, which runs only on its GPU" if rtx else ""
+    return _open_onnx(path, file, ready.recipe, note)
 
 
 def _open_onnx(path: Path, file: Path, recipe: Recipe | None, note: str) -> Engine:

@@ -1,4 +1,4 @@
-"""ready + engine -> bundle: what the output folder holds, and reading a prepared one back."""
+"""ready + engine -> bundle: what the output folder holds."""
 
 from __future__ import annotations
 
@@ -6,14 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from trtforge import manifest
 from trtforge.deepstream import app, nvinfer
 from trtforge.deepstream.labels import labels
-from trtforge.errors import ForgeError
 from trtforge.job import SUFFIX, Ready, Target
-from trtforge.recipe import Recipe
 from trtforge.stages.build import ENGINE, LAYERS
 from trtforge.store import Artifact, File, version_of
 
@@ -50,38 +46,6 @@ def write(
         contents |= _engine(ready, target, engine)
     wrote = manifest.write(out, contents, _manifest(ready, target, engine, graphs, names, deepstream), force)
     return wrote, [f"labels: {origin}"] if patch.get("classes") else []
-
-
-def read(folder: Path) -> Ready:
-    """A prepared folder (or a bundle, which holds the same), checked against its manifest.
-
-    Raises:
-        ForgeError: it is neither, or its files were changed.
-    """
-    content = manifest.read_manifest(folder)
-    edited = [name for name in manifest.changed(folder) if name.endswith((".onnx", "calibration.json"))]
-    if edited:
-        raise ForgeError(f"{folder / edited[0]}: not the file that the manifest lists", "prepare again")
-    files = {name: File(folder / name, entry["sha256"]) for name, entry in content["files"].items()}
-    try:
-        batch, size = content["batch"], content["facts"]["size"]
-        if not (content["graphs"] and {"tensorrt", *content["graphs"]} <= content["patches"].keys()
-                and "tensorrt" in content["graphs"] and [type(side) for side in size] == [int, int]):  # fmt: skip
-            raise ValueError("graphs, patches or size")
-        return Ready(
-            name=Path(str(content["model"])).name,
-            precision=str(content["precision"]),
-            batch=(int(batch[0]), int(batch[1]), int(batch[2])),
-            recipe=Recipe.model_validate(content["recipe"]),
-            facts=dict(content["facts"]),
-            inputs=dict(content["inputs"]),
-            graphs={backend: files[f"{content['model']}{SUFFIX[backend]}"] for backend in content["graphs"]},
-            patches=dict(content["patches"]),
-            table=files.get("calibration.json"),
-            deepstream=content.get("deepstream"),
-        )
-    except (KeyError, TypeError, ValueError, IndexError, ValidationError) as error:
-        raise ForgeError(f"{folder / manifest.MANIFEST}: incomplete ({error})", "prepare again") from error
 
 
 def _graphs(ready: Ready, target: Target) -> list[str]:

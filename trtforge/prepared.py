@@ -1,0 +1,46 @@
+"""Reading a prepared folder, or a bundle, back: what another machine made, and not to be trusted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from trtforge import manifest
+from trtforge.errors import ForgeError
+from trtforge.job import SUFFIX, Ready
+from trtforge.recipe import Recipe
+from trtforge.store import File
+
+
+def read(folder: Path) -> Ready:
+    """A prepared folder (or a bundle, which holds the same), checked against its manifest.
+
+    Raises:
+        ForgeError: it is neither, or its files were changed.
+    """
+    content = manifest.read_manifest(folder)
+    edited = [name for name in manifest.changed(folder) if name.endswith((".onnx", "calibration.json"))]
+    if edited:
+        raise ForgeError(f"{folder / edited[0]}: not the file that the manifest lists", "prepare again")
+    files = {name: File(folder / name, entry["sha256"]) for name, entry in content["files"].items()}
+    try:
+        batch, size = content["batch"], content["facts"]["size"]
+        if not (content["graphs"] and {"tensorrt", *content["graphs"]} <= content["patches"].keys()
+                and "tensorrt" in content["graphs"] and [type(side) for side in size] == [int, int]):  # fmt: skip
+            raise ValueError("graphs, patches or size")
+        return Ready(
+            name=Path(str(content["model"])).name,
+            precision=str(content["precision"]),
+            batch=(int(batch[0]), int(batch[1]), int(batch[2])),
+            recipe=Recipe.model_validate(content["recipe"]),
+            facts=dict(content["facts"]),
+            inputs=dict(content["inputs"]),
+            graphs={backend: files[f"{content['model']}{SUFFIX[backend]}"] for backend in content["graphs"]},
+            patches=dict(content["patches"]),
+            table=files.get("calibration.json"),
+            deepstream=content.get("deepstream"),
+        )
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, ValidationError) as error:
+        reason = str(error).splitlines()[0]
+        raise ForgeError(f"{folder / manifest.MANIFEST}: incomplete ({reason})", "prepare again") from error
