@@ -285,7 +285,7 @@ def test_quantized_graphs_are_cast_too(build: Build) -> None:
     float_outputs = dict.fromkeys(placement.tensors, 4.0) | {"image": 1.0}
     quantized = model_of(quantize(graph, placement, float_outputs))
     typed = half(quantized)
-    close(quantized, typed, least=0.998)
+    close(quantized, typed, least=0.995)  # values between two INT8 steps may round either way
     known = types(typed)
     for node in typed.graph.node:
         if node.op_type == "DequantizeLinear":
