@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from trtforge import present
-from trtforge.backends.onnxruntime import run, session
+from trtforge.backends.onnxruntime import run
 from trtforge.calibrate.images import list_images, prepare
+from trtforge.evaluate.engines import reference_session
 from trtforge.graph.detection import boxes_and_scores, recognise
 from trtforge.graph.model import graph_of, load, model_of
 from trtforge.job import Job, Target
@@ -41,7 +42,7 @@ def boxes_scores(model: Path, images: list[np.ndarray]) -> tuple[np.ndarray, np.
     if detection is None:
         sys.exit(f"{model}: not a decoded detector")
     graph.outputs = list(boxes_and_scores(graph, detection))
-    engine = session(model_of(graph).SerializeToString(), fuse=False)
+    engine = reference_session(model_of(graph))
     names = [output.name for output in engine.get_outputs()]
     found = [run(engine, image) for image in images]
     return tuple(np.concatenate([each[name] for each in found]) for name in names)  # type: ignore[return-value]

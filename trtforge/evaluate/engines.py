@@ -15,6 +15,7 @@ from trtforge.recipe import Nms, Recipe
 if TYPE_CHECKING:
     import numpy as np
     import onnx
+    import onnxruntime
 
     from trtforge.graph.detection import Detection
 
@@ -83,7 +84,7 @@ def _open_folder(path: Path) -> Engine:
 
 
 def _open_onnx(path: Path, file: Path, recipe: Recipe | None, note: str) -> Engine:
-    from trtforge.backends.onnxruntime import run, session
+    from trtforge.backends.onnxruntime import run
     from trtforge.graph.detection import existing_nms, recognise
     from trtforge.graph.fold import dims, fold, image_input
     from trtforge.graph.model import graph_of, load
@@ -100,8 +101,7 @@ def _open_onnx(path: Path, file: Path, recipe: Recipe | None, note: str) -> Engi
     if not (isinstance(height, int) and isinstance(width, int)):
         height, width = wanted or (640, 640)
         graph = graph_of(fold(model, (height, width)))
-    # Q/DQ as they stand: the CPU's INT8 kernels would add differences of their own.
-    engine = session(file, fuse=not any(node.op_type == "QuantizeLinear" for node in model.graph.node))
+    engine = reference_session(model)
     return Engine(
         path=path,
         infer=lambda images: run(engine, images),
@@ -113,6 +113,17 @@ def _open_onnx(path: Path, file: Path, recipe: Recipe | None, note: str) -> Engi
         recipe=recipe,
         note=note,
     )
+
+
+def reference_session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
+    """ONNX Runtime on exactly what the graph says: its INT8 kernels would add differences of their own."""
+    from trtforge.backends.onnxruntime import session
+    from trtforge.graph.model import graph_of, model_of
+    from trtforge.graph.qdq import widen
+
+    if not any(node.op_type == "QuantizeLinear" for node in model.graph.node):
+        return session(model.SerializeToString())
+    return session(model_of(widen(graph_of(model))).SerializeToString(), fuse=False)
 
 
 def _open_tensorrt(path: Path, recipe: Recipe | None = None) -> Engine:

@@ -10,10 +10,10 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
-from trtforge.backends.onnxruntime import session
 from trtforge.errors import ForgeError
+from trtforge.evaluate.engines import reference_session
 from trtforge.evaluate.metrics import Difference
-from trtforge.graph.model import graph_of, load
+from trtforge.graph.model import graph_of, load, model_of
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float16))
 
@@ -46,7 +46,7 @@ def compare(reference: Path, other: Path, batches: Sequence[np.ndarray]) -> list
     names = _shared(*graphs)
     if not names:
         raise ForgeError(f"{other}: shares no activation's name with {reference}", "compare graphs made from one model")
-    engines = [session(_with_outputs(graph, names), fuse=False) for graph in graphs]
+    engines = [reference_session(_with_outputs(graph, names)) for graph in graphs]
     found = {name: Difference() for name in names}
     for batch in batches:
         runs = [engine.run(names, {engine.get_inputs()[0].name: batch}) for engine in engines]
@@ -64,14 +64,14 @@ def _shared(one: gs.Graph, other: gs.Graph) -> list[str]:
             and there[tensor.name].dtype in FLOATS and there[tensor.name].inputs]  # fmt: skip
 
 
-def _with_outputs(graph: gs.Graph, names: Sequence[str]) -> bytes:
+def _with_outputs(graph: gs.Graph, names: Sequence[str]) -> onnx.ModelProto:
     found = graph.tensors()
     tapped = graph.copy()
     known = tapped.tensors()
     tapped.outputs = [known[name] for name in names]
     for name in names:
         known[name].dtype = found[name].dtype
-    return bytes(gs.export_onnx(tapped.cleanup(), do_type_check=False, ir_version=10).SerializeToString())
+    return model_of(tapped)
 
 
 def _with_noise(graph: gs.Graph, found: dict[str, Difference]) -> list[LayerDifference]:

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 import numpy as np
+import onnx
 import onnx_graphsurgeon as gs
 
 from trtforge.errors import ForgeError
@@ -158,6 +159,31 @@ def quantize(graph: gs.Graph, placement: Placement, amax: Mapping[str, float]) -
     for name in placement.operators:
         _quantize_weights(graph, nodes[name])
     return graph.toposort()
+
+
+def widen(graph: gs.Graph) -> gs.Graph:
+    """Let Q/DQ with FP16 scales compute in FP32, in place: the same graph, whatever a runtime makes of FP16 scales.
+
+    TensorRT converts the scales itself. ONNX Runtime 1.23 rounds far off with them (1.31 does not).
+    """
+    for node in list(graph.nodes):
+        if node.op in ("QuantizeLinear", "DequantizeLinear") and node.inputs[1].dtype == np.float16:
+            scale = node.inputs[1]
+            node.inputs[1] = gs.Constant(f"{node.name}.scale.fp32", scale.values.astype(np.float32))
+            if node.op == "QuantizeLinear":
+                wide = gs.Variable(f"{node.name}.fp32", np.float32)
+                graph.nodes.append(_cast(node.inputs[0], wide))
+                node.inputs[0] = wide
+            else:
+                wide, narrow = gs.Variable(f"{node.name}.fp32", np.float32), node.outputs[0]
+                node.outputs[0] = wide
+                graph.nodes.append(_cast(wide, narrow))
+    return graph.toposort()
+
+
+def _cast(tensor: gs.Tensor, result: gs.Variable) -> gs.Node:
+    to = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(result.dtype))
+    return gs.Node("Cast", f"{result.name}:cast", {"to": int(to)}, [tensor], [result])
 
 
 def fp16_scale(scale: float) -> float:

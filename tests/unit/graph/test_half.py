@@ -16,7 +16,7 @@ from trtforge.graph.fold import fold
 from trtforge.graph.half import to_half
 from trtforge.graph.heads import decode, learned
 from trtforge.graph.model import graph_of, model_of
-from trtforge.graph.qdq import place, quantize
+from trtforge.graph.qdq import place, quantize, widen
 
 BUILDERS = [yolov7_like, yolov8_like, classifier]
 Build = Callable[..., onnx.ModelProto]
@@ -313,3 +313,15 @@ def test_a_scale_beyond_half_keeps_its_operators_float32() -> None:
     scales = [node.input[1] for node in typed.graph.node if node.op_type == "QuantizeLinear"]
     assert sorted(known[scale] for scale in scales)[:2] == [TensorProto.FLOAT, TensorProto.FLOAT16]
     assert np.isfinite(outputs(typed, photographs(1), fuse=False)[0]).all()
+
+
+@pytest.mark.parametrize("build", [yolov7_like, classifier])
+def test_widened_pairs_hold_no_half_scale_and_say_the_same(build: Build) -> None:
+    graph = graph_of(fold(build()))
+    placement = place(graph)
+    typed = half(model_of(quantize(graph, placement, dict.fromkeys(placement.tensors, 4.0))))
+    wide = model_of(widen(graph_of(typed)))
+    known = types(wide)
+    scales = [node.input[1] for node in wide.graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
+    assert {known[name] for name in scales} == {TensorProto.FLOAT}
+    close(typed, wide, least=0.995)
