@@ -319,9 +319,9 @@ def test_a_scale_beyond_half_keeps_its_operators_float32() -> None:
 def test_widened_pairs_hold_no_half_scale_and_say_the_same(build: Build) -> None:
     graph = graph_of(fold(build()))
     placement = place(graph)
-    typed = half(model_of(quantize(graph, placement, dict.fromkeys(placement.tensors, 4.0))))
-    wide = model_of(widen(graph_of(typed)))
+    quantized = model_of(quantize(graph, placement, dict.fromkeys(placement.tensors, 4.0)))
+    wide = model_of(widen(graph_of(half(quantized))))
     known = types(wide)
     scales = [node.input[1] for node in wide.graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
     assert {known[name] for name in scales} == {TensorProto.FLOAT}
-    close(typed, wide, least=0.995)
+    close(quantized, wide, least=0.995)
