@@ -309,11 +309,14 @@ def detect(
     Example: trtforge detect out/ street.jpg -o pictures
     """
     from trtforge import options, summary
+    from trtforge.recipe import Nms
     from trtforge.stages.detect import detect as run
 
-    given = recipe is not None or any(value is not None for value in (score, iou, max_det))
-    spec = options.load_recipe(recipe, score=score, iou=iou, max_det=max_det) if given else None
-    found = run(engine, images, out, spec, labels)
+    spec = options.load_recipe(recipe) if recipe else None
+    given = {"score": score, "iou": iou, "max_det": max_det}
+    given = {name: value for name, value in given.items() if value is not None}
+    options.nms(Nms(), given)  # out of range is said before any work
+    found = run(engine, images, out, spec, labels, given)
     _result(as_json, found, summary.detected(found, out))
 
 

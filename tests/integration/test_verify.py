@@ -211,6 +211,14 @@ def test_detect_draws_and_lists(trtforge, prepared, tmp_path):
             assert any(np.abs(np.subtract(item["box"], corners)).max() < 12 for item in same), (entry["image"], each)
 
 
+def test_thresholds_of_detect_stand_above_the_folder_and_keep_the_rest_of_it(trtforge, prepared, tmp_path):
+    command = ["detect", prepared["int8"], VALIDATION / "validation-00000.jpg", "-o", tmp_path / "pictures", "--json"]
+    every, few = (trtforge(*command, *more).document["images"][0]["objects"] for more in ([], ["--score", "0.96"]))
+    assert few == [item for item in every if item["score"] >= 0.96]
+    assert 0 < len(few) < len(every)
+    assert trtforge(*command, "--score", "7").code == 2
+
+
 @pytest.mark.parametrize("wrong", ["missing image", "no image", "classifier"])
 def test_detect_refuses(trtforge, tmp_path, wrong):
     image, engine = VALIDATION / "validation-00000.jpg", DEMO

@@ -121,7 +121,7 @@ def test_versions_of_the_jetsons() -> None:
         this = device(name)
         return this.jetpack, this.tensorrt, this.deepstream
 
-    assert versions("xavier-nx") == ("5.1", "8.5", "6.3")
+    assert versions("xavier-nx") == ("5.1", "8.5.2", "6.3")
     for name in ("orin-nano", "orin-nx", "agx-orin", "thor"):
         assert versions(name) == ("7.2", "10.16", "9.1")
 

@@ -54,7 +54,9 @@ def finder(engine: Engine, nms: Nms) -> Finder:
     if set(OUTPUTS) <= set(engine.outputs):
         return lambda outputs: _suppressed(outputs, engine.size)
     found = ", ".join(f"{name} {list(shape)}" for name, shape in engine.outputs.items())
-    raise ForgeError(f"{engine.path}: no detector's outputs: {found}", "a classifier needs --labels with its classes")
+    raise ForgeError(
+        f"{engine.path}: no detector's outputs: {found}", "a detector needs decoded boxes and scores as outputs"
+    )
 
 
 def to_image(boxes: np.ndarray, height: int, width: int, size: tuple[int, int], spec: Preprocess) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,14 @@ SHEET = "sheet.jpg"
 QUALITY = 90
 
 
-def detect(path: Path, images: Sequence[Path], out: Path, recipe: Recipe | None, labels: Path | None) -> dict[str, Any]:
+def detect(
+    path: Path,
+    images: Sequence[Path],
+    out: Path,
+    recipe: Recipe | None,
+    labels: Path | None,
+    thresholds: Mapping[str, Any],
+) -> dict[str, Any]:
     """Write each image with its objects drawn into ``out``, and a sheet of all where there are several.
 
     Args:
@@ -31,6 +38,7 @@ def detect(path: Path, images: Sequence[Path], out: Path, recipe: Recipe | None,
         out: folder; files of the same names in it are replaced.
         recipe: preprocessing, thresholds and labels; None is the folder's own, or the default.
         labels: file of class names.
+        thresholds: fields of ``Nms`` that stand above the recipe's.
 
     Returns:
         ``images``: for each its file, picture, and ``objects`` with class, name, score and box (left, top, right,
@@ -41,7 +49,8 @@ def detect(path: Path, images: Sequence[Path], out: Path, recipe: Recipe | None,
     """
     engine = open_engine(path)
     spec = recipe or engine.recipe or Recipe()
-    find = finder(engine, spec.nms)
+    nms = spec.nms.model_copy(update=dict(thresholds))
+    find = finder(engine, nms)
     files = [file for each in images for file in ([each] if not each.is_dir() else pictures.list_images(each))]
     names, _ = labels_of(labels or spec.labels, engine.detection.classes if engine.detection else None)
     if out.exists() and not out.is_dir():
@@ -51,7 +60,7 @@ def detect(path: Path, images: Sequence[Path], out: Path, recipe: Recipe | None,
     with draft_in(out.absolute().parent) as draft, present.progress(f"{len(files)} images", len(files)) as done:
         for number, file in enumerate(files, 1):
             image = _read(file)
-            objects = _objects(engine, image, spec.preprocess, find)
+            objects = _objects(engine, image, spec.preprocess, find).above(nms.score)
             picture = draw.annotate(image, objects, names)
             name = _unique(f"{file.stem}.jpg", {row["picture"] for row in rows})
             picture.save(draft / name, quality=QUALITY)
