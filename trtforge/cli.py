@@ -73,6 +73,7 @@ NoCheck = Annotated[bool, typer.Option("--no-check", help="Don't compare the fol
 FP32 = Annotated[bool, typer.Option("--fp32", help="Keep FP32 (the default).")]
 FP16 = Annotated[bool, typer.Option("--fp16", help="Cast to FP16; inputs, outputs and decode stay FP32.")]
 INT8 = Annotated[bool, typer.Option("--int8", help="Quantize to INT8; needs --calib.")]
+Provider = Annotated[str, typer.Option(help="Where calibration runs: auto, cpu or cuda.")]
 OutFile = Annotated[Path, typer.Option("-o", "--out", help="File to write.")]
 
 
@@ -91,8 +92,8 @@ def build(
     recipe: RecipeName = None, labels: Labels = None, workspace: Workspace = None,
     nms: NmsName = "auto", nms_impl: NmsImplName = "plugin", score: Score = None, iou: Iou = None,
     max_det: MaxDet = None, class_agnostic: ClassAgnostic = False, deepstream: DeepStream = None,
-    out: Out = None, no_check: NoCheck = False, force: Force = False, dry_run: DryRun = False,
-    as_json: AsJson = False,
+    provider: Provider = "auto", out: Out = None, no_check: NoCheck = False, force: Force = False,
+    dry_run: DryRun = False, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Build engines, and a folder that DeepStream runs, for one or more devices.
 
@@ -111,7 +112,7 @@ def build(
     work = options.work(
         model, fp32=fp32, fp16=fp16, int8=int8, calib=calib, batch=batch, size=size, recipe=recipe, labels=labels,
         nms=nms, nms_impl=nms_impl, score=score, iou=iou, max_det=max_det, class_agnostic=class_agnostic,
-        no_check=no_check,
+        no_check=no_check, provider=provider,
     )  # fmt: skip
     outs = options.folders(out, work, targets)
     version, bytes_allowed = options.parse_version(deepstream), options.parse_memory(workspace)
@@ -128,8 +129,8 @@ def prepare(
     batch: Batch = None, size: Size = None, recipe: RecipeName = None, labels: Labels = None,
     nms: NmsName = "auto", nms_impl: NmsImplName = "plugin", score: Score = None, iou: Iou = None,
     max_det: MaxDet = None, class_agnostic: ClassAgnostic = False, deepstream: DeepStream = None,
-    out: Out = None, no_check: NoCheck = False, force: Force = False, dry_run: DryRun = False,
-    as_json: AsJson = False,
+    provider: Provider = "auto", out: Out = None, no_check: NoCheck = False, force: Force = False,
+    dry_run: DryRun = False, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Do everything that needs no GPU: `build` then takes the folder on each target.
 
@@ -143,7 +144,7 @@ def prepare(
     work = options.work(
         model, fp32=fp32, fp16=fp16, int8=int8, calib=calib, batch=batch, size=size, recipe=recipe, labels=labels,
         nms=nms, nms_impl=nms_impl, score=score, iou=iou, max_det=max_det, class_agnostic=class_agnostic,
-        no_check=no_check,
+        no_check=no_check, provider=provider,
     )  # fmt: skip
     version = options.parse_version(deepstream)
     store = _store(dry_run, force)
@@ -174,29 +175,49 @@ def fold(
 
 @app.command()
 def calibrate(
-    model: Annotated[Path, typer.Argument(help="Folded FP32 MODEL.onnx.")],
-    calib: Annotated[Path, typer.Option("--calib", help="Folder of photographs.")],
+    files: Annotated[list[Path], typer.Argument(help="Folded FP32 MODEL.onnx; with --merge, tables of its shards.")],
+    calib: Calib = None,
     out: OutFile = Path("calibration.json"),
     recipe: RecipeName = None,
-    method: Annotated[Optional[str], typer.Option(help="entropy, percentile or minmax.")] = None,
+    method: Annotated[Optional[str], typer.Option(help="entropy, percentile, mse or minmax.")] = None,
+    taps: Annotated[str, typer.Option(help="explicit: what carries Q/DQ; implicit: all that TensorRT 10's own INT8 "
+                                      "needs.")] = "explicit",
+    shard: Annotated[Optional[str], typer.Option(help="Observe the I-th of N parts of the folder, I/N.")] = None,
+    merge: Annotated[bool, typer.Option("--merge", help="Ranges from the tables of all shards.")] = False,
+    provider: Provider = "auto",
+    cache: Annotated[Optional[Path], typer.Option(help="Write TensorRT's calibration cache here, too.")] = None,
+    tensorrt: Annotated[str, typer.Option(help="Version in the cache's header.")] = "10.16",
+    preview_to: Annotated[Optional[Path], typer.Option("--preview", help="Folder for pictures of what the network "
+                                                       "sees.")] = None,
+    plots: Annotated[Optional[Path], typer.Option(help="Write each histogram with its range here, as SVG.")] = None,
     as_json: AsJson = False,
-) -> None:
+) -> None:  # fmt: skip
     """Find the ranges that INT8 has to represent, on a folder of photographs.
 
     Example: trtforge calibrate clean.onnx --calib photos/ -o calibration.json
+
+    On two machines: trtforge calibrate clean.onnx --calib photos/ --shard 1/2 -o one.json,
+    the same with 2/2, then trtforge calibrate --merge one.json two.json -o calibration.json
     """
-    from trtforge import options
+    from trtforge import options, present
     from trtforge.stages import calibrate as stage
+    from trtforge.stages import observe, preview
 
     spec = options.load_recipe(recipe)
-    facts = options.single(
-        stage.run, stage.TABLE, out, model=model, images=calib,
-        preprocess=spec.preprocess.model_dump(mode="json"),
-        method=options.one_of(method or spec.calibration.method, options.METHODS, "--method"),
-        percentile=spec.calibration.percentile, keep=list(spec.precision.keep),
-        float_heads=spec.precision.heads == "float",
-    )  # fmt: skip
-    _result(as_json, facts, f"{out}: {stage.say(facts)}")
+    asked = options.calibration(files, calib, merge, shard, spec, method, taps, provider)
+    if preview_to:
+        preview.write(asked.model, asked.images, preview_to, spec.preprocess)
+    if asked.shard:
+        facts = options.single(observe.run, observe.TABLE, out, model=asked.model, images=asked.images,
+                               shard=asked.shard, **asked.observing)  # fmt: skip
+        return _result(as_json, facts, f"{out}: {observe.say(facts)}")
+    facts = options.single(stage.whole, stage.TABLE, out, model=asked.model, images=asked.images, shards=asked.shards,
+                           observing=asked.observing, choosing=asked.choosing)  # fmt: skip
+    if cache:
+        options.single(stage.write_cache, stage.CACHE, cache, table=out, tensorrt=tensorrt)
+    for remark in stage.remarks(facts):
+        present.note(remark)
+    return _result(as_json, facts, f"{out}: {stage.say(facts)}")
 
 
 @app.command()

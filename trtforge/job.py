@@ -45,6 +45,7 @@ class Job:
         nms: auto, none, onnx, efficientnms or deepstream.
         nms_impl: plugin or onnx.
         check: compare folded and original model.
+        provider: where calibration runs: auto, cpu or cuda.
     """
 
     model: Path
@@ -56,6 +57,7 @@ class Job:
     nms: str = "auto"
     nms_impl: str = "plugin"
     check: bool = True
+    provider: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class Ready:
         patches: facts of each patch.
         table: calibration table, for INT8.
         deepstream: version that a prepared folder was made for.
+        remarks: what the user should know about the calibration.
     """
 
     name: str
@@ -83,3 +86,4 @@ class Ready:
     patches: dict[str, dict[str, Any]]
     table: File | None
     deepstream: str | None = None
+    remarks: tuple[str, ...] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -23,6 +24,7 @@ METHODS = get_args(recipes.Method)
 NMS_FORMS = ("auto", "none", "onnx", "efficientnms", "deepstream")
 UNQUOTED = "#:;\n\r\t'\"\\"  # no quotes in nvinfer's dialects: these would end a value, or begin something else
 NMS_IMPLS = ("plugin", "onnx")
+PROVIDERS = ("auto", "cpu", "cuda")
 MOST_BATCH = 1024  # nvinfer takes no more
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 
@@ -45,6 +47,7 @@ def work(
     max_det: int | None,
     class_agnostic: bool,
     no_check: bool,
+    provider: str,
 ) -> Job | Ready:
     """The job that the options describe, or what a prepared folder holds.
 
@@ -80,7 +83,51 @@ def work(
         nms=one_of(nms, NMS_FORMS, "--nms"),
         nms_impl=one_of(nms_impl, NMS_IMPLS, "--nms-impl"),
         check=not no_check,
+        provider=one_of(provider, PROVIDERS, "--provider"),
     )
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What ``trtforge calibrate`` was asked for: a model and images, or the tables of shards."""
+
+    model: Path | None
+    images: Path | None
+    shards: list[Path]
+    shard: tuple[int, int] | None
+    observing: dict[str, Any]
+    choosing: dict[str, Any]
+
+
+def calibration(
+    files: list[Path], calib: Path | None, merge: bool, shard: str | None, recipe: Recipe, method: str | None,
+    taps: str, provider: str,
+) -> Calibration:  # fmt: skip
+    """Check the options of ``trtforge calibrate``.
+
+    Raises:
+        ForgeError: they contradict each other, or one is not known.
+    """
+    from trtforge.backends.onnxruntime import calibration_provider
+    from trtforge.graph.taps import TAPS
+
+    given = {"method": one_of(method, METHODS, "--method")} if method else {}
+    choosing = recipe.calibration.model_dump(exclude={"images"}) | given
+    observing = {
+        "preprocess": recipe.preprocess.model_dump(mode="json"),
+        "taps": one_of(taps, TAPS, "--taps"),
+        "provider": calibration_provider(one_of(provider, PROVIDERS, "--provider")),
+    }
+    if merge:
+        if calib or shard:
+            raise ForgeError("--merge takes tables, neither --calib nor --shard", "drop them")
+        return Calibration(None, None, files, None, observing, choosing)
+    images = calib or recipe.calibration.images
+    if len(files) != 1:
+        raise ForgeError(f"calibrate takes one model, not {len(files)} files", "tables of shards need --merge")
+    if images is None:
+        raise ForgeError("calibration needs photographs", "give --calib FOLDER")
+    return Calibration(files[0], images, [], parse_shard(shard) if shard else None, observing, choosing)
 
 
 def load_recipe(
@@ -206,6 +253,14 @@ def parse_version(text: str | None) -> str | None:
     if text is not None and not re.fullmatch(r"\d{1,2}\.\d{1,2}(\.\d{1,2})?", text):
         raise ForgeError(f"--deepstream {text}: not a version", "for example --deepstream 9.1")
     return text
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """``I/N``: the I-th of N parts, counted from 1."""
+    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
+        raise ForgeError(f"--shard {text}: not I/N with 1 <= I <= N", "for example --shard 2/8")
+    return int(found[1]), int(found[2])
 
 
 def one_of(value: str, allowed: Sequence[str], option: str) -> str:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from trtforge import manifest
+from trtforge.backends.onnxruntime import calibration_provider
 from trtforge.deepstream.labels import labels
 from trtforge.errors import ForgeError
 from trtforge.job import AUTO_NMS, BACKENDS, Job, Ready, Target
-from trtforge.stages import MODEL, build, bundle, calibrate, cast, fold, patch, quantize
+from trtforge.stages import MODEL, build, bundle, calibrate, cast, fold, observe, patch, quantize
 from trtforge.store import Artifact, File, Store, source
 
 DEFAULT_SIZE = (640, 640)  # height and width of a dynamic input whose recipe names none
@@ -36,17 +37,19 @@ def prepare(job: Job, store: Store, backends: Sequence[str]) -> Ready:
     batch = _batch(job.batch, folded.facts.get("batch"))
     if job.precision == "int8":
         images, inputs["images"] = _images_source(job)
-        typed, plain, table = _int8(job, folded.file(MODEL), images, store)
+        typed, plain, ranges = _int8(job, folded.file(MODEL), images, store)
+        table, remarks = ranges.file(calibrate.TABLE), calibrate.remarks(ranges.facts)
     else:
         typed = plain = _float(job, folded.file(MODEL), store)
-        table = None
+        table, remarks = None, []
     graphs, patches = {}, {}
     for backend in dict.fromkeys(["tensorrt", *backends]):
         # ONNX Runtime's INT8 operators take no FP16 scales, and its CPU has no FP16 kernels to gain from.
         graph = plain if backend == "onnxruntime" else typed
         patched = store.run(patch.STAGE, {"model": graph}, _patch_options(job, backend, folded))
         graphs[backend], patches[backend] = patched.file(MODEL), patched.facts
-    return Ready(job.model.stem, job.precision, batch, recipe, folded.facts, inputs, graphs, patches, table)
+    return Ready(job.model.stem, job.precision, batch, recipe, folded.facts, inputs, graphs, patches, table,
+                 remarks=tuple(remarks))  # fmt: skip
 
 
 def _float(job: Job, clean: File, store: Store) -> File:
@@ -56,18 +59,18 @@ def _float(job: Job, clean: File, store: Store) -> File:
     return store.run(cast.STAGE, {"model": clean}, {"keep": list(job.recipe.precision.keep)}).file(MODEL)
 
 
-def _int8(job: Job, clean: File, images: File, store: Store) -> tuple[File, File, File]:
-    """The graph with Q/DQ: cast to FP16 elsewhere as the recipe says, and FP32 elsewhere; and the table of ranges."""
+def _int8(job: Job, clean: File, images: File, store: Store) -> tuple[File, File, Artifact]:
+    """The graph with Q/DQ: cast to FP16 elsewhere as the recipe says, and FP32 elsewhere; and the ranges."""
     recipe = job.recipe
     where = {"keep": list(recipe.precision.keep), "float_heads": recipe.precision.heads == "float"}
-    table = store.run(calibrate.STAGE, {"model": clean, "images": images}, {
-        **where, "preprocess": recipe.preprocess.model_dump(mode="json"), "method": recipe.calibration.method,
-        "percentile": recipe.calibration.percentile,
-    }).file(calibrate.TABLE)  # fmt: skip
-    plain = store.run(quantize.STAGE, {"model": clean, "ranges": table}, where).file(MODEL)
+    histograms = store.run(observe.STAGE, {"model": clean, "images": images}, {
+        "preprocess": recipe.preprocess.model_dump(mode="json"), "provider": calibration_provider(job.provider),
+    }).file(observe.TABLE)  # fmt: skip
+    ranges = store.run(calibrate.STAGE, {"histograms": histograms}, recipe.calibration.model_dump(exclude={"images"}))
+    plain = store.run(quantize.STAGE, {"model": clean, "ranges": ranges.file(calibrate.TABLE)}, where).file(MODEL)
     if recipe.precision.rest == "fp32":
-        return plain, plain, table
-    return store.run(cast.STAGE, {"model": plain}, {"keep": []}).file(MODEL), plain, table
+        return plain, plain, ranges
+    return store.run(cast.STAGE, {"model": plain}, {"keep": []}).file(MODEL), plain, ranges
 
 
 def forge(ready: Ready, target: Target, store: Store, workspace: int | None) -> Artifact:
@@ -186,7 +189,7 @@ def deliver(
 
 
 def _remarks(ready: Ready) -> list[str]:
-    found = []
+    found = list(ready.remarks)
     detection = ready.facts.get("detection")
     if detection:
         found.append(f"detector: {detection['why']}")

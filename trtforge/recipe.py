@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Side = Annotated[int, Field(gt=0)]
 Size = Annotated[tuple[Side, Side], Field(description="height, width in pixels")]
-Method = Literal["entropy", "percentile", "minmax"]
+Method = Literal["entropy", "percentile", "mse", "minmax"]
 LONGEST = 1 << 20  # bytes of a recipe: more is not a recipe
 
 
@@ -52,10 +52,12 @@ class Calibration(_Section):
         images: folder of photographs, relative to the recipe.
         method: see ``trtforge.calibrate.threshold``.
         percentile: percent of values that stay inside the range, at the least, with ``entropy`` too.
+        methods: shell pattern of tensor names -> method, where it differs.
     """
 
     images: Path | None = None
     method: Method = "entropy"
+    methods: dict[str, Method] = Field(default_factory=dict)
     percentile: float = Field(default=99.999, gt=0, le=100)
 
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trtforge.errors import BuildError, ForgeError
+from trtforge.errors import BuildError, ForgeError, MachineError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,6 +46,54 @@ def session(model: Path | bytes, threads: int = 0, fuse: bool = True) -> onnxrun
     except Exception as error:  # ONNX Runtime raises classes of its own for every kind of refusal
         raise ForgeError(f"ONNX Runtime can't load the model: {reason(error)}",
                          "--no-check skips ONNX Runtime where only TensorRT knows an operator") from error  # fmt: skip
+
+
+def calibration_provider(asked: str) -> str:
+    """``cpu`` or ``cuda``: what calibration runs on, for ``auto`` what is here.
+
+    Raises:
+        MachineError: ``cuda`` was asked for, and is not here.
+    """
+    if asked == "cuda" and not has_cuda():
+        raise MachineError("--provider cuda: no GPU that onnxruntime-gpu and pycuda can use",
+                           "pip install 'trtforge[gpu]', or use --provider cpu")  # fmt: skip
+    return asked if asked != "auto" else "cuda" if has_cuda() else "cpu"
+
+
+def has_cuda() -> bool:
+    """Whether ONNX Runtime and pycuda can compute on a GPU here."""
+    import onnxruntime as ort
+
+    if "CUDAExecutionProvider" not in ort.get_available_providers():
+        return False
+    if hasattr(ort, "preload_dlls"):
+        ort.preload_dlls()  # CUDA's libraries from Python packages, where there are some
+    try:
+        from pycuda import driver
+
+        driver.init()
+    except Exception:  # no pycuda, no driver, no device: pycuda's own classes
+        return False
+    return int(driver.Device.count()) > 0
+
+
+def cuda_session(model: bytes) -> onnxruntime.InferenceSession:
+    """A session on the first GPU, in true FP32: TF32 would move ranges in the fourth digit.
+
+    Raises:
+        MachineError: ONNX Runtime falls back to the CPU.
+    """
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    providers = [("CUDAExecutionProvider", {"use_tf32": "0"}), "CPUExecutionProvider"]
+    engine = ort.InferenceSession(model, options, providers=providers)
+    if "CUDAExecutionProvider" not in engine.get_providers():
+        raise MachineError(
+            "ONNX Runtime found no CUDA that it can use", "use --provider cpu, or install onnxruntime-gpu"
+        )
+    return engine
 
 
 def reason(error: Exception) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 
-ALGORITHMS = {"entropy": "EntropyCalibration2", "percentile": "EntropyCalibration2", "minmax": "MinMaxCalibration"}
+MAGIC = "TRT-"
+ALGORITHMS = ("EntropyCalibration2", "MinMaxCalibration")
 
 
-def write(amax: Mapping[str, float], method: str, tensorrt: str) -> str:
+def write(amax: Mapping[str, float], tensorrt: str, algorithm: str = ALGORITHMS[0]) -> str:
     """The cache's text.
 
     Each line is a tensor's name, a colon, and the big-endian bits of its float32 scale, ``amax / 127``, in hex. A
@@ -16,17 +17,21 @@ def write(amax: Mapping[str, float], method: str, tensorrt: str) -> str:
 
     Args:
         amax: range of each tensor.
-        method: our method; TensorRT knows the algorithm by its calibrator's name and checks it in the header.
         tensorrt: the version that will read it, such as ``10.16.0``: it recalibrates at any other.
+        algorithm: the calibrator that will read it, whatever made the ranges: TensorRT compares names.
     """
     scales = {name: struct.pack(">f", value / 127) for name, value in amax.items()}
     rows = [f"{name}: {bits.hex()}" for name, bits in scales.items() if any(bits)]
-    return "\n".join([f"TRT-{version_number(tensorrt)}-{ALGORITHMS[method]}", *rows]) + "\n"
+    return "\n".join([f"{MAGIC}{version_number(tensorrt)}-{algorithm}", *rows]) + "\n"
 
 
 def read(text: str) -> dict[str, float]:
-    """Ranges from a cache's text, whoever wrote it: names may hold colons, so the last one counts."""
-    rows = [line.rpartition(": ") for line in text.splitlines() if ": " in line]
+    """Ranges from a cache's text, whoever wrote it: names may hold colons, so the last one counts.
+
+    Raises:
+        ValueError: a scale is not eight hexadecimal digits.
+    """
+    rows = [line.rpartition(": ") for line in text.split("\n")[1:] if ": " in line]
     return {name: struct.unpack(">f", bytes.fromhex(bits[:8]))[0] * 127 for name, _, bits in rows}
 
 

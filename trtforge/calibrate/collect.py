@@ -7,17 +7,31 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from trtforge.backends.onnxruntime import session
+from trtforge.backends import onnxruntime
 from trtforge.calibrate.histogram import Histogram
 from trtforge.calibrate.images import CorruptImage
+from trtforge.calibrate.observed import merged
 from trtforge.errors import ForgeError
 
-MOST_WORKERS = 4  # each holds the activations of one image
+MOST_WORKERS = 4  # on the CPU each holds the activations of one image
+MOST_DECODERS = 16
 MOST_CORRUPT = 0.05  # share of the images
+Histograms = dict[str, Histogram]
+
+
+class Taps(Protocol):
+    """A network whose activations are counted as they are produced."""
+
+    def observe(self, batch: np.ndarray, into: Histograms) -> str | None:
+        """Run float32 ``(N, C, H, W)``, count every tensor of ``into``, name one that is NaN or infinite."""
+
+    def flush(self) -> None:
+        """Count what is not in the histograms yet."""
 
 
 def collect(
@@ -26,82 +40,105 @@ def collect(
     images: Sequence[Path],
     prepare: Callable[[Path], np.ndarray],
     progress: Callable[[float], None],
-) -> tuple[dict[str, Histogram], list[Path]]:
+    early: int | None = None,
+    provider: str = "cpu",
+) -> tuple[Histograms, Histograms, list[Path]]:
     """Observe ``tensors`` while the model runs over ``images``.
 
-    Every worker takes one image through decoding, the network and the histograms on one core, so no core waits for
-    another; histograms merge exactly, so neither the number of workers nor their timing shows in the result.
+    On the CPU every worker takes one image through decoding, the network and the histograms on one core, so no core
+    waits for another. On a GPU the workers decode, and the activations never leave the device. Histograms merge
+    exactly, so neither the number of workers nor their timing shows in the result.
 
     Args:
         graph: float model with one image input; cut down to what makes ``tensors``.
         tensors: names of activations; the input may be one of them.
         images: files.
-        prepare: makes a batch (1, 3, H, W) of a file, or raises CorruptImage.
+        prepare: makes a batch (1, C, H, W) of a file, or raises CorruptImage.
         progress: is told how many images are done.
+        early: so many of the images, from the first on, count into the first set of histograms; None is all.
+        provider: ``cpu`` or ``cuda``.
 
     Returns:
-        A histogram for each tensor, and the images that could not be read.
+        A histogram for each tensor over the early images, and one over the others; the images that could not be read.
 
     Raises:
         ForgeError: more than 5 % of the images can't be read, or an activation is NaN or infinite.
     """
-    stream = _Stream(images, progress)
-    input_name = graph.inputs[0].name
+    stream = _Stream(images, len(images) if early is None else early, progress)
     batch_dim = graph.inputs[0].shape[0]
     copies = batch_dim if isinstance(batch_dim, int) and batch_dim > 0 else 1  # a fixed batch is filled with one image
-    tapped = [name for name in tensors if name != input_name]
-    engine = session(_tapped(graph, tapped), threads=1) if tapped else None  # ONNX Runtime takes no empty graph
+    open_taps, workers = _opener(graph, tensors, provider, len(images))
 
-    def observe(path: Path, histograms: dict[str, Histogram]) -> None:
-        # A function of its own, so that an image's activations are gone before the next ones are made.
-        batch = np.repeat(prepare(path), copies, axis=0)
-        arrays = dict(zip(tapped, engine.run(tapped, {input_name: batch}), strict=True)) if engine else {}
-        arrays[input_name] = batch
-        for name, histogram in histograms.items():
-            histogram.observe(arrays[name])
-            if histogram.bad:
-                raise ForgeError(f"activation {name!r} is NaN or infinite on {path}",
-                                 "check the preprocessing (recipe: scale, offsets) and the model")  # fmt: skip
-
-    def work() -> dict[str, Histogram]:
-        histograms = {name: Histogram() for name in tensors}
+    def work() -> tuple[Histograms, Histograms]:
+        taps = open_taps()
+        parts: tuple[Histograms, Histograms] = tuple({name: Histogram() for name in tensors} for _ in range(2))  # type: ignore[assignment]
         try:
-            while (path := stream.next()) is not None:
+            while (taken := stream.next()) is not None:
+                path, is_late = taken
                 try:
-                    observe(path, histograms)
-                    stream.done()
+                    bad = taps.observe(np.repeat(prepare(path), copies, axis=0), parts[is_late])
                 except CorruptImage:
                     stream.skip(path)
+                    continue
+                if bad:
+                    raise ForgeError(f"activation {bad!r} is NaN or infinite on {path}",
+                                     "check the preprocessing (recipe: scale, offsets) and the model")  # fmt: skip
+                stream.done()
+            taps.flush()
         finally:
             stream.stop()  # the end, or an error: the other workers end with the image they hold
-        return histograms
+        return parts
 
-    workers = max(1, min(MOST_WORKERS, os.cpu_count() or 1, len(images)))
     with ThreadPoolExecutor(workers) as pool:
         futures = [pool.submit(work) for _ in range(workers)]
         try:
-            parts = [future.result() for future in futures]
+            found = [future.result() for future in futures]
         finally:
             stream.stop()  # after Ctrl-C, too
-    merged = parts[0]
-    for part in parts[1:]:
-        for name, histogram in part.items():
-            merged[name].merge(histogram)
-    return merged, sorted(stream.skipped)
+    first, rest = ({name: merged([each[part][name] for each in found]) for name in tensors} for part in range(2))
+    return first, rest, sorted(stream.skipped)
+
+
+def _opener(graph: gs.Graph, tensors: Sequence[str], provider: str, images: int) -> tuple[Callable[[], Taps], int]:
+    """What opens the taps of one worker, and how many workers."""
+    cores = os.cpu_count() or 1
+    input_name = graph.inputs[0].name
+    tapped = [name for name in tensors if name != input_name]
+    if provider == "cuda":
+        from trtforge.calibrate.cuda import DeviceTaps
+
+        return DeviceTaps(_cut(graph, tapped), tapped, input_name).worker, max(1, min(MOST_DECODERS, cores, images))
+    engine = onnxruntime.session(_cut(graph, tapped), threads=1) if tapped else None  # no empty graph
+
+    class HostTaps:
+        def observe(self, batch: np.ndarray, into: Histograms) -> str | None:
+            # A function of its own, so that an image's activations are gone before the next ones are made.
+            arrays = dict(zip(tapped, engine.run(tapped, {input_name: batch}), strict=True)) if engine else {}
+            arrays[input_name] = batch
+            for name, histogram in into.items():
+                histogram.observe(arrays[name])
+                if histogram.bad:
+                    return name
+            return None
+
+        def flush(self) -> None:
+            pass
+
+    return HostTaps, max(1, min(MOST_WORKERS, cores, images))
 
 
 class _Stream:
     """Hands out the images, one at a time, to several workers."""
 
-    def __init__(self, images: Sequence[Path], progress: Callable[[float], None]) -> None:
-        self._images = iter(images)
+    def __init__(self, images: Sequence[Path], early: int, progress: Callable[[float], None]) -> None:
+        self._images = iter([(path, index >= early) for index, path in enumerate(images)])
         self._total = len(images)
         self._progress = progress
         self._lock = threading.Lock()
         self._finished = 0
         self.skipped: list[Path] = []
 
-    def next(self) -> Path | None:
+    def next(self) -> tuple[Path, bool] | None:
         with self._lock:
             return next(self._images, None)
 
@@ -127,7 +164,7 @@ def _ordinal(number: int) -> str:
     return {1: "first", 2: "second", 3: "third"}.get(number, f"{number}th")
 
 
-def _tapped(graph: gs.Graph, tensors: Sequence[str]) -> bytes:
+def _cut(graph: gs.Graph, tensors: Sequence[str]) -> bytes:
     """A model of what makes ``tensors``: nothing behind them is run."""
     found = graph.tensors()
     graph.outputs = [found[name] for name in tensors]

@@ -61,11 +61,18 @@ class Histogram:
         self.largest = max(self.largest, largest)
         if not largest or largest < self.limit:
             return
-        wanted = max(SMALLEST_LIMIT, math.ldexp(1.0, math.frexp(largest)[1]))  # the power of two above it
+        wanted = limit_above(largest, self.limit)
         if not self.limit:
             self.limit = wanted
         while self.limit < wanted:
             self.counts, self.limit = _doubled(self.counts), self.limit * 2
+
+
+def limit_above(largest: float, limit: float = 0.0) -> float:
+    """The range that a histogram of that range needs for a magnitude: a power of two above it, or 0 while all is 0."""
+    if not largest or largest < limit:
+        return limit
+    return max(SMALLEST_LIMIT, math.ldexp(1.0, math.frexp(largest)[1]))
 
 
 def _doubled(counts: np.ndarray) -> np.ndarray:

@@ -60,13 +60,24 @@ def list_images(folder: Path) -> list[Path]:
     return images
 
 
+def names(images: list[Path], folder: Path) -> list[str]:
+    """The images' paths inside ``folder``."""
+    return [image.relative_to(folder).as_posix() for image in images]
+
+
 def digest(images: list[Path], folder: Path) -> dict[str, str]:
     """sha256 of each image, by its path inside ``folder``; a broken link counts as an empty file."""
 
     def sha256(image: Path) -> str:
         return hashlib.sha256(image.read_bytes() if image.is_file() else b"").hexdigest()
 
-    return {image.relative_to(folder).as_posix(): sha256(image) for image in images}
+    return dict(zip(names(images, folder), map(sha256, images), strict=True))
+
+
+def distinct(images: list[Path], digests: dict[str, str]) -> list[Path]:
+    """Of images with the same bytes the first one; ``digests`` as ``digest`` gives them."""
+    first = {sha256: image for image, sha256 in zip(reversed(images), reversed(digests.values()), strict=True)}
+    return [image for image, sha256 in zip(images, digests.values(), strict=True) if first[sha256] is image]
 
 
 def read(path: Path) -> Image.Image:
@@ -126,6 +137,14 @@ def normalise(pixels: np.ndarray, spec: Preprocess) -> np.ndarray:
         planes -= np.asarray(spec.offsets, np.float32)[:, None, None]
     planes *= np.float32(spec.scale)
     return planes
+
+
+def seen(planes: np.ndarray, spec: Preprocess) -> np.ndarray:
+    """The network's input (3, H, W) as a picture again: uint8 (H, W, 3), in RGB."""
+    pixels = planes / np.float32(spec.scale) + np.asarray(spec.offsets, np.float32)[:, None, None]
+    ordered = pixels[::-1] if spec.color == "bgr" else pixels
+    shown: np.ndarray = np.clip(np.rint(ordered), 0, 255).astype(np.uint8).transpose(1, 2, 0)
+    return shown
 
 
 def prepare(path: Path, spec: Preprocess, size: tuple[int, int]) -> np.ndarray:

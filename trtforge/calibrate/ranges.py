@@ -1,16 +1,22 @@
-"""The table of ranges: ``calibration.json``, with where it came from."""
+"""The table of ranges: ``calibration.json``, with where they came from."""
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
+from trtforge.calibrate import cache
+from trtforge.calibrate.histogram import Histogram
+from trtforge.calibrate.observed import Observed, Source, pack, read_groups, unpack
+from trtforge.calibrate.threshold import threshold
 from trtforge.errors import ForgeError
+from trtforge.graph.moves import Group
 
-FORMAT = "trtforge-calibration-1"
+FORMAT = "trtforge-calibration-2"
 
 
 @dataclass(frozen=True)
@@ -18,45 +24,104 @@ class Ranges:
     """Largest magnitudes that INT8 represents.
 
     Attributes:
-        amax: for each tensor, at least 0.
-        method: how they were chosen.
-        model: sha256 of the folded model that was run.
-        images: sha256 of each image that was used, by its path in the folder.
-        skipped: images that could not be read.
-        preprocess: the recipe's, as JSON.
-        versions: of the tools that took part.
+        amax: for each observed tensor, at least 0.
+        groups: tensors that share a scale; their sources are what was observed.
+        methods: how each was chosen.
+        moved: by how much the last quarter of the images changed each, as a share of it.
+        histograms: what they were chosen from.
+        source: the model and the images; None for a cache that TensorRT wrote.
     """
 
     amax: dict[str, float]
-    method: str
-    model: str
-    images: dict[str, str]
-    skipped: list[str]
-    preprocess: dict[str, Any]
-    versions: dict[str, str]
+    groups: tuple[Group, ...]
+    methods: dict[str, str]
+    moved: dict[str, float]
+    histograms: dict[str, Histogram]
+    source: Source | None
+
+
+def choose(observed: Observed, method: str, percentile: float, methods: Mapping[str, str]) -> Ranges:
+    """A range for every observed tensor.
+
+    Args:
+        method, percentile: see ``trtforge.calibrate.threshold``.
+        methods: tensor name pattern -> method, where it differs; the first pattern that matches decides.
+
+    Raises:
+        ForgeError: a pattern matches no tensor.
+    """
+    histograms = observed.whole()
+    for pattern in methods:
+        if not any(fnmatchcase(name, pattern) for name in histograms):
+            raise ForgeError(f"calibration.methods: {pattern!r} matches no calibrated tensor",
+                             "`calibration.json` lists them")  # fmt: skip
+    chosen = {name: next((methods[pattern] for pattern in methods if fnmatchcase(name, pattern)), method)
+              for name in histograms}  # fmt: skip
+    amax = {name: threshold(histogram, chosen[name], percentile) for name, histogram in histograms.items()}
+    before = {name: threshold(histogram, chosen[name], percentile) for name, histogram in observed.early.items()}
+    moved = {name: abs(value - before[name]) / value if value else 0.0 for name, value in amax.items()}
+    return Ranges(amax, observed.groups, chosen, moved, histograms, observed.source)
+
+
+def spread(groups: Iterable[Group], amax: Mapping[str, float]) -> dict[str, float]:
+    """The range of every member of a group: the largest of its sources', so that none is clipped for another's sake.
+
+    Members of a group whose source has no range are left out.
+    """
+    return {
+        name: max(amax[source] for source in sources)
+        for members, sources in groups
+        if all(source in amax for source in sources)
+        for name in members
+    }
 
 
 def save(ranges: Ranges, path: Path) -> None:
-    path.write_text(json.dumps({"format": FORMAT, **asdict(ranges)}, indent=1) + "\n", encoding="utf-8")
+    content = {
+        "format": FORMAT,
+        "source": ranges.source and asdict(ranges.source),
+        "amax": ranges.amax,
+        "groups": ranges.groups,
+        "methods": ranges.methods,
+        "moved": ranges.moved,
+        "histograms": {name: pack(histogram) for name, histogram in ranges.histograms.items()},
+    }
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def load(path: Path) -> Ranges:
-    """Read a table.
+    """Read a table, or a calibration cache of TensorRT's.
 
     Raises:
-        ForgeError: the file is missing, not such a table, or holds a range that is not a number of at least 0.
+        ForgeError: the file is missing, neither of them, or holds a range that is not a number of at least 0.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content.pop("format", None) != FORMAT:
-            raise ForgeError(f"{path}: not a calibration table of this version ({FORMAT})", "calibrate again")
-        ranges = Ranges(**content)
-        amax = {str(name): float(value) for name, value in ranges.amax.items()}
+        text = path.read_text(encoding="utf-8")
+        ranges = _from_cache(text) if text.startswith(cache.MAGIC) else _from_json(text, path)
     except FileNotFoundError as error:
         raise ForgeError(f"{path}: no such file", "make it with `trtforge calibrate`") from error
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
         raise ForgeError(f"{path}: not a calibration table", "make it with `trtforge calibrate`") from error
-    bad = next((name for name, value in amax.items() if not (math.isfinite(value) and value >= 0)), None)
+    bad = next((name for name, value in ranges.amax.items() if not (math.isfinite(value) and value >= 0)), None)
     if bad is not None:
-        raise ForgeError(f"{path}: the range of {bad!r} is {amax[bad]}", "calibrate again")
+        raise ForgeError(f"{path}: the range of {bad!r} is {ranges.amax[bad]}", "calibrate again")
     return ranges
+
+
+def _from_cache(text: str) -> Ranges:
+    return Ranges(cache.read(text), (), {}, {}, {}, None)
+
+
+def _from_json(text: str, path: Path) -> Ranges:
+    content = json.loads(text)
+    if content.pop("format", None) != FORMAT:
+        raise ForgeError(f"{path}: not a calibration table of this version ({FORMAT})", "calibrate again")
+    source = Source(**content["source"])
+    return Ranges(
+        amax={str(name): float(value) for name, value in content["amax"].items()},
+        groups=read_groups(content["groups"]),
+        methods={str(name): str(method) for name, method in content["methods"].items()},
+        moved={str(name): float(value) for name, value in content["moved"].items()},
+        histograms={str(name): unpack(each) for name, each in content["histograms"].items()},
+        source=source,
+    )

@@ -30,13 +30,8 @@ import onnx_graphsurgeon as gs
 
 from trtforge.errors import ForgeError
 from trtforge.graph.heads import last_learned, learned
+from trtforge.graph.moves import Group, groups, moved_inputs
 
-# Operators whose outputs hold values of their inputs, and which of the inputs those are.
-MOVES_ALL = {"Concat"}
-MOVES_FIRST = {
-    "MaxPool", "Resize", "Slice", "Split", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity",
-    "DepthToSpace", "SpaceToDepth",
-}  # fmt: skip
 LEAST_OPSET = 13  # QuantizeLinear and DequantizeLinear take an axis
 INT8_MAX = 127  # symmetric: -128 is not used
 SMALLEST_SCALE = 2.0**-24  # FP16's smallest number: scales must be positive in either float type
@@ -54,7 +49,7 @@ class Placement:
     """
 
     operators: tuple[str, ...]
-    groups: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
+    groups: tuple[Group, ...]
     readers: Mapping[str, tuple[tuple[str, int], ...]]
 
     @property
@@ -92,29 +87,17 @@ def place(graph: gs.Graph, keep: tuple[str, ...] = (), float_heads: bool = False
         raise ForgeError("the model has no convolution or matrix product to quantize", "build it with --fp16")
 
     readers: dict[str, dict[tuple[str, int], None]] = {}
-    share = _Shared()
     stack = [(node.inputs[0], node, 0) for node in operators]
     while stack:
         tensor, reader, index = stack.pop()
-        first_time = tensor.name not in readers
+        if tensor.name not in readers:
+            stack += moved_inputs(tensor)
         readers.setdefault(tensor.name, {})[reader.name, index] = None
-        share.add(tensor.name)
-        if first_time:
-            for moved, producer, position in _moved_inputs(tensor):
-                share.join(tensor.name, moved.name)
-                stack.append((moved, producer, position))
     for node, index in _residual_inputs(graph, {node.name for node in operators}, set(readers)):
-        share.add(node.inputs[index].name)
         readers.setdefault(node.inputs[index].name, {})[node.name, index] = None
-
-    tensors = graph.tensors()
-    groups = tuple(
-        (members, tuple(name for name in members if not _moved_inputs(tensors[name])))
-        for members in share.groups(order=[name for name in tensors if name in readers])
-    )
     return Placement(
         operators=tuple(node.name for node in operators),
-        groups=groups,
+        groups=groups(graph, readers),
         readers={name: tuple(found) for name, found in readers.items()},
     )
 
@@ -199,21 +182,9 @@ def fp16_scale(scale: float) -> float:
     return float(rounded)
 
 
-def _moved_inputs(tensor: gs.Tensor) -> list[tuple[gs.Tensor, gs.Node, int]]:
-    """The tensors whose values ``tensor`` holds, with the node that moves them and its input index."""
-    if not tensor.inputs:
-        return []
-    producer = tensor.inputs[0]
-    if producer.op in MOVES_ALL and not any(isinstance(moved, gs.Constant) for moved in producer.inputs):
-        return [(moved, producer, index) for index, moved in enumerate(producer.inputs)]
-    if producer.op in MOVES_FIRST and not (producer.op == "Resize" and producer.attrs.get("mode") == "cubic"):
-        return [(producer.inputs[0], producer, 0)]  # a cubic resize overshoots its input's range
-    return []
-
-
 def _reads_input(tensor: gs.Tensor) -> bool:
     """Whether a tensor is the network's input, or holds nothing but its values."""
-    moved = [source for source, _, _ in _moved_inputs(tensor)]
+    moved = [source for source, _, _ in moved_inputs(tensor)]
     return all(_reads_input(source) for source in moved) if moved else not tensor.inputs
 
 
@@ -285,29 +256,3 @@ def _channel_axis(node: gs.Node, rank: int) -> int | None:
     if node.op == "Gemm":
         return 0 if node.attrs.get("transB") else 1
     return rank - 1 if rank == 2 else None
-
-
-class _Shared:
-    """Sets of names that share a scale (union-find)."""
-
-    def __init__(self) -> None:
-        self._parent: dict[str, str] = {}
-
-    def add(self, name: str) -> None:
-        self._parent.setdefault(name, name)
-
-    def root(self, name: str) -> str:
-        while self._parent[name] != name:
-            name = self._parent[name]
-        return name
-
-    def join(self, one: str, other: str) -> None:
-        self.add(one)
-        self.add(other)
-        self._parent[self.root(other)] = self.root(one)
-
-    def groups(self, order: list[str]) -> list[tuple[str, ...]]:
-        found: dict[str, list[str]] = {}
-        for name in order:
-            found.setdefault(self.root(name), []).append(name)
-        return [tuple(members) for members in found.values()]

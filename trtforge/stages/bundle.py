@@ -10,8 +10,9 @@ from trtforge import manifest
 from trtforge.deepstream import app, nvinfer
 from trtforge.deepstream.labels import labels
 from trtforge.job import SUFFIX, Ready, Target
+from trtforge.stages import calibrate
 from trtforge.stages.build import ENGINE, LAYERS
-from trtforge.store import Artifact, File, version_of
+from trtforge.store import Artifact, version_of
 
 TOOLS = ("numpy", "onnx", "onnx-graphsurgeon", "onnxruntime", "pillow")
 NEWEST = {"tensorrt": "10.16", "deepstream": "9.1"}  # where no device says otherwise
@@ -40,7 +41,10 @@ def write(
     contents |= {f"{ready.name}{SUFFIX[backend]}": ready.graphs[backend] for backend in graphs}
     if ready.table:
         tensorrt = (device and device.tensorrt) or NEWEST["tensorrt"]
-        contents |= {"calibration.json": ready.table, "calibration.cache": _text(_cache(ready.table, tensorrt))}
+        contents |= {
+            calibrate.TABLE: ready.table,
+            calibrate.CACHE: _text(calibrate.cache_text(ready.table.path, tensorrt)),
+        }
     contents |= _deepstream(ready, names, deepstream)
     if engine:
         contents |= _engine(ready, target, engine)
@@ -87,13 +91,6 @@ def _deepstream(ready: Ready, names: list[str], deepstream: str) -> manifest.Con
 def _precision(ready: Ready) -> str:
     """What the graph holds: one that came with Q/DQ or FP16 inside is typed, whatever was asked for."""
     return "mixed" if ready.precision == "fp32" and ready.facts.get("typed") else ready.precision
-
-
-def _cache(table: File, tensorrt: str) -> str:
-    from trtforge.calibrate import cache, ranges
-
-    found = ranges.load(table.path)
-    return cache.write(found.amax, found.method, tensorrt)
 
 
 def _manifest(

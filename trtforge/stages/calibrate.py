@@ -1,88 +1,109 @@
-"""clean + images -> ranges: what INT8 has to represent, tensor by tensor."""
+"""histograms -> ranges: what INT8 has to represent, tensor by tensor."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from trtforge import present
 from trtforge.errors import ForgeError
-from trtforge.store import Facts, Stage, digest, version_of
+from trtforge.stages import observe
+from trtforge.store import Facts, Stage
 
 TABLE = "calibration.json"
+CACHE = "calibration.cache"
+SETTLED = 0.05  # a range that the last quarter of the images moved by more had not settled
+MOST_UNSETTLED = 0.1  # share of the tensors
+FEW = 16  # images: fewer see little of what there is
 
 
-def run(
-    draft: Path,
-    model: Path,
-    images: Path,
-    *,
-    preprocess: dict[str, Any],
-    method: str,
-    percentile: float,
-    keep: list[str],
-    float_heads: bool,
-) -> Facts:
-    """Write ``draft/calibration.json`` for the tensors of ``model`` that carry Q/DQ.
+def run(draft: Path, histograms: Path, *, method: str, percentile: float, methods: dict[str, str]) -> Facts:
+    """Write ``draft/calibration.json``.
 
     Args:
-        model: folded float model.
-        images: folder of photographs.
-        preprocess: the recipe's section.
+        histograms: made by the stage ``observe``, of a whole folder.
         method, percentile: see ``trtforge.calibrate.threshold``.
-        keep: node name patterns that stay float.
-        float_heads: whether the last learned operator of each branch stays float.
+        methods: tensor name pattern -> method, where it differs; the first pattern that matches decides.
 
     Returns:
-        numbers of images and tensors, and the images that were skipped.
+        numbers of images and tensors, and of ranges that had not settled.
 
     Raises:
-        ForgeError: see ``trtforge.calibrate.collect``.
+        ForgeError: the histograms are a shard's; a pattern matches no tensor.
     """
-    from trtforge.calibrate import images as pictures
-    from trtforge.calibrate import ranges
-    from trtforge.calibrate.collect import collect
-    from trtforge.calibrate.histogram import Histogram
-    from trtforge.calibrate.threshold import threshold
-    from trtforge.graph.edit import input_size
-    from trtforge.graph.model import graph_of, load
-    from trtforge.graph.qdq import place
-    from trtforge.recipe import Preprocess
+    from trtforge.calibrate import observed, ranges
 
-    spec = Preprocess.model_validate(preprocess)
-    graph = graph_of(load(model))
-    placement = place(graph, tuple(keep), float_heads)
-    size = input_size(graph)
-    if size is None:
-        raise ForgeError(f"{model}: its input has no fixed height and width", "run `trtforge fold --size HxW` first")
-    files = pictures.list_images(images)
-    with present.progress(f"calibrating on {len(files)} images", len(files)) as done:
-        histograms, skipped = collect(
-            graph, placement.observed, files, lambda file: pictures.prepare(file, spec, size), done
-        )
-    amax: dict[str, float] = {}
-    for members, sources in placement.groups:
-        shared = Histogram()
-        for name in sources:
-            shared.merge(histograms[name])
-        amax |= dict.fromkeys(members, threshold(shared, method, percentile))
-    used = [file for file in files if file not in set(skipped)]
-    table = ranges.Ranges(
-        amax=amax,
-        method=method,
-        model=digest(model),
-        images=pictures.digest(used, images),
-        skipped=[file.relative_to(images).as_posix() for file in skipped],
-        preprocess=spec.model_dump(mode="json"),
-        versions={tool: version_of(tool) for tool in STAGE.tools},
-    )
+    seen = observed.load(histograms)
+    if len(seen.source.images) + len(seen.source.skipped) != seen.source.total:
+        raise ForgeError(f"{histograms}: a shard: {len(seen.source.images)} of {seen.source.total} images",
+                         "merge every shard with `trtforge calibrate --merge`")  # fmt: skip
+    table = ranges.choose(seen, method, percentile, methods)
     ranges.save(table, draft / TABLE)
-    return {"images": len(used), "skipped": table.skipped, "tensors": len(amax), "scales": len(placement.groups)}
+    worst = max(table.moved, key=lambda name: table.moved[name])
+    return {
+        "images": len(seen.source.images),
+        "tensors": len(table.amax),
+        "unsettled": sum(moved > SETTLED for moved in table.moved.values()),
+        "worst": worst,
+        "moved": table.moved[worst],
+        "dead": [name for name, amax in table.amax.items() if not amax],
+    }
+
+
+def whole(
+    draft: Path,
+    model: Path | None,
+    images: Path | None,
+    shards: Sequence[Path],
+    *,
+    observing: dict[str, Any],
+    choosing: dict[str, Any],
+) -> Facts:
+    """Both stages of calibration in one go, for ``trtforge calibrate``: of images, or of the tables of shards.
+
+    Raises:
+        ForgeError: see ``trtforge.stages.observe`` and ``trtforge.calibrate.observed.merge``.
+    """
+    from trtforge.calibrate import observed
+
+    if model and images:
+        observe.run(draft, model, images, **observing)
+    else:
+        parts = [observed.load(path) for path in shards]
+        observed.save(observed.merge(parts, [str(path) for path in shards]), draft / observe.TABLE)
+    return run(draft, draft / observe.TABLE, **choosing)
+
+
+def write_cache(draft: Path, table: Path, *, tensorrt: str) -> Facts:
+    """Write ``draft/calibration.cache`` from a table of ranges, for that version of TensorRT."""
+    (draft / CACHE).write_text(cache_text(table, tensorrt), encoding="utf-8")
+    return {}
+
+
+def cache_text(table: Path, tensorrt: str) -> str:
+    """The ranges as TensorRT's calibrators read them."""
+    from trtforge.calibrate import cache, ranges
+
+    found = ranges.load(table)
+    return cache.write(ranges.spread(found.groups, found.amax), tensorrt)
 
 
 def say(facts: Facts) -> str:
-    found = f"{facts['tensors']} tensors from {facts['images']} images"
-    return f"{found}, {len(facts['skipped'])} unreadable skipped: {facts['skipped'][0]}" if facts["skipped"] else found
+    dead = f", {len(facts['dead'])} always zero" if facts["dead"] else ""
+    return f"{facts['tensors']} ranges{dead}"
 
 
-STAGE = Stage("calibrate", 1, ("onnx", "onnx-graphsurgeon", "onnxruntime", "numpy", "pillow"), run, say)
+def remarks(facts: Facts) -> list[str]:
+    """What the user should know about the set of images; nothing if it will do."""
+    if not facts:  # only planned
+        return []
+    if facts["unsettled"] > MOST_UNSETTLED * facts["tensors"]:
+        return [f"calibration: ranges have not settled: the last quarter of {facts['images']} images moved "
+                f"{facts['unsettled']} of {facts['tensors']} by over {SETTLED:.0%} ({facts['worst']} by "
+                f"{facts['moved']:.0%}); add images, or shuffle them if they are sorted by scene"]  # fmt: skip
+    if facts["images"] < FEW:
+        return [f"calibration: {facts['images']} images are few; take some hundreds of what the cameras see"]
+    return []
+
+
+STAGE = Stage("calibrate", 2, ("numpy",), run, say)

@@ -14,7 +14,7 @@ def run(draft: Path, model: Path, ranges: Path, *, keep: list[str], float_heads:
 
     Args:
         model: folded float model.
-        ranges: calibration table of that model.
+        ranges: calibration table of that model, or a calibration cache that TensorRT made of it.
         keep: node name patterns that stay float.
         float_heads: whether the last learned operator of each branch stays float.
 
@@ -30,12 +30,12 @@ def run(draft: Path, model: Path, ranges: Path, *, keep: list[str], float_heads:
     from trtforge.graph.qdq import place, quantize
 
     table = tables.load(ranges)
-    if table.model != digest(model):
+    if table.source and table.source.model != digest(model):
         raise ForgeError(f"{ranges}: made from another model than {model.name}", "calibrate this one")
     graph = graph_of(load(model))
     total = len(learned(graph))
     placement = place(graph, tuple(keep), float_heads)
-    quantize(graph, placement, table.amax)
+    quantize(graph, placement, tables.spread(placement.groups, table.amax))
     save(model_of(graph), draft / MODEL)
     return {"learned": total, "int8": len(placement.operators), "tensors": len(placement.tensors)}
 
@@ -44,4 +44,4 @@ def say(facts: Facts) -> str:
     return f"{facts['int8']} of {facts['learned']} learned operators in INT8"
 
 
-STAGE = Stage("quantize", 1, ("onnx", "onnx-graphsurgeon", "numpy"), run, say)
+STAGE = Stage("quantize", 2, ("onnx", "onnx-graphsurgeon", "numpy"), run, say)

@@ -1,0 +1,98 @@
+"""clean + images -> histograms: what passes through the network, tensor by tensor."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from trtforge import present
+from trtforge.errors import ForgeError
+from trtforge.store import Facts, Stage, digest, version_of
+
+TABLE = "histograms.json"
+
+
+def run(
+    draft: Path,
+    model: Path,
+    images: Path,
+    *,
+    preprocess: dict[str, Any],
+    taps: str = "explicit",
+    provider: str = "cpu",
+    shard: tuple[int, int] = (1, 1),
+) -> Facts:
+    """Write ``draft/histograms.json``.
+
+    Args:
+        model: folded float model.
+        images: folder of photographs; of several with the same bytes the first one counts.
+        preprocess: the recipe's section.
+        taps: see ``trtforge.graph.taps.tapped``.
+        provider: ``cpu`` or ``cuda``.
+        shard: (I, N), 1 <= I <= N: every N-th image, from the I-th on.
+
+    Returns:
+        numbers of images and tensors, and what was skipped.
+
+    Raises:
+        ForgeError: see ``trtforge.calibrate.collect``; there are fewer images than shards.
+    """
+    from trtforge.calibrate import images as pictures
+    from trtforge.calibrate import observed
+    from trtforge.calibrate.collect import collect
+    from trtforge.graph.edit import input_size
+    from trtforge.graph.model import graph_of, load
+    from trtforge.graph.taps import tapped
+    from trtforge.recipe import Preprocess
+
+    spec = Preprocess.model_validate(preprocess)
+    graph = graph_of(load(model))
+    groups = tapped(graph, taps)  # type: ignore[arg-type]
+    tensors = [name for _, sources in groups for name in sources]
+    size = input_size(graph)
+    if size is None:
+        raise ForgeError(f"{model}: its input has no fixed height and width", "run `trtforge fold --size HxW` first")
+    found = pictures.list_images(images)
+    digests = pictures.digest(found, images)
+    files = pictures.distinct(found, digests)
+    index, count = shard
+    mine = files[index - 1 :: count]
+    if not mine:
+        raise ForgeError(f"{images}: {len(files)} different images are too few for {count} shards", "take fewer shards")
+    # By its place in the whole folder, so that shards add up to what one run would see.
+    early = sum(position < math.ceil(observed.EARLY * len(files)) for position in range(index - 1, len(files), count))
+    with present.progress(f"calibrating on {len(mine)} images", len(mine)) as done:
+        first, rest, skipped = collect(
+            graph, tensors, mine, lambda file: pictures.prepare(file, spec, size), done, early, provider
+        )
+    used = [file for file in mine if file not in set(skipped)]
+    source = observed.Source(
+        model=digest(model),
+        taps=taps,
+        preprocess=spec.model_dump(mode="json"),
+        images={name: digests[name] for name in pictures.names(used, images)},
+        skipped=pictures.names(skipped, images),
+        duplicates=len(found) - len(files),
+        total=len(files),
+        versions={tool: version_of(tool) for tool in STAGE.tools},
+    )
+    observed.save(observed.Observed(source, groups, first, rest), draft / TABLE)
+    return {"images": len(used), "skipped": source.skipped, "duplicates": source.duplicates, "tensors": len(tensors),
+            "provider": provider}  # fmt: skip
+
+
+def say(facts: Facts) -> str:
+    parts = [f"{facts['tensors']} tensors on {facts['images']} images"]
+    if facts["provider"] != "cpu":
+        parts.append(f"on {facts['provider'].upper()}")
+    if facts["duplicates"]:
+        parts.append(f"{facts['duplicates']} duplicates left out")
+    if facts["skipped"]:
+        parts.append(f"{len(facts['skipped'])} unreadable skipped: {facts['skipped'][0]}")
+    return ", ".join(parts)
+
+
+TOOLS = ("onnx", "onnx-graphsurgeon", "onnxruntime", "onnxruntime-gpu", "numpy", "pillow")
+STAGE = Stage("observe", 1, TOOLS, run, say)
