@@ -243,6 +243,45 @@ def quantize(
 
 
 @app.command()
+def tune(
+    model: Annotated[Path, typer.Argument(help="MODEL.onnx or RECIPE.yaml.")],
+    out: OutFile, calib: Calib = None,
+    images: Annotated[Optional[Path], typer.Option(help="Images that accuracy is measured on; half to search, half "
+                                                   "to judge. Default: the calibration images.")] = None,
+    val: Annotated[Optional[Path], typer.Option("--val", help="Their labels: COCO JSON, or CSV of name,class. "
+                                                "Without, FP32's own results.")] = None,
+    max_drop: Annotated[float, typer.Option("--max-drop", min=0, help="Points that may be lost.")] = 0.3,
+    recipe: RecipeName = None, size: Size = None,
+    probes: Annotated[int, typer.Option(min=1, help="Images for the harm of each operator.")] = 8,
+    time: Annotated[str, typer.Option(help="After that no new measurement begins: 90s, 30m, 2h.")] = "2h",
+    provider: Provider = "auto", as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Find which operators must stay float for INT8 to lose no more than a budget; writes a recipe for `build`.
+
+    Example: trtforge tune yolov7.onnx --calib photos/ --images val/ --val val.json --max-drop 0.3 -o tuned.yaml
+    """
+    from dataclasses import asdict
+
+    from trtforge import options, summary
+    from trtforge.job import Job
+    from trtforge.tune import bench, fragment
+    from trtforge.tune import tune as search
+
+    seconds = options.parse_seconds(time)
+    job = options.work(
+        model, fp32=False, fp16=False, int8=True, calib=calib, batch=None, size=size, recipe=recipe, labels=None,
+        nms="none", nms_impl="plugin", score=None, iou=None, max_det=None, class_agnostic=False, no_check=False,
+        provider=provider,
+    )  # fmt: skip
+    if not isinstance(job, Job):
+        raise ForgeError(f"{model}: a prepared folder is quantized already", "tune the ONNX file")
+    tuned = search(bench(job, _store(False, False), images, val, probes, seconds), max_drop)
+    how = f"trtforge tune {model.name}: {tuned.drop:.2f} points lost, {tuned.share:.1%} of the MACs in INT8"
+    options.write_text(out, fragment(job.recipe, tuned, how))
+    _result(as_json, asdict(tuned), summary.tuned(tuned, out))
+
+
+@app.command()
 def cast(
     model: Annotated[Path, typer.Argument(help="MODEL.onnx, with or without Q/DQ.")],
     out: OutFile,

@@ -248,6 +248,14 @@ def parse_memory(text: str | None) -> int | None:
     return int(float(found[1]) * UNITS[found[2]])
 
 
+def parse_seconds(text: str) -> float:
+    """Seconds of ``90s``, ``30m`` or ``2h``."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text.lower())
+    if not found or not float(found[1]):
+        raise ForgeError(f"--time {text}: not a time", "for example --time 30m")
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
+
+
 def parse_version(text: str | None) -> str | None:
     """A DeepStream version, such as ``9.1``."""
     if text is not None and not re.fullmatch(r"\d{1,2}\.\d{1,2}(\.\d{1,2})?", text):
@@ -286,3 +294,17 @@ def single(run: Callable[..., Facts], made: str, out: Path, **arguments: Any) ->
         facts = run(draft, **arguments)
         (draft / made).replace(out)
     return facts
+
+
+def write_text(out: Path, text: str) -> None:
+    """Write a file, whole or not at all.
+
+    Raises:
+        ForgeError: see ``single``.
+    """
+
+    def run(draft: Path) -> Facts:
+        (draft / "text").write_text(text, encoding="utf-8")
+        return {}
+
+    single(run, "text", out)

@@ -29,10 +29,7 @@ def prepare(job: Job, store: Store, backends: Sequence[str]) -> Ready:
     recipe = job.recipe
     original = _model_source(job.model)
     inputs: dict[str, Any] = {"model": {"name": job.model.name, "sha256": original.digest}}
-    folded = store.run(fold.STAGE, {"model": original}, {
-        "size": job.size and list(job.size), "default_size": list(recipe.preprocess.size or DEFAULT_SIZE),
-        "head": recipe.head, "check": job.check,
-    })  # fmt: skip
+    folded = _fold(job, original, store)
     labels(recipe.labels, (folded.facts.get("detection") or {}).get("classes"))  # wrong ones are said before any work
     batch = _batch(job.batch, folded.facts.get("batch"))
     if job.precision == "int8":
@@ -63,14 +60,37 @@ def _int8(job: Job, clean: File, images: File, store: Store) -> tuple[File, File
     """The graph with Q/DQ: cast to FP16 elsewhere as the recipe says, and FP32 elsewhere; and the ranges."""
     recipe = job.recipe
     where = {"keep": list(recipe.precision.keep), "float_heads": recipe.precision.heads == "float"}
-    histograms = store.run(observe.STAGE, {"model": clean, "images": images}, {
-        "preprocess": recipe.preprocess.model_dump(mode="json"), "provider": calibration_provider(job.provider),
-    }).file(observe.TABLE)  # fmt: skip
-    ranges = store.run(calibrate.STAGE, {"histograms": histograms}, recipe.calibration.model_dump(exclude={"images"}))
+    ranges = _ranges(job, clean, images, store)
     plain = store.run(quantize.STAGE, {"model": clean, "ranges": ranges.file(calibrate.TABLE)}, where).file(MODEL)
     if recipe.precision.rest == "fp32":
         return plain, plain, ranges
     return store.run(cast.STAGE, {"model": plain}, {"keep": []}).file(MODEL), plain, ranges
+
+
+def calibrated(job: Job, store: Store) -> tuple[Artifact, Artifact]:
+    """The folded model and its ranges.
+
+    Raises:
+        ForgeError: see the stages.
+    """
+    folded = _fold(job, _model_source(job.model), store)
+    return folded, _ranges(job, folded.file(MODEL), _images_source(job)[0], store)
+
+
+def _fold(job: Job, original: File, store: Store) -> Artifact:
+    recipe = job.recipe
+    return store.run(fold.STAGE, {"model": original}, {
+        "size": job.size and list(job.size), "default_size": list(recipe.preprocess.size or DEFAULT_SIZE),
+        "head": recipe.head, "check": job.check,
+    })  # fmt: skip
+
+
+def _ranges(job: Job, clean: File, images: File, store: Store) -> Artifact:
+    recipe = job.recipe
+    histograms = store.run(observe.STAGE, {"model": clean, "images": images}, {
+        "preprocess": recipe.preprocess.model_dump(mode="json"), "provider": calibration_provider(job.provider),
+    }).file(observe.TABLE)  # fmt: skip
+    return store.run(calibrate.STAGE, {"histograms": histograms}, recipe.calibration.model_dump(exclude={"images"}))
 
 
 def forge(ready: Ready, target: Target, store: Store, workspace: int | None) -> Artifact:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trtforge import present
 from trtforge.evaluate.report import Report
 from trtforge.pipeline import Built
 from trtforge.store import Store
+
+if TYPE_CHECKING:
+    from trtforge.tune import Tuned
+
+SHOWN = 12  # operators
 
 
 def document(store: Store, built: Sequence[Built]) -> dict[str, Any]:
@@ -64,14 +69,35 @@ def verified(report: Report, find_worst: bool) -> str:
     if report.accuracy:
         columns = [report.accuracy, *report.more.values()]
         lost = ["", *(f"{drop:.2f}" for drop in report.drops)]
-        rows = [[engine, *(f"{column[index]:.4f}" for column in columns), lost[index]]
+        chance = ["", *(f"{low:.2f} to {high:.2f}" for low, high in report.intervals)] + [""] * len(report.engines)
+        rows = [[engine, *(f"{column[index]:.4f}" for column in columns), lost[index], chance[index]]
                 for index, engine in enumerate(report.engines)]  # fmt: skip
-        header = ["engine", report.metric, *report.more, "points lost" if report.drops else ""]
+        header = ["engine", report.metric, *report.more, "points lost" if report.drops else "",
+                  "95 % interval" if report.intervals else ""]  # fmt: skip
         lines += [present.table(rows, header), ""]
     if report.agreement:
         both, either = report.agreement
         lines += [f"{both} of {either} objects are found by both (score 0.25, IoU 0.5)"]
     lines += [f"{report.images} images", *(f"  {remark}" for remark in report.remarks)]
+    return "\n".join(lines)
+
+
+def tuned(found: Tuned, out: Path) -> str:
+    """The operators that matter, what was tried, and the choice."""
+    lines = []
+    if found.blocks:
+        kept = set(found.keep)
+        rows = [[block.name, f"{block.share:.2%}", f"{block.alone:.3g}", f"{block.saved:.3g}",
+                 "float" if block.name in kept else ""]
+                for block in found.blocks[: max(SHOWN, len(kept))]]  # fmt: skip
+        lines += [present.table(rows, ["operator", "of MACs", "harm alone", "harm saved", "chosen"]), ""]
+    rows = [[str(each.kept), f"{each.share:.1%}", f"{each.drop:.2f}"]
+            for each in sorted(found.trials, key=lambda trial: trial.kept)]  # fmt: skip
+    lines += [present.table(rows, ["operators float", "MACs in INT8", "points lost (searched half)"]), ""]
+    low, high = found.interval
+    lines += [f"{found.metric} on the other half: {found.accuracy[0]:.4f} float, {found.accuracy[1]:.4f} chosen: "
+              f"{found.drop:.2f} points lost (95 % interval {low:.2f} to {high:.2f})",
+              f"{out}: {len(found.keep)} operators float, {found.share:.1%} of the MACs in INT8"]  # fmt: skip
     return "\n".join(lines)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from trtforge.errors import ForgeError
 from trtforge.evaluate.detections import Objects
 
+RECALLS = np.linspace(0, 1, 101)
 LARGEST = 2 << 30  # bytes of a label file: COCO's own are 0.5 GB
 
 
@@ -73,8 +74,63 @@ def read(path: Path, images: Sequence[str]) -> Truth:
     return Truth(dataset, kept, categories)
 
 
-def mean_average_precision(truth: Truth, found: Mapping[str, Objects]) -> tuple[float, float]:
-    """mAP50-95 and mAP50, each 0..1, of at most 100 objects an image (COCO's rule).
+def only(truth: Truth, images: Sequence[str]) -> Truth:
+    """The labels of some of the images."""
+    ids = {name: truth.ids[name] for name in images}
+    wanted = set(ids.values())
+    annotations = [entry for entry in truth.dataset["annotations"] if int(entry["image_id"]) in wanted]
+    dataset = {**truth.dataset, "images": [{"id": value} for value in ids.values()],
+               "annotations": [{**entry, "id": number} for number, entry in enumerate(annotations, 1)]}  # fmt: skip
+    return Truth(dataset, ids, truth.categories)
+
+
+def from_objects(found: Mapping[str, Objects], classes: int) -> Truth:
+    """What one network finds, as the labels that another one is held to; class k of ``classes`` has id k."""
+    ids = {name: number for number, name in enumerate(found)}
+    boxes = [(ids[name], int(label), box)
+             for name, objects in found.items()
+             for box, label in zip(objects.boxes.tolist(), objects.classes, strict=True)]  # fmt: skip
+    annotations = [{"id": number, "image_id": image, "category_id": label, "iscrowd": 0,
+                    "bbox": [box[0], box[1], box[2] - box[0], box[3] - box[1]],
+                    "area": (box[2] - box[0]) * (box[3] - box[1])}
+                   for number, (image, label, box) in enumerate(boxes, 1)]  # fmt: skip
+    dataset = {"images": [{"id": value} for value in ids.values()], "annotations": annotations,
+               "categories": [{"id": label} for label in range(classes)]}  # fmt: skip
+    return Truth(dataset, ids, range(classes))
+
+
+@dataclass(frozen=True)
+class _Class:
+    """Every detection of a class, best first; T thresholds of IoU, D detections, I images."""
+
+    image: np.ndarray  # (D,) index
+    right: np.ndarray  # (T, D) bool: found an object that nothing better had found
+    wrong: np.ndarray  # (T, D) bool
+    objects: np.ndarray  # (I,) number of objects
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Detections matched with labels: all that mean average precision needs."""
+
+    classes: tuple[_Class, ...]
+    images: int
+
+    def mean_average_precision(self, weights: np.ndarray | None = None) -> tuple[float, float]:
+        """mAP50-95 and mAP50, each 0..1.
+
+        Args:
+            weights: float64 of shape (images,), how often each image counts; None is once.
+        """
+        counts = np.ones(self.images) if weights is None else weights
+        found = [_average_precision(each, counts) for each in self.classes if (each.objects * counts).sum()]
+        if not found:
+            return 0.0, 0.0
+        return float(np.mean(found)), float(np.mean([each[0] for each in found]))
+
+
+def match(truth: Truth, found: Mapping[str, Objects]) -> Matches:
+    """Match detections with labels by COCO's rules, of at most 100 objects an image.
 
     Args:
         found: objects by file name.
@@ -89,19 +145,46 @@ def mean_average_precision(truth: Truth, found: Mapping[str, Objects]) -> tuple[
         for box, score, label in zip(objects.boxes.tolist(), objects.scores, objects.classes, strict=True)
     ]  # fmt: skip
     if not results:
-        return 0.0, 0.0
+        return Matches((), len(truth.ids))
     with contextlib.redirect_stdout(io.StringIO()):
         known = COCO()
         known.dataset = truth.dataset
         known.createIndex()
         evaluation = COCOeval(known, known.loadRes(results), "bbox")
+        evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
+        evaluation.params.maxDets = [100]
         evaluation.evaluate()
-        evaluation.accumulate()
-    precision = evaluation.eval["precision"][:, :, :, 0, -1]  # IoU thresholds, recalls, classes; -1: no such objects
-    counted = np.where(precision < 0, np.nan, precision)
-    if np.isnan(counted).all():
-        return 0.0, 0.0
-    return float(np.nanmean(counted)), float(np.nanmean(counted[0]))
+    images = len(evaluation.params.imgIds)
+    rows = [evaluation.evalImgs[start : start + images] for start in range(0, len(evaluation.evalImgs), images)]
+    return Matches(tuple(_class(each, len(evaluation.params.iouThrs)) for each in rows), images)
+
+
+def _class(rows: Sequence[Any], thresholds: int) -> _Class:
+    """One class out of pycocotools' table of images."""
+    filled = [(index, row) for index, row in enumerate(rows) if row is not None]
+    objects = np.zeros(len(rows))
+    for index, row in filled:
+        objects[index] = np.count_nonzero(np.asarray(row["gtIgnore"]) == 0)
+    scores = np.concatenate([np.zeros(0), *(np.asarray(row["dtScores"], np.float64) for _, row in filled)])
+    image = np.concatenate([np.zeros(0, int), *(np.full(len(row["dtScores"]), index) for index, row in filled)])
+    nothing = np.zeros((thresholds, 0), bool)
+    matched = np.concatenate([nothing, *(np.asarray(row["dtMatches"]) > 0 for _, row in filled)], axis=1)
+    ignored = np.concatenate([nothing, *(np.asarray(row["dtIgnore"]) > 0 for _, row in filled)], axis=1)
+    order = np.argsort(-scores, kind="mergesort")  # as pycocotools orders equal scores
+    matched, ignored = matched[:, order], ignored[:, order]
+    return _Class(image[order], matched & ~ignored, ~matched & ~ignored, objects)
+
+
+def _average_precision(found: _Class, counts: np.ndarray) -> np.ndarray:
+    """Average precision at each threshold of IoU: the mean of the best precision at 101 levels of recall."""
+    weight = counts[found.image]
+    right, wrong = np.cumsum(found.right * weight, 1), np.cumsum(found.wrong * weight, 1)
+    recall = right / (found.objects * counts).sum()
+    precision = right / np.maximum(right + wrong, np.spacing(1))
+    best = np.maximum.accumulate(precision[:, ::-1], 1)[:, ::-1]
+    padded = np.concatenate([best, np.zeros((len(best), 1))], 1)
+    at = [np.searchsorted(row, RECALLS, side="left") for row in recall]
+    return np.array([row[index].mean() for row, index in zip(padded, at, strict=True)])
 
 
 def _load(path: Path) -> Any:

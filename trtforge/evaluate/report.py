@@ -20,6 +20,7 @@ class Report:
         agreement: pairs of objects that both of two engines find, and objects that either finds.
         metric: mAP50-95, top-1 or mIoU, where there are labels.
         accuracy: that metric, for each engine.
+        intervals: for each engine after the first, the 95 % interval of the points it lost.
         more: a second metric (mAP50, top-5) by name, for each engine.
         layers: difference of each shared activation.
         remarks: for the user.
@@ -31,6 +32,7 @@ class Report:
     agreement: tuple[int, int] | None = None
     metric: str = ""
     accuracy: list[float] = field(default_factory=list)
+    intervals: list[tuple[float, float]] = field(default_factory=list)
     more: dict[str, list[float]] = field(default_factory=dict)
     layers: list[LayerDifference] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
@@ -46,6 +48,7 @@ class Report:
             "outputs": {name: each.document() for name, each in self.outputs.items()},
             "agreement": self.agreement and {"both": self.agreement[0], "either": self.agreement[1]},
             "metric": self.metric, "accuracy": self.accuracy, "more": self.more, "drop_points": self.drops,
+            "drop_interval": self.intervals,
             "layers": [{"tensor": each.tensor, "node": each.node, "added_noise": each.added,
                         **each.difference.document()}
                        for each in self.layers],

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from trtforge.errors import ForgeError
-from trtforge.evaluate import classes, coco
+from trtforge.evaluate import bootstrap, classes, coco
 from trtforge.evaluate.detections import Objects, agreement, finder, to_image
 from trtforge.evaluate.engines import Engine
 from trtforge.evaluate.report import Report
@@ -76,7 +76,9 @@ def _detection(engines: list[Engine], files: list[Path], labels: Path | None, nm
         if common:
             report.agreement = sum(both for both, _ in common), sum(either for _, either in common)
         if truth:
-            figures = [coco.mean_average_precision(truth, each) for each in found]
+            matches = [coco.match(truth, each) for each in found]
+            figures = [each.mean_average_precision() for each in matches]
+            report.intervals = [_interval(matches[0], each) for each in matches[1:]]
             report.metric = "mAP50-95"
             report.accuracy = [strict for strict, _ in figures]
             report.more["mAP50"] = [loose for _, loose in figures]
@@ -94,6 +96,8 @@ def _classification(files: list[Path], folder: Path, labels: Path | None, count:
 
     def finish() -> None:
         table = np.array(ranks)
+        lost = (table[:, :1] < 1).astype(float) - (table[:, 1:] < 1)
+        report.intervals = [_mean_interval(row) for row in lost.T]
         report.metric = "top-1"
         report.accuracy = [float(share) for share in (table < 1).mean(0)]
         report.more["top-5"] = [float(share) for share in (table < 5).mean(0)]
@@ -116,6 +120,17 @@ def _segmentation(files: list[Path], masks: Path, count: int, report: Report) ->
         report.accuracy = [table.mean_iou for table in confusion]
 
     return Task(observe, finish)
+
+
+def _interval(reference: coco.Matches, other: coco.Matches) -> tuple[float, float]:
+    def drop(counts: np.ndarray) -> float:
+        return 100 * (reference.mean_average_precision(counts)[0] - other.mean_average_precision(counts)[0])
+
+    return bootstrap.interval(drop, reference.images)
+
+
+def _mean_interval(lost: np.ndarray) -> tuple[float, float]:
+    return bootstrap.interval(lambda counts: 100 * float(counts @ lost) / len(lost), len(lost))
 
 
 def _one_shape(engines: list[Engine]) -> tuple[int | str, ...]:

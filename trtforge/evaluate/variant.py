@@ -1,0 +1,121 @@
+"""One network in several precisions, held in memory: float, or with some of its operators in INT8."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from trtforge.calibrate.images import letterbox, normalise, read
+from trtforge.calibrate.ranges import spread
+from trtforge.evaluate.detections import Objects, to_image
+from trtforge.evaluate.engines import reference_session
+from trtforge.evaluate.harm import Harm
+from trtforge.graph.detection import Detection, boxes_and_scores, recognise, to_corners
+from trtforge.graph.edit import input_size
+from trtforge.graph.model import graph_of, load, model_of
+from trtforge.graph.nms import OUTPUTS, NmsOptions, standard_nms
+from trtforge.graph.qdq import place, quantize
+from trtforge.recipe import Nms, Preprocess
+
+Infer = Callable[[np.ndarray], dict[str, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Network:
+    """A folded float model, the ranges of its activations, and how images become its input.
+
+    Attributes:
+        head: of the recipe, for the recogniser.
+        nms: what accuracy is measured with.
+    """
+
+    model: Path
+    amax: Mapping[str, float]
+    preprocess: Preprocess
+    head: str
+    nms: Nms
+
+    def open(self, keep: Collection[str] | None) -> Infer:
+        """The network with everything but the operators ``keep`` in INT8; None is all float.
+
+        Returns:
+            float32 images (1, 3, H, W) to outputs: of a detector ``boxes`` (1, K, 4) as corners and ``scores``
+            (1, K, C), and those of its NMS; of any other network its own.
+        """
+        graph = graph_of(load(self.model))
+        detection = self._detection(graph)
+        names = [output.name for output in graph.outputs]
+        if detection is not None:
+            boxes, scores = boxes_and_scores(graph, detection)
+            corners = to_corners(graph, boxes) if detection.coding == "centre" else boxes
+            suppressed = standard_nms(graph, corners, scores, NmsOptions(**self.nms.model_dump()), "corners")
+            graph.outputs = [corners, scores, *suppressed]
+            names = ["boxes", "scores", *OUTPUTS]
+        if keep is not None:
+            placement = place(graph, tuple(literal(name) for name in keep))
+            quantize(graph, placement, spread(placement.groups, self.amax))
+        made = [output.name for output in graph.outputs]
+        engine = reference_session(model_of(graph.cleanup().toposort()))
+        image = engine.get_inputs()[0].name
+        return lambda images: dict(zip(names, engine.run(made, {image: images}), strict=True))
+
+    @cached_property
+    def size(self) -> tuple[int, int]:
+        found = input_size(graph_of(load(self.model)))
+        assert found  # calibration has refused other models
+        return found
+
+    @cached_property
+    def classes(self) -> int | None:
+        """Number of classes of a detector; None if it is none."""
+        detection = self._detection(graph_of(load(self.model)))
+        return detection.classes if detection else None
+
+    def _detection(self, graph: gs.Graph) -> Detection | None:
+        if self.head == "none":
+            return None
+        return recognise(graph, None if self.head == "auto" else self.head)
+
+
+def literal(name: str) -> str:
+    """A shell pattern that matches this name alone."""
+    return "".join(f"[{char}]" if char in "*?[" else char for char in name)
+
+
+def harm(reference: Sequence[dict[str, np.ndarray]], infer: Infer, batches: Sequence[np.ndarray]) -> float:
+    """Noise in the outputs over some images (see ``Harm``)."""
+    total = Harm()
+    for wanted, batch in zip(reference, batches, strict=True):
+        found = infer(batch)
+        names = ("boxes", "scores") if "boxes" in wanted else tuple(wanted)
+        total.observe({name: wanted[name] for name in names}, {name: found[name] for name in names})
+    return total.value
+
+
+def find(network: Network, infer: Infer, files: Sequence[Path], done: Callable[[int], None]) -> dict[str, Objects]:
+    """What a detector finds on each image, by file name, in pixels of the image."""
+    size, found = network.size, {}
+    for number, file in enumerate(files, 1):
+        image = read(file)
+        outputs = infer(normalise(letterbox(image, network.preprocess, size), network.preprocess)[None])
+        valid = int(outputs["num_detections"].reshape(-1)[0])
+        boxes = to_image(outputs["detection_boxes"][0, :valid], image.height, image.width, size, network.preprocess)
+        scores = outputs["detection_scores"][0, :valid].astype(np.float64)
+        found[file.name] = Objects(boxes, scores, outputs["detection_classes"][0, :valid].astype(np.int64))
+        done(number)
+    return found
+
+
+def classify(network: Network, infer: Infer, files: Sequence[Path], done: Callable[[int], None]) -> np.ndarray:
+    """The most likely class of each image: int64 (I,)."""
+    size, found = network.size, []
+    for number, file in enumerate(files, 1):
+        outputs = infer(normalise(letterbox(read(file), network.preprocess, size), network.preprocess)[None])
+        found.append(int(next(iter(outputs.values())).reshape(-1).argmax()))
+        done(number)
+    return np.array(found, np.int64)

@@ -1,0 +1,361 @@
+"""Mixed precision under an accuracy budget: which operators stay float so that the rest may be INT8.
+
+First each operator's harm is measured in the outputs' noise: quantized alone, and as the only one left float. The
+operators are ordered by harm for the multiply-accumulates that keeping them float gives up. Then accuracy itself is
+measured, on one half of the images, with the first k of that order float, and k found by bisection. The other half
+judges the choice; where it falls through, a larger k is searched. Every measurement goes through the store, so an
+interrupted search goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from trtforge import pipeline, present
+from trtforge.calibrate import images as pictures
+from trtforge.errors import ForgeError, GateError
+from trtforge.evaluate import bootstrap, classes, coco
+from trtforge.evaluate.detections import Objects
+from trtforge.evaluate.variant import Network, classify, find, harm, literal
+from trtforge.graph.macs import macs
+from trtforge.graph.model import graph_of, load
+from trtforge.graph.qdq import place
+from trtforge.job import Job
+from trtforge.recipe import Recipe
+from trtforge.stages import MODEL, calibrate
+from trtforge.store import Artifact, Facts, File, Stage, Store
+
+TOOLS = ("onnx", "onnx-graphsurgeon", "onnxruntime", "numpy", "pillow")
+SHOWN_SCORE = 0.25  # without labels, what the float network finds above counts as the truth
+RESULT = "found.npz"
+FEWEST = 8  # images, half of them to search on
+SEARCHED, JUDGED = slice(0, None, 2), slice(1, None, 2)
+STRICTER = 0.75  # the search aims below the budget: what it finds is the best of several on its own images
+
+Accuracy = Callable[[np.ndarray | None], float]  # weights of the images -> 0..1
+
+
+@dataclass(frozen=True)
+class Block:
+    """An operator: its share of the multiply-accumulates, and its harm alone and as what leaving it float saves."""
+
+    name: str
+    share: float
+    alone: float
+    saved: float
+
+    @property
+    def rank(self) -> float:
+        return (self.alone + self.saved) / max(self.share, 1e-9)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The first ``kept`` operators float: the share of multiply-accumulates in INT8, and the points lost."""
+
+    kept: int
+    share: float
+    drop: float
+
+
+@dataclass
+class Tuned:
+    """The outcome.
+
+    Attributes:
+        keep: operators that stay float.
+        share: of the multiply-accumulates of all learned operators that is INT8.
+        blocks: every operator, the most harmful for its cost first; empty if all may be INT8.
+        trials: on the half of the images that was searched.
+        drop, interval: points lost on the other half, and its 95 % interval.
+        accuracy: there, of float and of the choice.
+    """
+
+    metric: str
+    keep: list[str] = field(default_factory=list)
+    share: float = 0.0
+    blocks: list[Block] = field(default_factory=list)
+    trials: list[Trial] = field(default_factory=list)
+    drop: float = 0.0
+    interval: tuple[float, float] = (0.0, 0.0)
+    accuracy: tuple[float, float] = (0.0, 0.0)
+
+
+@dataclass
+class Bench:
+    """Measures one network; what was measured once comes out of the store.
+
+    Attributes:
+        inputs: what decides the results: model, ranges, and the images with their labels.
+        options: likewise: preprocessing, head, thresholds.
+        macs: of each learned operator.
+        candidates: operators that may be INT8.
+        always: those that the recipe keeps float.
+        deadline: ``time.monotonic()`` after which no measurement begins.
+    """
+
+    network: Network
+    store: Store
+    inputs: dict[str, File]
+    options: Facts
+    files: Sequence[Path]
+    probes: Sequence[np.ndarray]
+    truth: coco.Truth | np.ndarray | None
+    macs: dict[str, int]
+    candidates: list[str]
+    always: list[str]
+    deadline: float
+
+    def harm(self, keep: Sequence[str]) -> float:
+        """Noise in the outputs with the operators ``keep`` float, on the probes."""
+        stage = Stage("tune-harm", 1, TOOLS, lambda draft, **_: {"harm": self._harm(keep)})
+        return float(self._run(stage, {"keep": sorted(keep), "probes": len(self.probes)}).facts["harm"])
+
+    def accuracy(self, keep: Sequence[str] | None, part: slice) -> Accuracy:
+        """Accuracy on a part of the images with the operators ``keep`` float; None is all of them."""
+        found = self._found(keep, part)
+        if self.network.classes is None:
+            right = np.load(found)["classes"] == self._true_classes(part)
+            return lambda weights: float(np.average(right, weights=weights))
+        matches = coco.match(self._true_boxes(part), _objects(found, self.files[part]))
+        return lambda weights: matches.mean_average_precision(weights)[0]
+
+    def share(self, keep: Sequence[str]) -> float:
+        """Share of the multiply-accumulates of learned operators that is INT8 with ``keep`` float."""
+        quantized = set(self.candidates) - set(keep) - set(self.always)
+        return sum(self.macs[name] for name in quantized) / sum(self.macs.values())
+
+    @cached_property
+    def _reference(self) -> list[dict[str, np.ndarray]]:
+        infer = self.network.open(None)
+        return [infer(batch) for batch in self.probes]
+
+    def _harm(self, keep: Sequence[str]) -> float:
+        return harm(self._reference, self.network.open([*keep, *self.always]), self.probes)
+
+    def _found(self, keep: Sequence[str] | None, part: slice) -> Path:
+        stage = Stage("tune-score", 1, TOOLS, lambda draft, **_: self._find(draft, keep, self.files[part]))
+        options = {"keep": keep if keep is None else sorted(keep), "part": [part.start, part.stop, part.step]}
+        return self._run(stage, options).file(RESULT).path
+
+    def _find(self, draft: Path, keep: Sequence[str] | None, files: Sequence[Path]) -> Facts:
+        infer = self.network.open(None if keep is None else [*keep, *self.always])
+        with present.progress(f"accuracy on {len(files)} images", len(files)) as done:
+            if self.network.classes is None:
+                np.savez(draft / RESULT, classes=classify(self.network, infer, files, done))
+            else:
+                _save(find(self.network, infer, files, done), draft / RESULT)
+        return {"images": len(files)}
+
+    def _true_boxes(self, part: slice) -> coco.Truth:
+        files = self.files[part]
+        if isinstance(self.truth, coco.Truth):
+            return coco.only(self.truth, [file.name for file in files])
+        found = {name: each.above(SHOWN_SCORE) for name, each in _objects(self._found(None, part), files).items()}
+        return coco.from_objects(found, self.network.classes or 0)
+
+    def _true_classes(self, part: slice) -> np.ndarray:
+        if isinstance(self.truth, np.ndarray):
+            return self.truth[part]
+        found: np.ndarray = np.load(self._found(None, part))["classes"]
+        return found
+
+    def _run(self, stage: Stage, options: Facts) -> Artifact:
+        if time.monotonic() > self.deadline:
+            raise GateError("the time is up", "run the same command again: what was measured is kept")
+        return self.store.run(stage, self.inputs, {**self.options, **options})
+
+
+def tune(bench: Bench, max_drop: float) -> Tuned:
+    """Find what has to stay float.
+
+    Args:
+        max_drop: points that may be lost.
+
+    Returns:
+        The choice with the least multiply-accumulates in float that the search found.
+
+    Raises:
+        GateError: the time is up, or even all candidates float lose more: the rest of the recipe does.
+    """
+    labelled = bench.truth is not None
+    metric = ("top-1" if bench.network.classes is None else "mAP50-95") + (
+        "" if labelled else " against FP32's results"
+    )
+    tuned = Tuned(metric)
+    order: list[str] = []
+    lost = _Lost(bench, order)
+    if lost(0, SEARCHED, tuned.trials) > STRICTER * max_drop:
+        tuned.blocks = _blocks(bench)
+        order += [block.name for block in tuned.blocks]
+    least = 0
+    while True:
+        least = _least(lambda kept: lost(kept, SEARCHED, tuned.trials) <= STRICTER * max_drop, least, len(order))
+        if lost(least, JUDGED) <= max_drop:
+            break
+        if not order:
+            tuned.blocks = _blocks(bench)
+            order += [block.name for block in tuned.blocks]
+        if least >= len(order):
+            raise GateError(f"{lost(least, JUDGED):.2f} points are lost with every candidate float, over {max_drop}",
+                            "the recipe's rest: fp16, or too few images")  # fmt: skip
+        least += max(1, len(order) // 32)
+    tuned.keep = order[:least]
+    tuned.share = bench.share(tuned.keep)
+    reference, other = bench.accuracy(None, JUDGED), bench.accuracy(tuned.keep, JUDGED)
+    tuned.accuracy = reference(None), other(None)
+    tuned.drop = 100 * (tuned.accuracy[0] - tuned.accuracy[1])
+    tuned.interval = bootstrap.interval(lambda weights: 100 * (reference(weights) - other(weights)),
+                                        len(bench.files[JUDGED]))  # fmt: skip
+    return tuned
+
+
+class _Lost:
+    """Points lost with the first operators of an order float, remembered."""
+
+    def __init__(self, bench: Bench, order: list[str]) -> None:
+        self._bench, self._order = bench, order
+        self._known: dict[tuple[int, int], float] = {}
+
+    def __call__(self, kept: int, part: slice, trials: list[Trial] | None = None) -> float:
+        if (kept, part.start) not in self._known:
+            keep = self._order[:kept]
+            reference, other = self._bench.accuracy(None, part), self._bench.accuracy(keep, part)
+            drop = self._known[kept, part.start] = 100 * (reference(None) - other(None))
+            if trials is not None:
+                trials.append(Trial(kept, self._bench.share(keep), drop))
+        return self._known[kept, part.start]
+
+
+def _blocks(bench: Bench) -> list[Block]:
+    """Every candidate with its harm, the most harmful for its cost first."""
+    total = sum(bench.macs.values())
+    blocks = []
+    with present.progress("harm of each operator", len(bench.candidates)) as done:
+        everything = bench.harm([])
+        for number, name in enumerate(bench.candidates, 1):
+            alone = bench.harm([other for other in bench.candidates if other != name])
+            saved = max(0.0, everything - bench.harm([name]))
+            blocks.append(Block(name, bench.macs[name] / total, alone, saved))
+            done(number)
+    return sorted(blocks, key=lambda block: (-block.rank, block.name))
+
+
+def _least(holds: Callable[[int], bool], low: int, high: int) -> int:
+    """The least number of [low, high] for which ``holds``, taken to hold from some number on; high if none does."""
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(middle) else (middle + 1, high)
+    return low
+
+
+def _save(found: dict[str, Objects], path: Path) -> None:
+    rows = list(found.values())
+    np.savez(path, counts=np.array([len(row.scores) for row in rows]),
+             boxes=np.concatenate([row.boxes for row in rows]), scores=np.concatenate([row.scores for row in rows]),
+             classes=np.concatenate([row.classes for row in rows]))  # fmt: skip
+
+
+def _objects(path: Path, files: Sequence[Path]) -> dict[str, Objects]:
+    with np.load(path) as table:
+        ends = np.cumsum(table["counts"])[:-1]
+        parts = [np.split(table[name], ends) for name in ("boxes", "scores", "classes")]
+    return {file.name: Objects(*row) for file, *row in zip(files, *parts, strict=True)}
+
+
+def bench(job: Job, store: Store, images: Path | None, labels: Path | None, probes: int, seconds: float) -> Bench:
+    """Calibrate the job's model, and get ready to measure it.
+
+    Args:
+        images: what accuracy is measured on; None is the calibration images.
+        labels: COCO JSON for a detector, rows of name,class for a classifier; None holds it to FP32's own results.
+        probes: number of images for the harm of each operator.
+        seconds: from now until no new measurement begins.
+
+    Raises:
+        ForgeError: see ``trtforge.pipeline.calibrated``; labels that don't fit the images; fewer than 8 images.
+    """
+    from trtforge.calibrate import ranges
+    from trtforge.stages.verify import EVALUATION
+
+    deadline = time.monotonic() + seconds
+    recipe = job.recipe
+    folder = images or job.images or recipe.calibration.images
+    if folder is None:
+        raise ForgeError("calibration needs photographs", "give --calib FOLDER")
+    files = pictures.list_images(folder)
+    if len(files) < FEWEST:
+        raise ForgeError(f"{folder}: {len(files)} images are too few to measure accuracy", "give some hundreds")
+    digests = pictures.digest(files, folder)
+    folded, table = pipeline.calibrated(job, store)
+    clean = folded.file(MODEL)
+    network = Network(clean.path, ranges.load(table.file(calibrate.TABLE).path).amax, recipe.preprocess, recipe.head,
+                      EVALUATION)  # fmt: skip
+    graph = graph_of(load(clean.path))
+    candidates = list(place(graph, recipe.precision.keep, recipe.precision.heads == "float").operators)
+    costs = macs(graph)
+    inputs = {"model": clean, "ranges": table.file(calibrate.TABLE),
+              "images": File(folder, hashlib.sha256(json.dumps(digests).encode()).hexdigest())}  # fmt: skip
+    return Bench(
+        network=network,
+        store=store,
+        inputs=inputs,
+        options={"preprocess": recipe.preprocess.model_dump(mode="json"), "head": recipe.head,
+                 "keep_always": sorted(costs.keys() - set(candidates))},
+        files=files,
+        probes=[pictures.prepare(file, recipe.preprocess, network.size) for file in _spread(files, probes)],
+        truth=_truth(network, labels, files),
+        macs=costs,
+        candidates=candidates,
+        always=sorted(costs.keys() - set(candidates)),
+        deadline=deadline,
+    )  # fmt: skip
+
+
+def _spread(files: Sequence[Path], count: int) -> list[Path]:
+    """So many of the searched images, evenly spaced."""
+    searched = files[SEARCHED]
+    return [searched[index * len(searched) // count] for index in range(min(count, len(searched)))]
+
+
+def _truth(network: Network, labels: Path | None, files: Sequence[Path]) -> coco.Truth | np.ndarray | None:
+    if labels is None:
+        return None
+    if network.classes is not None:
+        return coco.read(labels, [file.name for file in files])
+    outputs = network.open(None)(np.zeros((1, 3, *network.size), np.float32))
+    if len(outputs) != 1:
+        raise ForgeError(f"{network.model}: neither detector nor classifier: it can't be tuned by labels",
+                         "drop --val to hold it to FP32's results")  # fmt: skip
+    return np.array(classes.from_csv(labels, files, next(iter(outputs.values())).size), np.int64)
+
+
+def fragment(recipe: Recipe, tuned: Tuned, how: str) -> str:
+    """The recipe that keeps these operators float, as YAML that ``trtforge build --recipe`` reads.
+
+    Args:
+        how: a line on where it comes from.
+    """
+    import yaml
+
+    precision = recipe.precision.model_copy(
+        update={"keep": tuple(sorted({*recipe.precision.keep, *(literal(name) for name in tuned.keep)}))}
+    )
+    changed = recipe.model_copy(update={
+        "precision": precision, "model": None, "labels": recipe.labels and _absolute(recipe.labels),
+        "calibration": recipe.calibration.model_copy(update={"images": None}),
+    })  # fmt: skip
+    content = changed.model_dump(mode="json", exclude_defaults=True)
+    return f"# {how}\n" + yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+
+
+def _absolute(labels: Path | tuple[str, ...]) -> Path | tuple[str, ...]:
+    return labels.absolute() if isinstance(labels, Path) else labels
