@@ -116,7 +116,7 @@ class Bench:
 
     def harm(self, keep: Sequence[str]) -> float:
         """Noise in the outputs with the operators ``keep`` float, on the probes."""
-        stage = Stage("tune-harm", 1, TOOLS, lambda draft, **_: {"harm": self._harm(keep)})
+        stage = Stage("tune-harm", 2, TOOLS, lambda draft, **_: {"harm": self._harm(keep)})
         return float(self._run(stage, {"keep": sorted(keep), "probes": len(self.probes)}).facts["harm"])
 
     def accuracy(self, keep: Sequence[str] | None, part: slice) -> Accuracy:
