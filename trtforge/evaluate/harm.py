@@ -21,7 +21,7 @@ class Harm:
         self._whole: dict[str, float] = {}
 
     def observe(self, reference: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> None:
-        """Compare the outputs for one batch; a detector's are ``boxes`` (N, K, 4), corners, and ``scores`` (N, K, C)."""
+        """Compare outputs for one batch; a detector's are ``boxes`` (N, K, 4), corners, and ``scores`` (N, K, C)."""
         for name in reference.keys() - {"boxes"}:
             one, two = reference[name].astype(np.float64), other[name].astype(np.float64)
             counts = one > LEAST_SCORE if "boxes" in reference else np.ones(one.shape, bool)

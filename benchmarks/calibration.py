@@ -1,0 +1,176 @@
+"""INT8 calibration against its floor and its peers: time and memory, as ratios taken in one run.
+
+    python benchmarks/calibration.py MODEL.onnx ... --images photos/ [--peers PYTHON] [--memory]
+
+The floor is the forward passes that any calibration needs: FP32, ONNX Runtime as it comes, one image at a time. Peers
+run as whole processes beside ours as a whole process: nvidia-modelopt's entropy on all images, onnxruntime's on 16 (its
+memory grows with the images: over 19 GB at 64). ``--peers`` names a Python that has them; modelopt needs an
+environment of its own.
+
+Without models it takes the demo detector.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+ORT_IMAGES = 16
+
+ORT = """
+import sys, numpy as np
+from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantType, quantize_static
+class Reader(CalibrationDataReader):
+    def __init__(self):
+        self.rows = iter(np.load(sys.argv[2]))
+    def get_next(self):
+        row = next(self.rows, None)
+        return None if row is None else {sys.argv[4]: row[None]}
+quantize_static(sys.argv[1], sys.argv[3], Reader(), calibrate_method=CalibrationMethod.Entropy,
+                weight_type=QuantType.QInt8, activation_type=QuantType.QInt8, op_types_to_quantize=["Conv"])
+"""
+
+
+# A process of its own: Linux counts the memory of the process that forked a child as the child's, too.
+LAUNCH = """
+import resource, subprocess, sys, time
+started = time.monotonic()
+with open(sys.argv[1], "w") as log:
+    status = subprocess.call(sys.argv[2:], stdout=log, stderr=log)
+print(time.monotonic() - started, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024, status)
+"""
+
+
+def child(command: list[str], log: Path) -> tuple[float, float, int]:
+    """Seconds, peak resident bytes and exit status of a process."""
+    launch = [sys.executable, "-c", LAUNCH, os.fspath(log), *command]
+    seconds, peak, status = subprocess.run(launch, check=True, capture_output=True, text=True).stdout.split()
+    return float(seconds), float(peak), int(status)
+
+
+def floor(model: Path, batches: list[np.ndarray]) -> float:
+    """Seconds for one plain forward pass of each batch."""
+    import onnxruntime as ort
+
+    engine = ort.InferenceSession(os.fspath(model), providers=["CPUExecutionProvider"])
+    name = engine.get_inputs()[0].name
+    engine.run(None, {name: batches[0]})
+    started = time.monotonic()
+    for batch in batches:
+        engine.run(None, {name: batch})
+    return time.monotonic() - started
+
+
+def ours(model: Path, images: Path, taps: str, folder: Path) -> float:
+    """Seconds from the folded model to the table of ranges: session, decoding, network, histograms, thresholds."""
+    from trtforge.recipe import Preprocess
+    from trtforge.stages import calibrate, observe
+
+    started = time.monotonic()
+    observe.run(folder, model, images, preprocess=Preprocess().model_dump(mode="json"), taps=taps)
+    calibrate.run(folder, folder / observe.TABLE, method="entropy", percentile=99.999, methods={})
+    return time.monotonic() - started
+
+
+def compare(model: Path, images: Path, peers: str | None, folder: Path) -> None:
+    from trtforge.calibrate.images import list_images, prepare
+    from trtforge.graph.edit import input_size
+    from trtforge.graph.model import graph_of, load
+    from trtforge.recipe import Preprocess
+
+    clean = folder / "clean.onnx"
+    run = [sys.executable, "-m", "trtforge"]
+    subprocess.run([*run, "fold", model, "-o", clean], check=True, stdout=subprocess.DEVNULL)
+    graph = graph_of(load(clean))
+    size = input_size(graph)
+    assert size
+    files = list_images(images)
+    batches = [prepare(file, Preprocess(), size) for file in files]
+    ours(clean, images, "explicit", folder)  # compiles the histogram, once for all runs on a machine
+    before = floor(clean, batches)
+    explicit, implicit = (ours(clean, images, taps, folder) for taps in ("explicit", "implicit"))
+    passes = (before + floor(clean, batches)) / 2
+    print(f"\n{model.name}, {len(files)} images, {os.cpu_count()} cores")
+    print(f"  {len(files)} forward passes    {passes:6.2f} s")
+    print(f"  trtforge, explicit    {explicit:6.2f} s   {explicit / passes:.2f} times the passes")
+    print(f"  trtforge, implicit    {implicit:6.2f} s   {implicit / passes:.2f} times the passes")
+
+    whole = [*run, "calibrate", os.fspath(clean), "--calib", os.fspath(images), "-o", os.fspath(folder / "t.json")]
+    seconds, peak, status = child(whole, folder / "log")
+    assert status == 0, (folder / "log").read_text()
+    print(f"  whole process         {seconds:6.2f} s   {peak / 1e9:.2f} GB")
+    if peers is None:
+        return
+    np.save(folder / "all.npy", np.concatenate(batches))
+    np.save(folder / "few.npy", np.concatenate(batches[:ORT_IMAGES]))
+    modelopt = [peers, "-m", "modelopt.onnx.quantization", f"--onnx_path={clean}", "--quantize_mode=int8",
+                f"--calibration_data={folder / 'all.npy'}", "--calibration_method=entropy",
+                "--calibration_eps", "cpu", f"--output_path={folder / 'modelopt.onnx'}"]  # fmt: skip
+    few = folder / "few"
+    few.mkdir()
+    for file in files[:ORT_IMAGES]:
+        (few / file.name).symlink_to(file.resolve())
+    (folder / "ort.py").write_text(ORT)
+    ort = [peers, os.fspath(folder / "ort.py"), os.fspath(clean), os.fspath(folder / "few.npy"),
+           os.fspath(folder / "ort.onnx"), graph.inputs[0].name]  # fmt: skip
+    print_peer("modelopt entropy", modelopt, seconds, folder)
+    whole[whole.index("--calib") + 1] = os.fspath(few)
+    seconds, _, _ = child(whole, folder / "log")
+    print(f"  whole process, {ORT_IMAGES}     {seconds:6.2f} s")
+    print_peer(f"onnxruntime entropy, {ORT_IMAGES}", ort, seconds, folder)
+
+
+def print_peer(name: str, command: list[str], own: float, folder: Path) -> None:
+    seconds, peak, status = child(command, folder / "log")
+    if status:
+        last = (folder / "log").read_text(errors="replace").strip().splitlines()[-1:]
+        print(f"  {name}: failed with {status} after {seconds:.1f} s, {peak / 1e9:.2f} GB {last}")
+    else:
+        print(f"  {name:21} {seconds:6.2f} s   {peak / 1e9:.2f} GB   {seconds / own:.1f} times ours")
+
+
+def memory(model: Path, images: Path, folder: Path) -> None:
+    """Peak memory with 32 and with 512 images: copies of those given, each with a byte more, so that all differ."""
+    files = sorted(path for path in images.iterdir() if path.suffix == ".jpg")
+    clean, peaks = folder / "clean.onnx", {}
+    run = [sys.executable, "-m", "trtforge"]
+    subprocess.run([*run, "fold", model, "-o", clean], check=True, stdout=subprocess.DEVNULL)
+    for count in (32, 512):
+        many = folder / f"many{count}"
+        many.mkdir()
+        for index in range(count):
+            (many / f"{index:03}.jpg").write_bytes(files[index % len(files)].read_bytes() + index.to_bytes(2, "big"))
+        command = [*run, "calibrate", os.fspath(clean), "--calib", os.fspath(many), "-o", os.fspath(folder / "m.json")]
+        _, peaks[count], status = child(command, folder / "log")
+        assert status == 0, (folder / "log").read_text()
+    few, lots = peaks[32], peaks[512]
+    print(
+        f"\n{model.name}: peak {few / 1e9:.3f} GB with 32 images, {lots / 1e9:.3f} GB with 512: {lots / few:.3f} times"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("models", type=Path, nargs="*", default=[ROOT / "recipes" / "demo" / "demo.onnx"])
+    parser.add_argument("--images", type=Path, default=ROOT / "calibration" / "demo")
+    parser.add_argument("--peers", help="a Python with nvidia-modelopt[onnx] and onnxruntime")
+    parser.add_argument("--memory", action="store_true", help="peak memory at 32 and 512 images instead")
+    asked = parser.parse_args()
+    for model in asked.models:
+        with tempfile.TemporaryDirectory() as name:
+            if asked.memory:
+                memory(model, asked.images, Path(name))
+            else:
+                compare(model, asked.images, asked.peers, Path(name))
+
+
+if __name__ == "__main__":
+    main()
