@@ -250,7 +250,20 @@ def _blocks(bench: Bench) -> list[Block]:
 
 
 def _least(holds: Callable[[int], bool], low: int, high: int) -> int:
-    """The least number of [low, high] for which ``holds``, taken to hold from some number on; high if none does."""
+    """The least number of [low, high] for which ``holds``, taken to hold from some number on; high if none does.
+
+    In doubling steps from below, then by bisection: the first operators of an order save most of the harm, and
+    further on differences drown in the noise of the measurement.
+    """
+    step = 1
+    while low < high and not holds(low):
+        last, low, step = low, min(high, low + step), 2 * step
+        if low == high or holds(low):
+            return _bisected(holds, last + 1, low)
+    return low
+
+
+def _bisected(holds: Callable[[int], bool], low: int, high: int) -> int:
     while low < high:
         middle = (low + high) // 2
         low, high = (low, middle) if holds(middle) else (middle + 1, high)
