@@ -278,7 +278,7 @@ def tune(
     tuned = search(bench(job, _store(False, False), images, val, probes, seconds), max_drop)
     how = f"trtforge tune {model.name}: {tuned.drop:.2f} points lost, {tuned.share:.1%} of the MACs in INT8"
     options.write_text(out, fragment(job.recipe, tuned, how))
-    _result(as_json, asdict(tuned), summary.tuned(tuned, out))
+    _result(as_json, asdict(tuned), summary.tuned(tuned, max_drop, out))
 
 
 @app.command()

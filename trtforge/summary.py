@@ -82,7 +82,7 @@ def verified(report: Report, find_worst: bool) -> str:
     return "\n".join(lines)
 
 
-def tuned(found: Tuned, out: Path) -> str:
+def tuned(found: Tuned, max_drop: float, out: Path) -> str:
     """The operators that matter, what was tried, and the choice."""
     lines = []
     if found.blocks:
@@ -98,6 +98,8 @@ def tuned(found: Tuned, out: Path) -> str:
     lines += [f"{found.metric} on the other half: {found.accuracy[0]:.4f} float, {found.accuracy[1]:.4f} chosen: "
               f"{found.drop:.2f} points lost (95 % interval {low:.2f} to {high:.2f})",
               f"{out}: {len(found.keep)} operators float, {found.share:.1%} of the MACs in INT8"]  # fmt: skip
+    if high - low > 2 * max_drop:
+        lines.append(f"the interval is wider than the budget of {max_drop}: more images would tell more")
     return "\n".join(lines)
 
 

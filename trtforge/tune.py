@@ -38,7 +38,6 @@ SHOWN_SCORE = 0.25  # without labels, what the float network finds above counts 
 RESULT = "found.npz"
 FEWEST = 8  # images, half of them to search on
 SEARCHED, JUDGED = slice(0, None, 2), slice(1, None, 2)
-STRICTER = 0.75  # the search aims below the budget: what it finds is the best of several on its own images
 
 Accuracy = Callable[[np.ndarray | None], float]  # weights of the images -> 0..1
 
@@ -193,12 +192,12 @@ def tune(bench: Bench, max_drop: float) -> Tuned:
     tuned = Tuned(metric)
     order: list[str] = []
     lost = _Lost(bench, order)
-    if lost(0, SEARCHED, tuned.trials) > STRICTER * max_drop:
+    if lost(0, SEARCHED, tuned.trials) > max_drop:
         tuned.blocks = _blocks(bench)
         order += [block.name for block in tuned.blocks]
     least = 0
     while True:
-        least = _least(lambda kept: lost(kept, SEARCHED, tuned.trials) <= STRICTER * max_drop, least, len(order))
+        least = _least(lambda kept: lost(kept, SEARCHED, tuned.trials) <= max_drop, least, len(order))
         if lost(least, JUDGED) <= max_drop:
             break
         if not order:
