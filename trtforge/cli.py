@@ -74,6 +74,7 @@ FP32 = Annotated[bool, typer.Option("--fp32", help="Keep FP32 (the default).")]
 FP16 = Annotated[bool, typer.Option("--fp16", help="Cast to FP16; inputs, outputs and decode stay FP32.")]
 INT8 = Annotated[bool, typer.Option("--int8", help="Quantize to INT8; needs --calib.")]
 Provider = Annotated[str, typer.Option(help="Where calibration runs: auto, cpu or cuda.")]
+FP8 = Annotated[bool, typer.Option("--fp8", help="Quantize to FP8 (E4M3), for SM89 and newer; needs --calib.")]
 OutFile = Annotated[Path, typer.Option("-o", "--out", help="File to write.")]
 
 
@@ -87,7 +88,7 @@ def _main(version: Annotated[bool, typer.Option("--version", help="Print the ver
 @app.command()
 def build(
     model: Annotated[Path, typer.Argument(help="MODEL.onnx, RECIPE.yaml, or a folder made by `prepare`.")],
-    fp32: FP32 = False, fp16: FP16 = False, int8: INT8 = False, calib: Calib = None,
+    fp32: FP32 = False, fp16: FP16 = False, int8: INT8 = False, fp8: FP8 = False, calib: Calib = None,
     device: Devices = None, backend: BackendName = "auto", batch: Batch = None, size: Size = None,
     recipe: RecipeName = None, labels: Labels = None, workspace: Workspace = None,
     nms: NmsName = "auto", nms_impl: NmsImplName = "plugin", score: Score = None, iou: Iou = None,
@@ -110,10 +111,11 @@ def build(
         if note:
             present.note(note)
     work = options.work(
-        model, fp32=fp32, fp16=fp16, int8=int8, calib=calib, batch=batch, size=size, recipe=recipe, labels=labels,
-        nms=nms, nms_impl=nms_impl, score=score, iou=iou, max_det=max_det, class_agnostic=class_agnostic,
+        model, fp32=fp32, fp16=fp16, int8=int8, fp8=fp8, calib=calib, batch=batch, size=size, recipe=recipe,
+        labels=labels, nms=nms, nms_impl=nms_impl, score=score, iou=iou, max_det=max_det, class_agnostic=class_agnostic,
         no_check=no_check, provider=provider,
     )  # fmt: skip
+    options.check_precision(work, targets)
     outs = options.folders(out, work, targets)
     version, bytes_allowed = options.parse_version(deepstream), options.parse_memory(workspace)
     store = _store(dry_run, force)
@@ -124,7 +126,7 @@ def build(
 @app.command()
 def prepare(
     model: Annotated[Path, typer.Argument(help="MODEL.onnx or RECIPE.yaml.")],
-    fp32: FP32 = False, fp16: FP16 = False, int8: INT8 = False, calib: Calib = None,
+    fp32: FP32 = False, fp16: FP16 = False, int8: INT8 = False, fp8: FP8 = False, calib: Calib = None,
     device: Annotated[Optional[str], typer.Option(help="Target, for the versions it runs.")] = None,
     batch: Batch = None, size: Size = None, recipe: RecipeName = None, labels: Labels = None,
     nms: NmsName = "auto", nms_impl: NmsImplName = "plugin", score: Score = None, iou: Iou = None,
@@ -142,12 +144,13 @@ def prepare(
 
     targets = [Target(None, devices.device(device) if device else None)]
     work = options.work(
-        model, fp32=fp32, fp16=fp16, int8=int8, calib=calib, batch=batch, size=size, recipe=recipe, labels=labels,
-        nms=nms, nms_impl=nms_impl, score=score, iou=iou, max_det=max_det, class_agnostic=class_agnostic,
+        model, fp32=fp32, fp16=fp16, int8=int8, fp8=fp8, calib=calib, batch=batch, size=size, recipe=recipe,
+        labels=labels, nms=nms, nms_impl=nms_impl, score=score, iou=iou, max_det=max_det, class_agnostic=class_agnostic,
         no_check=no_check, provider=provider,
     )  # fmt: skip
     version = options.parse_version(deepstream)
     store = _store(dry_run, force)
+    options.check_precision(work, targets)
     outs = options.folders(out, work, targets)
     built = deliver(work, targets, outs, store, workspace=None, deepstream=version, force=force)
     _report(store, built, dry_run, as_json)
@@ -269,9 +272,9 @@ def tune(
 
     seconds = options.parse_seconds(time)
     job = options.work(
-        model, fp32=False, fp16=False, int8=True, calib=calib, batch=None, size=size, recipe=recipe, labels=None,
-        nms="none", nms_impl="plugin", score=None, iou=None, max_det=None, class_agnostic=False, no_check=False,
-        provider=provider,
+        model, fp32=False, fp16=False, int8=True, fp8=False, calib=calib, batch=None, size=size, recipe=recipe,
+        labels=None, nms="none", nms_impl="plugin", score=None, iou=None, max_det=None, class_agnostic=False,
+        no_check=False, provider=provider,
     )  # fmt: skip
     if not isinstance(job, Job):
         raise ForgeError(f"{model}: a prepared folder is quantized already", "tune the ONNX file")

@@ -33,7 +33,7 @@ RTX_SERVES = frozenset({75, 80, 86, 89, 120, 121})
 PATIENCE_S = 10.0
 
 # The first SM on which TensorRT has kernels for a precision, in the order in which precisions are listed.
-_FIRST_SM: dict[Precision, int] = {"fp32": 0, "fp16": 70, "bf16": 80, "int8": 72, "fp8": 89, "fp4": 100}
+FIRST_SM: dict[Precision, int] = {"fp32": 0, "fp16": 70, "bf16": 80, "int8": 72, "fp8": 89, "fp4": 100}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ def device(name: str) -> Device:
 
 def precisions_of(sm: int) -> tuple[Precision, ...]:
     """What TensorRT can use on a compute capability, such as 89; INT8 where there are tensor cores for it."""
-    return tuple(precision for precision, first in _FIRST_SM.items() if sm >= first)
+    return tuple(precision for precision, first in FIRST_SM.items() if sm >= first)
 
 
 def this_machine(root: Path = Path("/")) -> Device | None:

@@ -10,7 +10,8 @@ from trtforge.devices import Device
 from trtforge.recipe import Recipe
 from trtforge.store import File
 
-Precision = Literal["fp32", "fp16", "int8"]
+Precision = Literal["fp32", "fp16", "int8", "fp8"]
+QUANTIZED = ("int8", "fp8")
 Backend = Literal["tensorrt", "tensorrt-rtx", "onnxruntime"]
 BACKENDS: tuple[Backend, ...] = ("tensorrt", "tensorrt-rtx", "onnxruntime")
 # The graph that each backend builds from: how its file ends in a bundle, and its NMS with --nms auto.
@@ -39,7 +40,7 @@ class Job:
         model: ONNX file.
         recipe: with the command line's options worked in.
         precision: of the learned operators.
-        images: calibration photographs, for INT8.
+        images: calibration photographs, for INT8 and FP8.
         batch: smallest, best and largest; None is the model's own, or 1 if that is dynamic.
         size: height and width in pixels for dynamic ones.
         nms: auto, none, onnx, efficientnms or deepstream.
@@ -71,7 +72,7 @@ class Ready:
         inputs: digests of what the user gave, by name, for the manifest.
         graphs: a patched graph for each backend.
         patches: facts of each patch.
-        table: calibration table, for INT8.
+        table: calibration table, for INT8 and FP8.
         deepstream: version that a prepared folder was made for.
         remarks: what the user should know about the calibration.
     """

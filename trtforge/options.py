@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from trtforge import prepared
 from trtforge import recipe as recipes
+from trtforge.devices import FIRST_SM
 from trtforge.errors import ForgeError, GateError
 from trtforge.job import Job, Precision, Ready, Target
 from trtforge.recipe import Nms, Recipe
@@ -35,6 +36,7 @@ def work(
     fp32: bool,
     fp16: bool,
     int8: bool,
+    fp8: bool,
     calib: Path | None,
     batch: str | None,
     size: str | None,
@@ -55,16 +57,16 @@ def work(
         ForgeError: options contradict each other or the input, or a recipe is wrong.
     """
     if model.is_dir():
-        asked = [fp32, fp16, int8, calib, batch, size, recipe, labels, nms != "auto", nms_impl != "plugin",
+        asked = [fp32, fp16, int8, fp8, calib, batch, size, recipe, labels, nms != "auto", nms_impl != "plugin",
                  score is not None, iou is not None, max_det is not None, class_agnostic]  # fmt: skip
         if any(asked):
             raise ForgeError(f"{model}: a prepared folder decides precision, calibration, batch, size, labels and NMS",
                              "drop those options, or build from the ONNX file")  # fmt: skip
         return prepared.read(model)
-    if fp32 + fp16 + int8 > 1:
-        raise ForgeError("--fp32, --fp16 and --int8 exclude each other", "give one of them")
-    if calib and not int8:
-        raise ForgeError("--calib is for INT8", "add --int8, or drop --calib")
+    if fp32 + fp16 + int8 + fp8 > 1:
+        raise ForgeError("--fp32, --fp16, --int8 and --fp8 exclude each other", "give one of them")
+    if calib and not (int8 or fp8):
+        raise ForgeError("--calib is for INT8 and FP8", "add --int8 or --fp8, or drop --calib")
     from_yaml = model.suffix.lower() in (".yaml", ".yml")
     if from_yaml and recipe:
         raise ForgeError(f"{model} is a recipe itself", "drop --recipe")
@@ -72,7 +74,7 @@ def work(
                        class_agnostic=class_agnostic)  # fmt: skip
     if from_yaml and spec.model is None:
         raise ForgeError(f"{model}: names no model", "add a line `model: FILE.onnx`, or give the ONNX and --recipe")
-    precision: Precision = "int8" if int8 else "fp16" if fp16 else "fp32"
+    precision: Precision = "fp8" if fp8 else "int8" if int8 else "fp16" if fp16 else "fp32"
     return Job(
         model=spec.model if from_yaml and spec.model else model,
         recipe=spec,
@@ -189,6 +191,21 @@ def gates(report: Report, least: float | None, most_lost: float | None, least_co
     for name, difference in report.outputs.items():
         if least_cosine is not None and difference.cosine < least_cosine:
             raise GateError(f"cosine of {name} is {difference.cosine:.5f}, under {least_cosine}", "")
+
+
+def check_precision(work: Job | Ready, targets: Sequence[Target]) -> None:
+    """Refuse a precision that a target's GPU has no kernels for.
+
+    Raises:
+        ForgeError: it names the device and what it has.
+    """
+    for target in targets:
+        device = target.device
+        if device and target.backend != "onnxruntime" and work.precision not in device.precisions:
+            has = ", ".join(device.precisions).upper()
+            first = next(sm for name, sm in FIRST_SM.items() if name == work.precision)
+            raise ForgeError(f"{device.title} (SM{device.sm}) has no {work.precision.upper()} kernels, only {has}",
+                             f"{work.precision.upper()} needs SM{first} or newer")  # fmt: skip
 
 
 def folders(out: Path | None, job: Job | Ready, targets: Sequence[Target]) -> list[Path]:

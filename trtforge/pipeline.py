@@ -13,7 +13,7 @@ from trtforge import manifest
 from trtforge.backends.onnxruntime import calibration_provider
 from trtforge.deepstream.labels import labels
 from trtforge.errors import ForgeError
-from trtforge.job import AUTO_NMS, BACKENDS, Job, Ready, Target
+from trtforge.job import AUTO_NMS, BACKENDS, QUANTIZED, Job, Ready, Target
 from trtforge.stages import MODEL, build, bundle, calibrate, cast, fold, observe, patch, quantize
 from trtforge.store import Artifact, File, Store, source
 
@@ -32,9 +32,9 @@ def prepare(job: Job, store: Store, backends: Sequence[str]) -> Ready:
     folded = _fold(job, original, store)
     labels(recipe.labels, (folded.facts.get("detection") or {}).get("classes"))  # wrong ones are said before any work
     batch = _batch(job.batch, folded.facts.get("batch"))
-    if job.precision == "int8":
+    if job.precision in QUANTIZED:
         images, inputs["images"] = _images_source(job)
-        typed, plain, ranges = _int8(job, folded.file(MODEL), images, store)
+        typed, plain, ranges = _quantized(job, folded.file(MODEL), images, store)
         table, remarks = ranges.file(calibrate.TABLE), calibrate.remarks(ranges.facts)
     else:
         typed = plain = _float(job, folded.file(MODEL), store)
@@ -56,10 +56,11 @@ def _float(job: Job, clean: File, store: Store) -> File:
     return store.run(cast.STAGE, {"model": clean}, {"keep": list(job.recipe.precision.keep)}).file(MODEL)
 
 
-def _int8(job: Job, clean: File, images: File, store: Store) -> tuple[File, File, Artifact]:
+def _quantized(job: Job, clean: File, images: File, store: Store) -> tuple[File, File, Artifact]:
     """The graph with Q/DQ: cast to FP16 elsewhere as the recipe says, and FP32 elsewhere; and the ranges."""
     recipe = job.recipe
-    where = {"keep": list(recipe.precision.keep), "float_heads": recipe.precision.heads == "float"}
+    where = {"keep": list(recipe.precision.keep), "float_heads": recipe.precision.heads == "float",
+             "form": job.precision}  # fmt: skip
     ranges = _ranges(job, clean, images, store)
     plain = store.run(quantize.STAGE, {"model": clean, "ranges": ranges.file(calibrate.TABLE)}, where).file(MODEL)
     if recipe.precision.rest == "fp32":
@@ -142,7 +143,9 @@ def _images_source(job: Job) -> tuple[File, dict[str, Any]]:
 
     folder = job.images or job.recipe.calibration.images
     if folder is None:
-        raise ForgeError("INT8 needs photographs to calibrate on", "give --calib FOLDER, or build with --fp16")
+        raise ForgeError(
+            f"{job.precision.upper()} needs photographs to calibrate on", "give --calib FOLDER, or build with --fp16"
+        )
     digests = digest(list_images(folder), folder)
     whole = hashlib.sha256(json.dumps(digests).encode()).hexdigest()
     return File(folder, whole), {"count": len(digests), "sha256": whole}

@@ -68,11 +68,21 @@ def save(model: onnx.ModelProto, path: Path) -> None:
 
 def graph_of(model: onnx.ModelProto) -> gs.Graph:
     """The graph that every rewrite works on."""
+    import ml_dtypes
+    import numpy as np
+    import onnx
     import onnx_graphsurgeon as gs
     from onnx_graphsurgeon.logger import G_LOGGER
 
     G_LOGGER.severity = G_LOGGER.CRITICAL  # it would print to stdout, which carries results only
-    return gs.import_onnx(model)
+    graph = gs.import_onnx(model)
+    for tensor in graph.tensors().values():
+        if tensor.dtype == onnx.TensorProto.FLOAT8E4M3FN:  # graphsurgeon leaves ONNX's number: NumPy has no such type
+            if isinstance(tensor, gs.Constant):
+                tensor.values = onnx.numpy_helper.to_array(tensor._values.tensor)
+            else:
+                tensor.dtype = np.dtype(ml_dtypes.float8_e4m3fn)
+    return graph
 
 
 def model_of(graph: gs.Graph) -> onnx.ModelProto:

@@ -1,4 +1,4 @@
-"""INT8 by explicit quantization: which tensors carry Q/DQ, and the rewrite that puts it there.
+"""INT8 and FP8 by explicit quantization: which tensors carry Q/DQ, and the rewrite that puts it there.
 
 The rules, numbered as the tests name them:
 
@@ -24,6 +24,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+import ml_dtypes
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
@@ -33,8 +34,31 @@ from trtforge.graph.heads import last_learned, learned
 from trtforge.graph.moves import Group, groups, moved_inputs
 
 LEAST_OPSET = 13  # QuantizeLinear and DequantizeLinear take an axis
-INT8_MAX = 127  # symmetric: -128 is not used
 SMALLEST_SCALE = 2.0**-24  # FP16's smallest number: scales must be positive in either float type
+
+
+@dataclass(frozen=True)
+class Format:
+    """What quantized numbers are.
+
+    Attributes:
+        dtype: stored type; FP8 is E4M3 without infinities (arXiv 2209.05433), for SM89 and newer.
+        largest: magnitude that a range is mapped to.
+    """
+
+    dtype: np.dtype
+    largest: float
+
+    def stored(self, values: np.ndarray) -> np.ndarray:
+        """Values in units of their scale, rounded to nearest even and clipped."""
+        clipped = np.clip(values, -self.largest, self.largest)
+        stored: np.ndarray = (np.rint(clipped) if self.dtype == np.int8 else clipped).astype(self.dtype)
+        return stored
+
+
+INT8 = Format(np.dtype(np.int8), 127)  # symmetric: -128 is not used
+FP8 = Format(np.dtype(ml_dtypes.float8_e4m3fn), 448)
+FORMATS = {"int8": INT8, "fp8": FP8}
 
 
 @dataclass(frozen=True)
@@ -117,12 +141,13 @@ def _check_float(graph: gs.Graph) -> None:
                          "quantize an FP32 export of the model")  # fmt: skip
 
 
-def quantize(graph: gs.Graph, placement: Placement, amax: Mapping[str, float]) -> gs.Graph:
+def quantize(graph: gs.Graph, placement: Placement, amax: Mapping[str, float], form: Format = INT8) -> gs.Graph:
     """Insert Q/DQ, in place.
 
     Args:
         graph: the graph that ``placement`` was made from, of opset 13 or newer.
-        amax: largest magnitude that INT8 represents, for each tensor of the placement.
+        amax: largest magnitude that is represented, for each tensor of the placement.
+        form: of the quantized numbers; FP8 needs opset 19.
 
     Raises:
         ForgeError: a tensor has no range, or one that is not a positive number.
@@ -136,11 +161,11 @@ def quantize(graph: gs.Graph, placement: Placement, amax: Mapping[str, float]) -
     for name, found in placement.readers.items():
         if not (math.isfinite(amax[name]) and amax[name] >= 0):
             raise ForgeError(f"the calibration's range for {name!r} is {amax[name]}", "calibrate again")
-        quantized = _pair(graph, tensors[name], fp16_scale(amax[name] / INT8_MAX))
+        quantized = _pair(graph, tensors[name], fp16_scale(amax[name] / form.largest), form)
         for reader, index in found:
             nodes[reader].inputs[index] = quantized
     for name in placement.operators:
-        _quantize_weights(graph, nodes[name])
+        _quantize_weights(graph, nodes[name], form)
     return graph.toposort()
 
 
@@ -211,37 +236,40 @@ def _through_activation(tensor: gs.Tensor) -> list[gs.Tensor]:
     return [tensor] + [reader.outputs[0] for reader in tensor.outputs if reader.op in activations]
 
 
-def _pair(graph: gs.Graph, tensor: gs.Tensor, scale: float) -> gs.Variable:
+def _pair(graph: gs.Graph, tensor: gs.Tensor, scale: float, form: Format) -> gs.Variable:
     scale_constant = gs.Constant(f"{tensor.name}.scale", np.array(scale, np.float32))
-    zero_point = gs.Constant(f"{tensor.name}.zero_point", np.array(0, np.int8))
-    integers = gs.Variable(f"{tensor.name}.int8", np.int8, tensor.shape)
+    zero_point = gs.Constant(f"{tensor.name}.zero_point", np.array(0, form.dtype))
+    stored = gs.Variable(f"{tensor.name}.{_short(form)}", form.dtype, tensor.shape)
     restored = gs.Variable(f"{tensor.name}.dequantized", np.float32, tensor.shape)
     graph.nodes.append(gs.Node("QuantizeLinear", f"{tensor.name}.quantize",
-                               inputs=[tensor, scale_constant, zero_point], outputs=[integers]))  # fmt: skip
+                               inputs=[tensor, scale_constant, zero_point], outputs=[stored]))  # fmt: skip
     graph.nodes.append(gs.Node("DequantizeLinear", f"{tensor.name}.dequantize",
-                               inputs=[integers, scale_constant, zero_point], outputs=[restored]))  # fmt: skip
+                               inputs=[stored, scale_constant, zero_point], outputs=[restored]))  # fmt: skip
     return restored
 
 
-def _quantize_weights(graph: gs.Graph, node: gs.Node) -> None:
+def _quantize_weights(graph: gs.Graph, node: gs.Node, form: Format) -> None:
     weights = node.inputs[1]
     values = np.asarray(weights.values, np.float32)
     axis = _channel_axis(node, values.ndim)
     others = None if axis is None else tuple(index for index in range(values.ndim) if index != axis)
     largest = np.abs(values).max(axis=others)
-    scales = np.array([fp16_scale(float(a) / INT8_MAX) for a in np.atleast_1d(largest)], np.float32)
+    scales = np.array([fp16_scale(float(a) / form.largest) for a in np.atleast_1d(largest)], np.float32)
     scales = scales.reshape(largest.shape)
     spread = scales if axis is None else scales.reshape([-1 if index == axis else 1 for index in range(values.ndim)])
-    integers = np.clip(np.rint(values / spread), -INT8_MAX, INT8_MAX).astype(np.int8)
     restored = gs.Variable(f"{node.name}.weights.dequantized", np.float32, values.shape)
     graph.nodes.append(gs.Node(
         "DequantizeLinear", f"{node.name}.weights.dequantize", attrs={} if axis is None else {"axis": axis},
-        inputs=[gs.Constant(f"{node.name}.weights.int8", integers),
+        inputs=[gs.Constant(f"{node.name}.weights.{_short(form)}", form.stored(values / spread)),
                 gs.Constant(f"{node.name}.weights.scale", scales),
-                gs.Constant(f"{node.name}.weights.zero_point", np.zeros(scales.shape, np.int8))],
+                gs.Constant(f"{node.name}.weights.zero_point", np.zeros(scales.shape, form.dtype))],
         outputs=[restored],
     ))  # fmt: skip
     node.inputs[1] = restored
+
+
+def _short(form: Format) -> str:
+    return next(name for name, each in FORMATS.items() if each is form)
 
 
 def _channel_axis(node: gs.Node, rank: int) -> int | None:

@@ -39,7 +39,7 @@ def parse(text: str) -> list[Layer]:
 def int8_convolutions(layers: Iterable[Layer], convolutions: Iterable[str]) -> list[str]:
     """Those of the ONNX convolutions that some layer with INT8 inputs computes."""
     int8 = {node for layer in layers for node in layer["nodes"]
-            if any(tensor["dtype"] == "Int8" for tensor in layer["inputs"])}  # fmt: skip
+            if any(tensor["dtype"] in ("Int8", "FP8") for tensor in layer["inputs"])}  # fmt: skip
     return [name for name in convolutions if name in int8]
 
 

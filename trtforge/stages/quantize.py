@@ -1,4 +1,4 @@
-"""clean + ranges -> typed: INT8 by Q/DQ nodes."""
+"""clean + ranges -> typed: INT8 or FP8 by Q/DQ nodes."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from trtforge.stages import MODEL
 from trtforge.store import Facts, Stage, digest
 
 
-def run(draft: Path, model: Path, ranges: Path, *, keep: list[str], float_heads: bool) -> Facts:
-    """Write ``draft/model.onnx``: INT8 at learned convolutions and matrix products, float elsewhere.
+def run(draft: Path, model: Path, ranges: Path, *, keep: list[str], float_heads: bool, form: str = "int8") -> Facts:
+    """Write ``draft/model.onnx``: INT8 or FP8 at learned convolutions and matrix products, float elsewhere.
 
     Args:
         model: folded float model.
         ranges: calibration table of that model, or a calibration cache that TensorRT made of it.
         keep: node name patterns that stay float.
         float_heads: whether the last learned operator of each branch stays float.
+        form: ``int8`` or ``fp8``.
 
     Returns:
-        numbers of learned operators, of those in INT8, and of tensors with Q/DQ.
+        numbers of learned operators, of those quantized, and of tensors with Q/DQ.
 
     Raises:
         ForgeError: the table does not belong to the model, or is damaged.
@@ -27,7 +28,7 @@ def run(draft: Path, model: Path, ranges: Path, *, keep: list[str], float_heads:
     from trtforge.calibrate import ranges as tables
     from trtforge.graph.heads import learned
     from trtforge.graph.model import graph_of, load, model_of, save
-    from trtforge.graph.qdq import place, quantize
+    from trtforge.graph.qdq import FORMATS, place, quantize
 
     table = tables.load(ranges)
     if table.source and table.source.model != digest(model):
@@ -35,13 +36,14 @@ def run(draft: Path, model: Path, ranges: Path, *, keep: list[str], float_heads:
     graph = graph_of(load(model))
     total = len(learned(graph))
     placement = place(graph, tuple(keep), float_heads)
-    quantize(graph, placement, tables.spread(placement.groups, table.amax))
+    quantize(graph, placement, tables.spread(placement.groups, table.amax), FORMATS[form])
     save(model_of(graph), draft / MODEL)
-    return {"learned": total, "int8": len(placement.operators), "tensors": len(placement.tensors)}
+    return {"learned": total, "quantized": len(placement.operators), "tensors": len(placement.tensors),
+            "form": form}  # fmt: skip
 
 
 def say(facts: Facts) -> str:
-    return f"{facts['int8']} of {facts['learned']} learned operators in INT8"
+    return f"{facts['quantized']} of {facts['learned']} learned operators in {facts['form'].upper()}"
 
 
 STAGE = Stage("quantize", 2, ("onnx", "onnx-graphsurgeon", "numpy"), run, say)
