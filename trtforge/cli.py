@@ -74,6 +74,10 @@ FP32 = Annotated[bool, typer.Option("--fp32", help="Keep FP32 (the default).")]
 FP16 = Annotated[bool, typer.Option("--fp16", help="Cast to FP16; inputs, outputs and decode stay FP32.")]
 INT8 = Annotated[bool, typer.Option("--int8", help="Quantize to INT8; needs --calib.")]
 Provider = Annotated[str, typer.Option(help="Where calibration runs: auto, cpu or cuda.")]
+Keep = Annotated[Optional[list[str]], typer.Option(help="Pattern of node names that stay in higher precision; "
+                                                   "repeatable, adds to the recipe's.")]  # fmt: skip
+Only = Annotated[Optional[list[str]], typer.Option(help="Pattern of node names: nothing else is quantized; "
+                                                   "repeatable.")]  # fmt: skip
 FP8 = Annotated[bool, typer.Option("--fp8", help="Quantize to FP8 (E4M3), for SM89 and newer; needs --calib.")]
 OutFile = Annotated[Path, typer.Option("-o", "--out", help="File to write.")]
 
@@ -89,6 +93,7 @@ def _main(version: Annotated[bool, typer.Option("--version", help="Print the ver
 def build(
     model: Annotated[Path, typer.Argument(help="MODEL.onnx, RECIPE.yaml, or a folder made by `prepare`.")],
     fp32: FP32 = False, fp16: FP16 = False, int8: INT8 = False, fp8: FP8 = False, calib: Calib = None,
+    keep: Keep = None, only: Only = None,
     device: Devices = None, backend: BackendName = "auto", batch: Batch = None, size: Size = None,
     recipe: RecipeName = None, labels: Labels = None, workspace: Workspace = None,
     nms: NmsName = "auto", nms_impl: NmsImplName = "plugin", score: Score = None, iou: Iou = None,
@@ -113,7 +118,7 @@ def build(
     work = options.work(
         model, fp32=fp32, fp16=fp16, int8=int8, fp8=fp8, calib=calib, batch=batch, size=size, recipe=recipe,
         labels=labels, nms=nms, nms_impl=nms_impl, score=score, iou=iou, max_det=max_det, class_agnostic=class_agnostic,
-        no_check=no_check, provider=provider,
+        no_check=no_check, provider=provider, keep=keep or (), only=only or (),
     )  # fmt: skip
     options.check_precision(work, targets)
     outs = options.folders(out, work, targets)
@@ -127,6 +132,7 @@ def build(
 def prepare(
     model: Annotated[Path, typer.Argument(help="MODEL.onnx or RECIPE.yaml.")],
     fp32: FP32 = False, fp16: FP16 = False, int8: INT8 = False, fp8: FP8 = False, calib: Calib = None,
+    keep: Keep = None, only: Only = None,
     device: Annotated[Optional[str], typer.Option(help="Target, for the versions it runs.")] = None,
     batch: Batch = None, size: Size = None, recipe: RecipeName = None, labels: Labels = None,
     nms: NmsName = "auto", nms_impl: NmsImplName = "plugin", score: Score = None, iou: Iou = None,
@@ -146,7 +152,7 @@ def prepare(
     work = options.work(
         model, fp32=fp32, fp16=fp16, int8=int8, fp8=fp8, calib=calib, batch=batch, size=size, recipe=recipe,
         labels=labels, nms=nms, nms_impl=nms_impl, score=score, iou=iou, max_det=max_det, class_agnostic=class_agnostic,
-        no_check=no_check, provider=provider,
+        no_check=no_check, provider=provider, keep=keep or (), only=only or (),
     )  # fmt: skip
     version = options.parse_version(deepstream)
     store = _store(dry_run, force)
@@ -226,11 +232,10 @@ def calibrate(
 @app.command()
 def quantize(
     model: Annotated[Path, typer.Argument(help="Folded FP32 MODEL.onnx.")],
-    calibration: Annotated[Path, typer.Option(help="Table made by `trtforge calibrate`.")],
-    out: OutFile,
-    recipe: RecipeName = None,
-    as_json: AsJson = False,
-) -> None:
+    calibration: Annotated[Path, typer.Option(help="Table of `trtforge calibrate`, or a cache that TensorRT wrote.")],
+    out: OutFile, recipe: RecipeName = None, keep: Keep = None, only: Only = None,
+    fp8: Annotated[bool, typer.Option("--fp8", help="FP8 (E4M3) instead of INT8.")] = False, as_json: AsJson = False,
+) -> None:  # fmt: skip
     """Put Q/DQ nodes where TensorRT's INT8 fusions want them.
 
     Example: trtforge quantize clean.onnx --calibration calibration.json -o int8.onnx
@@ -239,9 +244,10 @@ def quantize(
     from trtforge.stages import MODEL
     from trtforge.stages import quantize as stage
 
-    spec = options.load_recipe(recipe)
-    facts = options.single(stage.run, MODEL, out, model=model, ranges=calibration,
-                           keep=list(spec.precision.keep), float_heads=spec.precision.heads == "float")  # fmt: skip
+    spec = options.load_recipe(recipe, keep=keep or (), only=only or ())
+    facts = options.single(stage.run, MODEL, out, model=model, ranges=calibration, keep=list(spec.precision.keep),
+                           only=list(spec.precision.only), float_heads=spec.precision.heads == "float",
+                           form="fp8" if fp8 else "int8")  # fmt: skip
     _result(as_json, facts, f"{out}: {stage.say(facts)}")
 
 

@@ -36,7 +36,6 @@ def work(
     fp32: bool,
     fp16: bool,
     int8: bool,
-    fp8: bool,
     calib: Path | None,
     batch: str | None,
     size: str | None,
@@ -49,7 +48,10 @@ def work(
     max_det: int | None,
     class_agnostic: bool,
     no_check: bool,
-    provider: str,
+    fp8: bool = False,
+    provider: str = "auto",
+    keep: Sequence[str] = (),
+    only: Sequence[str] = (),
 ) -> Job | Ready:
     """The job that the options describe, or what a prepared folder holds.
 
@@ -58,7 +60,7 @@ def work(
     """
     if model.is_dir():
         asked = [fp32, fp16, int8, fp8, calib, batch, size, recipe, labels, nms != "auto", nms_impl != "plugin",
-                 score is not None, iou is not None, max_det is not None, class_agnostic]  # fmt: skip
+                 score is not None, iou is not None, max_det is not None, class_agnostic, keep, only]  # fmt: skip
         if any(asked):
             raise ForgeError(f"{model}: a prepared folder decides precision, calibration, batch, size, labels and NMS",
                              "drop those options, or build from the ONNX file")  # fmt: skip
@@ -71,7 +73,7 @@ def work(
     if from_yaml and recipe:
         raise ForgeError(f"{model} is a recipe itself", "drop --recipe")
     spec = load_recipe(str(model) if from_yaml else recipe, labels=labels, score=score, iou=iou, max_det=max_det,
-                       class_agnostic=class_agnostic)  # fmt: skip
+                       class_agnostic=class_agnostic, keep=keep, only=only)  # fmt: skip
     if from_yaml and spec.model is None:
         raise ForgeError(f"{model}: names no model", "add a line `model: FILE.onnx`, or give the ONNX and --recipe")
     precision: Precision = "fp8" if fp8 else "int8" if int8 else "fp16" if fp16 else "fp32"
@@ -140,6 +142,8 @@ def load_recipe(
     iou: float | None = None,
     max_det: int | None = None,
     class_agnostic: bool = False,
+    keep: Sequence[str] = (),
+    only: Sequence[str] = (),
 ) -> Recipe:
     """The recipe of that name or file (None: the defaults), with the command line's word above it.
 
@@ -151,6 +155,9 @@ def load_recipe(
     changes: Facts = {"nms": found.nms.model_dump() | {key: value for key, value in given.items() if value is not None}}
     if labels:
         changes["labels"] = labels
+    if keep or only:  # --keep adds to the recipe's, --only stands in its place
+        own = found.precision
+        changes["precision"] = own.model_dump() | {"keep": [*own.keep, *keep], "only": list(only or own.only)}
     try:
         return Recipe.model_validate(found.model_dump() | changes)
     except ValidationError as error:

@@ -59,8 +59,8 @@ def _float(job: Job, clean: File, store: Store) -> File:
 def _quantized(job: Job, clean: File, images: File, store: Store) -> tuple[File, File, Artifact]:
     """The graph with Q/DQ: cast to FP16 elsewhere as the recipe says, and FP32 elsewhere; and the ranges."""
     recipe = job.recipe
-    where = {"keep": list(recipe.precision.keep), "float_heads": recipe.precision.heads == "float",
-             "form": job.precision}  # fmt: skip
+    where = {"keep": list(recipe.precision.keep), "only": list(recipe.precision.only),
+             "float_heads": recipe.precision.heads == "float", "form": job.precision}  # fmt: skip
     ranges = _ranges(job, clean, images, store)
     plain = store.run(quantize.STAGE, {"model": clean, "ranges": ranges.file(calibrate.TABLE)}, where).file(MODEL)
     if recipe.precision.rest == "fp32":

@@ -66,11 +66,13 @@ class Precision(_Section):
 
     Attributes:
         keep: shell patterns of node names: float in INT8 models, FP32 in FP16 models.
+        only: shell patterns of all nodes that may be quantized; none is no limit.
         heads: the last convolution of each branch, in INT8 models; float costs little and often saves accuracy.
         rest: what is not INT8.
     """
 
     keep: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
     heads: Literal["int8", "float"] = "int8"
     rest: Literal["fp16", "fp32"] = "fp16"
 

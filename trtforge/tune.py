@@ -312,7 +312,8 @@ def bench(job: Job, store: Store, images: Path | None, labels: Path | None, prob
     network = Network(clean.path, ranges.load(table.file(calibrate.TABLE).path).amax, recipe.preprocess, recipe.head,
                       EVALUATION)  # fmt: skip
     graph = graph_of(load(clean.path))
-    candidates = list(place(graph, recipe.precision.keep, recipe.precision.heads == "float").operators)
+    candidates = list(place(graph, recipe.precision.keep, recipe.precision.heads == "float",
+                            recipe.precision.only).operators)  # fmt: skip
     costs = macs(graph)
     inputs = {"model": clean, "ranges": table.file(calibrate.TABLE),
               "images": File(folder, hashlib.sha256(json.dumps(digests).encode()).hexdigest())}  # fmt: skip

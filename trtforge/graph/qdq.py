@@ -85,25 +85,28 @@ class Placement:
         return tuple(name for _, sources in self.groups for name in sources)
 
 
-def place(graph: gs.Graph, keep: tuple[str, ...] = (), float_heads: bool = False) -> Placement:
+def place(
+    graph: gs.Graph, keep: tuple[str, ...] = (), float_heads: bool = False, only: tuple[str, ...] = ()
+) -> Placement:
     """Decide by the rules above.
 
     Args:
         graph: a folded float graph whose nodes have names of their own.
         keep: shell patterns of node names that stay float.
         float_heads: whether the last learned operator of each branch stays float.
+        only: shell patterns of the names of all that may be quantized; none is no limit.
 
     Raises:
-        ForgeError: a pattern in ``keep`` matches no learned operator, nothing is left to quantize, or the graph is not
+        ForgeError: a pattern matches no learned operator, nothing is left to quantize, or the graph is not
             a folded float32 one.
     """
     _check_float(graph)
     operators = learned(graph)
-    for pattern in keep:
+    for pattern in (*keep, *only):
         if not any(fnmatchcase(node.name, pattern) for node in operators):
-            raise ForgeError(f"keep pattern {pattern!r} matches no convolution or matrix product",
+            raise ForgeError(f"pattern {pattern!r} matches no convolution or matrix product",
                              "an ONNX viewer shows the nodes' names")  # fmt: skip
-    kept = {node.name for node in operators if any(fnmatchcase(node.name, pattern) for pattern in keep)}
+    kept = {node.name for node in operators if _matches(node, keep) or (only and not _matches(node, only))}
     kept |= {node.name for node in operators if _reads_input(node.inputs[0])}
     kept |= {node.name for node in last_learned(graph)} if float_heads else set()
     operators = [node for node in operators if node.name not in kept]
@@ -124,6 +127,10 @@ def place(graph: gs.Graph, keep: tuple[str, ...] = (), float_heads: bool = False
         groups=groups(graph, readers),
         readers={name: tuple(found) for name, found in readers.items()},
     )
+
+
+def _matches(node: gs.Node, patterns: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(node.name, pattern) for pattern in patterns)
 
 
 def _check_float(graph: gs.Graph) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from trtforge.errors import ForgeError
@@ -9,7 +10,16 @@ from trtforge.stages import MODEL
 from trtforge.store import Facts, Stage, digest
 
 
-def run(draft: Path, model: Path, ranges: Path, *, keep: list[str], float_heads: bool, form: str = "int8") -> Facts:
+def run(
+    draft: Path,
+    model: Path,
+    ranges: Path,
+    *,
+    keep: list[str],
+    float_heads: bool,
+    only: Sequence[str] = (),
+    form: str = "int8",
+) -> Facts:
     """Write ``draft/model.onnx``: INT8 or FP8 at learned convolutions and matrix products, float elsewhere.
 
     Args:
@@ -17,6 +27,7 @@ def run(draft: Path, model: Path, ranges: Path, *, keep: list[str], float_heads:
         ranges: calibration table of that model, or a calibration cache that TensorRT made of it.
         keep: node name patterns that stay float.
         float_heads: whether the last learned operator of each branch stays float.
+        only: patterns of the names of all that may be quantized; none is no limit.
         form: ``int8`` or ``fp8``.
 
     Returns:
@@ -35,7 +46,7 @@ def run(draft: Path, model: Path, ranges: Path, *, keep: list[str], float_heads:
         raise ForgeError(f"{ranges}: made from another model than {model.name}", "calibrate this one")
     graph = graph_of(load(model))
     total = len(learned(graph))
-    placement = place(graph, tuple(keep), float_heads)
+    placement = place(graph, tuple(keep), float_heads, tuple(only))
     quantize(graph, placement, tables.spread(placement.groups, table.amax), FORMATS[form])
     save(model_of(graph), draft / MODEL)
     return {"learned": total, "quantized": len(placement.operators), "tensors": len(placement.tensors),
