@@ -3,7 +3,7 @@
     python benchmarks/placement.py MODEL.onnx ... --images photos/ [--peers PYTHON] [--sm 89]
 
 Both are INT8 with FP16 elsewhere. Counted from the builder's own dump of layers: learned convolutions with Int8 input
-and weights, and the bytes that layers hand to each other, by datatype. It has no reformat layers and tells no kernels of
+and weights, and the bytes that layers hand to each other, by datatype. It has no reformat layers and no kernels of
 TensorRT's own: those show on a GPU with TensorRT.
 """
 
