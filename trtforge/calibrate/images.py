@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from trtforge import store
 from trtforge.errors import ForgeError
 
 if TYPE_CHECKING:
     from trtforge.recipe import Preprocess
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+NOTHING = hashlib.sha256(b"").hexdigest()
 MOST_PIXELS = 100_000_000  # more is no photograph but an attack or a mistake
 
 
@@ -69,7 +71,7 @@ def digest(images: list[Path], folder: Path) -> dict[str, str]:
     """sha256 of each image, by its path inside ``folder``; a broken link counts as an empty file."""
 
     def sha256(image: Path) -> str:
-        return hashlib.sha256(image.read_bytes() if image.is_file() else b"").hexdigest()
+        return store.digest(image) if image.is_file() else NOTHING
 
     return dict(zip(names(images, folder), map(sha256, images), strict=True))
 
@@ -87,6 +89,8 @@ def read(path: Path) -> Image.Image:
         CorruptImage: the file is no image, is cut short, or is larger than 100 megapixels.
     """
     try:
+        if not path.is_file():  # a broken link, or a pipe that nobody writes to
+            raise CorruptImage(f"{path}: not a file")
         with Image.open(path) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise CorruptImage(f"{path}: {image.width}x{image.height} pixels")
