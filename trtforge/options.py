@@ -119,7 +119,7 @@ def calibration(
         "provider": one_of(provider, PROVIDERS, "--provider"),
     }
     if merge:
-        if calib or shard:
+        if calib or shard is not None:
             raise ForgeError("--merge takes tables, neither --calib nor --shard", "drop them")
         return Calibration(None, None, files, None, observing, choosing)
     images = calib or recipe.calibration.images
@@ -128,7 +128,7 @@ def calibration(
     if images is None:
         raise ForgeError("calibration needs photographs", "give --calib FOLDER")
     observing["provider"] = calibration_provider(provider)
-    return Calibration(files[0], images, [], parse_shard(shard) if shard else None, observing, choosing)
+    return Calibration(files[0], images, [], parse_shard(shard) if shard is not None else None, observing, choosing)
 
 
 def check_cache(cache: Path, out: Path, shard: str | None, tensorrt: str) -> None:
@@ -139,7 +139,7 @@ def check_cache(cache: Path, out: Path, shard: str | None, tensorrt: str) -> Non
     """
     from trtforge.calibrate.cache import version_number
 
-    if shard:
+    if shard is not None:
         raise ForgeError("--cache needs ranges, a shard has none yet", "give it with --merge")
     version_number(tensorrt)
     if cache.absolute() == out.absolute():

@@ -15,7 +15,7 @@ from trtforge.store import Facts
 GIVEN: dict[str, Any] = {
     "fp32": False, "fp16": False, "int8": False, "calib": None, "batch": None, "size": None, "recipe": None,
     "labels": None, "nms": "auto", "nms_impl": "plugin", "score": None, "iou": None, "max_det": None,
-    "class_agnostic": False, "no_check": False,
+    "class_agnostic": False, "no_check": False, "provider": "auto",
 }  # fmt: skip
 
 
