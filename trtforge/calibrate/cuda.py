@@ -135,7 +135,10 @@ class DeviceTaps:
         binding.bind_cpu_input(self._input, batch)
         for name in self._tapped:
             binding.bind_output(name, "cuda", 0)
-        self._engine.run_with_iobinding(binding)  # returns when the device is done
+        try:
+            self._engine.run_with_iobinding(binding)  # returns when the device is done
+        except Exception as error:  # ONNX Runtime raises classes of its own
+            raise onnxruntime.failure(error, batch) from error
         arrays = binding.get_outputs()
         sizes = [math.prod(array.shape()) for array in arrays]
         self._driver.memset_d32(self._found, 0, 2 * len(arrays))

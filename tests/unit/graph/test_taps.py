@@ -117,6 +117,12 @@ def test_a_concat_that_is_read_in_part_is_observed_itself() -> None:
     assert set(sources) == {tensor.name for tensor in both.inputs}
 
 
+@pytest.mark.parametrize("taps", ["explicit", "implicit"])
+def test_a_graph_without_types_is_refused(taps: str) -> None:
+    with pytest.raises(ForgeError, match="does not say the type of 't"):
+        tapped(graph_of(classifier()), taps)  # type: ignore[arg-type]
+
+
 # ------------------------------------------------------------------------------------------------------ implicit
 
 
