@@ -86,7 +86,8 @@ def read(path: Path) -> Image.Image:
     """An 8-bit RGB image, turned upright by its EXIF orientation; alpha is dropped, 16 bits become 8.
 
     Raises:
-        CorruptImage: the file is no image, is cut short, or is larger than 100 megapixels.
+        CorruptImage: the file is no image, is cut short, is larger than 100 megapixels, or has pixels of which nobody
+            knows what is white: floating-point numbers, or integers over 16 bits.
     """
     try:
         if not path.is_file():  # a broken link, or a pipe that nobody writes to
@@ -95,8 +96,13 @@ def read(path: Path) -> Image.Image:
             if image.width * image.height > MOST_PIXELS:
                 raise CorruptImage(f"{path}: {image.width}x{image.height} pixels")
             upright = ImageOps.exif_transpose(image)
-            if upright.mode.startswith("I;16") or upright.mode == "I":
-                upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+            if upright.mode.startswith("I"):
+                deep = np.asarray(upright)
+                if deep.min() < 0 or deep.max() > 0xFFFF:
+                    raise CorruptImage(f"{path}: integers over 16 bits")
+                upright = Image.fromarray((deep >> 8).astype(np.uint8))
+            if upright.mode == "F":
+                raise CorruptImage(f"{path}: floating-point pixels")
             return upright.convert("RGB")
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise CorruptImage(f"{path}: {error}") from error
