@@ -106,4 +106,4 @@ def remarks(facts: Facts) -> list[str]:
     return []
 
 
-STAGE = Stage("calibrate", 2, ("numpy",), run, say)
+STAGE = Stage("calibrate", 3, ("numpy",), run, say)

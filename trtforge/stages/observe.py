@@ -53,11 +53,11 @@ def run(
     loaded = load(model)
     image_input(loaded)
     graph = graph_of(loaded)
-    groups = tapped(graph, taps)  # type: ignore[arg-type]
-    tensors = [name for _, sources in groups for name in sources]
     size = input_size(graph)
     if size is None:
         raise ForgeError(f"{model}: its input has no fixed height and width", "run `trtforge fold --size HxW` first")
+    groups = tapped(graph, taps)  # type: ignore[arg-type]
+    tensors = [name for _, sources in groups for name in sources]
     found = pictures.list_images(images)
     digests = pictures.digest(found, images)
     files = pictures.distinct(found, digests)
@@ -99,4 +99,4 @@ def say(facts: Facts) -> str:
 
 
 TOOLS = ("onnx", "onnx-graphsurgeon", "onnxruntime", "onnxruntime-gpu", "numpy", "pillow")
-STAGE = Stage("observe", 1, TOOLS, run, say)
+STAGE = Stage("observe", 2, TOOLS, run, say)
