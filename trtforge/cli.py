@@ -214,6 +214,8 @@ def calibrate(
 
     spec = options.load_recipe(recipe)
     asked = options.calibration(files, calib, merge, shard, spec, method, taps, provider)
+    if cache:
+        options.check_cache(cache, out, shard, tensorrt)
     if preview_to:
         preview.write(asked.model, asked.images, preview_to, spec.preprocess)
     if asked.shard:

@@ -120,10 +120,10 @@ def calibration(
     observing = {
         "preprocess": recipe.preprocess.model_dump(mode="json"),
         "taps": one_of(taps, TAPS, "--taps"),
-        "provider": calibration_provider(one_of(provider, PROVIDERS, "--provider")),
+        "provider": one_of(provider, PROVIDERS, "--provider"),
     }
     if merge:
-        if calib or shard:
+        if calib or shard is not None:
             raise ForgeError("--merge takes tables, neither --calib nor --shard", "drop them")
         return Calibration(None, None, files, None, observing, choosing)
     images = calib or recipe.calibration.images
@@ -131,7 +131,25 @@ def calibration(
         raise ForgeError(f"calibrate takes one model, not {len(files)} files", "tables of shards need --merge")
     if images is None:
         raise ForgeError("calibration needs photographs", "give --calib FOLDER")
-    return Calibration(files[0], images, [], parse_shard(shard) if shard else None, observing, choosing)
+    observing["provider"] = calibration_provider(provider)
+    return Calibration(files[0], images, [], parse_shard(shard) if shard is not None else None, observing, choosing)
+
+
+def check_cache(cache: Path, out: Path, shard: str | None, tensorrt: str) -> None:
+    """Refuse ``--cache`` before any work.
+
+    Raises:
+        ForgeError: there are no ranges yet, ``tensorrt`` is no version, or the cache can't be written there.
+    """
+    from trtforge.calibrate.cache import version_number
+
+    if shard is not None:
+        raise ForgeError("--cache needs ranges, a shard has none yet", "give it with --merge")
+    version_number(tensorrt)
+    if cache.absolute() == out.absolute():
+        raise ForgeError(f"{cache}: is the table itself", "give another file with --cache")
+    if cache.is_dir() or not cache.absolute().parent.is_dir():
+        raise ForgeError(f"{cache}: is a folder, or in none", "give a file with --cache")
 
 
 def load_recipe(
@@ -311,8 +329,8 @@ def single(run: Callable[..., Facts], made: str, out: Path, **arguments: Any) ->
         raise ForgeError(f"{out}: is a folder", "give a file with -o")
     if not out.absolute().parent.is_dir():
         raise ForgeError(f"{out}: there is no folder {out.parent}", "make it first")
-    if any(isinstance(value, Path) and value.exists() and out.exists() and value.samefile(out)
-           for value in arguments.values()):  # fmt: skip
+    given = [value for each in arguments.values() for value in (each if isinstance(each, list) else [each])]
+    if any(isinstance(value, Path) and value.exists() and out.exists() and value.samefile(out) for value in given):
         raise ForgeError(f"{out}: is the input itself", "give another file with -o")
     with draft_in(out.absolute().parent) as draft:
         facts = run(draft, **arguments)

@@ -95,7 +95,7 @@ def test_another_photo_reruns_only_what_depends_on_it(trtforge, photos, int8, tm
     Image.new("RGB", (320, 240), (10, 200, 30)).save(more / "green.png")
     command = ["build", DEMO, "--int8", "--calib", more, "--device", "rtx-4090", "-o", tmp_path / "out"]
     plan = trtforge(*command, "--dry-run", "--json").document["stages"]
-    assert [(stage["stage"], stage["cached"]) for stage in plan][:2] == [("fold", True), ("calibrate", False)]
+    assert [(stage["stage"], stage["cached"]) for stage in plan][:2] == [("fold", True), ("observe", False)]
     assert plan[1]["why"] == "images changed"
     assert not (tmp_path / "out").exists()
     ran = trtforge(*command, "--json").document["stages"]

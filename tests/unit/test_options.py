@@ -9,13 +9,24 @@ import pytest
 
 from trtforge.errors import ForgeError
 from trtforge.job import Job, Target
-from trtforge.options import folders, load_recipe, one_of, parse_batch, parse_memory, parse_size, single, work
+from trtforge.options import (
+    calibration,
+    folders,
+    load_recipe,
+    one_of,
+    parse_batch,
+    parse_memory,
+    parse_shard,
+    parse_size,
+    single,
+    work,
+)
 from trtforge.store import Facts
 
 GIVEN: dict[str, Any] = {
     "fp32": False, "fp16": False, "int8": False, "calib": None, "batch": None, "size": None, "recipe": None,
     "labels": None, "nms": "auto", "nms_impl": "plugin", "score": None, "iou": None, "max_det": None,
-    "class_agnostic": False, "no_check": False,
+    "class_agnostic": False, "no_check": False, "provider": "auto",
 }  # fmt: skip
 
 
@@ -190,6 +201,31 @@ def test_values_out_of_range_name_the_option(option: str, value: float) -> None:
         load_recipe(None, **{option: value})  # type: ignore[arg-type]
 
 
+# --------------------------------------------------------------------------------------------------- calibration
+
+
+@pytest.mark.parametrize(("text", "want"), [("1/1", (1, 1)), ("2/8", (2, 8)), ("8/8", (8, 8))])
+def test_shards(text: str, want: tuple[int, int]) -> None:
+    assert parse_shard(text) == want
+
+
+def test_the_command_line_chooses_the_method_and_the_recipe_the_rest(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text("calibration: {method: mse, percentile: 99.9, methods: {a*: minmax}, images: photos}\n")
+    spec = load_recipe(str(path))
+    asked = calibration([Path("m.onnx")], None, False, None, spec, "percentile", "implicit", "cpu")
+    assert asked.choosing == {"method": "percentile", "percentile": 99.9, "methods": {"a*": "minmax"}}
+    assert (asked.model, asked.images, asked.shards) == (Path("m.onnx"), tmp_path / "photos", [])
+    assert (asked.observing["taps"], asked.observing["provider"]) == ("implicit", "cpu")
+    given = calibration([Path("m.onnx")], Path("mine"), False, "1/2", spec, None, "explicit", "cpu")
+    assert (given.choosing["method"], given.images, given.shard) == ("mse", Path("mine"), (1, 2))
+
+
+def test_merging_takes_tables(tmp_path: Path) -> None:
+    asked = calibration([Path("a"), Path("b")], None, True, None, load_recipe(None), None, "explicit", "auto")
+    assert (asked.model, asked.images, asked.shards) == (None, None, [Path("a"), Path("b")])
+
+
 # ------------------------------------------------------------------------------------------------------- folders
 
 
@@ -245,6 +281,13 @@ def test_single_refuses_its_own_input(text: Path) -> None:
     with pytest.raises(ForgeError, match="is the input itself"):
         single(upper, "made.txt", text.parent / "." / "in.txt", text=text)
     assert text.read_text() == "abc"
+
+
+def test_single_refuses_one_of_several_inputs(text: Path) -> None:
+    other = text.with_name("other.txt")
+    other.write_text("x")
+    with pytest.raises(ForgeError, match="is the input itself"):
+        single(upper, "made.txt", text, texts=[other, text])
 
 
 def test_single_refuses_its_own_input_behind_a_link(text: Path) -> None:

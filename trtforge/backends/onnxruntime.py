@@ -101,6 +101,13 @@ def reason(error: Exception) -> str:
     return str(error).strip().splitlines()[0].split(" : ")[-1].strip()
 
 
+def failure(error: Exception, images: np.ndarray) -> ForgeError:
+    """What to say when a model fails on images of shape (N, C, H, W)."""
+    shape = "x".join(map(str, images.shape))
+    return ForgeError(f"the model fails on an input of {shape}: {reason(error)}",
+                      "check --size and --batch: strides must divide the size")  # fmt: skip
+
+
 def run(engine: onnxruntime.InferenceSession, images: np.ndarray) -> dict[str, np.ndarray]:
     """All outputs by name, for float32 images of shape (N, C, H, W).
 
@@ -110,9 +117,7 @@ def run(engine: onnxruntime.InferenceSession, images: np.ndarray) -> dict[str, n
     try:
         outputs = engine.run(None, {engine.get_inputs()[0].name: images})
     except Exception as error:  # as above
-        shape = "x".join(map(str, images.shape))
-        raise ForgeError(f"the model fails on an input of {shape}: {reason(error)}",
-                         "check --size and --batch: strides must divide the size") from error  # fmt: skip
+        raise failure(error, images) from error
     return dict(zip((output.name for output in engine.get_outputs()), outputs, strict=True))
 
 

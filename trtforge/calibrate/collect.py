@@ -7,28 +7,36 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
 from trtforge.backends import onnxruntime
-from trtforge.calibrate.histogram import Histogram
+from trtforge.calibrate.histogram import Histogram, empty
 from trtforge.calibrate.images import CorruptImage
-from trtforge.calibrate.observed import merged
+from trtforge.calibrate.observed import MOST_CORRUPT, merged
 from trtforge.errors import ForgeError
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 MOST_WORKERS = 4  # on the CPU each holds the activations of one image
 MOST_DECODERS = 16
-MOST_CORRUPT = 0.05  # share of the images
 Histograms = dict[str, Histogram]
 
 
 class Taps(Protocol):
-    """A network whose activations are counted as they are produced."""
+    """A network whose activations are counted as they are produced.
 
-    def observe(self, batch: np.ndarray, into: Histograms) -> str | None:
-        """Run float32 ``(N, C, H, W)``, count every tensor of ``into``, name one that is NaN or infinite."""
+    Attributes:
+        parts: histograms of the early images, and of the late ones.
+    """
+
+    parts: tuple[Histograms, Histograms]
+
+    def observe(self, batch: np.ndarray, late: bool) -> str | None:
+        """Run float32 ``(N, C, H, W)``, count every tensor, name one that is NaN or infinite."""
 
     def flush(self) -> None:
         """Count what is not in the histograms yet."""
@@ -42,6 +50,7 @@ def collect(
     progress: Callable[[float], None],
     early: int | None = None,
     provider: str = "cpu",
+    total: int | None = None,
 ) -> tuple[Histograms, Histograms, list[Path]]:
     """Observe ``tensors`` while the model runs over ``images``.
 
@@ -57,26 +66,26 @@ def collect(
         progress: is told how many images are done.
         early: so many of the images, from the first on, count into the first set of histograms; None is all.
         provider: ``cpu`` or ``cuda``.
+        total: images in the whole folder, if these are a shard's.
 
     Returns:
         A histogram for each tensor over the early images, and one over the others; the images that could not be read.
 
     Raises:
-        ForgeError: more than 5 % of the images can't be read, or an activation is NaN or infinite.
+        ForgeError: more images can't be read than 5 % of the whole folder, the network fails on one, or an activation
+            is NaN or infinite.
     """
-    stream = _Stream(images, len(images) if early is None else early, progress)
+    stream = _Stream(images, len(images) if early is None else early, total or len(images), progress)
     batch_dim = graph.inputs[0].shape[0]
     copies = batch_dim if isinstance(batch_dim, int) and batch_dim > 0 else 1  # a fixed batch is filled with one image
-    open_taps, workers = _opener(graph, tensors, provider, len(images))
+    workers = _open(graph, tensors, provider, len(images))
 
-    def work() -> tuple[Histograms, Histograms]:
-        taps = open_taps()
-        parts: tuple[Histograms, Histograms] = tuple({name: Histogram() for name in tensors} for _ in range(2))  # type: ignore[assignment]
+    def work(taps: Taps) -> None:
         try:
             while (taken := stream.next()) is not None:
                 path, is_late = taken
                 try:
-                    bad = taps.observe(np.repeat(prepare(path), copies, axis=0), parts[is_late])
+                    bad = taps.observe(np.repeat(prepare(path), copies, axis=0), is_late)
                 except CorruptImage:
                     stream.skip(path)
                     continue
@@ -87,52 +96,63 @@ def collect(
             taps.flush()
         finally:
             stream.stop()  # the end, or an error: the other workers end with the image they hold
-        return parts
 
-    with ThreadPoolExecutor(workers) as pool:
-        futures = [pool.submit(work) for _ in range(workers)]
+    with ThreadPoolExecutor(len(workers)) as pool:
+        futures = [pool.submit(work, taps) for taps in workers]
         try:
-            found = [future.result() for future in futures]
+            for future in futures:
+                future.result()
         finally:
             stream.stop()  # after Ctrl-C, too
-    first, rest = ({name: merged([each[part][name] for each in found]) for name in tensors} for part in range(2))
+    each = {id(taps): taps for taps in workers}.values()  # workers may share a device's
+    first, rest = ({name: merged([taps.parts[part][name] for taps in each]) for name in tensors} for part in range(2))
     return first, rest, sorted(stream.skipped)
 
 
-def _opener(graph: gs.Graph, tensors: Sequence[str], provider: str, images: int) -> tuple[Callable[[], Taps], int]:
-    """What opens the taps of one worker, and how many workers."""
+def _open(graph: gs.Graph, tensors: Sequence[str], provider: str, images: int) -> Sequence[Taps]:
+    """The taps of each worker."""
     cores = os.cpu_count() or 1
     input_name = graph.inputs[0].name
     tapped = [name for name in tensors if name != input_name]
-    if provider == "cuda":
+    if provider == "cuda" and tapped:
         from trtforge.calibrate.cuda import DeviceTaps
 
-        return DeviceTaps(_cut(graph, tapped), tapped, input_name).worker, max(1, min(MOST_DECODERS, cores, images))
+        return [DeviceTaps(_cut(graph, tapped), tensors, input_name)] * max(1, min(MOST_DECODERS, cores, images))
     engine = onnxruntime.session(_cut(graph, tapped), threads=1) if tapped else None  # no empty graph
+    return [HostTaps(engine, tensors, input_name) for _ in range(max(1, min(MOST_WORKERS, cores, images)))]
 
-    class HostTaps:
-        def observe(self, batch: np.ndarray, into: Histograms) -> str | None:
-            # A function of its own, so that an image's activations are gone before the next ones are made.
-            arrays = dict(zip(tapped, engine.run(tapped, {input_name: batch}), strict=True)) if engine else {}
-            arrays[input_name] = batch
-            for name, histogram in into.items():
-                histogram.observe(arrays[name])
-                if histogram.bad:
-                    return name
-            return None
 
-        def flush(self) -> None:
-            pass
+class HostTaps:
+    """One worker's share of a network on the CPU; the session serves all of them.
 
-    return HostTaps, max(1, min(MOST_WORKERS, cores, images))
+    Args:
+        engine: of a model whose outputs are ``tensors``, but for the input; None if there is none but the input.
+    """
+
+    def __init__(self, engine: InferenceSession | None, tensors: Sequence[str], input_name: str) -> None:
+        self.parts = empty(tensors), empty(tensors)
+        self._engine, self._input = engine, input_name
+
+    def observe(self, batch: np.ndarray, late: bool) -> str | None:
+        # A function of its own, so that an image's activations are gone before the next ones are made.
+        arrays = onnxruntime.run(self._engine, batch) if self._engine else {}
+        arrays[self._input] = batch
+        for name, histogram in self.parts[late].items():
+            histogram.observe(arrays[name])
+            if histogram.bad:
+                return name
+        return None
+
+    def flush(self) -> None:
+        """Nothing waits."""
 
 
 class _Stream:
     """Hands out the images, one at a time, to several workers."""
 
-    def __init__(self, images: Sequence[Path], early: int, progress: Callable[[float], None]) -> None:
+    def __init__(self, images: Sequence[Path], early: int, total: int, progress: Callable[[float], None]) -> None:
         self._images = iter([(path, index >= early) for index, path in enumerate(images)])
-        self._total = len(images)
+        self._total = total
         self._progress = progress
         self._lock = threading.Lock()
         self._finished = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -9,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from trtforge.backends import onnxruntime
-from trtforge.calibrate.histogram import BINS, Histogram, limit_above
+from trtforge.calibrate.histogram import BINS, Histogram, empty, limit_above
 from trtforge.errors import MachineError
 
-MOST_IMAGES = 64  # between two flushes: 32-bit counters hold 64 activations of 8192x8192
+MOST_COUNTED = 2**32 - 1  # values of one tensor between two flushes: counters on the device have 32 bits
 THREADS = 256
 BLOCKS = 1024
 KERNELS = """
@@ -60,11 +61,17 @@ class DeviceTaps:
     """One network on one GPU, shared by all workers: they decode, and take turns here.
 
     Counts stay on the device in a histogram each, of the limits that ``Histogram`` would have; they are merged into
-    the host's when a limit has to grow, when another set of histograms is asked for, and at the end. Merging is
-    exact, so the result is what the host would count of the same activations.
+    the host's when a limit has to grow, when a counter could overflow, between early and late images, and at the end.
+    Merging is exact, so the result is what the host would count of the same activations.
+
+    Args:
+        model: its outputs are ``tensors``, but for the input, in their order.
+
+    Raises:
+        MachineError: pycuda, CUDA's compiler or the GPU is missing.
     """
 
-    def __init__(self, model: bytes, tapped: Sequence[str], input_name: str) -> None:
+    def __init__(self, model: bytes, tensors: Sequence[str], input_name: str) -> None:
         try:
             from pycuda import driver
             from pycuda.compiler import SourceModule
@@ -74,31 +81,33 @@ class DeviceTaps:
         self._driver = driver
         self._context = driver.Device(0).retain_primary_context()  # the one that ONNX Runtime uses
         self._lock = threading.Lock()
-        self._tapped, self._input = list(tapped), input_name
+        self.parts = empty(tensors), empty(tensors)
+        self._tapped, self._input = [name for name in tensors if name != input_name], input_name
         self._engine = onnxruntime.cuda_session(model)
         self._binding: Any = self._engine.io_binding()
         self._context.push()
         try:
             module = SourceModule(f"#define BINS {BINS}\n{KERNELS}", no_extern_c=True)
             self._largest, self._count = module.get_function("largest"), module.get_function("count")
-            self._counts = driver.mem_alloc(max(1, len(tapped)) * BINS * 4)
-            self._found = driver.mem_alloc(max(1, len(tapped)) * 8)
-            driver.memset_d32(self._counts, 0, max(1, len(tapped)) * BINS)
+            self._counts = driver.mem_alloc(len(self._tapped) * BINS * 4)
+            self._found = driver.mem_alloc(len(self._tapped) * 8)
+            driver.memset_d32(self._counts, 0, len(self._tapped) * BINS)
+        except (OSError, driver.CompileError) as error:
+            raise MachineError("calibration on the GPU needs CUDA's compiler, nvcc, on the PATH",
+                               "install the CUDA toolkit, or use --provider cpu") from error  # fmt: skip
         finally:
             self._context.pop()
-        self._limits = dict.fromkeys(tapped, 0.0)
-        self._peaks = dict.fromkeys(tapped, 0.0)
-        self._into: dict[str, Histogram] | None = None
-        self._images = 0
+        # Of what the device has counted since the last flush, of early or of late images:
+        self._limits = dict.fromkeys(self._tapped, 0.0)
+        self._peaks = dict.fromkeys(self._tapped, 0.0)
+        self._counted = 0  # of the tensor with most values
+        self._late = False
 
-    def worker(self) -> DeviceTaps:
-        return self
-
-    def observe(self, batch: np.ndarray, into: dict[str, Histogram]) -> str | None:
+    def observe(self, batch: np.ndarray, late: bool) -> str | None:
         with self._lock:
             self._context.push()
             try:
-                return self._observe(batch, into)
+                return self._observe(batch, late)
             finally:
                 self._context.pop()
 
@@ -110,16 +119,15 @@ class DeviceTaps:
             finally:
                 self._context.pop()
 
-    def _observe(self, batch: np.ndarray, into: dict[str, Histogram]) -> str | None:
-        if into is not self._into or self._images == MOST_IMAGES:
+    def _observe(self, batch: np.ndarray, late: bool) -> str | None:
+        if late is not self._late:
             self._flush()
-            if into is not self._into:  # limits belong to a set: a wider one than its values need would not merge
-                self._limits = dict.fromkeys(self._tapped, 0.0)
-            self._into, self._images = into, 0
-        self._images += 1
-        if self._input in into:
-            into[self._input].observe(batch)
-            if into[self._input].bad:
+            self._limits = dict.fromkeys(self._tapped, 0.0)  # wider bins than the part's own would not merge into it
+            self._late = late
+        if self._input in self.parts[late]:
+            histogram = self.parts[late][self._input]
+            histogram.observe(batch)
+            if histogram.bad:
                 return self._input
         binding = self._binding
         binding.clear_binding_inputs()
@@ -127,16 +135,18 @@ class DeviceTaps:
         binding.bind_cpu_input(self._input, batch)
         for name in self._tapped:
             binding.bind_output(name, "cuda", 0)
-        self._engine.run_with_iobinding(binding)  # returns when the device is done
+        try:
+            self._engine.run_with_iobinding(binding)  # returns when the device is done
+        except Exception as error:  # ONNX Runtime raises classes of its own
+            raise onnxruntime.failure(error, batch) from error
         arrays = binding.get_outputs()
-        sizes = [int(np.prod(array.shape())) for array in arrays]
+        sizes = [math.prod(array.shape()) for array in arrays]
         self._driver.memset_d32(self._found, 0, 2 * len(arrays))
         for index, (array, size) in enumerate(zip(arrays, sizes, strict=True)):
             self._launch(self._largest, array, size, np.uintp(int(self._found) + 8 * index))
         found = np.empty((len(arrays), 2), np.uint32)
         self._driver.memcpy_dtoh(found, self._found)
-        peaks = found[:, 0].view(np.float32)
-        self._grow(peaks)
+        self._make_room(found[:, 0].view(np.float32), max(sizes))
         for index, (array, size, name) in enumerate(zip(arrays, sizes, self._tapped, strict=True)):
             if found[index, 1]:
                 return name
@@ -150,23 +160,25 @@ class DeviceTaps:
         grid = (max(1, min(BLOCKS, -(-size // THREADS))), 1)
         kernel(np.uintp(array.data_ptr()), np.uint64(size), *rest, block=(THREADS, 1, 1), grid=grid)
 
-    def _grow(self, peaks: np.ndarray) -> None:
-        """Flush when a tensor needs wider bins: counts of one width can't be mixed with those of another."""
+    def _make_room(self, peaks: np.ndarray, size: int) -> None:
+        """Flush when a counter could overflow, or a tensor needs wider bins: counts of two widths don't mix."""
         wanted = {name: limit_above(float(peak), self._limits[name])
                   for name, peak in zip(self._tapped, peaks, strict=True)}  # fmt: skip
-        if wanted != self._limits:
+        if wanted != self._limits or self._counted + size > MOST_COUNTED:
             self._flush()
             self._limits = wanted
+        self._counted += size
         for name, peak in zip(self._tapped, peaks, strict=True):
             self._peaks[name] = max(self._peaks[name], float(peak))
 
     def _flush(self) -> None:
-        if self._into is not None and self._tapped:
+        if self._counted:
             counts = np.empty((len(self._tapped), BINS), np.uint32)
             self._driver.memcpy_dtoh(counts, self._counts)
             self._driver.memset_d32(self._counts, 0, counts.size)
             for name, row in zip(self._tapped, counts, strict=True):
                 part = Histogram()
                 part.counts, part.limit, part.largest = row.astype(np.int64), self._limits[name], self._peaks[name]
-                self._into[name].merge(part)
+                self.parts[self._late][name].merge(part)
         self._peaks = dict.fromkeys(self._tapped, 0.0)
+        self._counted = 0

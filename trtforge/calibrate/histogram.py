@@ -8,6 +8,7 @@ observing the whole stream, bit for bit, in any order.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 from numba import njit
@@ -66,6 +67,10 @@ class Histogram:
             self.limit = wanted
         while self.limit < wanted:
             self.counts, self.limit = _doubled(self.counts), self.limit * 2
+
+
+def empty(names: Iterable[str]) -> dict[str, Histogram]:
+    return {name: Histogram() for name in names}
 
 
 def limit_above(largest: float, limit: float = 0.0) -> float:

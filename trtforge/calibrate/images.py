@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from trtforge import store
 from trtforge.errors import ForgeError
 
 if TYPE_CHECKING:
     from trtforge.recipe import Preprocess
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+NOTHING = hashlib.sha256(b"").hexdigest()
 MOST_PIXELS = 100_000_000  # more is no photograph but an attack or a mistake
 
 
@@ -69,7 +71,7 @@ def digest(images: list[Path], folder: Path) -> dict[str, str]:
     """sha256 of each image, by its path inside ``folder``; a broken link counts as an empty file."""
 
     def sha256(image: Path) -> str:
-        return hashlib.sha256(image.read_bytes() if image.is_file() else b"").hexdigest()
+        return store.digest(image) if image.is_file() else NOTHING
 
     return dict(zip(names(images, folder), map(sha256, images), strict=True))
 
@@ -84,15 +86,23 @@ def read(path: Path) -> Image.Image:
     """An 8-bit RGB image, turned upright by its EXIF orientation; alpha is dropped, 16 bits become 8.
 
     Raises:
-        CorruptImage: the file is no image, is cut short, or is larger than 100 megapixels.
+        CorruptImage: the file is no image, is cut short, is larger than 100 megapixels, or has pixels of which nobody
+            knows what is white: floating-point numbers, or integers over 16 bits.
     """
     try:
+        if not path.is_file():  # a broken link, or a pipe that nobody writes to
+            raise CorruptImage(f"{path}: not a file")
         with Image.open(path) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise CorruptImage(f"{path}: {image.width}x{image.height} pixels")
             upright = ImageOps.exif_transpose(image)
-            if upright.mode.startswith("I;16") or upright.mode == "I":
-                upright = Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8))
+            if upright.mode.startswith("I"):
+                deep = np.asarray(upright)
+                if deep.min() < 0 or deep.max() > 0xFFFF:
+                    raise CorruptImage(f"{path}: integers over 16 bits")
+                upright = Image.fromarray((deep >> 8).astype(np.uint8))
+            if upright.mode == "F":
+                raise CorruptImage(f"{path}: floating-point pixels")
             return upright.convert("RGB")
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise CorruptImage(f"{path}: {error}") from error

@@ -20,6 +20,9 @@ from trtforge.graph.moves import Group
 
 FORMAT = "trtforge-histograms-1"
 EARLY = 0.75  # of the stream: what came later shows whether the ranges had settled
+MOST_CORRUPT = 0.05  # share of a folder's images
+# What reading a file that is something else can raise.
+INVALID = (OSError, ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,8 @@ class Source:
         model: sha256 of the folded model that was run.
         taps: see ``trtforge.graph.taps``.
         preprocess: the recipe's, as JSON.
-        images: sha256 of each image that was used, by its path in the folder.
-        skipped: images that could not be read.
+        images: sha256 of each image that was used, by its path in the folder, sorted.
+        skipped: images that could not be read, sorted.
         duplicates: number of images left out because another one has the same bytes.
         total: images in the whole folder, duplicates not counted: over the images of a shard.
         versions: of the tools that took part.
@@ -88,7 +91,7 @@ def merge(parts: Sequence[Observed], names: Sequence[str]) -> Observed:
         for field in ("model", "taps", "preprocess", "total", "duplicates", "versions"):
             if getattr(part.source, field) != getattr(first, field) or part.groups != parts[0].groups:
                 raise ForgeError(f"{name}: differs from {names[0]} in {field!r}", "merge shards of one calibration")
-        twice = images.keys() & part.source.images.keys()
+        twice = ({*images, *skipped}) & {*part.source.images, *part.source.skipped}
         if twice:
             raise ForgeError(f"{name}: holds {min(twice)} that an earlier table holds too", "merge each shard once")
         images |= part.source.images
@@ -96,6 +99,9 @@ def merge(parts: Sequence[Observed], names: Sequence[str]) -> Observed:
     if len(images) + len(skipped) != first.total:
         raise ForgeError(f"{len(images) + len(skipped)} of {first.total} images are in these tables",
                          "merge every shard of the calibration")  # fmt: skip
+    if len(skipped) > MOST_CORRUPT * first.total:
+        raise ForgeError(f"{len(skipped)} of {first.total} images are not readable, {min(skipped)} among them",
+                         "over 5 % unreadable is refused: remove them from the folder")  # fmt: skip
     source = replace(first, images=dict(sorted(images.items())), skipped=sorted(skipped))
     early = {name: merged([part.early[name] for part in parts]) for name in parts[0].early}
     late = {name: merged([part.late[name] for part in parts]) for name in parts[0].late}
@@ -125,16 +131,27 @@ def load(path: Path) -> Observed:
             raise ForgeError(f"{path}: not a table of histograms of this version ({FORMAT})",
                              "make it with `trtforge calibrate --shard I/N`")  # fmt: skip
         early, late = ({name: unpack(each) for name, each in content[key].items()} for key in ("early", "late"))
-        observed = Observed(Source(**content["source"]), read_groups(content["groups"]), early, late)
-        if not early.keys() == late.keys() == {name for _, sources in observed.groups for name in sources}:
+        observed = Observed(read_source(content["source"]), read_groups(content["groups"]), early, late)
+        if not early or not early.keys() == late.keys() == {name for _, sources in observed.groups for name in sources}:
             raise ValueError("not one histogram for each tensor")
     except FileNotFoundError as error:
         raise ForgeError(f"{path}: no such file", "make it with `trtforge calibrate --shard I/N`") from error
-    except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+    except INVALID as error:
         raise ForgeError(
             f"{path}: not a table of histograms", "make it with `trtforge calibrate --shard I/N`"
         ) from error
     return observed
+
+
+def read_source(content: Any) -> Source:
+    """The source in such JSON.
+
+    Raises:
+        ValueError: it is none.
+    """
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Source).validate_python(content)
 
 
 def read_groups(content: Any) -> tuple[Group, ...]:
@@ -161,7 +178,7 @@ def unpack(content: dict[str, Any]) -> Histogram:
         raise ValueError(str(error)) from error
     histogram.counts = np.frombuffer(counts, "<i8").astype(np.int64)
     histogram.limit, histogram.largest = float(content["limit"]), float(content["largest"])
-    power = histogram.limit == 0 or (0 < histogram.limit < math.inf and math.frexp(histogram.limit)[0] == 0.5)
+    power = histogram.limit == 0 or (0 < histogram.limit <= 2.0**128 and math.frexp(histogram.limit)[0] == 0.5)
     if histogram.counts.shape != (BINS,) or histogram.counts.min() < 0 or not power:
         raise ValueError("not a histogram")
     if not 0 <= histogram.largest <= histogram.limit:

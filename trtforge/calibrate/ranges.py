@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
@@ -11,12 +10,14 @@ from pathlib import Path
 
 from trtforge.calibrate import cache
 from trtforge.calibrate.histogram import Histogram
-from trtforge.calibrate.observed import Observed, Source, pack, read_groups, unpack
+from trtforge.calibrate.observed import FORMAT as SHARD
+from trtforge.calibrate.observed import INVALID, Observed, Source, pack, read_groups, read_source, unpack
 from trtforge.calibrate.threshold import threshold
 from trtforge.errors import ForgeError
 from trtforge.graph.moves import Group
 
 FORMAT = "trtforge-calibration-2"
+LARGEST = (2 - 2**-23) * 2.0**127  # of float32
 
 
 @dataclass(frozen=True)
@@ -24,11 +25,13 @@ class Ranges:
     """Largest magnitudes that INT8 represents.
 
     Attributes:
-        amax: for each observed tensor, at least 0.
+        amax: for each tensor of the groups, at least 0: what an observed one needs by itself, and for one that only
+            holds others' values the largest of theirs. Each is 127 times a float32, so that a calibration cache says
+            the same.
         groups: tensors that share a scale; their sources are what was observed.
-        methods: how each was chosen.
-        moved: by how much the last quarter of the images changed each, as a share of it.
-        histograms: what they were chosen from.
+        methods: how each observed tensor's range was chosen.
+        moved: by how much the last quarter of the images changed it, as a share of it.
+        histograms: what it was chosen from.
         source: the model and the images; None for a cache that TensorRT wrote.
     """
 
@@ -41,7 +44,7 @@ class Ranges:
 
 
 def choose(observed: Observed, method: str, percentile: float, methods: Mapping[str, str]) -> Ranges:
-    """A range for every observed tensor.
+    """A range for every tensor of the groups.
 
     Args:
         method, percentile: see ``trtforge.calibrate.threshold``.
@@ -57,10 +60,10 @@ def choose(observed: Observed, method: str, percentile: float, methods: Mapping[
                              "`calibration.json` lists them")  # fmt: skip
     chosen = {name: next((methods[pattern] for pattern in methods if fnmatchcase(name, pattern)), method)
               for name in histograms}  # fmt: skip
-    amax = {name: threshold(histogram, chosen[name], percentile) for name, histogram in histograms.items()}
-    before = {name: threshold(histogram, chosen[name], percentile) for name, histogram in observed.early.items()}
-    moved = {name: abs(value - before[name]) / value if value else 0.0 for name, value in amax.items()}
-    return Ranges(amax, observed.groups, chosen, moved, histograms, observed.source)
+    own, before = ({name: cache.rounded(threshold(each, chosen[name], percentile)) for name, each in seen.items()}
+                   for seen in (histograms, observed.early))  # fmt: skip
+    moved = {name: abs(value - before[name]) / value if value else 0.0 for name, value in own.items()}
+    return Ranges(spread(observed.groups, own) | own, observed.groups, chosen, moved, histograms, observed.source)
 
 
 def spread(groups: Iterable[Group], amax: Mapping[str, float]) -> dict[str, float]:
@@ -100,9 +103,9 @@ def load(path: Path) -> Ranges:
         ranges = _from_cache(text) if text.startswith(cache.MAGIC) else _from_json(text, path)
     except FileNotFoundError as error:
         raise ForgeError(f"{path}: no such file", "make it with `trtforge calibrate`") from error
-    except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+    except INVALID as error:
         raise ForgeError(f"{path}: not a calibration table", "make it with `trtforge calibrate`") from error
-    bad = next((name for name, value in ranges.amax.items() if not (math.isfinite(value) and value >= 0)), None)
+    bad = next((name for name, value in ranges.amax.items() if not 0 <= value <= LARGEST), None)
     if bad is not None:
         raise ForgeError(f"{path}: the range of {bad!r} is {ranges.amax[bad]}", "calibrate again")
     return ranges
@@ -114,14 +117,16 @@ def _from_cache(text: str) -> Ranges:
 
 def _from_json(text: str, path: Path) -> Ranges:
     content = json.loads(text)
-    if content.pop("format", None) != FORMAT:
+    if content.get("format") == SHARD:
+        raise ForgeError(f"{path}: histograms of a shard, no ranges yet",
+                         "merge every shard with `trtforge calibrate --merge`")  # fmt: skip
+    if content.get("format") != FORMAT:
         raise ForgeError(f"{path}: not a calibration table of this version ({FORMAT})", "calibrate again")
-    source = Source(**content["source"])
     return Ranges(
         amax={str(name): float(value) for name, value in content["amax"].items()},
         groups=read_groups(content["groups"]),
         methods={str(name): str(method) for name, method in content["methods"].items()},
         moved={str(name): float(value) for name, value in content["moved"].items()},
         histograms={str(name): unpack(each) for name, each in content["histograms"].items()},
-        source=source,
+        source=read_source(content["source"]),
     )

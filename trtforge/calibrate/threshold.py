@@ -39,8 +39,8 @@ def mse_bins(counts: np.ndarray) -> int:
     """How many bins to keep so that 127 levels and clipping together make the least squared error.
 
     A value inside is off by a uniformly distributed part of a step, of variance step^2 / 12; one beyond by its
-    distance (R. Banner et al., "Post training 4-bit quantization of convolutional networks", 2019, section 3). Values
-    in the first bin are zero for the most part, and zero is exact: they count as exact.
+    distance (R. Banner et al., "Post training 4-bit quantization of convolutional networks", 2019, section 3); one
+    under half a step becomes zero. Values in the first bin are zero for the most part: they count as exact.
 
     Args:
         counts: int64 of shape (bins,), not negative.
@@ -56,7 +56,9 @@ def mse_bins(counts: np.ndarray) -> int:
     total, first, second = inside[-1], np.cumsum(weights * at), np.cumsum(weights * at**2)
     # sum of weight * (at - kept)^2 beyond, from prefix sums
     clipped = (second[-1] - second) - 2 * kept * (first[-1] - first) + kept**2 * (total - inside)
-    rounded = inside * (kept / (LEVELS - 1)) ** 2 / 12
+    step = kept / (LEVELS - 1)
+    lost = np.searchsorted(at, step / 2)  # bins that become zero
+    rounded = np.append(0, second)[lost] + (inside - np.append(0, inside)[lost]) * step**2 / 12
     return int(kept[np.argmin(clipped + rounded)])
 
 

@@ -30,7 +30,8 @@ def moved_inputs(tensor: gs.Tensor) -> list[tuple[gs.Tensor, gs.Node, int]]:
 def groups(graph: gs.Graph, names: Iterable[str]) -> tuple[Group, ...]:
     """Those of ``names`` that share a scale, because one holds values of the other: (members, sources) each.
 
-    The sources are the members that no operator only moved: every value of the group passes through one of them.
+    The sources are the members that hold more than other members' values: every value of the group passes through one
+    of them.
     """
     tensors = graph.tensors()
     wanted = set(names)
@@ -42,7 +43,8 @@ def groups(graph: gs.Graph, names: Iterable[str]) -> tuple[Group, ...]:
                 shared.join(name, moved.name)
 
     def is_source(name: str) -> bool:
-        return not any(moved.name in wanted for moved, _, _ in moved_inputs(tensors[name]))
+        moved = moved_inputs(tensors[name])
+        return not moved or any(source.name not in wanted for source, _, _ in moved)
 
     return tuple(
         (members, tuple(name for name in members if is_source(name)))

@@ -27,7 +27,7 @@ def tapped(graph: gs.Graph, taps: Taps) -> tuple[Group, ...]:
             without a range. The outputs of the heads and all behind them have none on purpose: they stay float.
 
     Raises:
-        ForgeError: see ``trtforge.graph.qdq.place``.
+        ForgeError: see ``trtforge.graph.qdq.place``; the graph does not say the type of an activation.
     """
     return groups(graph, _explicit(graph) if taps == "explicit" else _implicit(graph))
 
@@ -53,10 +53,17 @@ def _explicit(graph: gs.Graph) -> list[str]:
         adds = node.op == "Add" and all(tensor.inputs for tensor in node.inputs)
         if adds and any(id(tensor) in ends for tensor in node.inputs):
             names |= dict.fromkeys(tensor.name for tensor in node.inputs)
-    return list(names)
+    tensors = graph.tensors()
+    return [name for name in names if _is_float(tensors[name])]
 
 
 def _implicit(graph: gs.Graph) -> list[str]:
     behind = {id(node) for node in [*decode(graph), *last_learned(graph)]}
     found = [tensor for node in graph.nodes if id(node) not in behind for tensor in node.outputs]
-    return [tensor.name for tensor in [*graph.inputs, *found] if tensor.dtype == np.float32]
+    return [tensor.name for tensor in [*graph.inputs, *found] if tensor.name and _is_float(tensor)]
+
+
+def _is_float(tensor: gs.Tensor) -> bool:
+    if tensor.dtype is None:
+        raise ForgeError(f"the model does not say the type of {tensor.name!r}", "run `trtforge fold` first")
+    return bool(tensor.dtype == np.float32)

@@ -42,11 +42,11 @@ def run(draft: Path, histograms: Path, *, method: str, percentile: float, method
     worst = max(table.moved, key=lambda name: table.moved[name])
     return {
         "images": len(seen.source.images),
-        "tensors": len(table.amax),
+        "tensors": len(table.moved),
         "unsettled": sum(moved > SETTLED for moved in table.moved.values()),
         "worst": worst,
         "moved": table.moved[worst],
-        "dead": [name for name, amax in table.amax.items() if not amax],
+        "dead": [name for name in table.moved if not table.amax[name]],
     }
 
 
@@ -106,4 +106,4 @@ def remarks(facts: Facts) -> list[str]:
     return []
 
 
-STAGE = Stage("calibrate", 2, ("numpy",), run, say)
+STAGE = Stage("calibrate", 3, ("numpy",), run, say)

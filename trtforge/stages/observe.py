@@ -37,23 +37,27 @@ def run(
         numbers of images and tensors, and what was skipped.
 
     Raises:
-        ForgeError: see ``trtforge.calibrate.collect``; there are fewer images than shards.
+        ForgeError: see ``trtforge.calibrate.collect``; there are fewer images than shards; the model has not one input
+            of colour images of fixed height and width.
     """
     from trtforge.calibrate import images as pictures
     from trtforge.calibrate import observed
     from trtforge.calibrate.collect import collect
     from trtforge.graph.edit import input_size
+    from trtforge.graph.fold import image_input
     from trtforge.graph.model import graph_of, load
     from trtforge.graph.taps import tapped
     from trtforge.recipe import Preprocess
 
     spec = Preprocess.model_validate(preprocess)
-    graph = graph_of(load(model))
-    groups = tapped(graph, taps)  # type: ignore[arg-type]
-    tensors = [name for _, sources in groups for name in sources]
+    loaded = load(model)
+    image_input(loaded)
+    graph = graph_of(loaded)
     size = input_size(graph)
     if size is None:
         raise ForgeError(f"{model}: its input has no fixed height and width", "run `trtforge fold --size HxW` first")
+    groups = tapped(graph, taps)  # type: ignore[arg-type]
+    tensors = [name for _, sources in groups for name in sources]
     found = pictures.list_images(images)
     digests = pictures.digest(found, images)
     files = pictures.distinct(found, digests)
@@ -65,15 +69,15 @@ def run(
     early = sum(position < math.ceil(observed.EARLY * len(files)) for position in range(index - 1, len(files), count))
     with present.progress(f"calibrating on {len(mine)} images", len(mine)) as done:
         first, rest, skipped = collect(
-            graph, tensors, mine, lambda file: pictures.prepare(file, spec, size), done, early, provider
+            graph, tensors, mine, lambda file: pictures.prepare(file, spec, size), done, early, provider, len(files)
         )
     used = [file for file in mine if file not in set(skipped)]
     source = observed.Source(
         model=digest(model),
         taps=taps,
         preprocess=spec.model_dump(mode="json"),
-        images={name: digests[name] for name in pictures.names(used, images)},
-        skipped=pictures.names(skipped, images),
+        images={name: digests[name] for name in sorted(pictures.names(used, images))},
+        skipped=sorted(pictures.names(skipped, images)),
         duplicates=len(found) - len(files),
         total=len(files),
         versions={tool: version_of(tool) for tool in STAGE.tools},
@@ -95,4 +99,4 @@ def say(facts: Facts) -> str:
 
 
 TOOLS = ("onnx", "onnx-graphsurgeon", "onnxruntime", "onnxruntime-gpu", "numpy", "pillow")
-STAGE = Stage("observe", 1, TOOLS, run, say)
+STAGE = Stage("observe", 2, TOOLS, run, say)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 from tests.models import SIDE, classifier, network, photographs, yolov7_like
 from trtforge.calibrate import collect as module
 from trtforge.calibrate.collect import collect
-from trtforge.calibrate.histogram import Histogram
+from trtforge.calibrate.histogram import Histogram, empty
 from trtforge.calibrate.images import prepare
 from trtforge.errors import ForgeError
 from trtforge.graph.fold import fold
@@ -93,8 +94,53 @@ def test_progress_reaches_the_number_of_images(tmp_path: Path) -> None:
 
 def test_the_input_alone(tmp_path: Path) -> None:
     graph = graph_of(fold(classifier()))
-    found, _ = collect(graph, ["image"], folder(tmp_path / "images", 2), batch, silent)
+    found, late, _ = collect(graph, ["image"], folder(tmp_path / "images", 2), batch, silent)
+    assert late["image"].counts.sum() == 0
     assert found["image"].counts.sum() == 2 * 3 * SIDE * SIDE
+
+
+@pytest.mark.parametrize("early", [0, 1, 4, 6])
+def test_early_and_late_images_are_counted_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, early: int) -> None:
+    graph, files = graph_of(fold(classifier())), folder(tmp_path / "images", 6)
+    monkeypatch.setattr(module.os, "cpu_count", lambda: 3)
+    tensors = ["image", *place(graph).observed]
+    first, rest, _ = collect(graph.copy(), tensors, files, batch, silent, early)
+    for found, part in ((first, files[:early]), (rest, files[early:])):
+        want = collect(graph.copy(), tensors, part, batch, silent)[0] if part else empty(tensors)
+        assert same(found, want)
+
+
+def test_a_fixed_batch_is_filled_with_one_image(tmp_path: Path) -> None:
+    found = observed(fold(classifier(batch=4)), folder(tmp_path / "images", 2))
+    assert found["image"].counts.sum() == 2 * 4 * 3 * SIDE * SIDE
+
+
+@pytest.mark.parametrize("images", [4, 24])
+def test_no_more_activations_are_alive_however_many_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: int
+) -> None:
+    """Memory is flat: each worker holds the activations of one image, and nothing of those before."""
+    graph = graph_of(fold(classifier()))
+    tensors = place(graph).observed
+    alive, most = 0, 0
+
+    def gone() -> None:
+        nonlocal alive
+        alive -= 1
+
+    count = Histogram.observe
+
+    def observe(histogram: Histogram, array: np.ndarray) -> None:
+        nonlocal alive, most
+        alive, most = alive + 1, max(most, alive + 1)
+        weakref.finalize(array, gone)
+        count(histogram, array)
+
+    monkeypatch.setattr(module.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(Histogram, "observe", observe)
+    collect(graph, tensors, folder(tmp_path / "images", images), batch, silent)
+    assert alive == 0
+    assert most == len(tensors)
 
 
 # -------------------------------------------------------------------------------------------------------- broken
@@ -103,7 +149,7 @@ def test_the_input_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("broken", [1, 2])
 def test_a_few_unreadable_images_are_skipped_and_told(tmp_path: Path, broken: int) -> None:
     model, files = fold(classifier()), folder(tmp_path / "images", 40, broken)
-    histograms, skipped = collect(graph_of(model), ["image"], files, batch, silent)
+    histograms, _, skipped = collect(graph_of(model), ["image"], files, batch, silent)
     assert skipped == files[:broken]
     assert histograms["image"].counts.sum() == (40 - broken) * 3 * SIDE * SIDE
 
@@ -119,6 +165,27 @@ def test_one_unreadable_of_a_few_is_refused(tmp_path: Path) -> None:
     files = folder(tmp_path / "images", 3, broken=1)
     with pytest.raises(ForgeError, match=r"000\.png: not a readable image, the first of 3"):
         observed(fold(classifier()), files)
+
+
+def test_a_shard_is_judged_by_the_whole_folder(tmp_path: Path) -> None:
+    """One run over 40 images takes two unreadable ones: so do its shards, wherever they fall."""
+    graph, files = graph_of(fold(classifier())), folder(tmp_path / "images", 5, broken=2)
+    _, _, skipped = collect(graph.copy(), ["image"], files, batch, silent, total=40)
+    assert skipped == files[:2]
+    with pytest.raises(ForgeError, match="the second of 39"):
+        collect(graph.copy(), ["image"], files, batch, silent, total=39)
+
+
+def test_a_network_that_fails_on_its_images_is_refused(tmp_path: Path) -> None:
+    """Two branches of an odd size meet."""
+    s = network(0)
+    one, two = s.conv("image", (3, 4), 3, 2), s.conv(s.maxpool("image", 2, 2), (3, 4))
+    x = s.op("Add", one, two)
+    model = fold(s.model(s.conv(x, (4, 4)), side="side"))
+    with pytest.raises(ForgeError, match="the model fails on an input of 1x3x65x65"):
+        collect(
+            graph_of(model), [x], folder(tmp_path / "images", 1), lambda file: prepare(file, SPEC, (65, 65)), silent
+        )
 
 
 def test_nan_names_the_tensor_and_the_image(tmp_path: Path) -> None:

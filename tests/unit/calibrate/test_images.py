@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,19 @@ import pytest
 from PIL import Image
 
 from trtforge.calibrate import images as pictures
-from trtforge.calibrate.images import CorruptImage, Fit, digest, fit, letterbox, list_images, normalise, prepare, read
+from trtforge.calibrate.images import (
+    CorruptImage,
+    Fit,
+    digest,
+    distinct,
+    fit,
+    letterbox,
+    list_images,
+    normalise,
+    prepare,
+    read,
+    seen,
+)  # fmt: skip
 from trtforge.errors import ForgeError
 from trtforge.recipe import Preprocess
 
@@ -163,6 +177,19 @@ def test_black_and_white() -> None:
     assert normalise(pixels, spec())[:, 0].tolist() == [[0.0, 1.0]] * 3
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {}, {"color": "bgr"}, {"scale": 1.0}, {"scale": 1e-6}, {"scale": 0.0171, "offsets": (103.5, 116.25, 123.7)},
+        {"color": "bgr", "offsets": (1.5, 200.0, 255.0), "scale": 1 / 127.5},
+    ],
+)  # fmt: skip
+def test_the_input_as_a_picture_again(given: dict[str, Any]) -> None:
+    """Every level of every channel comes back."""
+    pixels = np.stack([np.arange(256), np.arange(256)[::-1], np.roll(np.arange(256), 7)], -1).astype(np.uint8)[None]
+    np.testing.assert_array_equal(seen(normalise(pixels, spec(**given)), spec(**given)), pixels)
+
+
 def test_results_are_contiguous_and_pixels_left_alone() -> None:
     pixels = noise(5, 7)
     before = pixels.copy()
@@ -243,6 +270,14 @@ def test_sixteen_bits_become_eight(tmp_path: Path, suffix: str) -> None:
     np.testing.assert_array_equal(got[..., 0], deep >> 8)
 
 
+def test_pixels_whose_white_nobody_knows_are_corrupt(tmp_path: Path) -> None:
+    Image.fromarray(np.full((4, 4), 0.5, np.float32)).save(tmp_path / "float.tif")
+    Image.fromarray(np.full((4, 4), 70000, np.int32)).save(tmp_path / "int.tif")
+    for name, reason in (("float", "floating-point"), ("int", "over 16 bits")):
+        with pytest.raises(CorruptImage, match=reason):
+            read(tmp_path / f"{name}.tif")
+
+
 def test_cmyk(tmp_path: Path) -> None:
     Image.new("CMYK", (16, 16), (0, 255, 255, 0)).save(tmp_path / "a.jpg")
     red, green, blue = np.asarray(read(tmp_path / "a.jpg"))[8, 8]
@@ -288,6 +323,13 @@ def test_a_missing_file_is_corrupt(tmp_path: Path) -> None:
         read(tmp_path / "a.jpg")
 
 
+def test_a_pipe_is_corrupt_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.jpg")
+    with pytest.raises(CorruptImage, match="not a file"):
+        read(tmp_path / "a.jpg")
+    assert digest([tmp_path / "a.jpg"], tmp_path) == {"a.jpg": hashlib.sha256().hexdigest()}
+
+
 def test_too_many_pixels_are_refused_before_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pictures, "MOST_PIXELS", 99)
     with pytest.raises(CorruptImage, match="10x10 pixels"):
@@ -325,6 +367,26 @@ def test_a_folder_without_images(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(ForgeError, match="1 files, none of them an image"):
         list_images(tmp_path)
+
+
+def test_of_equal_images_the_first_counts(tmp_path: Path) -> None:
+    for name, content in (("a/1.jpg", b"x"), ("a/2.png", b"y"), ("b/0.jpg", b"x"), ("c.jpg", b"z"), ("d.png", b"y")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    files = list_images(tmp_path)
+    kept = distinct(files, digest(files, tmp_path))
+    assert [path.relative_to(tmp_path).as_posix() for path in kept] == ["a/1.jpg", "a/2.png", "c.jpg"]
+    assert distinct([], {}) == []
+
+
+def test_links_outside_the_folder_are_not_followed(tmp_path: Path) -> None:
+    """A link to a folder could lead round in a circle; a link to a file is a file."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out").mkdir()
+    saved(tmp_path / "out" / "a.png", noise(4, 4))
+    (tmp_path / "in" / "folder").symlink_to(tmp_path)
+    (tmp_path / "in" / "b.png").symlink_to(tmp_path / "out" / "a.png")
+    assert [path.name for path in list_images(tmp_path / "in")] == ["b.png"]
 
 
 def test_digests_by_path_inside_the_folder(tmp_path: Path) -> None:

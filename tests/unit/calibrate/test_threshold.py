@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from trtforge.calibrate.histogram import BINS, Histogram
-from trtforge.calibrate.threshold import LEVELS, entropy_bins, threshold
+from trtforge.calibrate.threshold import LEVELS, entropy_bins, mse_bins, threshold
 
 
 def brute_force(counts: np.ndarray) -> tuple[int, dict[int, float]]:
@@ -77,7 +77,7 @@ def test_entropy_leaves_the_counts_alone() -> None:
 
 
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
-@pytest.mark.parametrize("method", ["entropy", "percentile", "minmax"])
+@pytest.mark.parametrize("method", ["entropy", "percentile", "mse", "minmax"])
 def test_thresholds_lie_within_what_was_seen(name: str, method: str) -> None:
     histogram = histogram_of(DISTRIBUTIONS[name])
     assert 0 < threshold(histogram, method) <= histogram.largest
@@ -136,10 +136,15 @@ def test_the_last_bin_is_never_passed() -> None:
     assert LEVELS <= entropy_bins(counts) <= 200
 
 
-@pytest.mark.parametrize("method", ["entropy", "percentile", "minmax"])
+@pytest.mark.parametrize("method", ["entropy", "percentile", "mse", "minmax"])
 def test_a_tensor_that_was_always_zero(method: str) -> None:
     assert threshold(histogram_of(np.zeros(100)), method) == 0.0
     assert threshold(Histogram(), method) == 0.0
+
+
+@pytest.mark.parametrize("value", [1e-40, 1e-3, 1.0, 1.5, 255.0, 3e38])
+def test_mse_keeps_one_value_within_a_bin(value: float) -> None:
+    assert threshold(histogram_of(np.full(9, value)), "mse") == pytest.approx(value, rel=2 / BINS)
 
 
 @pytest.mark.parametrize("method", ["entropy", "percentile", "minmax"])
@@ -172,3 +177,53 @@ def test_the_hundredth_percentile_is_the_largest() -> None:
 def test_a_small_percentile_of_mostly_zeros() -> None:
     histogram = histogram_of(np.append(np.zeros(100), 1.0))
     assert 0 < threshold(histogram, "percentile", 50) <= histogram.limit / BINS
+
+
+# -------------------------------------------------------------------------------------------------- squared error
+
+
+def squared_errors(counts: np.ndarray) -> np.ndarray:
+    """For each number of bins kept, what INT8 really makes of the middle of every bin; the first bin is exact."""
+    middles, weights = np.arange(len(counts)) + 0.5, counts.astype(np.float64)
+    weights[0] = 0
+    kept = np.arange(1, len(counts) + 1)[:, None]
+    scale = kept / (LEVELS - 1)
+    rounded = np.minimum(np.rint(middles / scale), LEVELS - 1) * scale
+    errors: np.ndarray = ((rounded - middles) ** 2) @ weights
+    return errors
+
+
+@pytest.mark.parametrize("name", [name for name in DISTRIBUTIONS if name != "few values"])
+def test_mse_is_as_good_as_rounding_every_value(name: str) -> None:
+    counts = histogram_of(DISTRIBUTIONS[name]).counts
+    errors = squared_errors(counts)
+    assert errors[mse_bins(counts) - 1] <= 1.01 * errors.min()
+
+
+def test_mse_of_fifty_values() -> None:
+    """Chance decides which scale hits so few, and the search does not look for it."""
+    counts = histogram_of(DISTRIBUTIONS["few values"]).counts
+    errors = squared_errors(counts)
+    assert errors[mse_bins(counts) - 1] <= 1.2 * errors.min()
+
+
+def test_mse_leaves_the_counts_alone() -> None:
+    counts = histogram_of(DISTRIBUTIONS["normal"]).counts
+    before = counts.copy()
+    mse_bins(counts)
+    np.testing.assert_array_equal(counts, before)
+
+
+def test_mse_does_not_depend_on_the_number_of_zeros() -> None:
+    values = np.abs(DISTRIBUTIONS["normal"])
+    more = np.append(values, np.zeros(10**6))
+    assert threshold(histogram_of(values), "mse") == threshold(histogram_of(more), "mse")
+
+
+def test_mse_clips_an_outlier_among_many_values() -> None:
+    normal = histogram_of(DISTRIBUTIONS["normal"])
+    outlier = histogram_of(np.array([16.0]))
+    for _ in range(100):
+        outlier.merge(normal)
+    assert threshold(outlier, "mse") < 8
+    assert threshold(outlier, "minmax") == 16
