@@ -62,16 +62,18 @@ def compare(model: Path, images: Path, peers: str | None, sm: int, folder: Path)
         command = [sys.executable, "-m", "trtforge", *map(str, words)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
-    clean, table, typed, half = (folder / file for file in ("clean.onnx", "t.json", "int8.onnx", "half.onnx"))
+    names = ("clean.onnx", "t.json", "int8.onnx", "half.onnx", "ready.onnx")
+    clean, table, typed, half, ready = (folder / file for file in names)
     run("fold", model, "-o", clean)
     run("calibrate", clean, "--calib", images, "-o", table)
     run("quantize", clean, "--calibration", table, "-o", typed)
     run("cast", typed, "-o", half)
+    run("patch", half, "--nms", "none", "-o", ready)
     graph = graph_of(load(clean))
     size = input_size(graph)
     assert size
     convolutions = {node.name for node in learned(graph) if node.op == "Conv"}
-    layers, crossing = built(half, sm, size)
+    layers, crossing = built(ready, sm, size)
     eight = [layer for layer in layers if any(tensor["dtype"] in EIGHT_BITS for tensor in layer["inputs"])
              and any(tensor["dtype"] in EIGHT_BITS for tensor in layer["constants"])]  # fmt: skip
     found = convolutions & {node for layer in eight for node in layer["nodes"]}

@@ -16,7 +16,7 @@ def learned(graph: gs.Graph) -> list[gs.Node]:
     A convolution fed by a Softmax holds fixed weights: it takes the mean of YOLOv8's distribution of box distances
     (DFL, arXiv 2006.04388) and belongs to the decode.
     """
-    return [node for node in graph.nodes if node.op in LEARNED and has_weights(node) and not _is_dfl(node)]
+    return [node for node in graph.nodes if node.op in LEARNED and has_weights(node) and not is_expectation(node)]
 
 
 def has_weights(node: gs.Node) -> bool:
@@ -59,7 +59,8 @@ def _upstream(nodes: Iterable[gs.Node]) -> list[gs.Node]:
     return list(found.values())
 
 
-def _is_dfl(node: gs.Node) -> bool:
+def is_expectation(node: gs.Node) -> bool:
+    """Whether a convolution takes the mean of a Softmax's distribution."""
     producer = node.inputs[0].inputs[0] if node.inputs[0].inputs else None
     while producer is not None and producer.op in LAYOUT:
         producer = producer.inputs[0].inputs[0] if producer.inputs[0].inputs else None

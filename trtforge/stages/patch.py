@@ -10,7 +10,7 @@ from trtforge.store import Facts, Stage
 
 
 def run(draft: Path, model: Path, *, form: str, impl: str, head: str, nms: dict[str, Any]) -> Facts:
-    """Write ``draft/model.onnx`` with NMS in the given form.
+    """Write ``draft/model.onnx`` with NMS in the given form, and a decode that fuses.
 
     Args:
         model: typed model.
@@ -25,12 +25,14 @@ def run(draft: Path, model: Path, *, form: str, impl: str, head: str, nms: dict[
     Raises:
         ForgeError: no detector is recognised and ``form`` is not none.
     """
+    from trtforge.graph.expectation import fuse_expectations
     from trtforge.graph.model import graph_of, load, model_of, save
     from trtforge.graph.nms import NmsForm, NmsImpl, NmsOptions, apply
 
     graph = graph_of(load(model))
     hint = None if head in ("auto", "none") else head
     facts = apply(graph, cast(NmsForm, form), NmsOptions(**nms), cast(NmsImpl, impl), hint)
+    fuse_expectations(graph)
     save(model_of(graph), draft / MODEL)
     return facts
 
@@ -39,4 +41,4 @@ def say(facts: Facts) -> str:
     return f"NMS: {facts['form']}" + (f" ({facts['impl']})" if facts["impl"] else "")
 
 
-STAGE = Stage("patch", 1, ("onnx", "onnx-graphsurgeon", "numpy"), run, say)
+STAGE = Stage("patch", 2, ("onnx", "onnx-graphsurgeon", "numpy"), run, say)
