@@ -15,7 +15,7 @@ from trtforge.errors import ForgeError
 from trtforge.graph.fold import fold
 from trtforge.graph.heads import decode, last_learned, learned
 from trtforge.graph.model import graph_of, model_of
-from trtforge.graph.qdq import SMALLEST_SCALE, Placement, fp16_scale, place, quantize
+from trtforge.graph.qdq import FP8, INT8, SMALLEST_SCALE, Placement, fp16_scale, place, quantize
 
 BUILDERS = [yolov7_like, yolov8_like, classifier]
 Build = Callable[..., onnx.ModelProto]
@@ -507,3 +507,38 @@ def test_every_scale_in_a_graph_is_a_half() -> None:
     typed, _ = int8(fold(yolov8_like()))
     for scale in (*scales(typed).values(), *scales(typed, "DequantizeLinear").values()):
         np.testing.assert_array_equal(scale.astype(np.float16).astype(np.float32), scale)
+
+
+# ------------------------------------------------------------------------------------------------ FP8, and only
+
+
+def test_fp8_keeps_more_of_small_values_and_less_of_large_ones() -> None:
+    assert FP8.stored(np.array([1.0, -448.0, 1e9, 0.02])).astype(np.float32).tolist() == pytest.approx(
+        [1.0, -448.0, 448.0, 0.02], rel=0.07
+    )
+    assert INT8.stored(np.array([1.4, -127.9, 1e9, 0.5, 1.5])).tolist() == [1, -127, 127, 0, 2]
+
+
+def test_fp8_graph_runs_and_correlates() -> None:
+    model = fold(yolov8_like())
+    graph = graph_of(model)
+    placement = place(graph)
+    quantize(graph, placement, dict.fromkeys(placement.tensors, 8.0), FP8)
+    again = graph_of(model_of(graph))  # graphsurgeon reads FP8 back
+    images = photographs(2)
+    found = outputs(model_of(again), images, fuse=False)
+    assert all(correlation(one, other) > 0.98 for one, other in zip(outputs(model, images), found, strict=True))
+    types = {np.dtype(node.outputs[0].dtype) for node in again.nodes if node.op == "QuantizeLinear"}
+    assert types == {FP8.dtype}
+
+
+def test_only_what_is_named_is_quantized() -> None:
+    graph = graph_of(fold(yolov7_like()))
+    names = place(graph).operators
+    assert place(graph, only=(names[1], names[3])).operators == (names[1], names[3])
+    assert place(graph, keep=(names[3],), only=(names[1], names[3])).operators == (names[1],)
+
+
+def test_only_a_pattern_that_matches_nothing_is_refused() -> None:
+    with pytest.raises(ForgeError, match="pattern 'nothing' matches no convolution"):
+        place(graph_of(fold(yolov7_like())), only=("nothing",))
