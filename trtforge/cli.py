@@ -204,19 +204,22 @@ def quantize(
     model: Annotated[Path, typer.Argument(help="Folded FP32 MODEL.onnx.")],
     calibration: Annotated[Path, typer.Option(help="Table made by `trtforge calibrate`.")],
     out: OutFile,
+    calib: Annotated[
+        Optional[Path], typer.Option(help="Its folder of images: refines ranges and weights by their errors.")
+    ] = None,
     recipe: RecipeName = None,
     as_json: AsJson = False,
 ) -> None:
     """Put Q/DQ nodes where TensorRT's INT8 fusions want them.
 
-    Example: trtforge quantize clean.onnx --calibration calibration.json -o int8.onnx
+    Example: trtforge quantize clean.onnx --calibration calibration.json --calib photos/ -o int8.onnx
     """
     from trtforge import options
     from trtforge.stages import MODEL
     from trtforge.stages import quantize as stage
 
     spec = options.load_recipe(recipe)
-    facts = options.single(stage.run, MODEL, out, model=model, ranges=calibration,
+    facts = options.single(stage.run, MODEL, out, model=model, ranges=calibration, images=calib,
                            keep=list(spec.precision.keep), float_heads=spec.precision.heads == "float")  # fmt: skip
     _result(as_json, facts, f"{out}: {stage.say(facts)}")
 

@@ -64,7 +64,7 @@ def _int8(job: Job, clean: File, images: File, store: Store) -> tuple[File, File
         **where, "preprocess": recipe.preprocess.model_dump(mode="json"), "method": recipe.calibration.method,
         "percentile": recipe.calibration.percentile,
     }).file(calibrate.TABLE)  # fmt: skip
-    plain = store.run(quantize.STAGE, {"model": clean, "ranges": table}, where).file(MODEL)
+    plain = store.run(quantize.STAGE, {"model": clean, "ranges": table, "images": images}, where).file(MODEL)
     if recipe.precision.rest == "fp32":
         return plain, plain, table
     return store.run(cast.STAGE, {"model": plain}, {"keep": []}).file(MODEL), plain, table

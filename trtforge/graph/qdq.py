@@ -30,6 +30,7 @@ import onnx_graphsurgeon as gs
 
 from trtforge.errors import ForgeError
 from trtforge.graph.heads import last_learned, learned
+from trtforge.graph.rounding import INT8_MAX, Rounded
 
 # Operators whose outputs hold values of their inputs, and which of the inputs those are.
 MOVES_ALL = {"Concat"}
@@ -38,7 +39,6 @@ MOVES_FIRST = {
     "DepthToSpace", "SpaceToDepth",
 }  # fmt: skip
 LEAST_OPSET = 13  # QuantizeLinear and DequantizeLinear take an axis
-INT8_MAX = 127  # symmetric: -128 is not used
 SMALLEST_SCALE = 2.0**-24  # FP16's smallest number: scales must be positive in either float type
 
 
@@ -134,12 +134,15 @@ def _check_float(graph: gs.Graph) -> None:
                          "quantize an FP32 export of the model")  # fmt: skip
 
 
-def quantize(graph: gs.Graph, placement: Placement, amax: Mapping[str, float]) -> gs.Graph:
+def quantize(
+    graph: gs.Graph, placement: Placement, amax: Mapping[str, float], rounded: Mapping[str, Rounded] | None = None
+) -> gs.Graph:
     """Insert Q/DQ, in place.
 
     Args:
         graph: the graph that ``placement`` was made from, of opset 13 or newer.
         amax: largest magnitude that INT8 represents, for each tensor of the placement.
+        rounded: weights and bias of some of its operators; the others' weights are rounded to nearest.
 
     Raises:
         ForgeError: a tensor has no range, or one that is not a positive number.
@@ -157,7 +160,7 @@ def quantize(graph: gs.Graph, placement: Placement, amax: Mapping[str, float]) -
         for reader, index in found:
             nodes[reader].inputs[index] = quantized
     for name in placement.operators:
-        _quantize_weights(graph, nodes[name])
+        _quantize_weights(graph, nodes[name], (rounded or {}).get(name))
     return graph.toposort()
 
 
@@ -252,16 +255,19 @@ def _pair(graph: gs.Graph, tensor: gs.Tensor, scale: float) -> gs.Variable:
     return restored
 
 
-def _quantize_weights(graph: gs.Graph, node: gs.Node) -> None:
-    weights = node.inputs[1]
-    values = np.asarray(weights.values, np.float32)
+def weight_scales(rows: np.ndarray) -> np.ndarray:
+    """The scale of each row of weights (O, columns): float32 (O,)."""
+    return np.array([fp16_scale(float(largest) / INT8_MAX) for largest in np.abs(rows).max(axis=1)], np.float32)
+
+
+def _quantize_weights(graph: gs.Graph, node: gs.Node, given: Rounded | None) -> None:
+    values = np.asarray(node.inputs[1].values, np.float32)
     axis = _channel_axis(node, values.ndim)
-    others = None if axis is None else tuple(index for index in range(values.ndim) if index != axis)
-    largest = np.abs(values).max(axis=others)
-    scales = np.array([fp16_scale(float(a) / INT8_MAX) for a in np.atleast_1d(largest)], np.float32)
-    scales = scales.reshape(largest.shape)
-    spread = scales if axis is None else scales.reshape([-1 if index == axis else 1 for index in range(values.ndim)])
-    integers = np.clip(np.rint(values / spread), -INT8_MAX, INT8_MAX).astype(np.int8)
+    if given is None:
+        integers, scales = _nearest(values, axis)
+    else:
+        integers, scales = given.integers, given.scales
+        node.inputs = [*node.inputs[:2], gs.Constant(f"{node.name}.bias.corrected", given.bias)]
     restored = gs.Variable(f"{node.name}.weights.dequantized", np.float32, values.shape)
     graph.nodes.append(gs.Node(
         "DequantizeLinear", f"{node.name}.weights.dequantize", attrs={} if axis is None else {"axis": axis},
@@ -271,6 +277,17 @@ def _quantize_weights(graph: gs.Graph, node: gs.Node) -> None:
         outputs=[restored],
     ))  # fmt: skip
     node.inputs[1] = restored
+
+
+def _nearest(values: np.ndarray, axis: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """The nearest integers, and the scales (channels,); one scale () without an axis."""
+    if axis is None:
+        scales = weight_scales(values.reshape(1, -1)).reshape(())
+        spread = scales
+    else:
+        scales = weight_scales(np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1))
+        spread = scales.reshape([-1 if index == axis else 1 for index in range(values.ndim)])
+    return np.clip(np.rint(values / spread), -INT8_MAX, INT8_MAX).astype(np.int8), scales
 
 
 def _channel_axis(node: gs.Node, rank: int) -> int | None:
