@@ -235,19 +235,24 @@ def calibrate(
 def quantize(
     model: Annotated[Path, typer.Argument(help="Folded FP32 MODEL.onnx.")],
     calibration: Annotated[Path, typer.Option(help="Table of `trtforge calibrate`, or a cache that TensorRT wrote.")],
-    out: OutFile, recipe: RecipeName = None, keep: Keep = None, only: Only = None,
+    out: OutFile,
+    calib: Annotated[Optional[Path], typer.Option(help="The table's folder of images: refines ranges and weights by "
+                                                  "the errors they make.")] = None,
+    recipe: RecipeName = None, keep: Keep = None, only: Only = None,
     fp8: Annotated[bool, typer.Option("--fp8", help="FP8 (E4M3) instead of INT8.")] = False, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Put Q/DQ nodes where TensorRT's INT8 fusions want them.
 
-    Example: trtforge quantize clean.onnx --calibration calibration.json -o int8.onnx
+    Example: trtforge quantize clean.onnx --calibration calibration.json --calib photos/ -o int8.onnx
     """
     from trtforge import options
     from trtforge.stages import MODEL
     from trtforge.stages import quantize as stage
 
     spec = options.load_recipe(recipe, keep=keep or (), only=only or ())
-    facts = options.single(stage.run, MODEL, out, model=model, ranges=calibration, keep=list(spec.precision.keep),
+    run = stage.refined if calib and not fp8 else stage.run
+    images = {"images": calib} if calib and not fp8 else {}
+    facts = options.single(run, MODEL, out, model=model, ranges=calibration, **images, keep=list(spec.precision.keep),
                            only=list(spec.precision.only), float_heads=spec.precision.heads == "float",
                            form="fp8" if fp8 else "int8")  # fmt: skip
     _result(as_json, facts, f"{out}: {stage.say(facts)}")

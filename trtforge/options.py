@@ -116,7 +116,7 @@ def calibration(
     from trtforge.graph.taps import TAPS
 
     given = {"method": one_of(method, METHODS, "--method")} if method else {}
-    choosing = recipe.calibration.model_dump(exclude={"images"}) | given
+    choosing = recipe.calibration.model_dump(exclude={"images", "refine"}) | given
     observing = {
         "preprocess": recipe.preprocess.model_dump(mode="json"),
         "taps": one_of(taps, TAPS, "--taps"),

@@ -14,7 +14,7 @@ from trtforge.backends.onnxruntime import calibration_provider
 from trtforge.deepstream.labels import labels
 from trtforge.errors import ForgeError
 from trtforge.job import AUTO_NMS, BACKENDS, QUANTIZED, Job, Ready, Target
-from trtforge.stages import MODEL, build, bundle, calibrate, cast, fold, observe, patch, quantize
+from trtforge.stages import MODEL, build, bundle, calibrate, cast, fold, observe, patch, quantize, refine
 from trtforge.store import Artifact, File, Store, source
 
 DEFAULT_SIZE = (640, 640)  # height and width of a dynamic input whose recipe names none
@@ -28,17 +28,17 @@ def prepare(job: Job, store: Store, backends: Sequence[str]) -> Ready:
     """
     recipe = job.recipe
     original = _model_source(job.model)
+    table: File | None = None
     inputs: dict[str, Any] = {"model": {"name": job.model.name, "sha256": original.digest}}
     folded = _fold(job, original, store)
     labels(recipe.labels, (folded.facts.get("detection") or {}).get("classes"))  # wrong ones are said before any work
     batch = _batch(job.batch, folded.facts.get("batch"))
     if job.precision in QUANTIZED:
         images, inputs["images"] = _images_source(job)
-        typed, plain, ranges = _quantized(job, folded.file(MODEL), images, store)
-        table, remarks = ranges.file(calibrate.TABLE), calibrate.remarks(ranges.facts)
+        typed, plain, table, remarks = _quantized(job, folded.file(MODEL), images, store)
     else:
         typed = plain = _float(job, folded.file(MODEL), store)
-        table, remarks = None, []
+        remarks = []
     graphs, patches = {}, {}
     for backend in dict.fromkeys(["tensorrt", *backends]):
         # ONNX Runtime's INT8 operators take no FP16 scales, and its CPU has no FP16 kernels to gain from.
@@ -56,26 +56,27 @@ def _float(job: Job, clean: File, store: Store) -> File:
     return store.run(cast.STAGE, {"model": clean}, {"keep": list(job.recipe.precision.keep)}).file(MODEL)
 
 
-def _quantized(job: Job, clean: File, images: File, store: Store) -> tuple[File, File, Artifact]:
-    """The graph with Q/DQ: cast to FP16 elsewhere as the recipe says, and FP32 elsewhere; and the ranges."""
+def _quantized(job: Job, clean: File, images: File, store: Store) -> tuple[File, File, File, list[str]]:
+    """The graph with Q/DQ: cast to FP16 elsewhere as the recipe says, and FP32 elsewhere; the ranges; remarks."""
     recipe = job.recipe
     where = {"keep": list(recipe.precision.keep), "only": list(recipe.precision.only),
              "float_heads": recipe.precision.heads == "float", "form": job.precision}  # fmt: skip
-    ranges = _ranges(job, clean, images, store)
-    plain = store.run(quantize.STAGE, {"model": clean, "ranges": ranges.file(calibrate.TABLE)}, where).file(MODEL)
-    if recipe.precision.rest == "fp32":
-        return plain, plain, ranges
-    return store.run(cast.STAGE, {"model": plain}, {"keep": []}).file(MODEL), plain, ranges
+    inputs, remarks = _ranges(job, clean, images, store)
+    plain = store.run(quantize.STAGE, inputs, where).file(MODEL)
+    typed = plain
+    if recipe.precision.rest == "fp16":
+        typed = store.run(cast.STAGE, {"model": plain}, {"keep": []}).file(MODEL)
+    return typed, plain, inputs["ranges"], remarks
 
 
-def calibrated(job: Job, store: Store) -> tuple[Artifact, Artifact]:
-    """The folded model and its ranges.
+def calibrated(job: Job, store: Store) -> dict[str, File]:
+    """What ``quantize`` reads: the folded model, its ranges, and its refined weights if the recipe wants them.
 
     Raises:
         ForgeError: see the stages.
     """
     folded = _fold(job, _model_source(job.model), store)
-    return folded, _ranges(job, folded.file(MODEL), _images_source(job)[0], store)
+    return _ranges(job, folded.file(MODEL), _images_source(job)[0], store)[0]
 
 
 def _fold(job: Job, original: File, store: Store) -> Artifact:
@@ -86,12 +87,19 @@ def _fold(job: Job, original: File, store: Store) -> Artifact:
     })  # fmt: skip
 
 
-def _ranges(job: Job, clean: File, images: File, store: Store) -> Artifact:
+def _ranges(job: Job, clean: File, images: File, store: Store) -> tuple[dict[str, File], list[str]]:
+    """What ``quantize`` reads, and remarks."""
     recipe = job.recipe
     histograms = store.run(observe.STAGE, {"model": clean, "images": images}, {
         "preprocess": recipe.preprocess.model_dump(mode="json"), "provider": calibration_provider(job.provider),
     }).file(observe.TABLE)  # fmt: skip
-    return store.run(calibrate.STAGE, {"histograms": histograms}, recipe.calibration.model_dump(exclude={"images"}))
+    choosing = recipe.calibration.model_dump(exclude={"images", "refine"})
+    chosen = store.run(calibrate.STAGE, {"histograms": histograms}, choosing)
+    found = {"model": clean, "ranges": chosen.file(calibrate.TABLE)}
+    if job.precision == "int8" and recipe.calibration.refine:
+        refined = store.run(refine.STAGE, {**found, "images": images}, {})
+        found |= {"ranges": refined.file(calibrate.TABLE), "weights": refined.file(refine.WEIGHTS)}
+    return found, calibrate.remarks(chosen.facts)
 
 
 def forge(ready: Ready, target: Target, store: Store, workspace: int | None) -> Artifact:

@@ -53,11 +53,13 @@ class Calibration(_Section):
         method: see ``trtforge.calibrate.threshold``.
         percentile: percent of values that stay inside the range, at the least, with ``entropy`` too.
         methods: shell pattern of tensor names -> method, where it differs.
+        refine: whether INT8 weights and ranges are refined by the errors they make on the images.
     """
 
     images: Path | None = None
     method: Method = "entropy"
     methods: dict[str, Method] = Field(default_factory=dict)
+    refine: bool = True
     percentile: float = Field(default=99.999, gt=0, le=100)
 
 

@@ -25,12 +25,12 @@ from trtforge.errors import ForgeError, GateError
 from trtforge.evaluate import bootstrap, classes, coco
 from trtforge.evaluate.detections import Objects
 from trtforge.evaluate.variant import Network, classify, find, harm, literal
+from trtforge.graph import rounding
 from trtforge.graph.macs import macs
 from trtforge.graph.model import graph_of, load
 from trtforge.graph.qdq import place
 from trtforge.job import Job
 from trtforge.recipe import Recipe
-from trtforge.stages import MODEL, calibrate
 from trtforge.store import Artifact, Facts, File, Stage, Store
 
 TOOLS = ("onnx", "onnx-graphsurgeon", "onnxruntime", "numpy", "pillow")
@@ -307,20 +307,23 @@ def bench(job: Job, store: Store, images: Path | None, labels: Path | None, prob
     if len(files) < FEWEST:
         raise ForgeError(f"{folder}: {len(files)} images are too few to measure accuracy", "give some hundreds")
     digests = pictures.digest(files, folder)
-    folded, table = pipeline.calibrated(job, store)
-    clean = folded.file(MODEL)
-    network = Network(clean.path, ranges.load(table.file(calibrate.TABLE).path).amax, recipe.preprocess, recipe.head,
-                      EVALUATION)  # fmt: skip
-    graph = graph_of(load(clean.path))
+    inputs = pipeline.calibrated(job, store)
+    network = Network(
+        model=inputs["model"].path,
+        amax=ranges.load(inputs["ranges"].path).amax,
+        rounded=rounding.load(inputs["weights"].path) if "weights" in inputs else {},
+        preprocess=recipe.preprocess,
+        head=recipe.head,
+        nms=EVALUATION,
+    )
+    graph = graph_of(load(network.model))
     candidates = list(place(graph, recipe.precision.keep, recipe.precision.heads == "float",
                             recipe.precision.only).operators)  # fmt: skip
     costs = macs(graph)
-    inputs = {"model": clean, "ranges": table.file(calibrate.TABLE),
-              "images": File(folder, hashlib.sha256(json.dumps(digests).encode()).hexdigest())}  # fmt: skip
     return Bench(
         network=network,
         store=store,
-        inputs=inputs,
+        inputs={**inputs, "images": File(folder, hashlib.sha256(json.dumps(digests).encode()).hexdigest())},
         options={"preprocess": recipe.preprocess.model_dump(mode="json"), "head": recipe.head,
                  "keep_always": sorted(costs.keys() - set(candidates))},
         files=files,

@@ -20,6 +20,7 @@ from trtforge.graph.edit import input_size
 from trtforge.graph.model import graph_of, load, model_of
 from trtforge.graph.nms import OUTPUTS, NmsOptions, standard_nms
 from trtforge.graph.qdq import place, quantize
+from trtforge.graph.rounding import Rounded
 from trtforge.recipe import Nms, Preprocess
 
 Infer = Callable[[np.ndarray], dict[str, np.ndarray]]
@@ -30,12 +31,14 @@ class Network:
     """A folded float model, the ranges of its activations, and how images become its input.
 
     Attributes:
+        rounded: refined INT8 weights.
         head: of the recipe, for the recogniser.
         nms: what accuracy is measured with.
     """
 
     model: Path
     amax: Mapping[str, float]
+    rounded: Mapping[str, Rounded]
     preprocess: Preprocess
     head: str
     nms: Nms
@@ -58,7 +61,7 @@ class Network:
             names = ["boxes", "scores", *OUTPUTS]
         if keep is not None:
             placement = place(graph, tuple(literal(name) for name in keep))
-            quantize(graph, placement, spread(placement.groups, self.amax))
+            quantize(graph, placement, spread(placement.groups, self.amax), rounded=self.rounded)
         made = [output.name for output in graph.outputs]
         engine = reference_session(model_of(graph.cleanup().toposort()))
         image = engine.get_inputs()[0].name

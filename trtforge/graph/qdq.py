@@ -32,6 +32,7 @@ import onnx_graphsurgeon as gs
 from trtforge.errors import ForgeError
 from trtforge.graph.heads import last_learned, learned
 from trtforge.graph.moves import Group, groups, moved_inputs
+from trtforge.graph.rounding import Rounded
 
 LEAST_OPSET = 13  # QuantizeLinear and DequantizeLinear take an axis
 SMALLEST_SCALE = 2.0**-24  # FP16's smallest number: scales must be positive in either float type
@@ -148,13 +149,20 @@ def _check_float(graph: gs.Graph) -> None:
                          "quantize an FP32 export of the model")  # fmt: skip
 
 
-def quantize(graph: gs.Graph, placement: Placement, amax: Mapping[str, float], form: Format = INT8) -> gs.Graph:
+def quantize(
+    graph: gs.Graph,
+    placement: Placement,
+    amax: Mapping[str, float],
+    form: Format = INT8,
+    rounded: Mapping[str, Rounded] | None = None,
+) -> gs.Graph:
     """Insert Q/DQ, in place.
 
     Args:
         graph: the graph that ``placement`` was made from, of opset 13 or newer.
         amax: largest magnitude that is represented, for each tensor of the placement.
         form: of the quantized numbers; FP8 needs opset 19.
+        rounded: INT8 weights and bias of some of its operators; the others' weights are rounded to nearest.
 
     Raises:
         ForgeError: a tensor has no range, or one that is not a positive number.
@@ -172,7 +180,7 @@ def quantize(graph: gs.Graph, placement: Placement, amax: Mapping[str, float], f
         for reader, index in found:
             nodes[reader].inputs[index] = quantized
     for name in placement.operators:
-        _quantize_weights(graph, nodes[name], form)
+        _quantize_weights(graph, nodes[name], form, (rounded or {}).get(name))
     return graph.toposort()
 
 
@@ -255,24 +263,39 @@ def _pair(graph: gs.Graph, tensor: gs.Tensor, scale: float, form: Format) -> gs.
     return restored
 
 
-def _quantize_weights(graph: gs.Graph, node: gs.Node, form: Format) -> None:
-    weights = node.inputs[1]
-    values = np.asarray(weights.values, np.float32)
+def weight_scales(rows: np.ndarray, largest: float = INT8.largest) -> np.ndarray:
+    """The scale of each row of weights (O, columns): float32 (O,)."""
+    return np.array([fp16_scale(float(amax) / largest) for amax in np.abs(rows).max(axis=1)], np.float32)
+
+
+def _quantize_weights(graph: gs.Graph, node: gs.Node, form: Format, given: Rounded | None) -> None:
+    values = np.asarray(node.inputs[1].values, np.float32)
     axis = _channel_axis(node, values.ndim)
-    others = None if axis is None else tuple(index for index in range(values.ndim) if index != axis)
-    largest = np.abs(values).max(axis=others)
-    scales = np.array([fp16_scale(float(a) / form.largest) for a in np.atleast_1d(largest)], np.float32)
-    scales = scales.reshape(largest.shape)
-    spread = scales if axis is None else scales.reshape([-1 if index == axis else 1 for index in range(values.ndim)])
+    if given is None:
+        stored, scales = _nearest(values, axis, form)
+    else:
+        stored, scales = given.integers, given.scales
+        node.inputs = [*node.inputs[:2], gs.Constant(f"{node.name}.bias.corrected", given.bias)]
     restored = gs.Variable(f"{node.name}.weights.dequantized", np.float32, values.shape)
     graph.nodes.append(gs.Node(
         "DequantizeLinear", f"{node.name}.weights.dequantize", attrs={} if axis is None else {"axis": axis},
-        inputs=[gs.Constant(f"{node.name}.weights.{_short(form)}", form.stored(values / spread)),
+        inputs=[gs.Constant(f"{node.name}.weights.{_short(form)}", stored),
                 gs.Constant(f"{node.name}.weights.scale", scales),
                 gs.Constant(f"{node.name}.weights.zero_point", np.zeros(scales.shape, form.dtype))],
         outputs=[restored],
     ))  # fmt: skip
     node.inputs[1] = restored
+
+
+def _nearest(values: np.ndarray, axis: int | None, form: Format) -> tuple[np.ndarray, np.ndarray]:
+    """The nearest numbers of the format, and the scales (channels,); one scale () without an axis."""
+    if axis is None:
+        scales = weight_scales(values.reshape(1, -1), form.largest).reshape(())
+        spread = scales
+    else:
+        scales = weight_scales(np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1), form.largest)
+        spread = scales.reshape([-1 if index == axis else 1 for index in range(values.ndim)])
+    return form.stored(values / spread), scales
 
 
 def _short(form: Format) -> str:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from trtforge.errors import ForgeError
-from trtforge.stages import MODEL
+from trtforge.stages import MODEL, refine
+from trtforge.stages.calibrate import TABLE
 from trtforge.store import Facts, Stage, digest
 
 
@@ -14,6 +16,7 @@ def run(
     draft: Path,
     model: Path,
     ranges: Path,
+    weights: Path | None = None,
     *,
     keep: list[str],
     float_heads: bool,
@@ -25,6 +28,7 @@ def run(
     Args:
         model: folded float model.
         ranges: calibration table of that model, or a calibration cache that TensorRT made of it.
+        weights: refined INT8 weights (see ``trtforge.stages.refine``); None rounds them to nearest.
         keep: node name patterns that stay float.
         float_heads: whether the last learned operator of each branch stays float.
         only: patterns of the names of all that may be quantized; none is no limit.
@@ -37,6 +41,7 @@ def run(
         ForgeError: the table does not belong to the model, or is damaged.
     """
     from trtforge.calibrate import ranges as tables
+    from trtforge.graph import rounding
     from trtforge.graph.heads import learned
     from trtforge.graph.model import graph_of, load, model_of, save
     from trtforge.graph.qdq import FORMATS, place, quantize
@@ -47,10 +52,17 @@ def run(
     graph = graph_of(load(model))
     total = len(learned(graph))
     placement = place(graph, tuple(keep), float_heads, tuple(only))
-    quantize(graph, placement, tables.spread(placement.groups, table.amax), FORMATS[form])
+    quantize(graph, placement, tables.spread(placement.groups, table.amax), FORMATS[form],
+             rounding.load(weights) if weights else None)  # fmt: skip
     save(model_of(graph), draft / MODEL)
     return {"learned": total, "quantized": len(placement.operators), "tensors": len(placement.tensors),
             "form": form}  # fmt: skip
+
+
+def refined(draft: Path, model: Path, ranges: Path, images: Path, **options: Any) -> Facts:
+    """Refine, then quantize: for ``trtforge quantize --calib``."""
+    refine.run(draft, model, ranges, images)
+    return run(draft, model, draft / TABLE, draft / refine.WEIGHTS, **options)
 
 
 def say(facts: Facts) -> str:

@@ -1,0 +1,78 @@
+"""clean + ranges + images -> better ranges and weights: what a second look at the images buys INT8."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trtforge import present
+from trtforge.errors import ForgeError
+from trtforge.stages.calibrate import TABLE
+from trtforge.store import Facts, Stage
+
+if TYPE_CHECKING:
+    import numpy as np
+
+WEIGHTS = "weights.npz"
+
+
+def run(draft: Path, model: Path, ranges: Path, images: Path) -> Facts:
+    """Write ``draft/calibration.json`` with some ranges narrowed, and ``draft/weights.npz``.
+
+    Both are for every operator that may be INT8; which of them a recipe keeps float changes neither.
+
+    Args:
+        model: folded float model.
+        ranges: its calibration table.
+        images: the folder that the table was made from.
+
+    Returns:
+        numbers of operators with refined weights, and of narrowed ranges.
+
+    Raises:
+        ForgeError: the table is no table of ours, or the folder holds none of its images.
+    """
+    from trtforge.calibrate import cache, refine
+    from trtforge.calibrate import images as pictures
+    from trtforge.calibrate import ranges as tables
+    from trtforge.graph import rounding
+    from trtforge.graph.edit import input_size
+    from trtforge.graph.model import graph_of, load
+    from trtforge.graph.qdq import place
+    from trtforge.recipe import Preprocess
+
+    table = tables.load(ranges)
+    if table.source is None:
+        raise ForgeError(
+            f"{ranges}: does not say how its images were prepared", "refine a table of `trtforge calibrate`"
+        )
+    spec = Preprocess.model_validate(table.source.preprocess)
+    graph = graph_of(load(model))
+    size = input_size(graph)
+    if size is None:
+        raise ForgeError(f"{model}: its input has no fixed height and width", "run `trtforge fold --size HxW` first")
+    used = set(table.source.images)
+    files = [file for file in pictures.list_images(images) if pictures.names([file], images)[0] in used]
+    if not files:
+        raise ForgeError(f"{images}: none of the images that the ranges come from", "give the folder of `calibrate`")
+    placement = place(graph)
+    amax = tables.spread(placement.groups, table.amax)
+
+    def prepare(file: Path) -> np.ndarray:
+        return pictures.prepare(file, spec, size)
+
+    narrowed = refine.narrow(graph, placement, amax, files, prepare)
+    amax |= {name: cache.rounded(value) for name, value in narrowed.items()}
+    with present.progress("refining weights", min(len(files), refine.SAMPLED)) as done:
+        weights = refine.rounded(graph, placement, amax, files, prepare, done)
+    tables.save(replace(table, amax=table.amax | amax), draft / TABLE)
+    rounding.save(weights, draft / WEIGHTS)
+    return {"refined": len(weights), "narrowed": len(narrowed)}
+
+
+def say(facts: Facts) -> str:
+    return f"weights of {facts['refined']} operators refined, {facts['narrowed']} ranges narrowed"
+
+
+STAGE = Stage("refine", 1, ("onnx", "onnx-graphsurgeon", "onnxruntime", "numpy", "pillow"), run, say)
