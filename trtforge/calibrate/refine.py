@@ -21,6 +21,7 @@ SAMPLED, POSITIONS = 64, 128  # 8,192 rows for a convolution: several for each w
 NARROW_IMAGES, NARROW_POSITIONS = 16, 512
 WIDTHS = (1.0, 0.85, 0.72, 0.61, 0.52, 0.44, 0.37)  # of the range
 WORTHWHILE = 2 / 3  # of the error: what is less sure than that may cost rare, strong activations
+ALIKE = 1.05  # errors this close to the least are as good
 
 Prepare = Callable[[Path], np.ndarray]
 Activation = Callable[[np.ndarray], np.ndarray]
@@ -70,9 +71,9 @@ def narrow(graph: gs.Graph, placement: Placement, amax: Mapping[str, float], ima
     for members in groups:
         readers = [name for name in errors if reads[name] in members and spreads[name] > 0]
         error = sum((errors[name] / spreads[name] for name in readers), np.zeros(len(WIDTHS)))
-        best = int(error.argmin())
-        if error[best] < WORTHWHILE * error[0]:
-            found |= {name: WIDTHS[best] * amax[name] for name in members}
+        if error.min() < WORTHWHILE * error[0]:
+            narrowest = WIDTHS[int(np.flatnonzero(error <= ALIKE * error.min())[-1])]
+            found |= {name: narrowest * amax[name] for name in members}
     return found
 
 

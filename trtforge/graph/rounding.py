@@ -1,12 +1,15 @@
 """Weights to integers so that the outputs come out right, not the weights: no retraining, only sums over some images.
 
-A convolution sees ``s * q`` where the float network has ``x``: scale times integers. With the covariances of ``q`` and
-of the residual ``r = x / s - q`` three things follow in closed form:
+Rounding each weight to nearest ignores that inputs go together. With the covariance of what the convolution reads,
+quantized inputs ``s * q``, two things follow in closed form:
 
-1. weights that give the least squared error of the output on such inputs (ridge regression towards the given ones);
-2. their rounding one input at a time, each error made good by the inputs not yet rounded (Frantar et al., "Optimal
-   Brain Compression", arXiv 2208.11580, and GPTQ, arXiv 2210.17323);
-3. the bias that keeps the mean of every output channel (Nagel et al., "Data-Free Quantization", arXiv 1906.04721).
+1. rounding one input channel's weight at a time, each error made good by the weights not yet rounded (Frantar et al.,
+   "Optimal Brain Compression", arXiv 2208.11580, and GPTQ, arXiv 2210.17323);
+2. the bias that keeps the mean of every output channel, for what the rounding of weights and of inputs adds to it
+   (Nagel et al., "Data-Free Quantization", arXiv 1906.04721).
+
+Weights fitted by least squares to make good the rounding of the inputs, too, were tried and lost accuracy on the demo
+detector: the fit spends itself on clipped values, which the activation behind would have flattened anyway.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ INT8_MAX = 127  # symmetric weights: -128 is not used
 FIELDS = ("integers", "scales", "bias")
 MOST_COLUMNS = 576  # inputs whose covariance is kept: memory and time grow with its square
 MOST_ROWS = 1024  # 128 * 128 * 1024 = 2^24: sums of products of INT8 stay exact in float32
-RESIDUAL_STEPS = 256  # residuals are kept in 1/256 of a step, so that their sums are exact, too
+STEPS = 256  # inputs are summed in 1/256 of a step, so that their sums are exact, too
 DAMPING = 0.01  # of the mean variance: GPTQ's value
 
 
@@ -65,21 +68,9 @@ class Moments:
 
     def __init__(self, parts: int, columns: int) -> None:
         self.rows = 0
+        self._x = np.zeros((parts, columns))
         self._q = np.zeros((parts, columns))
-        self._r = np.zeros((parts, columns))
         self._qq = np.zeros((parts, columns, columns))
-        self._rq = np.zeros((parts, columns, columns))
-
-    def observe(self, values: np.ndarray) -> None:
-        """Add rows: float32 (n, parts, columns), n <= 1024, inputs over their scale."""
-        q = np.clip(np.rint(values), -128, 127)
-        r = np.rint((values - q) * RESIDUAL_STEPS).astype(np.float64).transpose(1, 2, 0)
-        by_part = np.ascontiguousarray(q.transpose(1, 0, 2))
-        self.rows += len(values)
-        self._q += q.sum(0, dtype=np.float64)
-        self._r += r.sum(2)
-        self._qq += by_part.transpose(0, 2, 1) @ by_part
-        self._rq += r @ by_part.astype(np.float64)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -87,15 +78,24 @@ class Moments:
         count, columns = self._q.shape
         return count, columns
 
-    def means(self) -> tuple[np.ndarray, np.ndarray]:
-        """Of q and r: (parts, columns) each."""
-        return self._q / self.rows, self._r / (self.rows * RESIDUAL_STEPS)
+    def observe(self, values: np.ndarray) -> None:
+        """Add rows: float32 (n, parts, columns), n <= 1024, inputs over their scale."""
+        q = np.clip(np.rint(values), -128, 127)
+        by_part = np.ascontiguousarray(q.transpose(1, 0, 2))
+        self.rows += len(values)
+        self._x += np.rint(values * STEPS).sum(0, dtype=np.float64)
+        self._q += q.sum(0, dtype=np.float64)
+        self._qq += by_part.transpose(0, 2, 1) @ by_part
 
-    def covariances(self) -> tuple[np.ndarray, np.ndarray]:
-        """Of q with q and of r with q: (parts, columns, columns) each."""
-        q, r = self.means()
-        return (self._qq / self.rows - q[:, :, None] * q[:, None, :],
-                self._rq / (self.rows * RESIDUAL_STEPS) - r[:, :, None] * q[:, None, :])  # fmt: skip
+    def means(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of the inputs before and after rounding, over their scale: (parts, columns) each."""
+        return self._x / (self.rows * STEPS), self._q / self.rows
+
+    def covariance(self) -> np.ndarray:
+        """Of the inputs after rounding: (parts, columns, columns)."""
+        mean = self._q / self.rows
+        found: np.ndarray = self._qq / self.rows - mean[:, :, None] * mean[:, None, :]
+        return found
 
 
 def parts(channels: int, columns: int) -> int:
@@ -115,29 +115,19 @@ def round_weights(weights: np.ndarray, bias: np.ndarray, scale: float, moments: 
         grid: float weights (O, columns) to the scale of each row.
     """
     outputs = len(weights)
-    q_mean, r_mean = moments.means()
-    of_q, of_r = moments.covariances()
-    count, columns = q_mean.shape
-    # (parts, outputs of a group, columns): the parts of a group follow one another.
-    given = weights.astype(np.float64).reshape(groups, outputs // groups, count // groups, columns)
-    given = given.transpose(0, 2, 1, 3).reshape(count, outputs // groups, columns)
-    ridge = DAMPING * of_q.diagonal(axis1=1, axis2=2).mean(1) + 1e-6
-    damped = of_q + ridge[:, None, None] * np.eye(columns)
-    best = given + np.linalg.solve(damped, (given @ of_r).transpose(0, 2, 1)).transpose(0, 2, 1)
-
-    def rows(values: np.ndarray) -> np.ndarray:
-        whole = values.reshape(groups, count // groups, outputs // groups, columns).transpose(0, 2, 1, 3)
-        return np.ascontiguousarray(whole).reshape(outputs, -1)
-
-    scales = grid(rows(best))
-    steps = np.repeat(scales.astype(np.float64).reshape(groups, 1, -1, 1), count // groups, axis=1)
-    steps = steps.reshape(count, -1, 1)
-    integers = _feedback(best / steps, damped)
-    before = given @ (q_mean + r_mean)[:, :, None]
-    after = (integers * steps) @ q_mean[:, :, None]
-    shift = (before - after).reshape(groups, count // groups, -1).sum(1).reshape(outputs)
-    return Rounded(rows(integers).reshape(weights.shape).astype(np.int8), scales,
-                   (bias + scale * shift).astype(np.float32))  # fmt: skip
+    count, columns = moments.shape
+    pieces = count // groups  # the parts of a group follow one another
+    scales = grid(weights.reshape(outputs, -1))
+    levels = weights.reshape(outputs, -1) / scales[:, None].astype(np.float64)
+    levels = levels.reshape(groups, -1, pieces, columns).transpose(0, 2, 1, 3).reshape(count, -1, columns)
+    covariance = moments.covariance()
+    damping = DAMPING * covariance.diagonal(axis1=1, axis2=2).mean(1) + 1e-6  # an input that never changes has none
+    integers = _feedback(levels, covariance + damping[:, None, None] * np.eye(columns))
+    before, after = moments.means()
+    shift = levels @ before[:, :, None] - integers @ after[:, :, None]
+    shift = shift.reshape(groups, pieces, -1).sum(1).reshape(outputs)
+    whole = integers.reshape(groups, pieces, -1, columns).transpose(0, 2, 1, 3).reshape(weights.shape)
+    return Rounded(whole.astype(np.int8), scales, (bias + scale * scales * shift).astype(np.float32))
 
 
 def _feedback(values: np.ndarray, covariance: np.ndarray) -> np.ndarray:
