@@ -28,13 +28,13 @@ def parse(key: Key, text: str, dialect: str) -> Value:
     Raises:
         ValueError: the parser fails there: an error in INI, an uncaught exception in YAML. The message says why.
     """
-    readers = _INI if dialect == "ini" else _YAML_PREFIX if key.prefix else _YAML
     if not key.kind.endswith("s"):
+        readers = _INI if dialect == "ini" else _YAML_PREFIX if key.prefix else _YAML
         value: Value = _cut(key, readers[key.kind](text), dialect)
         return value
-    one, texts = key.kind[:-1], (_ini_list(text) if dialect == "ini" else text.split(";"))
-    items = [_cut(key, (_YAML_PREFIX if dialect == "yaml" else readers)[one](item), dialect) for item in texts]
-    return tuple(items)
+    texts = _ini_list(text) if dialect == "ini" else text.split(";")
+    one = (_INI_ITEM if dialect == "ini" else _YAML_PREFIX)[key.kind[:-1]]
+    return tuple(_cut(key, one(item), dialect) for item in texts)
 
 
 def _cut(key: Key, value: Any, dialect: str) -> Any:
@@ -163,6 +163,7 @@ def _ranged(number: int) -> int:
 _INI: dict[str, Callable[[str], Any]] = {
     "int": _ini_int, "bool": _ini_bool, "float": _ini_float, "string": unescape, "path": unescape,
 }  # fmt: skip
+_INI_ITEM = _INI | {"string": str, "path": str}  # the escapes of a list are gone when it is split
 _YAML: dict[str, Callable[[str], Any]] = {
     "int": _yaml_int, "bool": _yaml_bool, "float": _yaml_float, "string": str, "path": str,
 }  # fmt: skip

@@ -72,12 +72,11 @@ def _examine(
     document = read(path)
     for _ in range(MOST_ROUNDS if fix else 0):
         subject = _subject(document, deepstream, recipe, set_by_app)
-        lines = _corrected(document, list(_findings(subject)), report)
+        # A misspelt key makes others look wrong: what the text itself shows is corrected first.
+        lines = _corrected(document, _in_text(subject), report) or _corrected(document, _findings(subject), report)
         if lines is None:
             break
         document = parse("\n".join(lines), path)
-    else:
-        lines = None
     if fix and report.fixed.get(path):
         _write(path, "\n".join(document.lines))
     subject = _subject(document, deepstream, recipe, set_by_app)
@@ -85,10 +84,15 @@ def _examine(
     return subject
 
 
-def _findings(subject: Subject) -> Iterator[Finding]:
+def _in_text(subject: Subject) -> Iterator[Finding]:
     for rule in TEXT:
         yield from rule(subject)
-    if any(fault.rule == "yaml-syntax" for fault in subject.document.faults):
+
+
+def _findings(subject: Subject) -> Iterator[Finding]:
+    yield from _in_text(subject)
+    unread = any(fault.rule == "yaml-syntax" for fault in subject.document.faults)
+    if unread or (subject.kind == "nvinfer" and "property" not in subject.document.groups):
         return
     for rule in NVINFER if subject.kind == "nvinfer" else APP:
         yield from rule(subject)
@@ -170,7 +174,7 @@ def _networks(subject: Subject) -> list[tuple[Path, Mapping[str, Value] | None]]
     return found
 
 
-def _corrected(document: Document, findings: list[Finding], report: Report) -> list[str] | None:
+def _corrected(document: Document, findings: Iterator[Finding], report: Report) -> list[str] | None:
     """The lines with one correction in each line that has one; None if there is nothing to correct."""
     fixes: dict[int, Finding] = {}
     for finding in findings:

@@ -69,8 +69,11 @@ class Subject:
         """The value that holds: the element's, the file's, or the default."""
         if group == "property" and self.element and name in self.element:
             return self.element[name]
+        given = self.values.get(group, {})
+        if name == "network-type" and name not in given and given.get("is-classifier"):
+            return 1  # the INI parser puts the old key in the new one's place
         table = self.table(group) or {}
-        return self.values.get(group, {}).get(name, table[name].default if name in table else None)
+        return given.get(name, table[name].default if name in table else None)
 
     def path(self, name: str) -> Path | None:
         """A file that the configuration names, resolved as nvinfer resolves it."""

@@ -21,7 +21,7 @@ _SECRET = ("tlt-model-key",)
 def names(subject: Subject) -> Iterator[Finding]:
     for group, line in subject.document.groups.items():
         if subject.table(group) is None and not _source_like(subject, group):
-            yield subject.at("unknown-group", line, f"nobody reads [{group}]{_or(nearest(group, _groups(subject)))}")
+            yield _unread_group(subject, group, line)
     for entry in subject.document.held():
         table = subject.table(entry.group)
         if table is None or subject.key(entry) is not None or entry.key.startswith((";", "//")):
@@ -33,6 +33,14 @@ def names(subject: Subject) -> Iterator[Finding]:
         fix = subject.written(entry, name=near) if near and near not in subject.document.group(entry.group) else None
         yield subject.at("unknown-key", entry, f"nobody reads {entry.key} in [{entry.group}]"
                          f"{_or(near) or _elsewhere(entry)}", fix)  # fmt: skip
+
+
+def _unread_group(subject: Subject, group: str, line: int) -> Finding:
+    near = nearest(group, _groups(subject))
+    free = near is not None and near not in subject.document.groups
+    old = subject.document.lines[line - 1]
+    return subject.at("unknown-group", line, f"nobody reads [{group}]{_or(near)}",
+                      (old.replace(group, near).rstrip("\r"),) if near and free else None)  # fmt: skip
 
 
 def _source_like(subject: Subject, group: str) -> bool:
@@ -177,7 +185,7 @@ def standing(subject: Subject) -> Iterator[Finding]:
         if key.remark and "debugging" in key.remark:
             yield subject.at("no-effect", entry, f"{entry.key} is {key.remark}, and slow", grade="note")
         elif key.remark and "this model format" in key.remark:
-            yield subject.at("dead-format", entry, key.remark)
+            yield subject.at("dead-format" if key.kind == "path" else "no-effect", entry, key.remark)
         elif key.remark and entry.key not in ("custom-network-config", "extract-sei-type5-data"):
             yield subject.at("no-effect", entry, f"{entry.key}: {key.remark}", grade="note")
         if key.since and version(subject.deepstream) < version(key.since):
