@@ -35,12 +35,12 @@ def _by_name(*wanted: str, floats: tuple[str, ...] = ()) -> Check:
 
 def _four_in_order(graph: Graph) -> tuple[str, str] | None:
     """Number, boxes, scores, classes by position alone: another order is read beyond its end."""
-    if len(graph.outputs) < 4:
+    if len(graph.outputs) != 4:
         return (
             "parser-outputs",
             f"reads four outputs, number, boxes, scores and classes; the graph has {_listed(graph)}",
         )
-    number, boxes, *flat = graph.outputs[:4]
+    number, boxes, *flat = graph.outputs
     counted = number.dtype == "int32" and _size(number) in (1, None)
     if not counted or boxes.dims[-1:] != (4,) or any(len(each.dims) > 3 for each in flat):
         return "parser-outputs", ("reads number, boxes, scores and classes in this order, and beyond their end in "
