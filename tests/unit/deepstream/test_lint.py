@@ -418,3 +418,30 @@ def test_hostile_files(tmp_path: Path) -> None:
                 run(tmp_path / name, fix=fix).text()
             except ForgeError as error:
                 assert name in error.problem, error.problem
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[sink1]\nenable=0\ntype=file\nfoo=1\n", "[source5]\nenable=0\ntype=4\nuri=\nlatency=x\n",
+     "[secondary-gie3]\nenable=0\nconfig-file=none.txt\n"],
+)  # fmt: skip
+def test_what_is_off_is_not_read(folder: Path, text: str) -> None:
+    """deepstream-app returns from a group before it looks at the keys, if enable is 0."""
+    path = folder / A
+    path.write_text(f"{path.read_text()}{text}")
+    assert run(path).findings == []
+
+
+def test_an_engine_that_is_there_is_not_lost_by_a_correction(folder: Path) -> None:
+    (folder / "model.engine").write_bytes(b"ptrt")
+    path = edited(folder / P, f"{ENGINE} -> model.engine")
+    (finding,) = run(path, fix=True).findings
+    assert (finding.rule, finding.fix) == ("engine-rebuild", None)
+    assert "model-engine-file=model.engine\n" in path.read_text()
+
+
+def test_a_key_of_a_newer_version_is_unknown_and_not_wrong(folder: Path) -> None:
+    path = edited(folder / P, "network-mode=0 -> network-mode=0\\nstrongly-typed=1")
+    assert run(path).findings == []
+    (finding,) = run(path, deepstream="7.1").findings
+    assert (finding.rule, finding.severity) == ("unknown-since", "note")

@@ -13,8 +13,7 @@ from trtforge.errors import ForgeError
 
 # TensorRT of each DeepStream on a desktop GPU, as far as it is published. The engine's must be the same to the last.
 TENSORRT = {
-    (9, 1): "10.16", (7, 1): "10.3", (7, 0): "8.6", (6, 4): "8.6", (6, 3): "8.5", (6, 2): "8.5", (6, 1): "8.2",
-    (6, 0): "8.0", (5, 1): "7.2",
+    (9, 1): "10.16", (7, 1): "10.3", (7, 0): "8.6", (6, 4): "8.6", (6, 3): "8.5", (6, 2): "8.5", (6, 0): "8.0",
 }  # fmt: skip
 NAME = re.compile(r".+_b(?P<batch>\d+)_(?:gpu|dla)\d+_(?:fp32|fp16|int8|best)\.engine")
 
@@ -48,8 +47,10 @@ def name(subject: Subject) -> Iterator[Finding]:
     mode = MODE_NAMES[_effective_mode(subject)]
     wanted = engine_name(onnx, subject.get("batch-size"), mode).replace("_gpu0_", f"_gpu{subject.get('gpu-id')}_")
     if (subject.folder / wanted).resolve() != (subject.folder / engine).resolve():
+        here = (subject.folder / engine).is_file()  # then the file wants another name, not the key
+        told = ": name the file so" if here else ""
         yield subject.on("engine-rebuild", "model-engine-file", f"if {engine} does not load, nvinfer builds {wanted}, "
-                         "and again at each start", wanted)  # fmt: skip
+                         f"and again at each start{told}", None if here else wanted)  # fmt: skip
 
 
 def _effective_mode(subject: Subject) -> int:

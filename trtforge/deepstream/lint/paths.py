@@ -19,7 +19,7 @@ def there(subject: Subject) -> Iterator[Finding]:
     for entry, key in subject.scalars():
         if key.kind not in ("path", "paths") or entry.key in _MADE or any(mark in entry.key for mark in _FOLDERS):
             continue
-        if entry.group in subject.document.groups and not _enabled(subject, entry):
+        if not _enabled(subject, entry):
             continue
         value = subject.values.get(entry.group, {}).get(entry.key)
         for text in value if isinstance(value, tuple) else (value,):
@@ -44,7 +44,9 @@ def _missing(subject: Subject, entry: Entry, key: Key, text: str) -> Iterator[Fi
         else:
             yield subject.at("missing-file", entry, f"{entry.key}: {text} is not on this machine", grade="warning")
         return
-    yield subject.at("missing-file", entry, f"{entry.key}: there is no {path}")
+    engine = subject.path("model-engine-file") if entry.key == "onnx-file" else None
+    spare = engine is not None and engine.is_file()  # needed only if the engine does not load
+    yield subject.at("missing-file", entry, f"{entry.key}: there is no {path}", grade="warning" if spare else None)
 
 
 def _realpath_so_far(path: Path) -> Path:

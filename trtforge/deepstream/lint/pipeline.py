@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from trtforge.deepstream.app import TRACKER_LIBRARY
 from trtforge.deepstream.keys import Value
 from trtforge.deepstream.lint.finding import Finding
-from trtforge.deepstream.lint.subject import Subject
+from trtforge.deepstream.lint.subject import SWITCHED, Subject
 from trtforge.deepstream.streams import redact
 
 MOST_SECONDARY = 16
-_QUIET = ("source", "sink", "secondary-gie", "primary-gie")  # left out, if enable is missing or no number
 
 
 def family(group: str) -> str:
@@ -35,12 +34,12 @@ def switches(subject: Subject) -> Iterator[Finding]:
             continue
         entry = subject.entry("enable", group)
         if entry is None:
-            if family(group) in _QUIET:
+            if family(group) in SWITCHED:
                 yield subject.at("left-out", line, f"[{group}] has no enable, and is silently left out",
                                  subject.added("enable", 1, group), "warning")  # fmt: skip
         elif "enable" not in subject.values.get(group, {}):
             word = {"true": 1, "yes": 1, "on": 1, "false": 0, "no": 0, "off": 0}.get(entry.text.strip().lower())
-            silent = family(group) in _QUIET and subject.document.dialect == "ini"
+            silent = family(group) in SWITCHED and subject.document.dialect == "ini"
             yield subject.at("left-out" if silent else "wrong-type", entry, f"enable={entry.text} is no number: "
                              + (f"[{group}] is silently left out" if silent else "the parser refuses the file"),
                              None if word is None else subject.written(entry, value=word))  # fmt: skip

@@ -16,6 +16,8 @@ from trtforge.deepstream.lint.finding import Finding, Severity
 from trtforge.deepstream.values import parse, text_of
 from trtforge.recipe import Recipe
 
+SWITCHED = ("source", "sink", "primary-gie", "secondary-gie")  # left out, if enable is 0, missing, or no number
+
 
 @dataclass
 class Subject:
@@ -123,9 +125,21 @@ class Subject:
         """The entry's line, commented out."""
         return (f"# {self.document.lines[entry.line - 1].strip()}",)
 
+    def looked_at(self, group: str) -> bool:
+        """Whether the parser reads a group's keys: not of sources, sinks and networks that are off."""
+        if self.kind == "nvinfer":
+            return group == "property" or self.get("network-type") in (0, 3)
+        if group.rstrip("0123456789") not in SWITCHED:
+            return True
+        return "enable" in self.document.group(group) and self.get("enable", group) != 0
+
+    def held(self) -> Iterator[Entry]:
+        """Every key that holds, in groups whose keys are read."""
+        return (entry for entry in self.document.held() if self.looked_at(entry.group))
+
     def scalars(self) -> Iterator[tuple[Entry, Key]]:
-        """Every key that holds and that its parser knows."""
-        for entry in self.document.held():
+        """Every one of them that its parser knows."""
+        for entry in self.held():
             key = self.key(entry)
             if key is not None:
                 yield entry, key

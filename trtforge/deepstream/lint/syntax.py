@@ -16,10 +16,9 @@ def faults(subject: Subject) -> Iterator[Finding]:
 def groups(subject: Subject) -> Iterator[Finding]:
     if subject.kind == "nvinfer" and "property" not in subject.document.groups and not subject.document.faults:
         yield subject.at("no-property-group", 1, "nvinfer refuses the file: it has no group named property")
-    merged = subject.document.dialect == "ini"
+    both = "both are read as one" if subject.document.dialect == "ini" else "which of the two holds is not defined"
     for name, line in subject.document.repeats:
-        what = "both are read as one" if merged else "nvinfer reads the first alone"
-        yield subject.at("duplicate-group", line, f"[{name}] began before: {what}", grade=None if merged else "error")
+        yield subject.at("duplicate-group", line, f"[{name}] began before: {both}")
 
 
 def repeats(subject: Subject) -> Iterator[Finding]:

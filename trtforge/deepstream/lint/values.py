@@ -22,7 +22,7 @@ def names(subject: Subject) -> Iterator[Finding]:
     for group, line in subject.document.groups.items():
         if subject.table(group) is None and not _source_like(subject, group):
             yield _unread_group(subject, group, line)
-    for entry in subject.document.held():
+    for entry in subject.held():
         table = subject.table(entry.group)
         if table is None or subject.key(entry) is not None or entry.key.startswith((";", "//")):
             continue
