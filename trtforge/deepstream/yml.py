@@ -15,17 +15,18 @@ from trtforge.deepstream.values import text_of
 if TYPE_CHECKING:
     import yaml
 
+DEEPEST = 8
 _PLAIN = re.compile(r"[\w./;+-][\w./;+:,@%=-]*(?<!:)")  # text that every YAML reader takes for itself
 
 
 def parse(text: str, path: Path) -> Document:
-    """Groups, keys and faults of a YAML file. Aliases are refused: a few lines of them fill any memory."""
+    """Groups, keys and faults of a YAML file."""
     import yaml
 
     document = Document(path, "yaml", text.split("\n"))
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
-            document.faults.append(Fault("yaml-syntax", 1, "has YAML aliases: write each value out"))
+        if hostile := _hostile(text):
+            document.faults.append(Fault("yaml-syntax", 1, hostile))
             return document
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
@@ -39,6 +40,20 @@ def parse(text: str, path: Path) -> Document:
     for key, value in root.value:
         _group(document, str(key.value), value, key.start_mark.line + 1)
     return document
+
+
+def _hostile(text: str) -> str:
+    """A few lines of aliases fill any memory, and deep nesting takes the scanner the square of its depth."""
+    import yaml
+
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if isinstance(event, yaml.AliasEvent):
+            return "has YAML aliases: write each value out"
+        if depth > DEEPEST:
+            return "nested too deeply: a map of groups, each a map of scalars, is all that there is"
+    return ""
 
 
 def _group(document: Document, name: str, node: yaml.Node, number: int) -> None:
