@@ -159,7 +159,7 @@ _ELEMENT: dict[str, Key] = {
     "input-object-min-height": _ELEMENT_INT,
     "input-object-max-width": _ELEMENT_INT,
     "input-object-max-height": _ELEMENT_INT,
-    "crop-objects-to-roi-boundary": replace(_ELEMENT_BOOL, since="9.1"),
+    "crop-objects-to-roi-boundary": replace(_ELEMENT_BOOL, since="6.4"),
     "tensor-meta-pool-size": Key("int", None, low=0),
     "auto-inc-mem": Key("int", 1, since="6.4"),
     "max-gpu-mem-per": Key("int", 99, since="6.4"),

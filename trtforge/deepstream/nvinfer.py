@@ -25,6 +25,7 @@ from trtforge.recipe import Preprocess
 
 STOCK_PARSERS = "/opt/nvidia/deepstream/deepstream/lib/libnvds_infercustomparser.so"
 STRONGLY_TYPED_SINCE = (9, 0)  # no older version is known to read the key
+CROP_SINCE = (6, 4)  # the oldest whose reference has the property
 LETTERBOX = {"symmetric": (True, True), "top-left": (True, False), "none": (False, False)}
 NETWORK_TYPE: dict[Kind, int] = {
     "detector": 0, "classifier": 1, "segmentation": 2, "instance-segmentation": 3, "tensors": 100,
@@ -224,6 +225,9 @@ def _outputs(network: Network) -> dict[str, Value]:
         found["classifier-threshold"] = 0.0 if network.logits else network.score
     if network.kind == "segmentation":
         found |= {"segmentation-threshold": 0.0, "segmentation-output-order": int(network.channels_last)}
+    if network.kind == "detector" and version(network.deepstream) >= CROP_SINCE:
+        # nvinfer drops an object that reaches below the frame, which the bars of a letterbox make easy.
+        found["crop-objects-to-roi-boundary"] = True
     if network.parser:
         found |= {PARSER_KEYS[network.kind]: network.parser.function, "custom-lib-path": network.parser.library}
     return found

@@ -170,6 +170,11 @@ def test_a_detector() -> None:
     assert "output-tensor-meta" not in found
 
 
+@pytest.mark.parametrize(("version", "known"), [("9.1", True), ("6.4", True), ("6.3", False)])
+def test_objects_are_cropped_to_the_frame_where_deepstream_can(version: str, known: bool) -> None:
+    assert properties(replace(MODEL, deepstream=version)).get("crop-objects-to-roi-boundary", False) == known
+
+
 def test_raw_heads_are_clustered_by_nvinfer() -> None:
     found = read(VARIANTS["raw heads, clustered by nvinfer"])
     assert found["property"]["cluster-mode"] == 2

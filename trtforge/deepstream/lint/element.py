@@ -10,7 +10,7 @@ from trtforge.deepstream.lint.subject import Subject
 _SECONDARY = (
     "operate-on-gie-id", "operate-on-class-ids", "input-object-min-width",
     "input-object-min-height", "input-object-max-width", "input-object-max-height", "secondary-reinfer-interval",
-    "classifier-async-mode", "crop-objects-to-roi-boundary",
+    "classifier-async-mode",
 )  # fmt: skip
 
 
