@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from trtforge import __version__
+from trtforge.deepstream.commands import app as deepstream_app
 from trtforge.errors import ForgeError
 
 if TYPE_CHECKING:
@@ -447,6 +448,9 @@ def show(name: Annotated[str, typer.Argument(help="Name of the recipe.")], as_js
 
     path = known.find(name)
     _result(as_json, known.load(path).model_dump(mode="json"), path.read_text(encoding="utf-8").rstrip())
+
+
+app.add_typer(deepstream_app, name="deepstream")
 
 
 def _store(dry_run: bool, force: bool) -> Store:

@@ -6,7 +6,7 @@ import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from trtforge.errors import ForgeError
 
@@ -43,6 +43,14 @@ class Preprocess(_Section):
     color: Literal["rgb", "bgr"] = "rgb"
     letterbox: Literal["symmetric", "top-left", "none"] = "symmetric"
     padding: int = Field(default=0, ge=0, le=255)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_scale(cls, given: Any) -> Any:
+        if isinstance(given, dict) and ("std" in given or isinstance(given.get("scale"), (list, tuple))):
+            raise ValueError("nvinfer has one scale for all channels: divide the weights of the first convolution by "
+                             "the deviation of each channel, or take the mean of the three")  # fmt: skip
+        return given
 
 
 class Calibration(_Section):

@@ -53,3 +53,16 @@ def _read(path: Path) -> list[str]:
     if ";" in text:
         raise ForgeError(f"{path}: holds a semicolon, where nvinfer ends a label", "write the names without")
     return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def text(names: list[str], counts: list[int]) -> str:
+    """A file of labels as nvinfer reads it.
+
+    Args:
+        counts: of a classifier, classes of each output: a line each, names separated by semicolons. Empty for other
+            networks, whose file has a name a line.
+    """
+    if not counts:
+        return "".join(f"{name}\n" for name in names) or "\n"
+    ends = [sum(counts[: number + 1]) for number in range(len(counts))]
+    return "".join(";".join(names[end - count : end]) + "\n" for count, end in zip(counts, ends, strict=True))

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from trtforge import manifest
-from trtforge.deepstream import app, nvinfer
+from trtforge.deepstream import app, app_keys, config, describe, nvinfer
+from trtforge.deepstream.graph import inspect
 from trtforge.deepstream.labels import labels
 from trtforge.job import SUFFIX, Ready, Target
 from trtforge.stages import calibrate
@@ -36,7 +37,7 @@ def write(
     deepstream = deepstream or ready.deepstream or (device and device.deepstream) or NEWEST["deepstream"]
     patch = ready.patches["tensorrt"]
     names, origin = labels(ready.recipe.labels, patch.get("classes"))
-    contents: manifest.Contents = {"labels.txt": _text("\n".join(names) + "\n")}
+    contents: manifest.Contents = {}
     graphs = _graphs(ready, target)
     contents |= {f"{ready.name}{SUFFIX[backend]}": ready.graphs[backend] for backend in graphs}
     if ready.table:
@@ -45,7 +46,7 @@ def write(
             calibrate.TABLE: ready.table,
             calibrate.CACHE: _text(calibrate.cache_text(ready.table.path, tensorrt)),
         }
-    contents |= _deepstream(ready, names, deepstream)
+    contents |= _deepstream(ready, deepstream)
     if engine:
         contents |= _engine(ready, target, engine)
     wrote = manifest.write(out, contents, _manifest(ready, target, engine, graphs, names, deepstream), force)
@@ -73,18 +74,24 @@ def _engine(ready: Ready, target: Target, engine: Artifact) -> manifest.Contents
     return contents
 
 
-def _deepstream(ready: Ready, names: list[str], deepstream: str) -> manifest.Contents:
-    patch = ready.patches["tensorrt"]
-    height, width = ready.facts["size"]
-    sections, comments = nvinfer.config(nvinfer.Primary(
-        onnx=f"{ready.name}.onnx", labels="labels.txt", precision=_precision(ready), batch=ready.batch[2],
-        size=(height, width), preprocess=ready.recipe.preprocess, classes=len(names) or None,
-        parser=patch.get("parser"), score=ready.recipe.nms.score, deepstream=deepstream,
-    ))  # fmt: skip
+def _deepstream(ready: Ready, deepstream: str) -> manifest.Contents:
+    """Configuration of nvinfer in both dialects, labels in the form that the network wants, and a pipeline."""
+    patch, graph = ready.patches["tensorrt"], inspect(ready.graphs["tensorrt"].path)
+    model = describe.Model(
+        Path(f"{ready.name}.onnx"), graph, ready.recipe, ready.batch[2], _precision(ready), patch.get("classes"),
+        score=ready.recipe.nms.score if patch.get("parser") else None,
+    )  # fmt: skip
+    kind = graph.kind()
+    unread = kind == "detector" and not graph.stock
+    wish = describe.Wish(kind="tensors" if unread else kind)
+    network, names = describe.network(model, wish, Path(), deepstream)
+    sections, comments = nvinfer.config(network)
+    pipeline, remarks = app.config(app.Pipeline((), app.Gie("pgie_config.txt", network.batch)))
     return {
-        "pgie_config.txt": _text(nvinfer.ini(sections, comments)),
-        "pgie_config.yml": _text(nvinfer.yaml(sections, comments)),
-        "deepstream_app.txt": _text(nvinfer.ini(app.config("pgie_config.txt", ready.batch[2]))),
+        "labels.txt": _text(names),
+        "pgie_config.txt": _text(config.write(sections, "ini", comments)),
+        "pgie_config.yml": _text(config.write(sections, "yaml", comments)),
+        "deepstream_app.txt": _text(config.write(pipeline, "ini", remarks, app_keys.app)),
     }
 
 

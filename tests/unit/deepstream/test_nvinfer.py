@@ -1,128 +1,107 @@
-"""nvinfer's configuration, read back by the rules of its two parsers."""
+"""nvinfer's configuration for every kind of network, read back by GLib and YAML."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
-from trtforge.deepstream import app
-from trtforge.deepstream.nvinfer import Config, Primary, config, engine_name, ini, yaml
+from trtforge.deepstream import keys
+from trtforge.deepstream.config import write
+from trtforge.deepstream.nvinfer import Network, Objects, Parser, config, engine_name
+from trtforge.errors import ForgeError
 from trtforge.recipe import Preprocess
 
-INTEGERS = {
-    "gpu-id", "gie-unique-id", "batch-size", "network-mode", "model-color-format", "scaling-filter", "process-mode",
-    "network-type", "num-detected-classes", "cluster-mode",
-}  # fmt: skip
-BOOLEANS = {"strongly-typed", "maintain-aspect-ratio", "symmetric-padding", "output-tensor-meta"}
-FLOATS = {"net-scale-factor", "pre-cluster-threshold"}
-LISTS = {"infer-dims": int, "offsets": float}
-STRINGS = {"onnx-file", "model-engine-file", "labelfile-path", "parse-bbox-func-name", "custom-lib-path"}
+from .glib import read_ini, read_yaml
 
-MODEL = Primary(
-    onnx="m.onnx", labels="labels.txt", precision="fp32", batch=4, size=(480, 640), preprocess=Preprocess(), classes=80,
-    parser="NvDsInferParseCustomEfficientNMS", score=0.25, deepstream="9.1",
+STOCK = Parser("NvDsInferParseCustomTfSSD")
+MODEL = Network(
+    kind="detector", onnx="m.onnx", labels="labels.txt", precision="fp32", batch=4, size=(480, 640),
+    preprocess=Preprocess(), classes=80, parser=STOCK, score=0.25, deepstream="9.1",
 )  # fmt: skip
+OWN = Parser("NvDsInferParseMine", "libmine.so")
+SECONDARY = Objects(gie=1, classes=(0, 2), least=(64, 48))
 
 VARIANTS = {
     "plain": MODEL,
     "int8": replace(MODEL, precision="int8"),
     "int8 on an old one": replace(MODEL, precision="int8", deepstream="7.1"),
-    "raw tensors": replace(MODEL, parser=None),
-    "classifier": replace(MODEL, classes=None),
+    "int8 by cache": replace(MODEL, cache="calibration.cache"),
+    "int8 by cache, the rest fp32": replace(MODEL, cache="calibration.cache", rest="fp32", deepstream="6.3"),
+    "raw heads, clustered by nvinfer": replace(MODEL, parser=replace(OWN, clustered=False), iou=0.6),
+    "own parser": replace(MODEL, parser=OWN),
+    "raw tensors": replace(MODEL, kind="tensors", classes=None, parser=None),
+    "classifier": replace(MODEL, kind="classifier", parser=None, score=0.5),
+    "secondary classifier": replace(MODEL, kind="classifier", parser=None, objects=SECONDARY, unique_id=2),
+    "secondary detector": replace(MODEL, objects=Objects(), unique_id=7),
+    "logits": replace(MODEL, kind="classifier", parser=None, logits=True),
+    "segmentation": replace(MODEL, kind="segmentation", parser=None, classes=19),
+    "segmentation, channels last": replace(MODEL, kind="segmentation", parser=None, classes=19, channels_last=True),
+    "instance segmentation": replace(MODEL, kind="instance-segmentation", parser=OWN),
+    "thresholds": replace(MODEL, thresholds={3: 0.5, 70: 0.9}),
+    "grey": replace(MODEL, channels=1, preprocess=Preprocess(offsets=(9, 9, 9))),
     "offsets": replace(MODEL, preprocess=Preprocess(offsets=(103.53, 116.28, 123.675), scale=0.0174, color="bgr")),
     "stretched": replace(MODEL, preprocess=Preprocess(letterbox="none")),
     "padded": replace(MODEL, preprocess=Preprocess(padding=114)),
     "tiny scale": replace(MODEL, preprocess=Preprocess(scale=1e-9)),
     "whole scale": replace(MODEL, preprocess=Preprocess(scale=1.0)),
     "zero score": replace(MODEL, score=0.0),
-}
+    "strange name": replace(MODEL, onnx="../my models/käse: the best.onnx"),
+}  # fmt: skip
 
 
-def typed(key: str, text: str) -> Any:
-    """A value as nvinfer's parsers take it; a key that they don't know is an error."""
-    assert text == text.strip()
-    assert text
-    if key in BOOLEANS:
-        assert text in ("0", "1")  # the YAML parser takes nothing else
-        return bool(int(text))
-    if key in INTEGERS:
-        return int(text)
-    if key in FLOATS:
-        return float(text)
-    if key in LISTS:
-        assert "," not in text
-        assert "[" not in text
-        return [LISTS[key](item) for item in text.split(";")]
-    assert key in STRINGS, f"unknown key {key}"
-    assert not any(mark in text for mark in "#;:")
-    return text
+def text(network: Network, dialect: str) -> str:
+    sections, comments = config(network)
+    return write(sections, dialect, comments)
 
 
-def read_ini(text: str) -> dict[str, dict[str, Any]]:
-    """A GLib key file: '#' comments, groups, key=value, nothing else."""
-    found: dict[str, dict[str, Any]] = {}
-    group: dict[str, Any] | None = None
-    for line in text.splitlines():
-        if not line or line.startswith("#"):
-            continue
-        if line.startswith("["):
-            assert line.endswith("]")
-            group = found.setdefault(line[1:-1], {})
-            continue
-        key, equals, value = line.partition("=")
-        assert equals
-        assert group is not None
-        assert key == key.strip()
-        assert key not in group
-        group[key] = typed(key, value)
+def read(network: Network) -> dict[str, Any]:
+    return read_ini(text(network, "ini"), keys.nvinfer)
+
+
+def properties(network: Network) -> dict[str, Any]:
+    found: dict[str, Any] = read(network)["property"]
     return found
 
 
-def read_yaml(text: str) -> dict[str, dict[str, Any]]:
-    """YAML by a real parser without types, as yaml-cpp hands out text: every value must be a scalar."""
-    import yaml as pyyaml
-
-    document = pyyaml.load(text, Loader=pyyaml.BaseLoader)
-    for keys in document.values():
-        assert all(isinstance(value, str) for value in keys.values())
-    return {group: {key: typed(key, value) for key, value in keys.items()} for group, keys in document.items()}
-
-
-def properties(model: Primary) -> dict[str, Any]:
-    return read_ini(ini(*config(model)))["property"]
-
-
 @pytest.mark.parametrize("name", VARIANTS)
-def test_both_dialects_say_the_same(name: str) -> None:
-    sections, comments = config(VARIANTS[name])
-    assert read_ini(ini(sections, comments)) == read_yaml(yaml(sections, comments))
+def test_glib_and_yaml_read_the_same_as_was_meant(name: str) -> None:
+    sections, _ = config(VARIANTS[name])
+    ini, yaml = read(VARIANTS[name]), read_yaml(text(VARIANTS[name], "yaml"), keys.nvinfer)
+    assert ini == yaml
+    assert {group: set(found) for group, found in ini.items()} == {group: set(each) for group, each in sections.items()}
+    for group, found in ini.items():
+        for key, value in found.items():
+            want = sections[group][key]
+            assert np.allclose(value, want, rtol=1e-9) if isinstance(want, float) else value == want
 
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_what_every_configuration_needs(name: str) -> None:
     found = properties(VARIANTS[name])
     assert found["gie-unique-id"] > 0
-    assert found["network-mode"] == 0
-    assert found["cluster-mode"] == 4
-    assert found["infer-dims"] == [3, 480, 640]
+    assert found["infer-dims"][1:] == (480, 640)
     assert found["batch-size"] == 4
-    assert not any(found[key].startswith("/") for key in ("onnx-file", "model-engine-file"))
+    assert "cluster-mode" in found or found["network-type"] in (1, 2)
+    assert not any(found.get(key, "").startswith("/") for key in ("onnx-file", "model-engine-file", "labelfile-path"))
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_only_groups_that_nvinfer_reads(name: str) -> None:
-    assert set(config(VARIANTS[name])[0]) <= {"property", "class-attrs-all"}
+@pytest.mark.parametrize("dialect", ["ini", "yaml"])
+def test_lines_end_without_blanks(name: str, dialect: str) -> None:
+    made = text(VARIANTS[name], dialect)
+    assert made.endswith("\n")
+    assert not any(line != line.rstrip() for line in made.splitlines())
+    assert all(len(line) <= 200 for line in made.splitlines())
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-@pytest.mark.parametrize("dialect", [ini, yaml])
-def test_the_text_is_ascii_lines_that_end(name: str, dialect: Any) -> None:
-    text = dialect(*config(VARIANTS[name]))
-    assert text.isascii()
-    assert text.endswith("\n")
-    assert not any(line != line.rstrip() for line in text.splitlines())
+def test_never_int8_without_a_cache(name: str) -> None:
+    found = properties(VARIANTS[name])
+    assert ("int8-calib-file" in found) == (found["network-mode"] in (1, 3))
+    assert not (found.get("strongly-typed") and found["network-mode"])
 
 
 @pytest.mark.parametrize(
@@ -130,14 +109,26 @@ def test_the_text_is_ascii_lines_that_end(name: str, dialect: Any) -> None:
     [
         ("fp32", "9.1", False), ("fp16", "9.1", True), ("int8", "9.1", True), ("int8", "9.0", True),
         ("int8", "8.0", False), ("int8", "7.1", False), ("int8", "6.3.1", False), ("int8", "10", True),
-        ("int8", "10.0", True),
+        ("int8", "10.0", True), ("mixed", "9.1", True),
     ],
 )  # fmt: skip
-def test_strongly_typed_only_where_it_is_known(precision: str, version: str, typed: bool) -> None:
-    model = replace(MODEL, precision=precision, deepstream=version)
-    assert ("strongly-typed" in properties(model)) == typed
-    comments = " ".join(config(model)[1])
-    assert ("can't build a strongly typed" in comments) == (precision != "fp32" and not typed)
+def test_a_typed_graph_is_built_by_deepstream_9_and_else_not_named(precision: str, version: str, typed: bool) -> None:
+    network = replace(MODEL, precision=precision, deepstream=version)
+    found, comments = properties(network), " ".join(config(network)[1])
+    old = precision != "fp32" and not typed
+    assert found.get("strongly-typed", False) == typed
+    assert ("onnx-file" in found) != old
+    assert ("is not known to build" in comments) == old
+    assert ("not FP32 inside" in comments) == (precision != "fp32")
+
+
+@pytest.mark.parametrize(("rest", "mode", "name"), [("fp16", 3, "best"), ("fp32", 1, "int8")])
+def test_int8_by_cache(rest: str, mode: int, name: str) -> None:
+    network = replace(MODEL, cache="c.cache", rest=rest, deepstream="7.1")
+    found = properties(network)
+    assert (found["network-mode"], found["int8-calib-file"], found["onnx-file"]) == (mode, "c.cache", "m.onnx")
+    assert found["model-engine-file"] == f"m.onnx_b4_gpu0_{name}.engine"
+    assert any("silently" in comment for comment in config(network)[1])
 
 
 @pytest.mark.parametrize(
@@ -153,15 +144,20 @@ def test_color(color: Any, number: int) -> None:
     assert properties(replace(MODEL, preprocess=Preprocess(color=color)))["model-color-format"] == number
 
 
+def test_grey_images_have_one_channel_and_one_offset() -> None:
+    found = properties(VARIANTS["grey"])
+    assert (found["infer-dims"][0], found["model-color-format"], found["offsets"]) == (1, 2, (9.0,))
+    with pytest.raises(ForgeError, match="different offsets"):
+        config(replace(MODEL, channels=1, preprocess=Preprocess(offsets=(1, 2, 3))))
+
+
 def test_offsets_only_where_there_are_some() -> None:
     assert "offsets" not in properties(MODEL)
-    assert properties(VARIANTS["offsets"])["offsets"] == [103.53, 116.28, 123.675]
+    assert properties(VARIANTS["offsets"])["offsets"] == (103.53, 116.28, 123.675)
 
 
 @pytest.mark.parametrize("scale", [1 / 255, 1.0, 0.0174, 1e-9, 1 / 3, 12345.678])
 def test_the_scale_survives_as_float32(scale: float) -> None:
-    import numpy as np
-
     found = properties(replace(MODEL, preprocess=Preprocess(scale=scale)))
     assert np.float32(found["net-scale-factor"]) == np.float32(scale)
 
@@ -169,25 +165,59 @@ def test_the_scale_survives_as_float32(scale: float) -> None:
 def test_a_detector() -> None:
     found = properties(MODEL)
     assert (found["network-type"], found["num-detected-classes"], found["labelfile-path"]) == (0, 80, "labels.txt")
-    assert found["parse-bbox-func-name"] == "NvDsInferParseCustomEfficientNMS"
-    assert "custom-lib-path" in found
+    assert (found["parse-bbox-func-name"], found["cluster-mode"]) == (STOCK.function, 4)
+    assert found["custom-lib-path"] == STOCK.library
     assert "output-tensor-meta" not in found
 
 
-@pytest.mark.parametrize("changes", [{"parser": None}, {"classes": None}])
-def test_raw_tensors_without_a_parser(changes: dict[str, Any]) -> None:
-    model = replace(MODEL, **changes)
-    found = properties(model)
-    assert (found["network-type"], found["output-tensor-meta"]) == (100, True)
-    assert not {"num-detected-classes", "labelfile-path", "parse-bbox-func-name", "custom-lib-path"} & set(found)
-    assert "class-attrs-all" not in config(model)[0]
-    assert any("raw outputs" in comment for comment in config(model)[1])
+@pytest.mark.parametrize(("version", "known"), [("9.1", True), ("6.4", True), ("6.3", False)])
+def test_objects_are_cropped_to_the_frame_where_deepstream_can(version: str, known: bool) -> None:
+    assert properties(replace(MODEL, deepstream=version)).get("crop-objects-to-roi-boundary", False) == known
+
+
+def test_raw_heads_are_clustered_by_nvinfer() -> None:
+    found = read(VARIANTS["raw heads, clustered by nvinfer"])
+    assert found["property"]["cluster-mode"] == 2
+    assert found["class-attrs-all"] == {"pre-cluster-threshold": 0.25, "nms-iou-threshold": 0.6}
+
+
+def test_raw_tensors() -> None:
+    found = read(VARIANTS["raw tensors"])
+    assert (found["property"]["network-type"], found["property"]["output-tensor-meta"]) == (100, True)
+    assert not {"num-detected-classes", "labelfile-path", "parse-bbox-func-name"} & set(found["property"])
+    assert "class-attrs-all" not in found
+
+
+def test_a_secondary_network() -> None:
+    found = properties(VARIANTS["secondary classifier"])
+    assert (found["process-mode"], found["operate-on-gie-id"], found["operate-on-class-ids"]) == (2, 1, (0, 2))
+    assert (found["input-object-min-width"], found["input-object-min-height"]) == (64, 48)
+    assert (found["gie-unique-id"], found["network-type"], found["classifier-threshold"]) == (2, 1, 0.25)
+
+
+def test_segmentation_needs_its_classes() -> None:
+    found = properties(VARIANTS["segmentation, channels last"])
+    assert (found["network-type"], found["num-detected-classes"], found["segmentation-output-order"]) == (2, 19, 1)
+
+
+def test_instance_segmentation() -> None:
+    found = properties(VARIANTS["instance segmentation"])
+    assert (found["network-type"], found["cluster-mode"], found["output-instance-mask"]) == (3, 4, True)
+    assert found["parse-bbox-instance-mask-func-name"] == "NvDsInferParseMine"
+    with pytest.raises(ForgeError, match="no parser"):
+        config(replace(MODEL, kind="instance-segmentation", parser=None))
+
+
+def test_thresholds_of_classes_stand_above_the_one_for_all() -> None:
+    found = read(VARIANTS["thresholds"])
+    assert found["class-attrs-3"] == {"pre-cluster-threshold": 0.5}
+    with pytest.raises(ForgeError, match=r"0\.1: the graph itself drops"):
+        config(replace(MODEL, thresholds={3: 0.1}))
 
 
 @pytest.mark.parametrize(("score", "least"), [(0.25, 0.25), (0.0, 0.001), (0.9, 0.9)])
 def test_the_threshold_drops_rows_that_hold_nothing(score: float, least: float) -> None:
-    found = read_ini(ini(*config(replace(MODEL, score=score))))
-    assert found["class-attrs-all"] == {"pre-cluster-threshold": least}
+    assert read(replace(MODEL, score=score))["class-attrs-all"] == {"pre-cluster-threshold": least}
 
 
 def test_other_padding_is_told() -> None:
@@ -200,29 +230,3 @@ def test_other_padding_is_told() -> None:
 )
 def test_engine_name(mode: str, name: str) -> None:
     assert engine_name("m.onnx", 4, mode) == name
-
-
-def test_the_engine_beside_the_model_is_named() -> None:
-    for model in (MODEL, VARIANTS["int8"]):
-        assert properties(model)["model-engine-file"] == "m.onnx_b4_gpu0_fp32.engine"
-
-
-def test_the_exact_text() -> None:
-    sections: Config = {"property": {"a": True, "b": 0.1, "c": (1, 2.5), "d": "x", "e": 3}, "other": {"f": False}}
-    assert ini(sections, ["hello"]) == "# hello\n\n[property]\na=1\nb=0.1\nc=1;2.5\nd=x\ne=3\n\n[other]\nf=0\n"
-    assert yaml(sections, ["hello"]) == (
-        "# hello\nproperty:\n  a: 1\n  b: 0.1\n  c: 1;2.5\n  d: x\n  e: 3\nother:\n  f: 0\n"
-    )
-
-
-# ----------------------------------------------------------------------------------------------------------- app
-
-
-@pytest.mark.parametrize("batch", [1, 2, 3, 4, 5, 16, 30])
-def test_the_pipeline_has_a_tile_for_every_source(batch: int) -> None:
-    found = app.config("pgie_config.txt", batch)
-    tiles = found["tiled-display"]
-    assert int(str(tiles["rows"])) * int(str(tiles["columns"])) >= batch
-    assert found["source0"]["num-sources"] == found["streammux"]["batch-size"] == batch
-    assert found["primary-gie"]["batch-size"] == batch
-    assert found["primary-gie"]["config-file"] == "pgie_config.txt"

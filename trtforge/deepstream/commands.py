@@ -1,0 +1,116 @@
+"""``trtforge deepstream``: configuration, pipelines, and what is wrong with either."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Write and check what DeepStream reads.\n\nExample: trtforge deepstream config out/ -o pipeline",
+)
+
+Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for the files.")]
+Version = Annotated[Optional[str], typer.Option("--deepstream", help="Version that will read the files, e.g. 9.1.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+
+
+@app.command()
+def config(
+    model: Annotated[Path, typer.Argument(help="BUNDLE, ENGINE or MODEL.onnx.")],
+    out: Out,
+    sgie: Annotated[bool, typer.Option("--sgie", help="Secondary: looks at objects, not at frames.")] = False,
+    on_gie: Annotated[int, typer.Option(help="With --sgie: unique id of the network that finds them.")] = 1,
+    on_classes: Annotated[Optional[str], typer.Option(help="With --sgie: class ids, e.g. 0,2.")] = None,
+    least_object: Annotated[Optional[str], typer.Option(help="With --sgie: smallest object, WxH in pixels.")] = None,
+    unique_id: Annotated[Optional[int], typer.Option(help="gie-unique-id; 1, or 2 with --sgie.")] = None,
+    network: Annotated[Optional[str], typer.Option(help="detector, classifier, segmentation or instance-segmentation, "
+                       "where the outputs don't show it.")] = None,
+    tensor_meta: Annotated[bool, typer.Option("--tensor-meta", help="Hand out raw tensors for own parsing.")] = False,
+    parser: Annotated[Optional[str], typer.Option(help="Function that parses the outputs; needs --parser-lib.")] = None,
+    parser_lib: Annotated[Optional[str], typer.Option(help="Library with it, as the target has it.")] = None,
+    cluster: Annotated[bool, typer.Option("--cluster", help="With --parser: nvinfer suppresses the boxes.")] = False,
+    batch: Annotated[Optional[int], typer.Option(help="Largest batch.")] = None,
+    score: Annotated[Optional[float], typer.Option(help="Least score, 0 to 1.")] = None,
+    threshold: Annotated[Optional[list[str]], typer.Option(help="CLASS=SCORE, repeatable.")] = None,
+    calibration: Annotated[Optional[Path], typer.Option(help="calibration.cache: INT8 of the FP32 graph.")] = None,
+    rest: Annotated[str, typer.Option(help="With --calibration: what is not INT8: fp16 or fp32.")] = "fp16",
+    labels: Annotated[Optional[Path], typer.Option(help="Text file with one class a line.")] = None,
+    recipe: Annotated[Optional[str], typer.Option(help="Recipe, by name or file: preprocessing.")] = None,
+    deepstream: Version = None, force: Force = False, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Write nvinfer's configuration for a model, in both dialects, with its labels.
+
+    Example: trtforge deepstream config resnet.onnx --sgie --on-classes 0,2 -o pipeline
+    """
+    from trtforge.deepstream import files, request
+
+    wish = request.wish(
+        sgie=sgie, on_gie=on_gie, on_classes=on_classes, least_object=least_object, unique_id=unique_id,
+        network=network, tensor_meta=tensor_meta, parser=parser, parser_lib=parser_lib, cluster=cluster, batch=batch,
+        score=score, thresholds=threshold or [], calibration=calibration, rest=rest,
+    )  # fmt: skip
+    found = request.model(model, recipe, labels)
+    version = request.version(deepstream, found.deepstream)
+    made = files.network(found, wish, out, version, "sgie" if sgie else "pgie", force)
+    _result(as_json, made, files.said(made))
+
+
+@app.command("app")
+def pipeline(
+    primary: Annotated[Path, typer.Argument(help="pgie_config.txt or .yml.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="File to write.")] = Path("deepstream_app.txt"),
+    streams: Annotated[Optional[Path], typer.Option(help="Text file with a camera a line.")] = None,
+    stream: Annotated[Optional[list[str]], typer.Option(help="URI, file, usb:0 or csi:0; repeatable.")] = None,
+    sgie: Annotated[Optional[list[Path]], typer.Option(help="Secondary's configuration, repeatable.")] = None,
+    tracker: Annotated[Optional[str], typer.Option(help="iou, nvsort, nvdcf-perf or nvdcf-accuracy.")] = None,
+    sink: Annotated[Optional[list[str]], typer.Option(help="display, file, rtsp or fake; repeatable.")] = None,
+    frame: Annotated[str, typer.Option(help="Size of the muxer's frames, WxH.")] = "1920x1080",
+    interval: Annotated[int, typer.Option(help="Frames that the primary network skips.")] = 0,
+    output: Annotated[str, typer.Option(help="With --sink file: video to write.")] = "out.mp4",
+    port: Annotated[int, typer.Option(help="With --sink rtsp: its port.")] = 8554,
+    force: Force = False, as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Write a whole pipeline for deepstream-app. Passwords of cameras stand in that file and nowhere else.
+
+    Example: trtforge deepstream app pgie_config.txt --streams cameras.txt --tracker nvdcf-perf --sink rtsp
+    """
+    from trtforge.deepstream import files, request
+
+    cameras = request.streams(streams, stream or [])
+    made = files.pipeline(
+        primary, sgie or [], cameras, out, tracker=tracker, sinks=tuple(sink or ["display"]),
+        frame=request.pair(frame, "--frame"), interval=request.at_least(interval, 0, "--interval"), output=output,
+        port=request.at_least(port, 1, "--port"), force=force,
+    )  # fmt: skip
+    _result(as_json, made, files.said(made))
+
+
+@app.command()
+def lint(
+    paths: Annotated[list[Path], typer.Argument(help="Files of nvinfer or deepstream-app.")],
+    deepstream: Version = None,
+    recipe: Annotated[Optional[str], typer.Option(help="Recipe the model was trained and calibrated with.")] = None,
+    fix: Annotated[bool, typer.Option("--fix", help="Write the corrected lines.")] = False,
+    form: Annotated[str, typer.Option("--format", help="text, json or sarif.")] = "text",
+) -> None:
+    """Find what DeepStream ignores, refuses, or silently does otherwise.
+
+    Example: trtforge deepstream lint pgie_config.txt deepstream_app.txt --deepstream 7.1
+    """
+    from trtforge.deepstream import request
+    from trtforge.deepstream.lint import run
+
+    form = request.one_of(form, ("text", "json", "sarif"), "--format")
+    report = run.lint(paths, request.version(deepstream, None), request.recipe(recipe), fix)
+    print(report.shown(form))
+    report.gate()
+
+
+def _result(as_json: bool, document: Any, text: str) -> None:
+    print(json.dumps(document) if as_json else text)

@@ -1,0 +1,103 @@
+"""A configuration file as text: groups, keys and values with their lines, before anything is known of their types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from trtforge.errors import ForgeError
+
+LONGEST = 1 << 20  # bytes of a configuration file: more is none
+YAML_SUFFIXES = (".yml", ".yaml")  # nvinfer goes by the suffix alone; every other name is an INI file
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One key of a group.
+
+    Attributes:
+        text: the value as it stands in the file: in INI behind ``=`` without leading blanks, in YAML the scalar.
+        line: number of its line, from 1.
+        form: what YAML it is: scalar, list or map; INI has scalars only.
+    """
+
+    group: str
+    key: str
+    text: str
+    line: int
+    form: str = "scalar"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A line at which the parser gives up.
+
+    Attributes:
+        rule: name of the lint rule.
+        fix: lines that take the place of that line; None where only the author knows.
+    """
+
+    rule: str
+    line: int
+    problem: str
+    fix: tuple[str, ...] | None = None
+
+
+@dataclass
+class Document:
+    """A file that was read.
+
+    Attributes:
+        dialect: ini or yaml.
+        lines: the text without line ends.
+        groups: line of each group's first header.
+        entries: every key, in order; of two with one name the last holds.
+        faults: where the parser gives up; what was read is then what stands around them.
+        repeats: lines of headers of a group that began before.
+    """
+
+    path: Path
+    dialect: str
+    lines: list[str]
+    groups: dict[str, int] = field(default_factory=dict)
+    entries: list[Entry] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    repeats: list[tuple[str, int]] = field(default_factory=list)
+
+    def group(self, name: str) -> dict[str, Entry]:
+        """The keys of a group, of each the one that holds."""
+        return {entry.key: entry for entry in self.entries if entry.group == name}
+
+    def held(self) -> Iterator[Entry]:
+        """Every key that holds: without those that a later one of the same name overrides."""
+        last = {(entry.group, entry.key): entry for entry in self.entries}
+        return iter(last.values())
+
+
+def dialect_of(path: Path) -> str:
+    """nvinfer goes by the suffix alone."""
+    return "yaml" if path.suffix in YAML_SUFFIXES else "ini"
+
+
+def read(path: Path) -> Document:
+    """Read a file, with its faults noted and not raised.
+
+    Raises:
+        ForgeError: there is no such file, or it is no text of a configuration's size.
+    """
+    if not path.is_file():
+        raise ForgeError(f"{path}: no such file", "give a configuration file of nvinfer or deepstream-app")
+    if path.stat().st_size > LONGEST:
+        raise ForgeError(f"{path}: larger than 1 MiB, so not a configuration", "")
+    data = path.read_bytes()
+    if b"\0" in data:
+        raise ForgeError(f"{path}: not text", "give a configuration file of nvinfer or deepstream-app")
+    return parse(data.decode("utf-8", errors="replace"), path)
+
+
+def parse(text: str, path: Path) -> Document:
+    """A file's text, in the dialect that its name says."""
+    from trtforge.deepstream import ini, yml
+
+    return yml.parse(text, path) if dialect_of(path) == "yaml" else ini.parse(text, path)

@@ -1,0 +1,113 @@
+"""The files that ``trtforge deepstream`` writes: all of them, or none."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from trtforge import manifest
+from trtforge.deepstream import app, app_keys, config, describe, nvinfer
+from trtforge.deepstream.document import LONGEST
+from trtforge.deepstream.streams import Stream, secret
+from trtforge.errors import ForgeError
+from trtforge.store import draft_in
+
+
+def network(
+    found: describe.Model, wish: describe.Wish, out: Path, deepstream: str, prefix: str, force: bool
+) -> dict[str, Any]:
+    """``pgie_config.txt``, ``.yml`` and labels (or ``sgie_...``) in ``out``.
+
+    Raises:
+        ForgeError: model and wish do not go together, or a file is there already.
+    """
+    made, labels = describe.network(found, wish, out, deepstream)
+    made = replace(made, labels=f"{prefix}_labels.txt")
+    sections, comments = nvinfer.config(made)
+    contents = {
+        f"{prefix}_config.txt": config.write(sections, "ini", comments),
+        f"{prefix}_config.yml": config.write(sections, "yaml", comments),
+    }
+    if made.kind != "tensors":
+        contents[made.labels] = labels
+    put(out, contents, force)
+    return {"files": [str(out / name) for name in contents], **describe.document(made), "remarks": comments[1:]}
+
+
+def pipeline(
+    primary: Path, secondary: Sequence[Path], cameras: Sequence[Stream], out: Path, *, tracker: str | None,
+    sinks: tuple[str, ...], frame: tuple[int, int], interval: int, output: str, port: int, force: bool,
+) -> dict[str, Any]:  # fmt: skip
+    """A file for deepstream-app; readable by its owner alone if a camera's URI carries a password.
+
+    Raises:
+        ForgeError: a configuration can't be read, or does not fit the others.
+    """
+    folder = out.absolute().parent
+    sections, comments = app.config(app.Pipeline(
+        streams=tuple(cameras), primary=_gie(primary, folder, False),
+        secondary=tuple(_gie(path, folder, True) for path in secondary), tracker=tracker, sinks=sinks, frame=frame,
+        interval=interval, output=output, port=port,
+    ))  # fmt: skip
+    text = config.write(sections, "ini", comments, app_keys.app)
+    put(folder, {out.name: text}, force, private=secret(cameras))
+    return {"files": [str(out)], "streams": [str(camera) for camera in cameras], "remarks": comments[1:]}
+
+
+def _gie(path: Path, folder: Path, secondary: bool) -> app.Gie:
+    properties = config.read(path).get("property", {})
+    if not properties:
+        raise ForgeError(f"{path}: has no property group", "give a configuration of nvinfer")
+    objects = properties.get("process-mode", 1) == 2
+    if objects != secondary:
+        want = "a secondary network's: --sgie" if objects else "a primary network's"
+        raise ForgeError(f"{path}: is {want}", "process-mode says so: 1 for frames, 2 for objects")
+    on = properties.get("operate-on-gie-id")
+    return app.Gie(
+        config=os.path.relpath(path.resolve(), folder.resolve()), batch=int(str(properties.get("batch-size", 1))),
+        unique_id=int(str(properties.get("gie-unique-id", 2 if secondary else 1))),
+        on=None if on is None else int(str(on)),
+    )  # fmt: skip
+
+
+def put(out: Path, contents: Mapping[str, str], force: bool, private: bool = False) -> None:
+    """Write text files into a folder, all or none.
+
+    Raises:
+        ForgeError: the folder is a bundle or can't be written; another file of a name is there and ``force`` is not.
+    """
+    if out.exists() and not out.is_dir():
+        raise ForgeError(f"{out}: is a file", "give a folder with -o")
+    if (out / manifest.MANIFEST).is_file():
+        raise ForgeError(f"{out}: is a bundle, whose manifest lists what is in it", "give another folder with -o")
+    for name, text in contents.items():
+        path = out / name
+        if path.exists() and not force and not _same(path, text):
+            raise ForgeError(f"{path}: is there already, and different", "--force replaces it")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with draft_in(out.absolute()) as draft:
+            for name, text in contents.items():
+                descriptor = os.open(draft / name, os.O_WRONLY | os.O_CREAT, 0o600 if private else 0o644)
+                with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+                    stream.write(text)
+            for name in contents:
+                (draft / name).replace(out / name)
+    except OSError as error:
+        raise ForgeError(f"{out}: can't be written ({error.strerror})", "give another folder with -o") from error
+
+
+def _same(path: Path, text: str) -> bool:
+    return path.is_file() and path.stat().st_size <= LONGEST and path.read_bytes() == text.encode()
+
+
+def said(made: Mapping[str, Any]) -> str:
+    """For people: what was written, and what they should know."""
+    lines = [f"wrote {name}" for name in made["files"]]
+    if "network" in made:
+        height, width = made["size"]
+        lines.append(f"{made['network']}, {height}x{width}, batch {made['batch']}; engine: {made['engine']}")
+    return "\n".join([*lines, *made.get("streams", []), *made["remarks"]])

@@ -1,0 +1,146 @@
+"""What an ONNX file looks like from nvinfer's side: its tensors, its types, and which kind of network it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from trtforge.errors import ForgeError
+
+if TYPE_CHECKING:
+    import onnx
+
+Kind = Literal["detector", "classifier", "segmentation", "instance-segmentation", "tensors"]
+NMS_OUTPUTS = ("num_detections", "detection_boxes", "detection_scores", "detection_classes")
+DATA_DEPENDENT = ("NonZero", "NonMaxSuppression", "Unique", "Compress")
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output: ``dims`` with the batch first, names for dynamic ones."""
+
+    name: str
+    dtype: str
+    dims: tuple[int | str, ...]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """What nvinfer has to do with.
+
+    Attributes:
+        inputs, outputs: in order; the image must be the first input.
+        quantized: it holds Q/DQ nodes.
+        half: it holds FP16 weights.
+        nms: type of the node that suppresses boxes inside; empty if there is none.
+        ends: type of the node that makes each output.
+        classes: that the suppressing node tells apart; None where the graph does not show it.
+    """
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    quantized: bool
+    half: bool
+    nms: str
+    ends: tuple[str, ...]
+    classes: int | None = None
+
+    @property
+    def batch(self) -> int | None:
+        """The fixed batch, None for a dynamic one."""
+        first = self.inputs[0].dims[0] if self.inputs and self.inputs[0].dims else None
+        return first if isinstance(first, int) else None
+
+    @property
+    def image(self) -> tuple[int | str, ...]:
+        """Channels, height and width of the first input."""
+        return self.inputs[0].dims[1:] if self.inputs else ()
+
+    @property
+    def stock(self) -> bool:
+        """It has the four outputs that DeepStream's stock TensorFlow SSD parser reads, classes as float32."""
+        return self.suppressed and self.output("detection_classes").dtype == "float32"
+
+    @property
+    def suppressed(self) -> bool:
+        """It has the four outputs of EfficientNMS, in whatever types."""
+        return {output.name for output in self.outputs} >= set(NMS_OUTPUTS)
+
+    def output(self, name: str) -> Tensor:
+        return next(output for output in self.outputs if output.name == name)
+
+    def kind(self) -> Kind:
+        """What the outputs look like; ``tensors`` where none of nvinfer's own parsers reads them."""
+        if self.suppressed:
+            return "detector"
+        if all(output.dtype == "float32" and classes_of(output) for output in self.outputs):
+            return "classifier"
+        first = self.outputs[0]
+        if len(self.outputs) == 1 and len(first.dims) == 4 and first.dims[2:] == self.image[1:]:
+            return "segmentation"
+        if len(self.outputs) == 1 and len(first.dims) == 4 and first.dims[1:3] == self.image[1:]:
+            return "segmentation"
+        return "tensors"
+
+
+def classes_of(output: Tensor) -> int | None:
+    """Classes of a classifier's output (B, C), (B, C, 1) or (B, C, 1, 1); None for any other."""
+    dims = output.dims[1:]
+    return dims[0] if dims and isinstance(dims[0], int) and all(dim == 1 for dim in dims[1:]) else None
+
+
+def inspect(path: Path) -> Graph:
+    """Read a graph without its external weights.
+
+    Raises:
+        ForgeError: it is no ONNX file.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load(path, format="protobuf", load_external_data=False)
+    except (DecodeError, ValueError, OSError) as error:
+        raise ForgeError(f"{path}: not an ONNX model, or cut short", "export it again, or copy it whole") from error
+    if not model.graph.node or not model.graph.output:
+        raise ForgeError(f"{path}: not an ONNX model (no nodes or no outputs in it)", "export it again")
+    weights = {tensor.name for tensor in model.graph.initializer}
+    ops = [node.op_type for node in model.graph.node]
+    makers = {name: node.op_type for node in model.graph.node for name in node.output}
+    return Graph(
+        inputs=tuple(_tensor(value) for value in model.graph.input if value.name not in weights),
+        outputs=tuple(_tensor(value) for value in model.graph.output),
+        quantized="DequantizeLinear" in ops,
+        half=any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in model.graph.initializer),
+        nms=next((op for op in ops if "NMS" in op or op == "NonMaxSuppression"), ""),
+        ends=tuple(makers.get(value.name, "") for value in model.graph.output),
+        classes=_suppressed_classes(model),
+    )
+
+
+def _suppressed_classes(model: onnx.ModelProto) -> int | None:
+    """From the scores that go into the suppressing node: (B, N, C) for a plugin, (B, C, N) for ONNX's own."""
+    node = next(
+        (each for each in model.graph.node if "NMS" in each.op_type or each.op_type == "NonMaxSuppression"), None
+    )
+    if node is None or len(node.input) < 2:
+        return None
+    shapes = {value.name: _tensor(value).dims for value in (*model.graph.value_info, *model.graph.output)}
+    dims = shapes.get(node.input[1], ())
+    count = dims[1 if node.op_type == "NonMaxSuppression" else 2] if len(dims) == 3 else None
+    # One class may be all classes, suppressed as one.
+    return count if isinstance(count, int) and (count > 1 or node.op_type != "NonMaxSuppression") else None
+
+
+def _tensor(value: onnx.ValueInfoProto) -> Tensor:
+    import numpy as np
+    from onnx import helper
+
+    kind = value.type.tensor_type
+    try:
+        dtype = np.dtype(helper.tensor_dtype_to_np_dtype(kind.elem_type)).name
+    except (KeyError, TypeError):
+        dtype = "unknown"
+    dims = tuple(dim.dim_value if dim.dim_value > 0 else dim.dim_param or "?" for dim in kind.shape.dim)
+    return Tensor(value.name, dtype, dims)

@@ -1,0 +1,1 @@
+"""What DeepStream ignores, refuses, or silently does otherwise: one family of rules a file."""

@@ -1,0 +1,129 @@
+"""Findings for people, programs, and code scanners (SARIF 2.1.0)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trtforge import __version__
+from trtforge.deepstream.lint.finding import RULES, Finding
+from trtforge.deepstream.streams import redact
+from trtforge.errors import GateError
+
+SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+_SECRET = ("tlt-model-key", "msg-broker-conn-str")
+
+
+@dataclass
+class Report:
+    """All findings.
+
+    Attributes:
+        deepstream: version that the files are for.
+        files: that were looked at.
+        findings: that are left.
+        fixed: that were corrected, by file.
+    """
+
+    deepstream: str
+    files: list[Path] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    fixed: dict[Path, list[Finding]] = field(default_factory=dict)
+
+    def count(self, severity: str) -> int:
+        return sum(finding.severity == severity for finding in self.findings)
+
+    def gate(self) -> None:
+        """Refuse errors.
+
+        Raises:
+            GateError: there is at least one.
+        """
+        if errors := self.count("error"):
+            raise GateError(
+                f"{_number(errors, 'error')} in {_number(len(self.files), 'file')}", "--fix corrects what it can"
+            )
+
+    def shown(self, form: str) -> str:
+        if form == "json":
+            return json.dumps(self.document())
+        if form == "sarif":
+            return json.dumps(self.sarif())
+        return self.text()
+
+    def text(self) -> str:
+        lines = [f"{path}: corrected {len(found)}: {', '.join(sorted({each.rule for each in found}))}"
+                 for path, found in self.fixed.items()]  # fmt: skip
+        for finding in self.findings:
+            lines.append(f"{finding.path}:{finding.line}: {finding.severity}: {finding.why} [{finding.rule}]")
+            lines += [f"    {shown}" for shown in safe(finding.fix or ())]
+        counts = [_number(self.count(each), each) for each in ("error", "warning", "note") if self.count(each)]
+        lines.append(f"{_number(len(self.files), 'file')}: {', '.join(counts) or 'nothing found'}")
+        return "\n".join(lines)
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "deepstream": self.deepstream,
+            "files": [str(path) for path in self.files],
+            "errors": self.count("error"),
+            "warnings": self.count("warning"),
+            "notes": self.count("note"),
+            "findings": [_described(finding) for finding in self.findings],
+            "fixed": [_described(finding) for found in self.fixed.values() for finding in found],
+        }
+
+    def sarif(self) -> dict[str, Any]:
+        used = sorted({finding.rule for finding in self.findings})
+        rules = [{"id": rule, "shortDescription": {"text": RULES[rule][1]},
+                  "defaultConfiguration": {"level": RULES[rule][0]}} for rule in used]  # fmt: skip
+        driver = {"name": "trtforge deepstream lint", "version": __version__, "rules": rules}
+        results = [_result(finding, used.index(finding.rule)) for finding in self.findings]
+        return {"$schema": SCHEMA, "version": "2.1.0", "runs": [{"tool": {"driver": driver}, "results": results}]}
+
+
+def safe(lines: Sequence[str]) -> list[str]:
+    """Corrected lines without what may be a secret: they still hold it in the file."""
+    masked = []
+    for line in lines:
+        key = line.strip("# ").replace(":", "=", 1).partition("=")[0].strip()
+        masked.append(f"{key}=***" if key in _SECRET else redact(line))
+    return masked
+
+
+def _described(finding: Finding) -> dict[str, Any]:
+    return {
+        "rule": finding.rule,
+        "severity": finding.severity,
+        "file": str(finding.path),
+        "line": finding.line,
+        "why": finding.why,
+        "corrected": None if finding.fix is None else safe(finding.fix),
+    }
+
+
+def _result(finding: Finding, index: int) -> dict[str, Any]:
+    where: dict[str, Any] = {
+        "artifactLocation": {"uri": finding.path.as_posix()},
+        "region": {"startLine": finding.line},
+    }
+    found: dict[str, Any] = {
+        "ruleId": finding.rule,
+        "ruleIndex": index,
+        "level": finding.severity,
+        "message": {"text": finding.why},
+        "locations": [{"physicalLocation": where}],
+    }
+    if finding.fix is not None:
+        text = "".join(f"{line}\n" for line in safe(finding.fix))
+        region = {"startLine": finding.line, "startColumn": 1, "endLine": finding.line + 1, "endColumn": 1}
+        change = {"artifactLocation": where["artifactLocation"],
+                  "replacements": [{"deletedRegion": region, "insertedContent": {"text": text}}]}  # fmt: skip
+        found["fixes"] = [{"description": {"text": RULES[finding.rule][1]}, "artifactChanges": [change]}]
+    return found
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}" + ("" if count == 1 else "s")
