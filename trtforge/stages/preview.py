@@ -1,0 +1,43 @@
+"""Pictures of what DeepStream will show with a bundle."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trtforge.deepstream import preview
+from trtforge.evaluate.detections import Objects
+from trtforge.stages.detect import draw_all
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+def run(bundle: Path, images: Sequence[Path], out: Path) -> dict[str, Any]:
+    """Write each image with the objects that nvinfer would attach to it drawn into ``out``.
+
+    Args:
+        bundle: folder with pgie_config.txt and what it names.
+        images: files, or folders of them, each taken for one frame of the muxer.
+        out: folder; files of the same names in it are replaced.
+
+    Returns:
+        ``images`` and ``sheet`` as ``trtforge.stages.detect`` has them; ``dropped``: how many objects nvinfer drops,
+        by the reason; ``remarks``.
+
+    Raises:
+        ForgeError: see ``trtforge.deepstream.preview``; an image can't be read, or ``out`` can't be written.
+    """
+    detector = preview.open_bundle(bundle)
+    dropped: Counter[str] = Counter()
+
+    def find(image: Image.Image) -> Objects:
+        objects, reasons = detector.find(image)
+        dropped.update(reasons)
+        return objects
+
+    drawn = draw_all(images, out, detector.names, find)
+    remarks = [f"{count} not shown: {reason}" for reason, count in dropped.items()]
+    return {**drawn, "dropped": dict(dropped), "remarks": remarks}
