@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from trtforge import __version__
+from trtforge.deepstream.commands import deepstream
 from trtforge.errors import ForgeError
 
 if TYPE_CHECKING:
@@ -343,6 +344,7 @@ recipes = typer.Typer(
     help="List the recipes that come with trtforge, or show one.\n\nExample: trtforge recipes show yolov7",
 )
 app.add_typer(recipes, name="recipes")
+app.add_typer(deepstream, name="deepstream")
 
 
 @recipes.callback(invoke_without_command=True)

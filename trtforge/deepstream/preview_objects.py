@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -37,7 +37,7 @@ class Found:
     scores: np.ndarray
     classes: np.ndarray
 
-    def at(self, which: np.ndarray) -> Found:
+    def at(self, which: Any) -> Found:
         """Those at some positions, or under a mask."""
         return Found(self.boxes[which], self.scores[which], self.classes[which])
 
@@ -69,7 +69,7 @@ def tf_ssd(outputs: Outputs, size: tuple[int, int], thresholds: np.ndarray) -> F
     limits = np.array([height, width, height, width], np.float32)
     y1, x1, y2, x2 = np.clip(boxes[:count].reshape(-1, 4) * limits, np.float32(0), limits - 1).T
     found = Found(np.stack([x1, y1, x2 - x1, y2 - y1], 1), scores[:count], labels[:count].astype(np.int64))
-    return _above(found.at((x2 > x1) & (y2 > y1)), thresholds)
+    return _above(found.at((found.boxes[:, 2:] > 0).all(1)), thresholds)
 
 
 def raw_heads(outputs: Outputs, detection: Detection, size: tuple[int, int], thresholds: np.ndarray) -> Found:
@@ -88,7 +88,8 @@ def raw_heads(outputs: Outputs, detection: Detection, size: tuple[int, int], thr
     if detection.form == "objectness":
         scores = rows[:, 4:5] * scores
     scores = scores[:, : len(thresholds)]
-    at, labels = np.nonzero(scores >= thresholds.astype(np.float32)[: scores.shape[1]])
+    over = scores >= thresholds.astype(np.float32)[: scores.shape[1]]
+    at, labels = np.nonzero(over & np.isfinite(rows[:, :4]).all(1, keepdims=True))
     low, high = rows[at, 0:2], rows[at, 2:4]
     if detection.coding == "centre":
         half = high * np.float32(0.5)
@@ -96,7 +97,7 @@ def raw_heads(outputs: Outputs, detection: Detection, size: tuple[int, int], thr
     limits = np.array(size[::-1], np.float32)
     low, high = np.clip(low, np.float32(0), limits), np.clip(high, np.float32(0), limits)
     found = Found(np.concatenate([low, high - low], 1), scores[at, labels], labels.astype(np.int64))
-    return found.at((high > low).all(1))  # not so where a number is none, either
+    return found.at((high > low).all(1))
 
 
 def _above(found: Found, thresholds: np.ndarray) -> Found:
