@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from trtforge import __version__
-from trtforge.deepstream.commands import deepstream
+from trtforge.deepstream.commands import app as deepstream
 from trtforge.errors import ForgeError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-deepstream = typer.Typer(
+app = typer.Typer(
     rich_markup_mode=None,
     no_args_is_help=True,
     help="What DeepStream needs to run a model, and what it will make of it.\n\n"
@@ -20,7 +20,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdou
 OutFolder = Annotated[Path, typer.Option("-o", "--out", help="Output folder.")]
 
 
-@deepstream.command()
+@app.command()
 def preview(
     bundle: Bundle,
     images: Annotated[list[Path], typer.Argument(help="Images, or folders of them; each is one frame of the muxer.")],
@@ -38,7 +38,7 @@ def preview(
     _result(as_json, found, summary.detected(found, out))
 
 
-@deepstream.command()
+@app.command()
 def parser(
     model: Annotated[Path, typer.Argument(help="Folder made with --nms none, or an ONNX file without NMS.")],
     out: OutFolder,
@@ -57,7 +57,7 @@ def parser(
     _result(as_json, facts, "\n".join([facts["why"], f"{facts['source']}, {facts['makefile']}", *told]))
 
 
-@deepstream.command()
+@app.command()
 def triton(
     bundle: Bundle,
     out: OutFolder,

@@ -17,6 +17,7 @@ Config = dict[str, dict[str, Value]]
 
 STOCK_PARSERS = "/opt/nvidia/deepstream/deepstream/lib/libnvds_infercustomparser.so"
 STRONGLY_TYPED_SINCE = (9, 0)  # no older version is known to read the key
+CROP_SINCE = (6, 4)  # the oldest whose reference has the property
 LETTERBOX = {"symmetric": (True, True), "top-left": (True, False), "none": (False, False)}
 
 
@@ -89,6 +90,9 @@ def config(model: Primary) -> tuple[Config, list[str]]:
             "parse-bbox-func-name": model.parser or "",
             "custom-lib-path": STOCK_PARSERS,
         }
+        if _version(model.deepstream) >= CROP_SINCE:
+            # nvinfer drops an object that reaches below the frame, which the bars of a letterbox make easy.
+            properties["crop-objects-to-roi-boundary"] = True
     else:
         properties |= {"cluster-mode": 4, "output-tensor-meta": True}
     sections: Config = {"property": properties}

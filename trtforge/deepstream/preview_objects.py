@@ -20,6 +20,7 @@ from trtforge.errors import ForgeError
 if TYPE_CHECKING:
     from trtforge.graph.detection import Detection
 
+BELOW = "they reach below the frame (crop-objects-to-roi-boundary=1 would cut them), or roi-bottom-offset"
 Outputs = Mapping[str, np.ndarray]
 
 
@@ -174,7 +175,7 @@ def to_frame(found: Found, place: Fit, frame: tuple[int, int], settings: Setting
         boxes = _cut(boxes, width, limits["roi_top"], floor)
     else:
         checks["they reach above roi-top-offset"] = boxes[:, 1] < limits["roi_top"]
-        checks["they reach below the frame, or roi-bottom-offset"] = boxes[:, 1] + boxes[:, 3] > floor
+        checks[BELOW] = boxes[:, 1] + boxes[:, 3] > floor
     stay = np.ones(len(boxes), bool)
     dropped: Counter[str] = Counter()
     for reason, hit in checks.items():

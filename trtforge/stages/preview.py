@@ -39,5 +39,5 @@ def run(bundle: Path, images: Sequence[Path], out: Path) -> dict[str, Any]:
         return objects
 
     drawn = draw_all(images, out, detector.names, find)
-    remarks = [f"{count} not shown: {reason}" for reason, count in dropped.items()]
+    remarks = [f"{count} objects not shown: {reason}" for reason, count in dropped.items()]
     return {**drawn, "dropped": dict(dropped), "remarks": remarks}

@@ -15,7 +15,8 @@ INTEGERS = {
     "gpu-id", "gie-unique-id", "batch-size", "network-mode", "model-color-format", "scaling-filter", "process-mode",
     "network-type", "num-detected-classes", "cluster-mode",
 }  # fmt: skip
-BOOLEANS = {"strongly-typed", "maintain-aspect-ratio", "symmetric-padding", "output-tensor-meta"}
+BOOLEANS = {"strongly-typed", "maintain-aspect-ratio", "symmetric-padding", "output-tensor-meta",
+            "crop-objects-to-roi-boundary"}  # fmt: skip
 FLOATS = {"net-scale-factor", "pre-cluster-threshold"}
 LISTS = {"infer-dims": int, "offsets": float}
 STRINGS = {"onnx-file", "model-engine-file", "labelfile-path", "parse-bbox-func-name", "custom-lib-path"}
@@ -151,6 +152,12 @@ def test_letterbox(letterbox: Any, want: tuple[bool, bool]) -> None:
 @pytest.mark.parametrize(("color", "number"), [("rgb", 0), ("bgr", 1)])
 def test_color(color: Any, number: int) -> None:
     assert properties(replace(MODEL, preprocess=Preprocess(color=color)))["model-color-format"] == number
+
+
+@pytest.mark.parametrize(("version", "known"), [("9.1", True), ("6.4", True), ("6.3", False), ("5.1", False)])
+def test_objects_are_cut_to_the_frame_where_nvinfer_can(version: str, known: bool) -> None:
+    """It drops those that reach below the frame otherwise."""
+    assert ("crop-objects-to-roi-boundary" in properties(replace(MODEL, deepstream=version))) == known
 
 
 def test_offsets_only_where_there_are_some() -> None:

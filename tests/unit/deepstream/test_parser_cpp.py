@@ -16,6 +16,7 @@ import onnx_graphsurgeon as gs
 import pytest
 
 from tests.models import anchor_free, anchor_free_parts, objectness, photographs, run, sketch, yolov7_like, yolov8_like
+from trtforge.calibrate.images import prepare
 from trtforge.deepstream import parser_cpp
 from trtforge.deepstream.parser_cpp import FUNCTION, LIBRARY, MAKEFILE, SOURCE, keys, source, write
 from trtforge.deepstream.preview_objects import raw_heads
@@ -23,8 +24,9 @@ from trtforge.errors import ForgeError
 from trtforge.graph.detection import Detection, recognise
 from trtforge.graph.model import model_of, save
 from trtforge.graph.nms import NmsOptions, apply
-from trtforge.recipe import Nms
+from trtforge.recipe import Nms, Preprocess
 
+ROOT = Path(__file__).parents[3]
 HERE = Path(__file__).parent / "include"
 SIDE, CLASSES = 64, 3
 TYPES = {"float32": 0, "float16": 1, "int32": 3}
@@ -121,6 +123,23 @@ def test_objects_of_a_models_own_tensors(built: tuple[Any, Detection, Call], thr
     inside = found[:, 1:3] + found[:, 3:5]
     assert (found[:, 1:3] >= 0).all()
     assert (inside <= SIDE + 1e-4).all()
+
+
+@compiler
+def test_a_trained_detector_on_photographs(tmp_path: Path) -> None:
+    graph = gs.import_onnx(onnx.load(ROOT / "recipes" / "demo" / "demo.onnx"))
+    detection = recognise(graph)
+    assert detection
+    call = compiled(tmp_path, detection)
+    for file in sorted((ROOT / "recipes" / "demo" / "validation").glob("*.jpg"))[:3]:
+        outputs = first(run(graph, {"images": prepare(file, Preprocess(), (640, 640))}))
+        want = raw_heads(outputs, detection, (640, 640), np.full(10, 0.25, np.float32))
+        found = call(outputs, [0.25] * 10, (640, 640))
+        assert found is not None
+        assert len(found) == len(want.scores) > 10
+        np.testing.assert_array_equal(found[:, 0], want.classes)
+        np.testing.assert_allclose(found[:, 1:5], want.boxes, atol=1e-3)
+        np.testing.assert_array_equal(found[:, 5], want.scores)
 
 
 @compiler
