@@ -158,13 +158,23 @@ def test_fewer_classes_are_configured_than_the_model_has(built: tuple[Any, Detec
 
 
 @compiler
-def test_numbers_that_are_none_give_no_objects(built: tuple[Any, Detection, Call]) -> None:
-    graph, _, call = built
-    outputs = first(run(graph, {"image": photographs(1)}))
-    for value in (np.nan, np.inf, -np.inf):
-        found = call({name: np.full_like(each, value) for name, each in outputs.items()}, [0.1] * 3)
-        assert found is not None
-        assert len(found) == 0
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("where", ["boxes", "one side", "scores"])
+def test_numbers_that_are_none_give_no_objects(built: tuple[Any, Detection, Call], where: str, value: float) -> None:
+    graph, detection, call = built
+    outputs = {name: each.copy() for name, each in first(run(graph, {"image": photographs(1)})).items()}
+    spoilt = outputs[detection.outputs[-1 if where == "scores" else 0]]
+    channels = spoilt if detection.channel_axis == 1 else spoilt.T
+    if where == "scores":
+        channels[0 if len(outputs) > 1 else 4 :] = value
+    else:
+        channels[3 if where == "one side" else 0 : 4] = value
+    thresholds = [0.1] * 3
+    found = call(outputs, thresholds)
+    assert found is not None
+    want = raw_heads(outputs, detection, (SIDE, SIDE), np.array(thresholds, np.float32))
+    assert len(found) == len(want.scores)
+    assert len(found) == 0 or (where == "scores" and np.isinf(value))
 
 
 @compiler
