@@ -211,14 +211,14 @@ def calibrate(
     """
     from trtforge import options, present
     from trtforge.stages import calibrate as stage
-    from trtforge.stages import observe, preview
+    from trtforge.stages import observe, seen
 
     spec = options.load_recipe(recipe)
     asked = options.calibration(files, calib, merge, shard, spec, method, taps, provider)
     if cache:
         options.check_cache(cache, out, shard, tensorrt)
     if preview_to:
-        preview.write(asked.model, asked.images, preview_to, spec.preprocess)
+        seen.write(asked.model, asked.images, preview_to, spec.preprocess)
     if asked.shard:
         facts = options.single(observe.run, observe.TABLE, out, model=asked.model, images=asked.images,
                                shard=asked.shard, **asked.observing)  # fmt: skip

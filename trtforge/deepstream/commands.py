@@ -18,6 +18,8 @@ Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for the files.")]
 Version = Annotated[Optional[str], typer.Option("--deepstream", help="Version that will read the files, e.g. 9.1.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+Bundle = Annotated[Path, typer.Argument(help="Folder made by `trtforge build` or `prepare`.")]
+OutFolder = Annotated[Path, typer.Option("-o", "--out", help="Output folder.")]
 
 
 @app.command()
@@ -110,6 +112,65 @@ def lint(
     report = run.lint(paths, request.version(deepstream, None), request.recipe(recipe), fix)
     print(report.shown(form))
     report.gate()
+
+
+@app.command()
+def preview(
+    bundle: Bundle,
+    images: Annotated[list[Path], typer.Argument(help="Images, or folders of them; each is one frame of the muxer.")],
+    out: OutFolder,
+    as_json: AsJson = False,
+) -> None:
+    """Draw what DeepStream will show, without DeepStream: nvinfer's arithmetic as pgie_config.txt says, on the CPU.
+
+    Example: trtforge deepstream preview out/ street.jpg -o pictures
+    """
+    from trtforge import summary
+    from trtforge.stages.preview import run
+
+    found = run(bundle, images, out)
+    _result(as_json, found, summary.detected(found, out))
+
+
+@app.command()
+def parser(
+    model: Annotated[Path, typer.Argument(help="Folder made with --nms none, or an ONNX file without NMS.")],
+    out: OutFolder,
+    as_json: AsJson = False,
+) -> None:
+    """Write a C++ output parser and its Makefile, for DeepStream's clustering instead of NMS in the graph.
+
+    Example: trtforge deepstream parser out/ -o parser
+    """
+    from trtforge.deepstream.parser_cpp import write
+
+    facts = write(model, out)
+    lines = [line for group, keys in facts["keys"].items()
+             for line in (f"  [{group}]", *(f"  {key}={value}" for key, value in keys.items()))]  # fmt: skip
+    told = ["Run make in it on the target, copy the library beside the configuration, and set there:", *lines]
+    _result(as_json, facts, "\n".join([facts["why"], f"{facts['source']}, {facts['makefile']}", *told]))
+
+
+@app.command()
+def triton(
+    bundle: Bundle,
+    out: OutFolder,
+    backend: Annotated[str, typer.Option(help="auto, tensorrt (the bundle's engine) or onnxruntime.")] = "auto",
+    instances: Annotated[int, typer.Option(min=1, help="Copies of the model on each GPU.")] = 1,
+    gpu: Annotated[Optional[list[int]], typer.Option(min=0, help="Number of a GPU, repeatable; 0 by default.")] = None,
+    delay: Annotated[int, typer.Option(min=0, help="Microseconds that Triton waits for a fuller batch.")] = 100,
+    grpc: Annotated[Optional[str], typer.Option(help="HOST:PORT of a Triton server for DeepStream to ask.")] = None,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Write a Triton model repository, and the nvinferserver configuration that uses it.
+
+    Example: trtforge deepstream triton out/ -o repository
+    """
+    from trtforge.deepstream.triton import Serving, write
+
+    facts = write(bundle, out, backend, Serving(instances, tuple(gpu or [0]), delay, grpc))
+    _result(as_json, facts, f"{facts['config']}: {facts['backend']}\n{facts['nvinferserver']}: for nvinferserver "
+            "(plugin-type=1 in deepstream-app)")  # fmt: skip
 
 
 def _result(as_json: bool, document: Any, text: str) -> None:

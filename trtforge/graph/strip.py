@@ -33,7 +33,7 @@ def strip_nms(graph: gs.Graph) -> Detection | None:
             f"'{node.name}' ({node.op}) already suppresses boxes with standard operators, and cannot be cut away",
             "export the model without NMS, or keep the graph as it is with --nms none",
         )
-    boxes, scores = _plugin_inputs(graph, node)
+    boxes, scores = plugin_inputs(graph, node)
     graph.outputs = [name_output(graph, boxes, "boxes", None), name_output(graph, scores, "scores", None)]
     graph.cleanup().toposort()
     detection = recognise(graph, "boxes-scores")
@@ -44,7 +44,7 @@ def strip_nms(graph: gs.Graph) -> Detection | None:
     return detection
 
 
-def _plugin_inputs(graph: gs.Graph, node: Any) -> tuple[Any, Any]:
+def plugin_inputs(graph: gs.Graph, node: Any) -> tuple[Any, Any]:
     """Corners in pixels `(B, N, 4)` and probabilities `(B, N, C)` from the inputs of a plugin."""
     known = existing_nms(probe_of(graph)).inputs
     shape = known[0].shape or []

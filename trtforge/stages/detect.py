@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +51,20 @@ def detect(
     spec = recipe or engine.recipe or Recipe()
     nms = spec.nms.model_copy(update=dict(thresholds))
     find = finder(engine, nms)
-    files = [file for each in images for file in ([each] if not each.is_dir() else pictures.list_images(each))]
     names, _ = labels_of(labels or spec.labels, engine.detection.classes if engine.detection else None)
+    drawn = draw_all(images, out, names, lambda image: _objects(engine, image, spec.preprocess, find).above(nms.score))
+    return {**drawn, "remarks": [engine.note] if engine.note else []}
+
+
+def draw_all(
+    images: Sequence[Path], out: Path, names: Sequence[str], find: Callable[[Image.Image], Objects]
+) -> dict[str, Any]:
+    """The part of ``detect`` that knows no engine: ``images`` and ``sheet`` as it returns them.
+
+    Args:
+        find: the objects on an image.
+    """
+    files = [file for each in images for file in ([each] if not each.is_dir() else pictures.list_images(each))]
     if out.exists() and not out.is_dir():
         raise ForgeError(f"{out}: is a file", "give a folder with -o")
     rows: list[dict[str, Any]] = []
@@ -60,7 +72,7 @@ def detect(
     with draft_in(out.absolute().parent) as draft, present.progress(f"{len(files)} images", len(files)) as done:
         for number, file in enumerate(files, 1):
             image = _read(file)
-            objects = _objects(engine, image, spec.preprocess, find).above(nms.score)
+            objects = find(image)
             picture = draw.annotate(image, objects, names)
             name = _unique(f"{file.stem}.jpg", {row["picture"] for row in rows})
             picture.save(draft / name, quality=QUALITY)
@@ -74,7 +86,7 @@ def detect(
         out.mkdir(parents=True, exist_ok=True)
         for made in draft.iterdir():
             made.replace(out / made.name)
-    return {"images": rows, "sheet": SHEET if len(tiles) > 1 else None, "remarks": [engine.note] if engine.note else []}
+    return {"images": rows, "sheet": SHEET if len(tiles) > 1 else None}
 
 
 def _objects(engine: Engine, image: Image.Image, spec: Preprocess, find: Any) -> Objects:

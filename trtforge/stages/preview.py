@@ -1,49 +1,43 @@
-"""clean + images -> pictures: what the network sees of each image."""
+"""Pictures of what DeepStream will show with a bundle."""
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from PIL import Image
+from trtforge.deepstream import preview
+from trtforge.evaluate.detections import Objects
+from trtforge.stages.detect import draw_all
 
-from trtforge import present
-from trtforge.calibrate import images as pictures
-from trtforge.errors import ForgeError
-from trtforge.graph.edit import input_size
-from trtforge.graph.model import graph_of, load
-from trtforge.recipe import Preprocess
-from trtforge.store import draft_in
+if TYPE_CHECKING:
+    from PIL import Image
 
 
-def write(model: Path | None, images: Path | None, out: Path, spec: Preprocess) -> None:
-    """Write a PNG for each readable image into ``out``, in folders as the images': scaled and letterboxed.
+def run(bundle: Path, images: Sequence[Path], out: Path) -> dict[str, Any]:
+    """Write each image with the objects that nvinfer would attach to it drawn into ``out``.
 
-    The picture is made back from the network's own input. It does not show whether the recipe's scale, offsets and
-    colour order are those that the network was trained with: only the network's results do.
+    Args:
+        bundle: folder with pgie_config.txt and what it names.
+        images: files, or folders of them, each taken for one frame of the muxer.
+        out: folder; files of the same names in it are replaced.
+
+    Returns:
+        ``images`` and ``sheet`` as ``trtforge.stages.detect`` has them; ``dropped``: how many objects nvinfer drops,
+        by the reason; ``remarks``.
 
     Raises:
-        ForgeError: the model's size is not fixed, or ``out`` is a file, lies among the images or can't be written.
+        ForgeError: see ``trtforge.deepstream.preview``; an image can't be read, or ``out`` can't be written.
     """
-    if model is None or images is None:
-        raise ForgeError("--preview needs a model and images", "drop --merge")
-    size = input_size(graph_of(load(model)))
-    if size is None:
-        raise ForgeError(f"{model}: its input has no fixed height and width", "run `trtforge fold --size HxW` first")
-    if out.exists() and not out.is_dir():
-        raise ForgeError(f"{out}: is a file", "give a folder with --preview")
-    if out.resolve().is_relative_to(images.resolve()):
-        raise ForgeError(f"{out}: lies among the images", "give another folder with --preview")
-    files = pictures.list_images(images)
-    with draft_in(out.absolute().parent) as draft, present.progress(f"{len(files)} pictures", len(files)) as done:
-        made = []
-        for number, (file, name) in enumerate(zip(files, pictures.names(files, images), strict=True), 1):
-            with suppress(pictures.CorruptImage):  # calibration counts and names them
-                seen = pictures.seen(pictures.prepare(file, spec, size)[0], spec)
-                made.append(f"{name}.png")
-                (draft / made[-1]).parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(seen).save(draft / made[-1])
-            done(number)
-        for name in made:
-            (out / name).parent.mkdir(parents=True, exist_ok=True)
-            (draft / name).replace(out / name)
+    detector = preview.open_bundle(bundle)
+    dropped: Counter[str] = Counter()
+
+    def find(image: Image.Image) -> Objects:
+        objects, reasons = detector.find(image)
+        dropped.update(reasons)
+        return objects
+
+    drawn = draw_all(images, out, detector.names, find)
+    remarks = [f"{count} objects not shown: {reason}" for reason, count in dropped.items()]
+    return {**drawn, "dropped": dict(dropped), "remarks": remarks}

@@ -1,0 +1,10 @@
+"""Text of a model, which may hold anything, as a string literal."""
+
+from __future__ import annotations
+
+PLAIN = frozenset(range(0x20, 0x7F)) - set(b'"\\?')  # a question mark may begin one of C's trigraphs
+
+
+def quoted(text: str) -> str:
+    """A literal that C++ and protobuf's text format read alike: UTF-8, octal where it is not plain ASCII."""
+    return '"' + "".join(chr(byte) if byte in PLAIN else f"\\{byte:03o}" for byte in text.encode("utf-8")) + '"'

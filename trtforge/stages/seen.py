@@ -1,0 +1,49 @@
+"""clean + images -> pictures: what the network sees of each image."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from PIL import Image
+
+from trtforge import present
+from trtforge.calibrate import images as pictures
+from trtforge.errors import ForgeError
+from trtforge.graph.edit import input_size
+from trtforge.graph.model import graph_of, load
+from trtforge.recipe import Preprocess
+from trtforge.store import draft_in
+
+
+def write(model: Path | None, images: Path | None, out: Path, spec: Preprocess) -> None:
+    """Write a PNG for each readable image into ``out``, in folders as the images': scaled and letterboxed.
+
+    The picture is made back from the network's own input. It does not show whether the recipe's scale, offsets and
+    colour order are those that the network was trained with: only the network's results do.
+
+    Raises:
+        ForgeError: the model's size is not fixed, or ``out`` is a file, lies among the images or can't be written.
+    """
+    if model is None or images is None:
+        raise ForgeError("--preview needs a model and images", "drop --merge")
+    size = input_size(graph_of(load(model)))
+    if size is None:
+        raise ForgeError(f"{model}: its input has no fixed height and width", "run `trtforge fold --size HxW` first")
+    if out.exists() and not out.is_dir():
+        raise ForgeError(f"{out}: is a file", "give a folder with --preview")
+    if out.resolve().is_relative_to(images.resolve()):
+        raise ForgeError(f"{out}: lies among the images", "give another folder with --preview")
+    files = pictures.list_images(images)
+    with draft_in(out.absolute().parent) as draft, present.progress(f"{len(files)} pictures", len(files)) as done:
+        made = []
+        for number, (file, name) in enumerate(zip(files, pictures.names(files, images), strict=True), 1):
+            with suppress(pictures.CorruptImage):  # calibration counts and names them
+                seen = pictures.seen(pictures.prepare(file, spec, size)[0], spec)
+                made.append(f"{name}.png")
+                (draft / made[-1]).parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(seen).save(draft / made[-1])
+            done(number)
+        for name in made:
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            (draft / name).replace(out / name)
