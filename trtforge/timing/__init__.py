@@ -1,0 +1,1 @@
+"""Timing networks: one module for each runtime, one loop for all."""

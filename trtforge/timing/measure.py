@@ -1,0 +1,148 @@
+"""The one loop that times every runtime: latency one pass at a time, throughput with full queues."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+LEAST_PASSES = 10  # however short the duration: trtexec's own default
+QUEUE_S = 0.05  # so much work is enqueued at once for throughput: the wait between two queues is lost in it
+MOST_QUEUED = 1000
+CAMERA_FPS = 30
+ASSUMPTION = (
+    f"cameras: images a second / {CAMERA_FPS}, if every frame of a {CAMERA_FPS} fps camera goes through this network "
+    "once; decoding, preprocessing and tracking are not counted"
+)
+
+
+@dataclass(frozen=True)
+class Runner:
+    """A network on one stream, ready to run at one batch size. It belongs to the thread that opened it.
+
+    Attributes:
+        passes: runs so many passes back to back, and returns the seconds they took.
+        clock: what the seconds are of.
+        queues: passes are enqueued ahead of a device, so that many at once take less than one by one.
+    """
+
+    passes: Callable[[int], float]
+    clock: str
+    queues: bool
+
+
+@dataclass(frozen=True)
+class Timed:
+    """What was measured.
+
+    Attributes:
+        latencies: milliseconds of each pass, one at a time on each stream.
+        images_per_second: of all streams together, each with its queue full.
+        clock: what was timed.
+    """
+
+    latencies: list[float]
+    images_per_second: float
+    clock: str
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds for one batch; percentiles are interpolated linearly between the passes."""
+
+    passes: int
+    mean: float
+    median: float
+    p90: float
+    p95: float
+    p99: float
+    min: float
+    max: float
+
+
+def summary(latencies: Sequence[float]) -> Latency:
+    """Statistics of milliseconds."""
+    p50, p90, p95, p99 = (float(value) for value in np.percentile(latencies, [50, 90, 95, 99]))
+    return Latency(len(latencies), statistics.fmean(latencies), p50, p90, p95, p99, min(latencies), max(latencies))
+
+
+def camera_streams(images_per_second: float) -> int:
+    """How many cameras that would serve, see ``ASSUMPTION``."""
+    return int(images_per_second // CAMERA_FPS)
+
+
+def measure(open_runner: Callable[[], Runner], batch: int, streams: int, warmup: float, duration: float) -> Timed:
+    """Time a network on ``streams`` streams at once, a thread each.
+
+    A CUDA graph belongs to the thread that captured it, and nothing else may happen on the device meanwhile: runners
+    are opened and warmed up one after the other, live in their own thread and end there.
+
+    Args:
+        open_runner: makes a runner with a stream of its own.
+        batch: images in a pass.
+        warmup: seconds before anything counts.
+        duration: seconds for latency, and again for throughput where passes queue; but never under ten passes.
+
+    Raises:
+        ForgeError: what ``open_runner`` raises.
+    """
+    together, turn = threading.Barrier(streams), threading.Lock()
+
+    def stream() -> tuple[list[float], float, str]:
+        try:
+            with turn:
+                runner = _warm(open_runner, warmup)
+            together.wait()
+            latencies = _one_by_one(runner, duration)
+            together.wait()
+            rate = len(latencies) / sum(latencies)
+            if runner.queues:
+                rate = _queued(runner, statistics.median(latencies), duration)
+            return latencies, rate, runner.clock
+        except BaseException:
+            together.abort()
+            raise
+
+    with ThreadPoolExecutor(streams) as pool:
+        futures = [pool.submit(stream) for _ in range(streams)]
+        try:
+            timed = [future.result() for future in futures]
+        except threading.BrokenBarrierError:  # of a stream that waited for the one that failed
+            failed = (future.exception() for future in futures)
+            raise next(each for each in failed if each and not isinstance(each, threading.BrokenBarrierError)) from None
+    latencies = [seconds * 1e3 for each, _, _ in timed for seconds in each]
+    return Timed(latencies, batch * sum(rate for _, rate, _ in timed), timed[0][2])
+
+
+def _warm(open_runner: Callable[[], Runner], warmup: float) -> Runner:
+    runner = open_runner()
+    end = time.monotonic() + warmup
+    runner.passes(1)
+    while time.monotonic() < end:
+        runner.passes(1)
+    return runner
+
+
+def _one_by_one(runner: Runner, duration: float) -> list[float]:
+    """Seconds of each pass."""
+    end = time.monotonic() + duration
+    latencies: list[float] = []
+    while len(latencies) < LEAST_PASSES or time.monotonic() < end:
+        latencies.append(runner.passes(1))
+    return latencies
+
+
+def _queued(runner: Runner, typical: float, duration: float) -> float:
+    """Passes a second, with so many in the queue at once that the wait between two queues does not count."""
+    length = max(1, min(MOST_QUEUED, round(QUEUE_S / typical)))
+    end = time.monotonic() + duration
+    passes, seconds = 0, 0.0
+    while passes < LEAST_PASSES or time.monotonic() < end:
+        seconds += runner.passes(length)
+        passes += length
+    return passes / seconds

@@ -1,0 +1,72 @@
+"""ONNX Runtime on the CPU, as it comes: all cores in one operator, one session for all streams."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trtforge.backends.onnxruntime import PLUGIN, reason
+from trtforge.errors import ForgeError
+from trtforge.timing import inputs
+from trtforge.timing.measure import Runner
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+CLOCK = "wall clock around session.run"
+
+
+def session(model: Path, providers: list[Any] | None = None) -> onnxruntime.InferenceSession:
+    """A session with ONNX Runtime's own defaults, which are what users compare with.
+
+    Raises:
+        ForgeError: ONNX Runtime can't load the model.
+    """
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        return ort.InferenceSession(os.fspath(model), options, providers=providers or ["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime raises classes of its own for every kind of refusal
+        hint = "its plugin runs only in TensorRT: prepare with --nms onnx" if PLUGIN in str(error) else ""
+        raise ForgeError(f"{model}: ONNX Runtime can't load it: {reason(error)}", hint) from error
+
+
+def feeds(engine: onnxruntime.InferenceSession, batch: int, size: tuple[int, int] | None) -> dict[str, Any]:
+    """An array for each input.
+
+    Raises:
+        ForgeError: see ``inputs.shaped``; an input is no tensor of numbers.
+    """
+    found = engine.get_inputs()
+    odd = next((each for each in found if each.type not in inputs.NUMPY), None)
+    if odd:
+        raise ForgeError(f"input {odd.name!r} is a {odd.type}", "bench times networks that take numbers")
+    shapes = {each.name: inputs.shaped(each.name, each.shape, batch, size) for each in found}
+    return inputs.arrays(shapes, {each.name: inputs.NUMPY[each.type] for each in found})
+
+
+def opener(model: Path, batch: int, size: tuple[int, int] | None) -> Callable[[], Runner]:
+    """Opens runners that share one session.
+
+    Raises:
+        ForgeError: the model can't be loaded, or not run at this batch size.
+    """
+    engine = session(model)
+    arrays = feeds(engine, batch, size)
+    try:
+        engine.run(None, arrays)
+    except Exception as error:  # as above
+        raise ForgeError(f"{model}: fails at batch {batch}: {reason(error)}", "check --batch and --size") from error
+
+    def passes(count: int) -> float:
+        started = time.perf_counter()
+        for _ in range(count):
+            engine.run(None, arrays)
+        return time.perf_counter() - started
+
+    return lambda: Runner(passes, CLOCK, queues=False)
