@@ -1,4 +1,4 @@
-"""Small PyTorch models to export: `trtforge export torch_models:NAME`, run from this folder, as users have theirs."""
+"""Small PyTorch models to export: `trtforge export torch_models:NAME`, run from this folder."""
 
 from __future__ import annotations
 

@@ -100,26 +100,25 @@ def _from_python(name: str, kwargs: Mapping[str, Any], checkpoint: Path | None, 
         missing = not colon and (os.sep in name or Path(name).suffix)
         raise ForgeError(f"{name}: no such file" if missing else f"{name}: neither a file nor package.module:callable",
                          "for example: trtforge export mymodels.yolo:build -o yolo.onnx")  # fmt: skip
-    with _working_folder():
-        made = _attribute(module_name, attribute)
-        if not isinstance(made, nn.Module):
-            made = _call(made, name, kwargs)
-        elif kwargs:
-            raise ForgeError(f"{name}: is a model already, and takes no --kwargs", "drop them")
-        if not isinstance(made, nn.Module):
-            raise ForgeError(f"{name}: gives {type(made).__name__}, not a torch.nn.Module", "name what makes the model")
-        notes = [weights.load_into(made, checkpoint, trusted)] if checkpoint else []
+    made = _attribute(module_name, attribute)
+    if not isinstance(made, nn.Module):
+        made = _call(made, name, kwargs)
+    elif kwargs:
+        raise ForgeError(f"{name}: is a model already, and takes no --kwargs", "drop them")
+    if not isinstance(made, nn.Module):
+        raise ForgeError(f"{name}: gives {type(made).__name__}, not a torch.nn.Module", "name what makes the model")
+    notes = [weights.load_into(made, checkpoint, trusted)] if checkpoint else []
     return Source(_ready(made), None, notes)
 
 
 @contextmanager
-def _working_folder() -> Iterator[None]:
-    """The current folder comes first on Python's path, as ``python -m`` has it."""
-    sys.path.insert(0, os.getcwd())
+def importable(folder: str) -> Iterator[None]:
+    """The folder comes first on Python's path, as the current one does with ``python -m``."""
+    sys.path.insert(0, folder)
     try:
         yield
     finally:
-        sys.path.remove(os.getcwd())
+        sys.path.remove(folder)
 
 
 def _attribute(module_name: str, attribute: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
@@ -57,10 +58,10 @@ def run(
     _need_torch()
     from trtforge.export import exporters, inputs, outputs, tidy
     from trtforge.export.check import compare
-    from trtforge.export.source import load
+    from trtforge.export.source import importable, load
 
-    # The user's own code prints where it likes.
-    with present.progress("exporting") as done, redirect_stdout(sys.stderr):
+    # The user's own code lies in the current folder, and prints where it likes.
+    with present.progress("exporting") as done, redirect_stdout(sys.stderr), importable(os.getcwd()):
         found = load(source, kwargs, weights, trusted)
         images = (inputs.of_program(found.program, batch, size, tuple(dynamic)) if found.program
                   else inputs.asked(batch, size or default_size, tuple(dynamic)))  # fmt: skip

@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch", reason="needs the extra [torch]")
 
 from tests.torch_models import Wide  # noqa: E402
 from trtforge.errors import ForgeError  # noqa: E402
-from trtforge.export.source import load  # noqa: E402
+from trtforge.export.source import importable, load  # noqa: E402
 
 TESTS = Path(__file__).parents[2]
 
@@ -22,13 +22,15 @@ TESTS = Path(__file__).parents[2]
 @pytest.fixture
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(TESTS)
+    monkeypatch.syspath_prepend(str(TESTS))
     monkeypatch.delitem(sys.modules, "torch_models", raising=False)
 
 
-def test_current_folder_is_importable_and_the_path_stays_as_it_was(here):
+def test_folder_is_importable_for_a_while_and_the_path_is_as_it_was_afterwards(tmp_path):
     before = list(sys.path)
-    source = load("torch_models:Wide", {}, None, trusted=False)
-    assert not source.module.training
+    (tmp_path / "mine.py").write_text("from torch.nn import Identity as model\n")
+    with importable(str(tmp_path)):
+        assert not load("mine:model", {}, None, trusted=False).module.training
     assert sys.path == before
 
 
@@ -51,6 +53,7 @@ def test_what_python_can_not_give(name, kwargs, text):
 
 def test_module_that_fails_is_named_with_its_line(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "sick.py").write_text("import no_such_module\n")
     (tmp_path / "ill.py").write_text("x = 1\ny = x / 0\n")
     with pytest.raises(ForgeError, match=r"sick needs the Python module no_such_module \(sick\.py:1: import"):
