@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,13 +30,27 @@ def run(module: nn.Module, images: np.ndarray) -> Any:
                          ) from error  # fmt: skip
 
 
-def infer(module: nn.Module, images: np.ndarray) -> dict[str, np.ndarray]:
-    """PyTorch's outputs by name, in order.
+def infer(module: nn.Module, names: Sequence[str], images: np.ndarray) -> dict[str, np.ndarray]:
+    """PyTorch's outputs of these names.
 
     Raises:
         ForgeError: the model fails on the images, or returns something else than tensors.
     """
-    return {name: tensor.numpy() for name, tensor in flat(run(module, images)).items()}
+    tensors = flat(run(module, images))
+    return {name: tensors[name].numpy() for name in names}
+
+
+def chosen(result: Any, wanted: Sequence[str]) -> list[str]:
+    """Names of the outputs to keep: those wanted, in the model's order, or all without any.
+
+    Raises:
+        ForgeError: the model has no such output.
+    """
+    names = list(flat(result))
+    for name in wanted:
+        if name not in names:
+            raise ForgeError(f"--output {name}: the model has no such output", f"it has: {', '.join(names)}")
+    return [name for name in names if name in wanted] if wanted else names
 
 
 def flat(result: Any) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import onnx
@@ -36,6 +36,23 @@ def tidy(model: onnx.ModelProto, axes: Mapping[int, str]) -> None:
                     dim.dim_param = old.sub(lambda found: names[found[1]], dim.dim_param)
 
 
+def cut(graph: onnx.GraphProto, outputs: Sequence[str]) -> None:
+    """Keep these outputs, and of the nodes and weights what they need, in place."""
+    needed, nodes = set(outputs), []
+    for node in reversed(graph.node):
+        if needed & set(node.output):
+            nodes.append(node)
+            needed |= {name for inner in _nodes(node) for name in inner.input}
+            needed |= {value.name for graph in _subgraphs(node) for value in graph.output}
+    kept = {"output": [value for value in graph.output if value.name in needed], "node": nodes[::-1],
+            "initializer": [tensor for tensor in graph.initializer if tensor.name in needed]}  # fmt: skip
+    for field, values in kept.items():
+        if len(values) < len(getattr(graph, field)):
+            copies = [type(value).FromString(value.SerializeToString()) for value in values]
+            graph.ClearField(field)
+            getattr(graph, field).extend(copies)
+
+
 def write(model: onnx.ModelProto, path: Path, data: str, external_bytes: int) -> dict[str, int]:
     """Write a model, with weights over ``external_bytes`` in the file ``data`` beside it, and run the ONNX checker.
 
@@ -60,9 +77,21 @@ def write(model: onnx.ModelProto, path: Path, data: str, external_bytes: int) ->
     return {"bytes": path.stat().st_size, "external_bytes": external.stat().st_size if external.is_file() else 0}
 
 
+def _subgraphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
+    found = [graph for attribute in node.attribute for graph in attribute.graphs]
+    return found + [attribute.g for attribute in node.attribute if attribute.HasField("g")]
+
+
+def _nodes(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
+    """The node and those in its subgraphs, whose inputs may come from around it."""
+    yield node
+    for graph in _subgraphs(node):
+        for inner in graph.node:
+            yield from _nodes(inner)
+
+
 def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
     yield graph
     for node in graph.node:
-        for attribute in node.attribute:
-            for inner in [attribute.g, *attribute.graphs] if attribute.HasField("g") else attribute.graphs:
-                yield from _graphs(inner)
+        for inner in _subgraphs(node):
+            yield from _graphs(inner)

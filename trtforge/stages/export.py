@@ -27,8 +27,9 @@ EXTERNAL_BYTES = 2**31 - 2**24  # weights over this go into a file of their own:
 
 def run(
     draft: Path, source: str | Path, *, kwargs: Mapping[str, Any], weights: Path | None, trusted: bool,
-    batch: int | None, size: tuple[int, int] | None, default_size: tuple[int, int], dynamic: Sequence[str], opset: int,
-    atol: float, rtol: float, check: bool, data: str, external_bytes: int = EXTERNAL_BYTES,
+    batch: int | None, size: tuple[int, int] | None, default_size: tuple[int, int], dynamic: Sequence[str],
+    wanted: Sequence[str], opset: int, atol: float, rtol: float, check: bool, data: str,
+    external_bytes: int = EXTERNAL_BYTES,
 ) -> Facts:  # fmt: skip
     """Export ``source`` to ``draft/model.onnx``.
 
@@ -40,6 +41,7 @@ def run(
         batch: images in the example; None leaves it to an exported program, or is 1, and 2 where it is dynamic.
         size: height and width in pixels; None leaves them to an exported program, or is ``default_size``.
         dynamic: of ``DYNAMIC``.
+        wanted: names of the outputs to keep; all without any.
         opset: of the ONNX model.
         atol: how far ONNX Runtime may be from PyTorch, plus
         rtol: this share of PyTorch's value.
@@ -67,17 +69,18 @@ def run(
                   else inputs.asked(batch, size or default_size, tuple(dynamic)))  # fmt: skip
         done(0.2)
         result = outputs.run(found.module, inputs.random(images.shape, 0))
-        module = outputs.flattened(found.module, result)
-        names = list(outputs.flat(result))
+        module, names = outputs.flattened(found.module, result), list(outputs.flat(result))
+        kept = outputs.chosen(result, wanted)
         if images.dynamic:
             outputs.run(found.module, inputs.random(images.other, 0))  # PyTorch's own word on what may change
         done(0.4)
 
         def accept(model: onnx.ModelProto) -> Facts:
             tidy.tidy(model, images.axes)
+            tidy.cut(model.graph, kept)
             facts = tidy.write(model, draft / MODEL, data, external_bytes)
             done(0.8)
-            infer = partial(outputs.infer, found.module)
+            infer = partial(outputs.infer, found.module, kept)
             apart = compare(draft / MODEL, infer, images.checked, atol, rtol) if check else None
             return {**facts, "difference": apart and apart.facts}
 

@@ -77,4 +77,8 @@ def test_wrapper_leaves_the_models_mode_alone():
     for training in (False, True):
         model = Named().train(training)
         assert flattened(model, model(torch.rand(1, 3, 4, 4))).training is training
-    assert list(infer(Named(), np.ones((1, 3, 4, 4), np.float32))) == ["mask", "images_", "aux_0"]
+    assert list(infer(Named(), ["mask", "images_", "aux_0"], np.ones((1, 3, 4, 4), np.float32))) == [
+        "mask",
+        "images_",
+        "aux_0",
+    ]

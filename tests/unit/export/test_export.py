@@ -18,9 +18,9 @@ SIZE = (64, 64)
 
 def run(draft: Path, source: str | Path, **given):
     pytest.importorskip("torch", reason="needs the extra [torch]")
-    options = {"kwargs": {}, "weights": None, "trusted": False, "batch": None, "size": SIZE, "default_size": (640, 640),
-               "dynamic": [], "opset": 18, "atol": 1e-4, "rtol": 1e-4, "check": True, "data": "out.onnx.data",
-               **given}  # fmt: skip
+    options = {"kwargs": {}, "weights": None, "trusted": False, "batch": None, "size": SIZE,
+               "default_size": (640, 640), "dynamic": [], "wanted": [], "opset": 18, "atol": 1e-4, "rtol": 1e-4,
+               "check": True, "data": "out.onnx.data", **given}  # fmt: skip
     return export.run(draft, source, **options)
 
 
@@ -33,7 +33,8 @@ def test_without_torch_it_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(MachineError, match="export needs torch") as caught:
         export.run(tmp_path, "torch_models:Wide", kwargs={}, weights=None, trusted=False, batch=None, size=None,
-                   default_size=SIZE, dynamic=[], opset=18, atol=1, rtol=1, check=True, data="x")  # fmt: skip
+                   default_size=SIZE, dynamic=[], wanted=[], opset=18, atol=1, rtol=1, check=True,
+                   data="x")  # fmt: skip
     assert "trtforge[torch]" in caught.value.hint
 
 
@@ -59,6 +60,15 @@ def test_dict_of_outputs_with_other_types_keeps_its_keys(tmp_path):
     assert [(each["name"], each["type"]) for each in facts["outputs"]] == [
         ("mask", "int64"), ("images_", "float"), ("aux_0", "float"),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["mask", "aux_0"])
+def test_only_the_outputs_that_are_asked_for_are_kept(tmp_path, name):
+    facts = run(tmp_path, "torch_models:Named", wanted=[name])
+    assert [each["name"] for each in facts["outputs"]] == [name]
+    with pytest.raises(ForgeError, match=r"--output boxes: the model has no such output") as caught:
+        run(tmp_path, "torch_models:Named", wanted=["boxes"])
+    assert caught.value.hint == "it has: mask, images_, aux_0"
 
 
 def test_large_weights_go_into_a_second_file_that_the_check_reads(tmp_path):
@@ -105,15 +115,18 @@ def test_operator_that_no_exporter_takes_is_named_with_its_line_although_dynamo_
 
 def test_exported_program_decides_what_may_change(tmp_path):
     torch = pytest.importorskip("torch", reason="needs the extra [torch]")
-    from tests.torch_models import Wide
+    from tests.torch_models import Named, Wide
 
     shapes = ({0: torch.export.Dim("batch", max=4), 2: torch.export.Dim.DYNAMIC},)
     program = torch.export.export(Wide().eval(), (torch.rand(2, 3, 32, 32),), dynamic_shapes=shapes)
     torch.export.save(program, tmp_path / "model.pt2")
+    torch.export.save(torch.export.export(Named(), (torch.rand(1, 3, 64, 64),)), tmp_path / "named.pt2")
     facts = run(tmp_path, tmp_path / "model.pt2", trusted=True, size=None)
     assert facts["exporter"] == "dynamo"
     assert facts["input"][0]["shape"] == ["batch", 3, "height", 32]
     assert facts["difference"]["shapes"] == [[1, 3, 32, 32], [3, 3, 96, 32]]
+    assert set(run(tmp_path, tmp_path / "named.pt2", trusted=True, wanted=["mask"])["difference"]) >= {"largest"}
+    assert len(onnx.load(tmp_path / MODEL).graph.output) == 1
     for given, text in (({"size": (32, 64)}, "exported for width 32, not 64"), ({"dynamic": ["width"]}, "fixed width"),
                         ({"batch": 9}, "exported for batch .* to 4, not 9")):  # fmt: skip
         with pytest.raises(ForgeError, match=text):
