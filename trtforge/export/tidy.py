@@ -44,7 +44,7 @@ def cut(graph: onnx.GraphProto, outputs: Sequence[str]) -> None:
             nodes.append(node)
             needed |= {name for inner in _nodes(node) for name in inner.input}
             needed |= {value.name for graph in _subgraphs(node) for value in graph.output}
-    kept = {"output": [value for value in graph.output if value.name in needed], "node": nodes[::-1],
+    kept = {"output": [value for value in graph.output if value.name in outputs], "node": nodes[::-1],
             "initializer": [tensor for tensor in graph.initializer if tensor.name in needed]}  # fmt: skip
     for field, values in kept.items():
         if len(values) < len(getattr(graph, field)):

@@ -71,6 +71,11 @@ def test_only_the_outputs_that_are_asked_for_are_kept(tmp_path, name):
     assert caught.value.hint == "it has: mask, images_, aux_0"
 
 
+def test_output_that_another_one_is_computed_from_can_be_left_out(tmp_path):
+    facts = run(tmp_path, "torch_models:Detector", wanted=["output0"])
+    assert [each["name"] for each in facts["outputs"]] == ["output0"]
+
+
 def test_large_weights_go_into_a_second_file_that_the_check_reads(tmp_path):
     facts = run(tmp_path, "torch_models:Classifier", kwargs={"classes": 400}, external_bytes=10_000)
     assert facts["external_bytes"] == (tmp_path / "out.onnx.data").stat().st_size > 10_000
