@@ -164,6 +164,48 @@ def prepare(
 
 
 @app.command()
+def export(
+    source: Annotated[str, typer.Argument(help="package.module:callable, or a TorchScript or .pt2 file.")],
+    out: OutFile,
+    kwargs: Annotated[Optional[str], typer.Option(help="Arguments for the callable, as JSON.")] = None,
+    weights: Annotated[Optional[Path], typer.Option(help="Checkpoint for the model that the callable makes.")] = None,
+    trust_pickle: Annotated[bool, typer.Option("--trust-pickle", help="Load files that can run any code.")] = False,
+    batch: Annotated[Optional[int], typer.Option(min=1, help="Images in the traced batch.")] = None,
+    size: Annotated[Optional[str], typer.Option(help="Height and width of the images, HxW.")] = None,
+    dynamic: Annotated[Optional[list[str]], typer.Option(help="batch, height or width; repeatable.")] = None,
+    output: Annotated[Optional[list[str]], typer.Option(help="Output to keep, repeatable; without it, all.")] = None,
+    opset: Annotated[int, typer.Option(help="ONNX opset; dynamo writes 18 and up, TensorRT 10 reads 9 to 20.")] = 18,
+    atol: Annotated[float, typer.Option(min=0, help="Largest difference from PyTorch, plus --rtol.")] = 1e-3,
+    rtol: Annotated[float, typer.Option(min=0, help="The same as a share of PyTorch's value.")] = 1e-3,
+    no_check: Annotated[bool, typer.Option("--no-check", help="Don't compare with PyTorch in ONNX Runtime.")] = False,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Export a PyTorch model to ONNX, and compare it with PyTorch.
+
+    The current folder comes first on Python's path. Without --size, images are 640x640. Outputs are called after
+    their keys where the model returns a dict, and output0, output1 ... where it returns a tuple or list.
+
+    Example: trtforge export mymodels.yolo:build --weights best.pt --dynamic batch -o yolo.onnx
+    """
+    from trtforge import options, present
+    from trtforge.pipeline import DEFAULT_SIZE
+    from trtforge.stages import MODEL
+    from trtforge.stages import export as stage
+
+    axes = list(dict.fromkeys(options.one_of(each, stage.DYNAMIC, "--dynamic") for each in dynamic or []))
+    facts = options.single(
+        stage.run, MODEL, out, beside=f"{out.name}.data", data=f"{out.name}.data",
+        source=Path(source) if Path(source).is_file() else source, kwargs=options.parse_kwargs(kwargs), weights=weights,
+        trusted=trust_pickle, batch=batch, size=options.parse_size(size), default_size=DEFAULT_SIZE, dynamic=axes,
+        wanted=output or [], opset=options.in_range(opset, stage.OPSETS, "--opset"), atol=atol, rtol=rtol,
+        check=not no_check,
+    )  # fmt: skip
+    for remark in stage.remarks(facts):
+        present.note(remark)
+    _result(as_json, facts, f"{out}\n{stage.say(facts)}")
+
+
+@app.command()
 def fold(
     model: Annotated[Path, typer.Argument(help="MODEL.onnx.")],
     out: OutFile, size: Size = None, no_check: NoCheck = False, as_json: AsJson = False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ UNQUOTED = "#:;\n\r\t'\"\\"  # no quotes in nvinfer's dialects: these would end 
 NMS_IMPLS = ("plugin", "onnx")
 PROVIDERS = ("auto", "cpu", "cuda")
 MOST_BATCH = 1024  # nvinfer takes no more
+KWARGS_HINT = """for example --kwargs '{"classes": 10}'"""
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 
 
@@ -319,8 +321,28 @@ def one_of(value: str, allowed: Sequence[str], option: str) -> str:
     return value
 
 
-def single(run: Callable[..., Facts], made: str, out: Path, **arguments: Any) -> Facts:
+def in_range(value: int, allowed: range, option: str) -> int:
+    if value not in allowed:
+        raise ForgeError(f"{option} {value}: not from {allowed[0]} to {allowed[-1]}", "")
+    return value
+
+
+def parse_kwargs(text: str | None) -> Facts:
+    """A JSON object of arguments."""
+    try:
+        found = json.loads(text or "{}")
+    except ValueError as error:
+        raise ForgeError(f"--kwargs {text}: not JSON ({error})", KWARGS_HINT) from error
+    if not isinstance(found, dict):
+        raise ForgeError(f"--kwargs {text}: not a JSON object", KWARGS_HINT)
+    return found
+
+
+def single(run: Callable[..., Facts], made: str, out: Path, *, beside: str = "", **arguments: Any) -> Facts:
     """Run one stage for one file: ``out`` appears whole, or stays as it was.
+
+    Args:
+        beside: a second file that the stage may make, for a model that is no use without it.
 
     Raises:
         ForgeError: the stage's own, or ``out`` is a folder or an input.
@@ -334,6 +356,8 @@ def single(run: Callable[..., Facts], made: str, out: Path, **arguments: Any) ->
         raise ForgeError(f"{out}: is the input itself", "give another file with -o")
     with draft_in(out.absolute().parent) as draft:
         facts = run(draft, **arguments)
+        if beside and (draft / beside).exists():
+            (draft / beside).replace(out.with_name(beside))
         (draft / made).replace(out)
     return facts
 

@@ -138,7 +138,11 @@ def opener(
                                  "try --no-cuda-graph, or a smaller --batch") from error  # fmt: skip
         options = _unsynchronized()
         before, after = (list(given.values()), list(made.values())) if transfers else ([], [])
-        return stream.passes(lambda: engine.run_with_iobinding(binding, options), before, after)
+
+        def enqueue(bound: object = (given, made)) -> None:  # the binding holds addresses alone: this holds the memory
+            engine.run_with_iobinding(binding, options)
+
+        return stream.passes(enqueue, before, after)
 
     return open_runner
 
