@@ -294,7 +294,7 @@ def quantize(
 
     spec = options.load_recipe(recipe, keep=keep or (), only=only or ())
     run = stage.refined if calib and not fp8 else stage.run
-    images = {"images": calib} if calib and not fp8 else {}
+    images: dict[str, Any] = {"images": calib} if calib and not fp8 else {}
     facts = options.single(run, MODEL, out, model=model, ranges=calibration, **images, keep=list(spec.precision.keep),
                            only=list(spec.precision.only), float_heads=spec.precision.heads == "float",
                            form="fp8" if fp8 else "int8")  # fmt: skip
