@@ -201,6 +201,16 @@ def parse_memory(text: str | None) -> int | None:
     return int(float(found[1]) * UNITS[found[2]])
 
 
+def parse_percent(text: str | None, option: str) -> float | None:
+    """Percent of ``3%`` or ``3``, 0 or more."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%?", text.strip())
+    if not found:
+        raise ForgeError(f"{option} {text}: not a percentage", f"for example {option} 3%")
+    return float(found[1])
+
+
 def parse_version(text: str | None) -> str | None:
     """A DeepStream version, such as ``9.1``."""
     if text is not None and not re.fullmatch(r"\d{1,2}\.\d{1,2}(\.\d{1,2})?", text):
