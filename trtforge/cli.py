@@ -329,7 +329,7 @@ def report(
     profile: Annotated[Optional[Path], typer.Option(help="Times, by trtexec --exportProfile or ONNX Runtime.")] = None,
     accuracy: Annotated[Optional[Path], typer.Option(help="What `trtforge verify --json` wrote.")] = None,
     device: Annotated[Optional[str], typer.Option(help="Device whose roofline is drawn.")] = None,
-    out: Annotated[Optional[Path], typer.Option("-o", "--out", help="Folder for the report: JSON, Markdown, HTML.")] = None,
+    out: Annotated[Optional[Path], typer.Option("-o", "--out", help="Folder for JSON, Markdown and HTML.")] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Markdown on stdout, for a pull request.")] = False,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
@@ -341,6 +341,8 @@ def report(
     from trtforge.report.markdown import markdown as written
     from trtforge.stages import report as stage
 
+    if out:
+        stage.check(out)
     found, context = stage.read(source, onnx=onnx, layers=layers, profile=profile, accuracy=accuracy,
                                 device=devices.device(device) if device else None)  # fmt: skip
     if out:

@@ -12,6 +12,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,14 @@ import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PATIENCE_S = 60
+# Puts the pipes on the two descriptors that Chromium wants, and becomes it.
+LAUNCH = """
+import fcntl, os, sys
+pipes = [fcntl.fcntl(int(number), fcntl.F_DUPFD, 10) for number in sys.argv[1:3]]
+for wanted, pipe in zip((3, 4), pipes):
+    os.dup2(pipe, wanted)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 def program() -> str:
@@ -133,9 +142,8 @@ def chromium(profile: Path, width: int = 1280, height: int = 900) -> Iterator[Pa
         "--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update",
         f"--user-data-dir={profile}", f"--window-size={width},{height}", "about:blank",
     ]  # fmt: skip
-    # The shell puts the pipes on the two descriptors that Chromium wants; Debian's is a script that passes them on.
     process = subprocess.Popen(
-        ["sh", "-c", f'exec 3<&{read_in} 4>&{write_out}; exec "$@"', "sh", *command],
+        [sys.executable, "-c", LAUNCH, str(read_in), str(write_out), *command],
         pass_fds=(read_in, write_out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     os.close(read_in)

@@ -7,7 +7,8 @@ the tensors:
 2. A nameless layer that writes the tensor of a node holds that node.
 3. Q/DQ of one scale with nothing but moves in between cancel; views move nothing; a concat whose inputs come from
    several layers is written in place, by those layers.
-4. Any other node belongs to the layer that all it reads comes from, or else to the layers that read it.
+4. Any other node belongs to the layer that all it reads comes from, or that computes one of its inputs and reads the
+   others; or else to the layers that read it.
 
 Nodes placed by 2 and 4 are ``inferred``. The rest is not accounted for, and listed.
 """
@@ -18,11 +19,13 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from math import inf, prod
 
+from trtforge.report.cost import edges
 from trtforge.report.inspector import FOREIGN
 from trtforge.report.model import Layer, Node
 from trtforge.report.origin import MOVES, SAME, VIEWS, Origin
 
 _ENGINE_TENSOR = re.compile(r"(\.\d+)?(_\d+)?_myl\d+$")  # what Myelin puts behind a tensor's ONNX name
+ELLIPSIS, LONG = " ... ", 1000
 _PAIRS = ("QuantizeLinear", "DequantizeLinear")
 
 
@@ -32,6 +35,7 @@ def account(layers: Sequence[Layer], origin: Origin, batch: int) -> tuple[list[L
     Args:
         batch: that MACs are counted for.
     """
+    layers = [_in_full(layer, origin) for layer in layers]
     places = _Places(layers, origin)
     places.by_name()
     places.by_tensor()
@@ -59,6 +63,9 @@ class _Places:
         for number, layer in enumerate(layers):
             for tensor in layer.outputs:
                 self.writers.setdefault(tensor.name, []).append(number)
+        self.feeders: dict[int, set[int]] = {}
+        for source, target in edges(layers):
+            self.feeders.setdefault(target, set()).add(source)
         self.nameless = {number for number, layer in enumerate(layers) if not layer.nodes}
 
     def by_name(self) -> None:
@@ -107,7 +114,7 @@ class _Places:
             for node in waiting:
                 above = [self.layers.get(each, set()) for each in self.origin.above(node) if each not in self.why]
                 below = [self.layers.get(each, set()) for each in self.origin.below(node) if each not in self.why]
-                shared = set.intersection(*above) if above else set()
+                shared = (set.intersection(*above) if above else set()) or self._residual(above)
                 absorbed = set.union(*below) if below and all(below) else set()
                 if not shared and len(absorbed) > 1 and self.origin.ops[node].kind != "DequantizeLinear":
                     absorbed = set.intersection(*below)  # only a DQ runs once for each of its readers
@@ -118,6 +125,12 @@ class _Places:
             if len(left) == len(waiting):
                 return
             waiting = left
+
+    def _residual(self, above: Sequence[set[int]]) -> set[int]:
+        """The one layer that computes one input of a node and reads the others: a convolution with its add."""
+        fits = [number for number in set[int]().union(*above)
+                if all(number in made or made & self.feeders.get(number, set()) for made in above)]  # fmt: skip
+        return set(fits) if len(fits) == 1 else set()
 
     def _settled(self, node: int) -> bool:
         return node in self.layers or node in self.why
@@ -173,6 +186,21 @@ class _Places:
                 return False
         scale = origin.scales.get(origin.ops[node].name)
         return bool(ends) and scale is not None and all(origin.scales.get(name) == scale for name in ends)
+
+
+def _in_full(layer: Layer, origin: Origin) -> Layer:
+    """The layer with the whole names of its nodes: of a very long one, TensorRT-RTX logs ``start ... end``."""
+    short = [name for name in layer.nodes if len(name) > LONG and ELLIPSIS in name]
+    if not short:
+        return layer
+    whole = {name: [op.name for op in origin.ops if _shortens(name, op.name)] for name in short}
+    nodes = [whole[name][0] if len(whole.get(name, [])) == 1 else name for name in layer.nodes]
+    return layer.model_copy(update={"nodes": sorted(nodes)})
+
+
+def _shortens(name: str, whole: str) -> bool:
+    start, _, end = name.partition(ELLIPSIS)
+    return len(whole) >= len(start) + len(end) and whole.startswith(start) and whole.endswith(end)
 
 
 def _with_nodes(layers: Sequence[Layer], origin: Origin, places: _Places, macs: Sequence[int]) -> list[Layer]:

@@ -11,7 +11,6 @@ import json
 import re
 from collections import defaultdict, deque
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from trtforge.errors import ForgeError
@@ -58,7 +57,7 @@ def profile(text: str, origin: str) -> list[tuple[str, float]]:
     """
     try:
         rows = [row for row in json.loads(text) if "name" in row]
-        return [(str(row["name"]), _milliseconds(row)) for row in rows]
+        return [(_text(row["name"]), _milliseconds(row)) for row in rows]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ForgeError(f"{origin}: not a profile of layers", "give what `trtexec --exportProfile` wrote") from error
 
@@ -71,13 +70,6 @@ def timed(layers: Sequence[Layer], times: Sequence[tuple[str, float]]) -> tuple[
     found = [layer.model_copy(update={"time_ms": waiting[layer.name].popleft()}) if waiting[layer.name] else layer
              for layer in layers]  # fmt: skip
     return found, {name: sum(left) for name, left in waiting.items() if left}
-
-
-def read(path: Path) -> str:
-    """The text of a file that trtexec wrote."""
-    from trtforge.report.model import text_of
-
-    return text_of(path)
 
 
 def members(name: str) -> list[str]:
@@ -112,20 +104,26 @@ def _split(name: str) -> list[str]:
 
 def _layer(row: Any) -> Layer:
     if isinstance(row, str):
-        return Layer(name=row, type="", nodes=sorted(members(row)), inputs=[], outputs=[], constants=[])
+        name = _text(row)
+        return Layer(name=name, type="", nodes=sorted(members(name)), inputs=[], outputs=[], constants=[])
     if not isinstance(row, dict):
-        return Layer(name=str(row)[:200], type=UNREADABLE, nodes=[], inputs=[], outputs=[], constants=[])
-    name = str(row.get("Name", ""))
+        return Layer(name=_text(row)[:200], type=UNREADABLE, nodes=[], inputs=[], outputs=[], constants=[])
+    name = _text(row.get("Name", ""))
     return Layer(
         name=name,
-        type=str(row.get("LayerType", "")),
-        nodes=rtx_log.nodes(str(row.get("Metadata", ""))) or sorted(members(name)),
+        type=_text(row.get("LayerType", "")),
+        nodes=rtx_log.nodes(_text(row.get("Metadata", ""))) or sorted(members(name)),
         inputs=[_tensor(each) for each in _list(row, "Inputs")],
         outputs=[_tensor(each) for each in _list(row, "Outputs")],
         constants=[_tensor(each) for each in _list(row, "Constants")] or _weights(row),
-        tactic=str(row.get("TacticName", "")),
+        tactic=_text(row.get("TacticName", "")),
         macs=_macs(row),
     )
+
+
+def _text(value: Any) -> str:
+    """Text that UTF-8 can hold: JSON may carry half of a surrogate pair."""
+    return str(value).encode("utf-8", "backslashreplace").decode()
 
 
 def _list(row: dict[str, Any], key: str) -> list[dict[str, Any]]:
@@ -134,10 +132,10 @@ def _list(row: dict[str, Any], key: str) -> list[dict[str, Any]]:
 
 
 def _tensor(tensor: dict[str, Any]) -> Tensor:
-    layout = str(tensor.get("Format") or tensor.get("Format/Datatype") or "")
-    dtype = datatype(f"{tensor.get('Datatype', '')} {tensor.get('Format/Datatype', '')}")
+    layout = _text(tensor.get("Format") or tensor.get("Format/Datatype") or "")
+    dtype = datatype(_text(f"{tensor.get('Datatype', '')} {tensor.get('Format/Datatype', '')}"))
     dims = tensor.get("Dimensions")
-    return Tensor(name=str(tensor.get("Name", "")), dtype=dtype, format=layout,
+    return Tensor(name=_text(tensor.get("Name", "")), dtype=dtype, format=layout,
                   dims=[dim if type(dim) is int else -1 for dim in dims] if isinstance(dims, list) else [])  # fmt: skip
 
 
@@ -150,7 +148,7 @@ def datatype(text: str) -> str:
 def _weights(row: dict[str, Any]) -> list[Tensor]:
     """Older inspectors give kernels and biases as type and count."""
     found = {key: row.get(key) for key in ("Weights", "Bias")}
-    return [Tensor(name=key.lower(), dims=[each["Count"]], dtype=datatype(str(each.get("Type", ""))))
+    return [Tensor(name=key.lower(), dims=[each["Count"]], dtype=datatype(_text(each.get("Type", ""))))
             for key, each in found.items() if isinstance(each, dict) and type(each.get("Count")) is int
             and each["Count"] > 0]  # fmt: skip
 

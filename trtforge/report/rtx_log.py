@@ -68,7 +68,7 @@ def _row(text: str, name: str, head: re.Match[str]) -> tuple[Layer, int]:
     stream = _STREAM.search(text, position)
     named = stream and text.startswith("[", stream.end())
     end = (_END_OF_NODES if named else _END).search(text, stream.end()) if stream else None
-    if not (stream and end):
+    if not (stream and end) or "\n" in text[position : stream.start()]:
         raise _NewForm
     layer = Layer(
         name=name, type=head[1], nodes=nodes(text[stream.end() : end.end(1)]), inputs=inputs, outputs=outputs,
@@ -83,7 +83,7 @@ def _tensors(text: str, position: int) -> tuple[list[Tensor], int]:
     while text.startswith(("{ Name: ", " { Name: ", ", { Name: "), position):
         position = text.index("Name: ", position) + len("Name: ")
         rest = _TENSOR.search(text, position)
-        if rest is None:
+        if rest is None or _TYPE.search(text, position, rest.start()):  # none, but one of the next row's
             raise _NewForm
         dims = [int(dim) for dim in rest[1].split(",") if dim.strip("-")]
         found.append(Tensor(name=text[position : rest.start()], dims=dims, dtype=rest[2], format=rest[3] or ""))

@@ -34,7 +34,8 @@ def read(
 
     Args:
         source: a bundle; ``layers.json``; a list of layers by ``trtexec --exportLayerInfo``; a build log of
-            TensorRT-RTX; an engine of TensorRT, which needs its GPU; or an ONNX model, which ONNX Runtime then optimises and times.
+            TensorRT-RTX; an engine of TensorRT, which needs its GPU; or an ONNX model, which ONNX Runtime then
+            optimises and times.
         onnx: the graph that the engine was built from.
         layers: a list of layers that takes the place of the source's.
         profile: times by ``trtexec --exportProfile`` or by ONNX Runtime's profiler.
@@ -49,39 +50,50 @@ def read(
     from trtforge.report.model import text_of
     from trtforge.report.page import Context
 
+    if not source.exists():
+        raise ForgeError(f"{source}: no such file", "give a bundle, an engine, an ONNX model or layers.json")
+    times = _times(text_of(profile), str(profile)) if profile else []
+    measured = _accuracy(accuracy) if accuracy else {}
     report, context = _bundle(source) if source.is_dir() else (_file(layers or source, onnx), Context(source.name))
     if source.is_dir() and (layers or onnx):
         report = _file(layers or source / LAYERS, onnx or _own_graph(source, report), report)
     if profile:
-        report = assemble.timed(report, _times(text_of(profile), str(profile)))
-    if accuracy:
-        context = replace(context, accuracy=_accuracy(accuracy))
+        report = assemble.timed(report, times)
     device = device or context.device or (catalogue().get(report.engine.device) if report.engine.device else None)
-    return assemble.on(report, device), replace(context, device=device)
+    return assemble.on(report, device), replace(context, device=device, accuracy=measured)
 
 
 def write(out: Path, report: Report, context: Context) -> None:
     """``layers.json``, ``report.md`` and ``report.html`` in a folder, all or none.
 
     Raises:
-        ForgeError: the folder can't be written, or holds other files.
+        ForgeError: it is a file, a bundle, or can't be written.
     """
     from trtforge.report.markdown import markdown
     from trtforge.report.model import text
     from trtforge.report.page import html
     from trtforge.store import draft_in
 
+    check(out)
     forms = {LAYERS: text(report), MARKDOWN: markdown(report, context.title), HTML: html(report, context)}
-    if out.exists() and not out.is_dir():
-        raise ForgeError(f"{out}: is a file", "give a folder with -o")
-    if (out / manifest.MANIFEST).exists():
-        raise ForgeError(f"{out}: is a bundle, whose manifest lists its files", "give another folder with -o")
     with draft_in(out.absolute().parent) as draft:
         for name, content in forms.items():
             (draft / name).write_text(content, encoding="utf-8")
         out.mkdir(parents=True, exist_ok=True)
         for name in forms:
             (draft / name).replace(out / name)
+
+
+def check(out: Path) -> None:
+    """Refuse a folder that a report can't be written to.
+
+    Raises:
+        ForgeError: see ``write``.
+    """
+    if out.exists() and not out.is_dir():
+        raise ForgeError(f"{out}: is a file", "give a folder with -o")
+    if (out / manifest.MANIFEST).exists():
+        raise ForgeError(f"{out}: is a bundle, whose manifest lists its files", "give another folder with -o")
 
 
 def beside(table: Path | None) -> list[Any]:
@@ -172,7 +184,7 @@ def _origin(path: Path) -> Origin:
     from trtforge.graph.model import load
     from trtforge.report import origin
 
-    return origin.of(onnx.shape_inference.infer_shapes(load(path)))
+    return origin.of(onnx.shape_inference.infer_shapes(load(path), data_prop=True))
 
 
 def _onnxruntime(path: Path) -> Report:
