@@ -15,6 +15,8 @@ SHOWN = 5  # names in a sentence
 ALL = 0.95  # share from which "every" is said, with the exceptions counted
 LITTLE = 0.005  # share of the MACs below which FP32 is not worth a word
 MUCH = 0.5  # share of the bytes that weights may take before a larger batch pays
+# What a quantizing kernel also names, though it is not what keeps it from the convolution before it.
+PASSED = {"QuantizeLinear", "DequantizeLinear", "Conv", "Concat", "Slice", "Split"}
 FLOAT = {"Float", "Half", "BFloat16"}
 
 
@@ -140,8 +142,8 @@ def _wide_outputs(report: Report) -> list[Finding]:
                  if any(tensor.dtype in QUANTIZED for tensor in report.layers[other].outputs)]  # fmt: skip
         if layer.macs and layer.precision in QUANTIZED and again and all(t.dtype in FLOAT for t in layer.outputs):
             layers.append(number)
-            fused_with.update({kinds[name] for other in again for name in other.members if name in kinds}
-                              - {"QuantizeLinear", "DequantizeLinear", "Conv", "Concat", "Slice", "Split"})  # fmt: skip
+            ops = dict.fromkeys(kinds[name] for other in again for name in other.members if name in kinds)
+            fused_with.update(op for op in ops if op not in PASSED)
     if not layers:
         return []
     size = sum(report.layers[number].output_bytes for number in layers)
