@@ -82,7 +82,7 @@ def members(name: str) -> list[str]:
         wrapped = re.fullmatch(r"(?:PWN|POINTWISE)\((.*)\)", bare, re.DOTALL)
         if wrapped:
             found += [each for inner in wrapped[1].split(", ") for each in members(inner)]
-        elif bare:
+        elif bare and not _HELPERS.match(bare):
             found.append(bare)
     return list(dict.fromkeys(found))
 

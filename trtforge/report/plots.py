@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 
 CLASSES = {"Int8": "int8", "UInt8": "int8", "Half": "half", "BFloat16": "half", "Float": "float", "FP8": "fp8",
            "FP4": "fp8", "Int4": "fp8"}  # fmt: skip
-LETTER = 6.4  # pixels that a letter takes, about
+LETTER = 7.0  # pixels that a letter takes, about
 ROW = 22  # pixels from bar to bar
 
 

@@ -101,6 +101,10 @@ def test_what_the_report_lost_is_said() -> None:
     }  # fmt: skip
 
 
+def test_engines_built_without_details() -> None:
+    assert "detailed" in found([layer("a + b", "a b", type="")], [], "only the name").act
+
+
 def test_those_one_can_act_on_come_first() -> None:
     x, y = t("x"), t("y")
     layers = [conv("a", "Float"), layer("r", reads=[x], writes=[y], role="copy", input_bytes=10**9)]

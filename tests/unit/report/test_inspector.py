@@ -60,6 +60,8 @@ def test_roots(root: str | None) -> None:
         ("w + PWN(a + b) + c", ["w", "a", "b", "c"]), ("{ForeignNode[a...b]}", ["{ForeignNode[a...b]}"]),
         ("Reformatting CopyNode for Input Tensor 0 to Conv_0 + Relu_1", []), ("reshape_after_Gemm_48", []),
         ("copied_squeeze_after_(Unnamed Layer* 803) [ElementWise]", []), ("(Unnamed Layer* 3) [Shuffle]", []),
+        ("MatMul + b:0 + (Unnamed Layer* 37) [Shuffle] + unsqueeze_node_after_b:0 + add", ["MatMul", "b:0", "add"]),
+        ("[CONV]-[aten.conv]-[/f/0] + [RELU]-[x]", ["[CONV]-[aten.conv]-[/f/0]", "[RELU]-[x]"]),
         ("a) + b", ["a)", "b"]), ("a[0] + b", ["a[0]", "b"]), ("", []), ("a+b", ["a+b"]),
     ],
 )  # fmt: skip
