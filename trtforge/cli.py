@@ -337,8 +337,9 @@ def report(
 
     Example: trtforge report out/ --profile profile.json -o report
     """
-    from trtforge import devices, summary
+    from trtforge import devices
     from trtforge.report.markdown import markdown as written
+    from trtforge.report.text import text
     from trtforge.stages import report as stage
 
     if out:
@@ -350,7 +351,7 @@ def report(
     if markdown and not as_json:
         print(written(found, context.title), end="")
     else:
-        _result(as_json, found.model_dump(mode="json"), summary.reported(found, context.title, out))
+        _result(as_json, found.model_dump(mode="json"), text(found, context.title, out))
 
 
 @app.command()

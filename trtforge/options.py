@@ -201,16 +201,6 @@ def parse_memory(text: str | None) -> int | None:
     return int(float(found[1]) * UNITS[found[2]])
 
 
-def parse_percent(text: str | None, option: str) -> float | None:
-    """Percent of ``3%`` or ``3``, 0 or more."""
-    if text is None:
-        return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%?", text.strip())
-    if not found:
-        raise ForgeError(f"{option} {text}: not a percentage", f"for example {option} 3%")
-    return float(found[1])
-
-
 def parse_version(text: str | None) -> str | None:
     """A DeepStream version, such as ``9.1``."""
     if text is not None and not re.fullmatch(r"\d{1,2}\.\d{1,2}(\.\d{1,2})?", text):
@@ -222,6 +212,16 @@ def one_of(value: str, allowed: Sequence[str], option: str) -> str:
     if value not in allowed:
         raise ForgeError(f"{option} {value}: not known", f"one of: {', '.join(allowed)}")
     return value
+
+
+def parse_percent(text: str | None, option: str) -> float | None:
+    """Percent of ``3%`` or ``3``, 0 or more."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%?", text.strip())
+    if not found:
+        raise ForgeError(f"{option} {text}: not a percentage", f"for example {option} 3%")
+    return float(found[1])
 
 
 def single(run: Callable[..., Facts], made: str, out: Path, **arguments: Any) -> Facts:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from trtforge import present
 from trtforge.evaluate.report import Report
 from trtforge.pipeline import Built
 from trtforge.store import Store
-
-if TYPE_CHECKING:
-    from trtforge.report.model import Report as Layers
 
 
 def document(store: Store, built: Sequence[Built]) -> dict[str, Any]:
@@ -76,26 +73,6 @@ def verified(report: Report, find_worst: bool) -> str:
         lines += [f"{both} of {either} objects are found by both (score 0.25, IoU 0.5)"]
     lines += [f"{report.images} images", *(f"  {remark}" for remark in report.remarks)]
     return "\n".join(lines)
-
-
-def reported(report: Layers, title: str, out: Path | None) -> str:
-    """One engine in a few lines."""
-    from trtforge.report.plots import cut
-
-    working = [layer for layer in report.layers if layer.role != "sync"]
-    lines = [cut(title, 200), f"{len(working)} layers"]
-    if report.nodes:
-        lines[1] = f"{len(report.nodes)} ONNX nodes -> {lines[1]}: {report.places}"
-    macs, moved, times = (report.by_precision(figure) for figure in ("macs", "bytes", "time_ms"))
-    total = sum(macs.values()) or 1
-    rows = [[name, str(count), f"{100 * macs.get(name, 0) / total:.1f} %", present.size(moved.get(name, 0)),
-             *([f"{times.get(name, 0):.3f} ms"] if times else [])]
-            for name, count in report.layers_by_precision().items() if name != "none"]  # fmt: skip
-    lines += ["", present.table(rows, ["precision", "layers", "MACs", "bytes moved", *(["time"] if times else [])]), ""]
-    for finding in report.findings:
-        lines.append(f"- {finding.title}")
-        lines += [f"    {finding.act}"] if finding.act else []
-    return "\n".join([*lines, *([f"\n{out}/: layers.json, report.md, report.html"] if out else [])])
 
 
 def detected(found: dict[str, Any], out: Path) -> str:

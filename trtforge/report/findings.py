@@ -196,7 +196,7 @@ def _lost(report: Report) -> list[Finding]:
             if not (layer.type or layer.inputs or layer.outputs)]  # fmt: skip
     if bare:
         found.append(_finding(report, f"{_many(bare, 'layer')} of which only the name is known", bare,
-                              "The engine was built without details.", "trtexec --profilingVerbosity=detailed"))  # fmt: skip
+                              "Built without details.", "trtexec --profilingVerbosity=detailed"))  # fmt: skip
     lost = [node for node in report.nodes if node.place == "unaccounted"]
     if lost:
         found.append(_finding(report, f"{_many(lost, 'ONNX node')} not accounted for", [],

@@ -18,6 +18,8 @@ def markdown(report: Report, title: str) -> str:
         lines.append(f"{len(report.nodes)} ONNX nodes became {len(working)} layers: {report.places}.")
     else:
         lines.append(f"{len(working)} layers.")
+    if report.memory:
+        lines += ["", f"Memory: {', '.join(f'{label} {present.size(count)}' for label, count in report.memory)}."]
     lines += ["", "| precision | layers | MACs | bytes | time |", "|---|---|---|---|---|"]
     macs, moved, times = (report.by_precision(figure) for figure in ("macs", "bytes", "time_ms"))
     for name, count in report.layers_by_precision().items():

@@ -131,6 +131,12 @@ class Report(_Part):
         return (f"{self.count('layer')} in layers, {self.count('folded')} folded away, "
                 f"{self.count('unaccounted')} not accounted for")  # fmt: skip
 
+    @property
+    def memory(self) -> list[tuple[str, int]]:
+        """What the builder says of memory: name and bytes."""
+        names = {"weight_bytes": "weights", "activation_bytes": "activations", "scratch_bytes": "largest scratch"}
+        return [(label, self.figures[key]) for key, label in names.items() if key in self.figures]
+
     def by_precision(self, figure: str) -> dict[str, float]:
         """The sum of a figure of the layers (macs, bytes, time_ms, floor_ms) by precision, largest first."""
         total: Counter[str] = Counter()

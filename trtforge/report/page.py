@@ -100,9 +100,7 @@ def _tiles(report: Report) -> list[tuple[str, str, str]]:
     floor = sum(layer.floor_ms or 0 for layer in report.layers)
     if floor:
         tiles.append(("roofline", _milliseconds(floor), "least that the device allows, layer by layer"))
-    memory = {"weight_bytes": "weights", "activation_bytes": "activations", "scratch_bytes": "largest scratch"}
-    tiles += [(label, present.size(report.figures[key]), "memory, by the builder")
-              for key, label in memory.items() if key in report.figures]  # fmt: skip
+    tiles += [(label, present.size(count), "memory, by the builder") for label, count in report.memory]
     return tiles
 
 

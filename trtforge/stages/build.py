@@ -101,7 +101,7 @@ def _convolutions(report: Report) -> dict[str, int]:
 
 def say(facts: Facts) -> str:
     where = f"SM{facts['sm']}, " if facts["sm"] else ""
-    int8 = f", {facts['int8_convolutions']} of {facts['convolutions']} convolutions in INT8"
+    int8 = f", {facts['int8_convolutions']} of {facts['convolutions']} convolutions with 8-bit inputs"
     size = present.size(facts["engine_bytes"])
     return f"{where}{size}, {facts['layers']} layers{int8 if facts['quantized_convolutions'] else ''}"
 
