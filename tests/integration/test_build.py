@@ -118,8 +118,8 @@ def test_float_engines(trtforge, tmp_path, precision):
     assert run.code == 0, run.err
     assert names(out) == BUNDLE | {"demo.rtx.onnx", "demo.rtx.engine"}
     assert "demo.onnx_b16_gpu0_fp32.engine" in (out / "pgie_config.txt").read_text()
-    moved = json.loads((out / "manifest.json").read_text())["engine"]["bytes_moved"]
-    assert ("Half" in moved) is (precision == "fp16")
+    crossing = json.loads((out / "manifest.json").read_text())["engine"]["crossing_bytes"]
+    assert ("Half" in crossing) is (precision == "fp16")
 
 
 def test_two_devices_share_everything_but_the_engine(trtforge, photos, int8, tmp_path):

@@ -64,6 +64,15 @@ def weight_of(layer: Layer) -> tuple[float, float]:
     return known or 0.0, float(layer.bytes)
 
 
+def bytes_crossing(layers: Sequence[Layer], batch: int) -> dict[str, int]:
+    """Bytes that layers hand to each other, by datatype."""
+    total: dict[str, int] = {}
+    for layer in layers:
+        for tensor in layer.outputs:
+            total[tensor.dtype] = total.get(tensor.dtype, 0) + _bytes([tensor], batch)
+    return total
+
+
 def edges(layers: Sequence[Layer]) -> list[tuple[int, int]]:
     """(from, to) indices of layers that hand a tensor on, in order.
 

@@ -40,7 +40,7 @@ def run(
         workspace: bytes of scratch memory, None for the builder's default.
 
     Returns:
-        engine bytes, layers, bytes that they move by precision, convolutions and those in INT8, memory.
+        engine bytes, layers, bytes crossing layers by datatype, convolutions and those with INT8 inputs, memory.
 
     Raises:
         BuildError: the builder refuses the model.
@@ -49,6 +49,7 @@ def run(
     from trtforge.backends import onnxruntime, tensorrt, tensorrt_rtx
     from trtforge.graph.model import load
     from trtforge.report import assemble, inspector, origin, ort, rtx_log
+    from trtforge.report.cost import bytes_crossing
     from trtforge.report.model import Engine, text
 
     shape: dict[str, Any] = {"batch": tuple(batch), "size": tuple(size), "workspace": workspace}
@@ -81,7 +82,7 @@ def run(
         "sm": sm,
         "engine_bytes": len(engine),
         "layers": len(layers),
-        "bytes_moved": report.by_precision("bytes"),
+        "crossing_bytes": bytes_crossing(report.layers, batch[1]),
         **_convolutions(report),
         **figures,
     }

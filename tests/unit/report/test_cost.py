@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.report.rows import layer, t
 from trtforge.devices import device
-from trtforge.report.cost import costed, edges, floored
+from trtforge.report.cost import bytes_crossing, costed, edges, floored
 from trtforge.report.model import Layer
 
 
@@ -22,6 +22,12 @@ def test_bytes_of_a_batch() -> None:
     one = cost(one, batch=4)
     assert (one.input_bytes, one.output_bytes, one.weight_bytes) == (4 * 8 * 16 * 2, 4 * 3 * 4 + 1, 10)
     assert one.bytes == 1024 + 49 + 10
+
+
+def test_bytes_crossing() -> None:
+    layers = [layer("a", writes=[t("x", (-1, 8, 4, 4), "Half"), t("y", (1, 8), "Float")]),
+              layer("b", writes=[t("z", (), "Int8"), t("u", (3, 3), "Unheard")])]  # fmt: skip
+    assert bytes_crossing(layers, 2) == {"Half": 2 * 2 * 128, "Float": 32, "Int8": 1, "Unheard": 36}
 
 
 def test_a_tensor_read_twice_counts_once() -> None:
