@@ -14,21 +14,25 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from trtforge.report.model import Layer
 
 ROOT = Path(__file__).resolve().parents[1]
 EIGHT_BITS = ("Int8", "FP8")
 
 
-def built(graph: Path, sm: int, size: tuple[int, int]) -> tuple[list[dict[str, object]], dict[str, int]]:
+def built(graph: Path, sm: int, size: tuple[int, int]) -> tuple[list[Layer], dict[str, int]]:
     """Layers of the engine, and bytes between them by datatype."""
     from trtforge.backends import tensorrt_rtx
-    from trtforge.report import layers as report
+    from trtforge.report import cost, rtx_log
 
     _, record = tensorrt_rtx.build(graph, sm=sm, batch=(1, 1, 1), size=size, workspace=None, progress=lambda done: None)
-    layers = report.parse(record.layers)
-    return layers, report.bytes_crossing(layers)
+    layers = rtx_log.parse(record.layers)
+    return layers, cost.bytes_crossing(layers, 1)
 
 
 def shown(crossing: dict[str, int]) -> str:
@@ -74,9 +78,9 @@ def compare(model: Path, images: Path, peers: str | None, sm: int, folder: Path)
     assert size
     convolutions = {node.name for node in learned(graph) if node.op == "Conv"}
     layers, crossing = built(ready, sm, size)
-    eight = [layer for layer in layers if any(tensor["dtype"] in EIGHT_BITS for tensor in layer["inputs"])
-             and any(tensor["dtype"] in EIGHT_BITS for tensor in layer["constants"])]  # fmt: skip
-    found = convolutions & {node for layer in eight for node in layer["nodes"]}
+    eight = [layer for layer in layers if any(tensor.dtype in EIGHT_BITS for tensor in layer.inputs)
+             and any(tensor.dtype in EIGHT_BITS for tensor in layer.constants)]  # fmt: skip
+    found = convolutions & {node for layer in eight for node in layer.nodes}
     print(f"\n{model.name}, SM{sm}")
     print(f"  {len(found)} of {len(convolutions)} learned convolutions with Int8 input and weights "
           f"({len(found) / len(convolutions):.1%})")  # fmt: skip

@@ -440,6 +440,64 @@ def detect(
 
 
 @app.command()
+def report(
+    source: Annotated[Path, typer.Argument(help="Bundle, layers.json, trtexec's list of layers, TensorRT-RTX's build "
+                                           "log, TensorRT engine, or ONNX model (run by ONNX Runtime).")],
+    onnx: Annotated[Optional[Path], typer.Option(help="Graph that the engine was built from.")] = None,
+    layers: Annotated[Optional[Path], typer.Option(help="List of layers by trtexec --exportLayerInfo.")] = None,
+    profile: Annotated[Optional[Path], typer.Option(help="Times, by trtexec --exportProfile or ONNX Runtime.")] = None,
+    accuracy: Annotated[Optional[Path], typer.Option(help="What `trtforge verify --json` wrote.")] = None,
+    device: Annotated[Optional[str], typer.Option(help="Device whose roofline is drawn.")] = None,
+    out: Annotated[Optional[Path], typer.Option("-o", "--out", help="Folder for JSON, Markdown and HTML.")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Markdown on stdout, for a pull request.")] = False,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Tell which ONNX nodes became which engine layer, in which precision, and what that costs.
+
+    Example: trtforge report out/ --profile profile.json -o report
+    """
+    from trtforge import devices
+    from trtforge.report.markdown import markdown as written
+    from trtforge.report.text import text
+    from trtforge.stages import report as stage
+
+    if out:
+        stage.check(out)
+    found, context = stage.read(source, onnx=onnx, layers=layers, profile=profile, accuracy=accuracy,
+                                device=devices.device(device) if device else None)  # fmt: skip
+    if out:
+        stage.write(out, found, context)
+    if markdown and not as_json:
+        print(written(found, context.title), end="")
+    else:
+        _result(as_json, found.model_dump(mode="json"), text(found, context.title, out))
+
+
+@app.command()
+def diff(
+    one: Annotated[Path, typer.Argument(help="Bundle, layers.json, or whatever `trtforge report` takes.")],
+    other: Annotated[Path, typer.Argument(help="The engine to hold against it.")],
+    max_slower: Annotated[Optional[str], typer.Option("--max-slower", help="Gate: percent that all layers may take "
+                                                      "longer, e.g. 3%.")] = None,
+    no_new_reformat: Annotated[bool, typer.Option("--no-new-reformat", help="Gate: no layer that only converts or "
+                                                  "copies comes in.")] = False,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Tell what differs between two engines: layers, precisions, kernels, times and fusions.
+
+    Example: trtforge diff fp16/ int8/ --no-new-reformat
+    """
+    from trtforge import options
+    from trtforge.report import diff as compare
+    from trtforge.stages.report import read
+
+    limit = options.parse_percent(max_slower, "--max-slower")
+    found = compare.diff(read(one)[0], read(other)[0])
+    _result(as_json, found.document(), compare.text(found))
+    compare.gates(found, limit, no_new_reformat)
+
+
+@app.command()
 def devices(as_json: AsJson = False) -> None:
     """List the devices that engines can be built for.
 

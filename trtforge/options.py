@@ -338,6 +338,16 @@ def parse_kwargs(text: str | None) -> Facts:
     return found
 
 
+def parse_percent(text: str | None, option: str) -> float | None:
+    """Percent of ``3%`` or ``3``, 0 or more."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%?", text.strip())
+    if not found:
+        raise ForgeError(f"{option} {text}: not a percentage", f"for example {option} 3%")
+    return float(found[1])
+
+
 def single(run: Callable[..., Facts], made: str, out: Path, *, beside: str = "", **arguments: Any) -> Facts:
     """Run one stage for one file: ``out`` appears whole, or stays as it was.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trtforge.errors import BuildError, ForgeError, MachineError
 
@@ -121,8 +121,8 @@ def run(engine: onnxruntime.InferenceSession, images: np.ndarray) -> dict[str, n
     return dict(zip((output.name for output in engine.get_outputs()), outputs, strict=True))
 
 
-def build(model: Path, *, batches: tuple[int, ...], size: tuple[int, int]) -> list[dict[str, Any]]:
-    """Optimise a graph for this machine's CPU, run it at each batch size, and tell what became of its nodes.
+def build(model: Path, *, batches: tuple[int, ...], size: tuple[int, int]) -> onnx.ModelProto:
+    """Optimise a graph for this machine's CPU, and run it at each batch size.
 
     The engine is the ONNX graph itself: ONNX Runtime's optimised form would hold only for the CPU that made it.
 
@@ -132,15 +132,27 @@ def build(model: Path, *, batches: tuple[int, ...], size: tuple[int, int]) -> li
         size: height and width in pixels.
 
     Returns:
-        Layers, as ``trtforge.report.layers`` describes them.
+        The optimised graph, which tells what became of the nodes.
 
     Raises:
         BuildError: ONNX Runtime refuses the model.
         ForgeError: it fails at one of the batch sizes.
     """
+    return _optimised(model, list(dict.fromkeys(batches)), size, profiled=False)[0]
+
+
+def profile(model: Path, *, batch: int, size: tuple[int, int], runs: int = 10) -> tuple[onnx.ModelProto, str]:
+    """As ``build``, and what ONNX Runtime's profiler says of ``runs`` runs and one before them, as JSON."""
+    return _optimised(model, [batch] * (runs + 1), size, profiled=True)
+
+
+def _optimised(
+    model: Path, batches: list[int], size: tuple[int, int], *, profiled: bool
+) -> tuple[onnx.ModelProto, str]:
     import tempfile
 
     import numpy as np
+    import onnx
     import onnxruntime as ort
 
     with tempfile.TemporaryDirectory() as folder:
@@ -148,47 +160,14 @@ def build(model: Path, *, batches: tuple[int, ...], size: tuple[int, int]) -> li
         options = ort.SessionOptions()
         options.log_severity_level = 4
         options.optimized_model_filepath = os.fspath(optimised)
+        options.enable_profiling = profiled
+        options.profile_file_prefix = os.fspath(Path(folder, "profile"))
         try:
             engine = ort.InferenceSession(os.fspath(model), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # as above
             hint = "its plugin runs only in TensorRT: use --nms onnx" if PLUGIN in str(error) else ""
             raise BuildError(f"ONNX Runtime refuses the model: {reason(error)}", hint) from error
-        for batch in dict.fromkeys(batches):
+        for batch in batches:
             run(engine, np.zeros((batch, 3, *size), np.float32))
-        return _layers(optimised)
-
-
-def _layers(optimised: Path) -> list[dict[str, Any]]:
-    import onnx
-
-    graph = onnx.shape_inference.infer_shapes(onnx.load(optimised)).graph
-    tensors = {value.name: _tensor(value) for value in [*graph.value_info, *graph.input, *graph.output]}
-    constants = {tensor.name: {"name": tensor.name, "dims": list(tensor.dims), "dtype": _dtype(tensor.data_type)}
-                 for tensor in graph.initializer}  # fmt: skip
-    unknown = {"dims": [], "dtype": "unknown"}
-    return [
-        {
-            "name": node.name or node.output[0],
-            "type": node.op_type,
-            "nodes": [node.name] if node.name else [],
-            "inputs": [tensors.get(name, {"name": name, **unknown}) for name in node.input
-                       if name and name not in constants],
-            "outputs": [tensors.get(name, {"name": name, **unknown}) for name in node.output if name],
-            "constants": [constants[name] for name in node.input if name in constants],
-            "tactic": "",
-        }
-        for node in graph.node
-    ]  # fmt: skip
-
-
-def _tensor(value: onnx.ValueInfoProto) -> dict[str, Any]:
-    dims = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
-    return {"name": value.name, "dims": dims, "dtype": _dtype(value.type.tensor_type.elem_type)}
-
-
-def _dtype(elem_type: int) -> str:
-    """A datatype by TensorRT's name."""
-    import onnx
-
-    names = {onnx.TensorProto.FLOAT: "Float", onnx.TensorProto.FLOAT16: "Half", onnx.TensorProto.INT8: "Int8"}
-    return names.get(elem_type) or onnx.TensorProto.DataType.Name(elem_type).capitalize()
+        times = Path(engine.end_profiling()).read_text(encoding="utf-8") if profiled else ""
+        return onnx.load(optimised), times

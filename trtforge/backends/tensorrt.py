@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from trtforge.errors import MachineError
 if TYPE_CHECKING:
     import numpy as np
 
+NO_LAYERS = '{"Layers": []}'
 INSTALL = "pip install 'trtforge[tensorrt]' on the target, or use the TensorRT that JetPack brings"
 
 
@@ -102,12 +102,27 @@ def load(
     return infer, (int(shape[2]), int(shape[3])), dims
 
 
+def inspect(engine: bytes) -> str:
+    """The EngineInspector's JSON of a serialized engine.
+
+    Raises:
+        MachineError: TensorRT or the driver is missing, or the engine is for another machine.
+    """
+    trt = module()
+    _need_driver()
+    trt.init_libnvinfer_plugins(_trt.logger(trt), "")
+    found = _inspect(trt, engine)
+    if found == NO_LAYERS:
+        raise MachineError("the engine does not load here", "inspect it where it was built, with the same TensorRT")
+    return found
+
+
 def _inspect(trt: Any, engine: bytes) -> str:
     """The inspector's JSON of every layer."""
     runtime = trt.Runtime(_trt.logger(trt))
     loaded = runtime.deserialize_cuda_engine(engine)
     if loaded is None:
-        return json.dumps({"Layers": []})
+        return NO_LAYERS
     inspector = loaded.create_engine_inspector()
     return str(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
 

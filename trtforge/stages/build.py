@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trtforge import present
 from trtforge.errors import BuildError
 from trtforge.store import Facts, Stage
+
+if TYPE_CHECKING:
+    from trtforge.report.model import Report
 
 ENGINE = "engine"
 UNUSED = 0.05  # share of quantized convolutions that may run in float without a word
@@ -45,13 +47,18 @@ def run(
         MachineError: the backend or the driver is missing.
     """
     from trtforge.backends import onnxruntime, tensorrt, tensorrt_rtx
-    from trtforge.report import layers as report
+    from trtforge.graph.model import load
+    from trtforge.report import assemble, inspector, origin, ort, rtx_log
+    from trtforge.report.cost import bytes_crossing
+    from trtforge.report.model import Engine, text
 
     shape: dict[str, Any] = {"batch": tuple(batch), "size": tuple(size), "workspace": workspace}
     figures: dict[str, int] = {}
+    graph = origin.of(load(model))
     with present.progress(f"building with {backend}") as done:
         if backend == "onnxruntime":
-            layers = onnxruntime.build(model, batches=tuple(batch), size=(size[0], size[1]))
+            optimised = onnxruntime.build(model, batches=tuple(batch), size=(size[0], size[1]))
+            layers = ort.layers(optimised, graph)
             engine = model.read_bytes()
         else:
             built = (
@@ -60,35 +67,37 @@ def run(
                 else tensorrt.build(model, progress=done, **shape)
             )
             engine, record = built
-            layers, figures = report.parse(record.layers), record.figures
+            figures = record.figures
+            listed = record.layers
+            layers = rtx_log.parse(listed) if backend == "tensorrt-rtx" else inspector.parse(listed, "inspector")
     served = tensorrt_rtx.compute_capabilities(engine) if backend == "tensorrt-rtx" else []
     if backend == "tensorrt-rtx" and served != [sm]:
         raise BuildError(f"{model.name}: the engine is for SM {served}, not for SM{sm}", "please report it")
     (draft / ENGINE).write_bytes(engine)
-    content = {"format": "trtforge-layers-1", "backend": backend, "figures": figures, "layers": layers}
-    (draft / LAYERS).write_text(json.dumps(content), encoding="utf-8")
-    convolutions, quantized = _convolutions(model)
+    which = Engine(backend=backend, sm=sm, batch=batch[1], size=size)
+    report = assemble.assemble(layers, graph, which, figures)
+    (draft / LAYERS).write_text(text(report), encoding="utf-8")
     return {
         "backend": backend,
         "sm": sm,
         "engine_bytes": len(engine),
         "layers": len(layers),
-        "crossing_bytes": report.bytes_crossing(layers),
-        "convolutions": len(convolutions),
-        "quantized_convolutions": len(quantized),
-        "int8_convolutions": len(report.int8_convolutions(layers, convolutions)),
+        "crossing_bytes": bytes_crossing(report.layers, batch[1]),
+        **_convolutions(report),
         **figures,
     }
 
 
-def _convolutions(model: Path) -> tuple[list[str], list[str]]:
-    """Names of the learned convolutions, and of those whose input carries Q/DQ."""
-    from trtforge.graph.heads import learned
-    from trtforge.graph.model import graph_of, load
+def _convolutions(report: Report) -> dict[str, int]:
+    """Learned convolutions, those that carry Q/DQ, and those that are computed in INT8."""
+    from trtforge.report.findings import homes
+    from trtforge.report.origin import QUANTIZED
 
-    found = [node for node in learned(graph_of(load(model))) if node.op == "Conv"]
-    makers = {node.name: [maker.op for maker in node.inputs[0].inputs] for node in found}
-    return list(makers), [name for name, ops in makers.items() if ops == ["DequantizeLinear"]]
+    home = homes(report)
+    found = [node for node in report.nodes if node.learned and node.op == "Conv"]
+    int8 = [node for node in found if node.name in home and report.layers[home[node.name]].precision in QUANTIZED]
+    return {"convolutions": len(found), "quantized_convolutions": sum(node.quantized for node in found),
+            "int8_convolutions": len(int8)}  # fmt: skip
 
 
 def say(facts: Facts) -> str:
@@ -110,4 +119,4 @@ def remark(facts: Facts) -> str:
 
 def stage(backend: str) -> Stage:
     """The stage, whose results depend on the version of the one builder that makes them."""
-    return Stage(f"build-{backend}", 2, (backend,), run, say)
+    return Stage(f"build-{backend}", 3, (backend,), run, say)

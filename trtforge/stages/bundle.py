@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -59,18 +58,19 @@ def _graphs(ready: Ready, target: Target) -> list[str]:
 
 
 def _engine(ready: Ready, target: Target, engine: Artifact) -> manifest.Contents:
-    from trtforge.report import page
+    from trtforge.report import assemble, model, page
+    from trtforge.stages.report import beside, title
 
     names = {
         "tensorrt": nvinfer.engine_name(f"{ready.name}.onnx", ready.batch[2]),
         "tensorrt-rtx": f"{ready.name}.rtx.engine",
     }
-    contents: manifest.Contents = {LAYERS: engine.file(LAYERS)}
+    report = assemble.on(model.load(engine.file(LAYERS).path), target.device, model=ready.name,
+                         precision=_precision(ready))  # fmt: skip
+    context = page.Context(title(report), target.device, beside(ready.table.path if ready.table else None))
+    contents: manifest.Contents = {LAYERS: _text(model.text(report)), "report.html": _text(page.html(report, context))}
     if target.backend and target.backend in names:  # ONNX Runtime's engine is the .ort.onnx
         contents[names[target.backend]] = engine.file(ENGINE)
-    layers = json.loads(engine.file(LAYERS).path.read_text(encoding="utf-8"))
-    title = f"{ready.name}, {ready.precision.upper()}, {target.device.title if target.device else 'CPU'}"
-    contents["report.html"] = _text(page.render(title, target.backend or "", engine.facts, layers["layers"]))
     return contents
 
 

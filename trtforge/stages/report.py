@@ -1,0 +1,242 @@
+"""Layers of an engine out of whatever there is of it, and the report in its three forms."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trtforge import manifest
+from trtforge.devices import Device, catalogue
+from trtforge.errors import ForgeError, MachineError
+from trtforge.stages.build import LAYERS
+
+if TYPE_CHECKING:
+    from trtforge.report.model import Layer, Report
+    from trtforge.report.origin import Origin
+    from trtforge.report.page import Context
+
+HTML, MARKDOWN = "report.html", "report.md"
+
+
+def read(
+    source: Path,
+    *,
+    onnx: Path | None = None,
+    layers: Path | None = None,
+    profile: Path | None = None,
+    accuracy: Path | None = None,
+    device: Device | None = None,
+) -> tuple[Report, Context]:
+    """One engine, and what lies beside it.
+
+    Args:
+        source: a bundle; ``layers.json``; a list of layers by ``trtexec --exportLayerInfo``; a build log of
+            TensorRT-RTX; an engine of TensorRT, which needs its GPU; or an ONNX model, which ONNX Runtime then
+            optimises and times.
+        onnx: the graph that the engine was built from.
+        layers: a list of layers that takes the place of the source's.
+        profile: times by ``trtexec --exportProfile`` or by ONNX Runtime's profiler.
+        accuracy: what ``trtforge verify --json`` wrote.
+        device: whose roofline is drawn; the bundle's own by default.
+
+    Raises:
+        ForgeError: a file is missing, or is not what it should be.
+        MachineError: the engine can't be inspected on this machine.
+    """
+    from trtforge.report import assemble
+    from trtforge.report.model import text_of
+    from trtforge.report.page import Context
+
+    if not source.exists():
+        raise ForgeError(f"{source}: no such file", "give a bundle, an engine, an ONNX model or layers.json")
+    times = _times(text_of(profile), str(profile)) if profile else []
+    measured = _accuracy(accuracy) if accuracy else {}
+    report, context = _bundle(source) if source.is_dir() else (_file(layers or source, onnx), Context(source.name))
+    if source.is_dir() and (layers or onnx):
+        report = _file(layers or source / LAYERS, onnx or _own_graph(source, report), report)
+    if profile:
+        report = assemble.timed(report, times)
+    device = device or context.device or (catalogue().get(report.engine.device) if report.engine.device else None)
+    return assemble.on(report, device), replace(context, device=device, accuracy=measured)
+
+
+def write(out: Path, report: Report, context: Context) -> None:
+    """``layers.json``, ``report.md`` and ``report.html`` in a folder, all or none.
+
+    Raises:
+        ForgeError: it is a file, a bundle, or can't be written.
+    """
+    from trtforge.report.markdown import markdown
+    from trtforge.report.model import text
+    from trtforge.report.page import html
+    from trtforge.store import draft_in
+
+    check(out)
+    forms = {LAYERS: text(report), MARKDOWN: markdown(report, context.title), HTML: html(report, context)}
+    with draft_in(out.absolute().parent) as draft:
+        for name, content in forms.items():
+            (draft / name).write_text(content, encoding="utf-8")
+        out.mkdir(parents=True, exist_ok=True)
+        for name in forms:
+            (draft / name).replace(out / name)
+
+
+def check(out: Path) -> None:
+    """Refuse a folder that a report can't be written to.
+
+    Raises:
+        ForgeError: see ``write``.
+    """
+    if out.exists() and not out.is_dir():
+        raise ForgeError(f"{out}: is a file", "give a folder with -o")
+    if (out / manifest.MANIFEST).exists():
+        raise ForgeError(f"{out}: is a bundle, whose manifest lists its files", "give another folder with -o")
+
+
+def beside(table: Path | None) -> list[Any]:
+    """Histograms of a calibration table, for the page; none of a table that holds none."""
+    from trtforge.calibrate import ranges
+    from trtforge.report.page import Range
+
+    if table is None:
+        return []
+    found = ranges.load(table)
+    histograms = found.histograms
+    return [Range(name, histogram.counts.tolist(), histogram.limit, found.amax[name])
+            for name, histogram in histograms.items() if name in found.amax]  # fmt: skip
+
+
+def _bundle(folder: Path) -> tuple[Report, Context]:
+    from trtforge.report import model
+    from trtforge.report.page import Context
+
+    path = folder / LAYERS
+    if not (folder / manifest.MANIFEST).is_file():  # written by `trtforge report -o`
+        return model.load(path), Context(folder.resolve().name)
+    content = manifest.read_manifest(folder)
+    if LAYERS not in content["files"]:
+        raise ForgeError(f"{folder}: a prepared folder, with no engine in it", "build it: `trtforge build FOLDER`")
+    report = model.load(path)
+    known = catalogue().get(report.engine.device or "")
+    table = folder / "calibration.json"
+    return report, Context(title(report), known, beside(table if table.is_file() else None))
+
+
+def title(report: Report) -> str:
+    """Which engine this is, for people."""
+    which = report.engine
+    known = catalogue().get(which.device or "")
+    where = known.title if known else which.device or ("CPU" if which.backend == "onnxruntime" else "")
+    return ", ".join(part for part in (which.model or "engine", which.precision.upper(), where) if part)
+
+
+def _own_graph(folder: Path, report: Report) -> Path:
+    from trtforge.job import SUFFIX
+
+    return folder / f"{Path(report.engine.model).name}{SUFFIX.get(report.engine.backend, '.onnx')}"
+
+
+def _file(path: Path, onnx: Path | None, bundle: Report | None = None) -> Report:
+    """Layers of a file, with their nodes accounted for if the graph is known."""
+    from trtforge.report import assemble, inspector, model, rtx_log
+    from trtforge.report.model import Engine
+
+    if path.suffix == ".onnx":
+        return _onnxruntime(path)
+    if path.is_file() and _is_engine(path):
+        return _assembled(inspector.parse(_inspect(path), str(path)), onnx, Engine(backend="tensorrt"))
+    text = model.text_of(path)
+    if '"trtforge-layers-' in text[:100]:
+        report = model.load(path)
+        if onnx is None:
+            return report
+        bare = [layer.model_copy(update={"inferred": []}) for layer in report.layers]
+        return assemble.assemble(bare, _origin(onnx), report.engine, report.figures)
+    engine = bundle.engine if bundle else Engine()
+    figures = bundle.figures if bundle else {}
+    if text.lstrip()[:1] in ("{", "["):
+        return _assembled(inspector.parse(text, str(path)), onnx, engine, figures)
+    if rtx_log.is_log(text):
+        return _assembled(rtx_log.parse(text), onnx, engine, figures)
+    raise ForgeError(f"{path}: neither a list of layers nor a build log of TensorRT-RTX", "give a bundle, layers.json, "
+                     "what `trtexec --exportLayerInfo` wrote, or an ONNX model")  # fmt: skip
+
+
+def _assembled(
+    layers: Sequence[Layer], onnx: Path | None, engine: Any, figures: dict[str, int] | None = None
+) -> Report:
+    from trtforge.report import assemble
+
+    if not layers:
+        raise ForgeError("the list of layers is empty", "build with DETAILED profiling verbosity")
+    first = next((tensor.dims[0] for layer in layers for tensor in layer.inputs if len(tensor.dims) == 4), 1)
+    if first > 0 and engine.batch == 1:
+        engine = engine.model_copy(update={"batch": first})
+    return assemble.assemble(layers, _origin(onnx) if onnx else None, engine, figures)
+
+
+def _origin(path: Path) -> Origin:
+    import onnx
+
+    from trtforge.graph.model import load
+    from trtforge.report import origin
+
+    return origin.of(onnx.shape_inference.infer_shapes(load(path), data_prop=True))
+
+
+def _onnxruntime(path: Path) -> Report:
+    from trtforge.backends import onnxruntime
+    from trtforge.graph.edit import batch_dim, input_size
+    from trtforge.graph.model import graph_of, load
+    from trtforge.report import assemble, ort
+    from trtforge.report.model import Engine
+
+    graph = graph_of(load(path))
+    size, batch = input_size(graph) or (640, 640), batch_dim(graph)
+    count = batch if isinstance(batch, int) else 1
+    optimised, profile = onnxruntime.profile(path, batch=count, size=size)
+    origin = _origin(path)
+    engine = Engine(backend="onnxruntime", model=path.stem, batch=count, size=list(size))
+    return assemble.timed(assemble.assemble(ort.layers(optimised, origin), origin, engine), ort.profile(profile))
+
+
+def _is_engine(path: Path) -> bool:
+    with path.open("rb") as stream:
+        head = stream.read(64)
+    return head[:4] in (b"vtrt", b"ftrt") or b"\0" in head
+
+
+def _inspect(path: Path) -> str:
+    from trtforge.backends import tensorrt, tensorrt_rtx
+
+    content = path.read_bytes()
+    if tensorrt_rtx.compute_capabilities(content):
+        raise MachineError(f"{path}: TensorRT-RTX tells the layers of an engine only while it builds it",
+                           "give the bundle, which holds layers.json")  # fmt: skip
+    return tensorrt.inspect(content)
+
+
+def _times(text: str, origin: str) -> list[tuple[str, float]]:
+    from trtforge.report import inspector, ort
+
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        document = None
+    return ort.profile(text) if ort.is_profile(document) else inspector.profile(text, origin)
+
+
+def _accuracy(path: Path) -> dict[str, Any]:
+    from trtforge.report.model import text_of
+
+    try:
+        document = json.loads(text_of(path))
+        engines, accuracy = document["engines"], document["accuracy"]
+        if len(engines) != len(accuracy) or not all(isinstance(each, (int, float)) for each in accuracy):
+            raise ValueError("engines and accuracy differ in length")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ForgeError(f"{path}: not what `trtforge verify --json` writes ({error})", "give that") from error
+    return dict(document)
