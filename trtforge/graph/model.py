@@ -78,12 +78,19 @@ def graph_of(model: onnx.ModelProto) -> gs.Graph:
 def model_of(graph: gs.Graph) -> onnx.ModelProto:
     """The ONNX model of a rewritten graph, sorted, with shapes and types inferred."""
     import onnx
+
+    return onnx.shape_inference.infer_shapes(exported(graph.cleanup().toposort()), data_prop=True)
+
+
+def exported(graph: gs.Graph) -> onnx.ModelProto:
+    """The ONNX model of a graph as it is."""
+    import onnx
     import onnx_graphsurgeon as gs
 
-    model = gs.export_onnx(graph.cleanup().toposort(), do_type_check=False)
+    model = gs.export_onnx(graph, do_type_check=False)
     # The oldest IR version that the opset allows is read by most; before 4, initializers had to be inputs too.
     model.ir_version = max(8, onnx.helper.find_min_ir_version_for(model.opset_import, ignore_unknown=True))
-    return onnx.shape_inference.infer_shapes(model, data_prop=True)
+    return model
 
 
 def _external_tensors(model: onnx.ModelProto) -> list[onnx.TensorProto]:
