@@ -13,6 +13,7 @@ import onnx
 import onnx_graphsurgeon as gs
 from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
 
+from trtforge.graph.rewire import kept, remove
 from trtforge.graph.shapes import Shapes
 from trtforge.graph.symbols import numbers
 
@@ -25,24 +26,24 @@ TYPES = {"FLOAT", "FLOAT16", "DOUBLE", "BOOL", "INT8", "INT16", "INT32", "INT64"
 
 
 def lift(graph: gs.Graph) -> None:
-    """Constant nodes become initializers, in place; an output of the graph stays a node's."""
-    outputs = {id(tensor) for tensor in graph.outputs}
+    """Constant nodes become initializers, in place; a tensor that must stay is still made by a node."""
+    outputs = kept(graph)
     for node in graph.nodes:
         values = _attribute(node) if node.op == "Constant" else None
         if values is not None and id(node.outputs[0]) not in outputs:
-            _detach(node)[0].to_constant(values)
+            remove(node)[0].to_constant(values)
     graph.nodes = [node for node in graph.nodes if node.outputs]
 
 
 def fold_constants(graph: gs.Graph, shapes: Shapes) -> bool:
     """Replace every tensor that does not depend on an input's values, in place.
 
-    An output of the graph that is constant stays a node's: an Identity's.
+    A tensor that must stay, such as an output of the graph, is made by an Identity then.
 
     Returns:
         Whether there was one.
     """
-    outputs = {id(tensor) for tensor in graph.outputs}
+    outputs = kept(graph)
     known = _known(graph, shapes)
     waiting: list[gs.Node] = []
     fixed = set(known)
@@ -58,7 +59,7 @@ def fold_constants(graph: gs.Graph, shapes: Shapes) -> bool:
         if any(id(tensor) in outputs for tensor in node.outputs):
             changed |= _fix_output(node, known)
         else:
-            for tensor in _detach(node):
+            for tensor in remove(node):
                 tensor.to_constant(known[tensor.name])
             changed = True
     graph.nodes = [node for node in graph.nodes if node.outputs]
@@ -119,8 +120,9 @@ def _compute(
 ) -> dict[str, np.ndarray]:
     """Values of what ``waiting`` nodes hand to others, all in one run of ONNX Runtime."""
     inner = {id(node) for node in waiting}
-    wanted = [tensor for node in waiting for tensor in node.outputs
-              if tensor.name and (id(tensor) in outputs or any(id(reader) not in inner for reader in tensor.outputs))]  # fmt: skip
+    made = [tensor for node in waiting for tensor in node.outputs if tensor.name]
+    wanted = [tensor for tensor in made
+              if id(tensor) in outputs or any(id(reader) not in inner for reader in tensor.outputs)]  # fmt: skip
     if not wanted:
         return {}
     try:
@@ -176,14 +178,6 @@ def _fix_output(node: gs.Node, known: dict[str, np.ndarray]) -> bool:
     value = gs.Constant(f"{tensor.name}.value", known[tensor.name])
     node.op, node.domain, node.attrs, node.inputs, node.outputs = "Identity", None, {}, [value], [tensor]
     return True
-
-
-def _detach(node: gs.Node) -> list[gs.Tensor]:
-    """Take a node out of the graph; the tensors that it made."""
-    made = [tensor for tensor in node.outputs if tensor.name]
-    node.inputs.clear()
-    node.outputs.clear()
-    return made
 
 
 def _attribute(node: gs.Node) -> Any:

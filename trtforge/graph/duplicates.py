@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable
+from math import prod
 from typing import Any
 
 import onnx_graphsurgeon as gs
@@ -16,11 +17,15 @@ RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLik
           "Dropout"}  # fmt: skip
 
 
-def share_constants(graph: gs.Graph) -> None:
-    """Constants of equal type, shape and contents become the first of them, in place."""
+def share_constants(graph: gs.Graph, largest: int | None = None) -> None:
+    """Constants of equal type, shape and contents become the first of them, in place.
+
+    Args:
+        largest: number of elements beyond which a constant is not looked at.
+    """
     groups = defaultdict(list)
     for tensor in graph.tensors().values():
-        if isinstance(tensor, gs.Constant):
+        if isinstance(tensor, gs.Constant) and (largest is None or prod(tensor.shape) <= largest):
             groups[str(tensor.dtype), tuple(tensor.shape)].append(tensor)
     for alike in groups.values():
         first: dict[bytes, gs.Constant] = {}

@@ -6,8 +6,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from trtforge.errors import ForgeError
-from trtforge.graph.constants import fold_constants, lift
-from trtforge.graph.constants import quiet as quiet
+from trtforge.graph.constants import fold_constants, lift, quiet
 from trtforge.graph.duplicates import share_constants, share_nodes
 from trtforge.graph.flow import inline_branches
 from trtforge.graph.fuse import fuse
@@ -17,9 +16,11 @@ from trtforge.graph.prune import prune
 from trtforge.graph.rewire import scope, sweep
 from trtforge.graph.shapes import Shapes
 
+__all__ = ["OPSET", "dims", "fold", "image_input", "inputs", "quiet"]
+
 # FP16 scales of QuantizeLinear exist since opset 19; TensorRT 10 and 11 read 9 to 20 and more.
 OPSET = 19
-LARGE = 1024  # bytes: no operator's meaning depends on larger constants
+LARGE = 1024  # elements, or bytes: constants beyond it are weights, which say nothing about shapes
 ROUNDS = 20  # each makes the graph smaller; real exports need two or three
 
 
@@ -66,7 +67,7 @@ def _simplify(graph: gs.Graph) -> Shapes:
     doubles_to_floats(graph)
     for _ in range(ROUNDS):
         shapes = Shapes(graph)
-        share_constants(graph)
+        share_constants(graph, LARGE)
         changed = fold_constants(graph, shapes) | inline_branches(graph)
         sweep(graph)
         changed |= prune(graph, shapes)

@@ -60,8 +60,10 @@ class Shapes:
             self.shape[tensor.name] = tuple(self._declared(tensor, axis, dim) for axis, dim in enumerate(tensor.shape))
 
     def _declared(self, tensor: gs.Tensor, axis: int, dim: Any) -> Size:
-        if isinstance(dim, int) and dim >= 0:
+        if isinstance(dim, int) and dim > 0:
             return dim
+        if isinstance(dim, str) and dim.isdecimal():  # some exporters write the name '1'
+            return int(dim)
         return self._size(dim if isinstance(dim, str) and dim else f"{tensor.name}_dim{axis}")
 
     def _constant(self, tensor: gs.Constant) -> None:
@@ -226,6 +228,13 @@ def _concat(node: gs.Node, shapes: list[Any], values: list[Any]) -> Shape | None
     return (*sizes[:axis], total, *sizes[axis + 1 :])
 
 
+def _range(node: gs.Node, shapes: list[Any], values: list[Any]) -> Shape | None:
+    """Counting up in ones, from 0 to a size with a name."""
+    if any(value is None for value in values) or numbers(values[0]) != [0] or numbers(values[2]) != [1]:
+        return None
+    return (values[1].item(),) if values[1].item() is not None else None
+
+
 def _resize(node: gs.Node, shapes: list[Any], values: list[Any]) -> Shape | None:
     """Whole multiples by scales; sizes that are given."""
     if "axes" in node.attrs or node.attrs.get("keep_aspect_ratio_policy", "stretch") != "stretch":
@@ -240,6 +249,7 @@ def _resize(node: gs.Node, shapes: list[Any], values: list[Any]) -> Shape | None
 
 
 _RULES = {
+    "Range": _range,
     "Resize": _resize,
     "Reshape": _reshape,
     "Expand": _expand,
