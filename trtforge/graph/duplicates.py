@@ -28,7 +28,7 @@ def share_constants(graph: gs.Graph, largest: int | None = None) -> None:
         if isinstance(tensor, gs.Constant) and (largest is None or prod(tensor.shape) <= largest):
             groups[str(tensor.dtype), tuple(tensor.shape)].append(tensor)
     for alike in groups.values():
-        first: dict[bytes, gs.Constant] = {}
+        first: dict[Hashable, gs.Constant] = {}
         for tensor in alike if len(alike) > 1 else []:
             same = first.setdefault(_content(tensor), tensor)
             if same is not tensor:
@@ -62,10 +62,11 @@ def share_nodes(graph: gs.Graph, shapes: Shapes) -> bool:
     return changed
 
 
-def _content(tensor: gs.Constant) -> bytes:
-    """The bytes of a constant, out of the model's own message where it was not read yet."""
+def _content(tensor: gs.Constant) -> Hashable:
+    """Type, shape and bytes of a constant, out of the model's own message where it was not read yet."""
     proto = OnnxExporter.export_tensor_proto(tensor)
-    return proto.raw_data or tensor.values.tobytes()  # type: ignore[no-any-return]
+    values = proto.raw_data or (tuple(proto.string_data) if proto.string_data else tensor.values.tobytes())
+    return proto.data_type, tuple(proto.dims), values
 
 
 def _key(node: gs.Node) -> Hashable:
@@ -76,13 +77,9 @@ def _key(node: gs.Node) -> Hashable:
         if isinstance(value, gs.Graph):
             return None
         attributes.append((name, _content(value) if isinstance(value, gs.Constant) else repr(value)))
-    return (
-        node.op,
-        node.domain or "",
-        tuple(attributes),
-        tuple(id(t) if t.name else 0 for t in node.inputs),
-        len(node.outputs),
-    )
+    read = tuple(id(tensor) if tensor.name else 0 for tensor in node.inputs)
+    made = tuple(bool(tensor.name) for tensor in node.outputs)
+    return node.op, node.domain or "", tuple(attributes), read, made
 
 
 def _elements(tensor: gs.Tensor, shapes: Shapes) -> Hashable:
