@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable
-from math import prod
 from typing import Any
 
 import onnx_graphsurgeon as gs
@@ -17,15 +16,11 @@ RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLik
           "Dropout"}  # fmt: skip
 
 
-def share_constants(graph: gs.Graph, largest: int | None = None) -> None:
-    """Constants of equal type, shape and contents become the first of them, in place.
-
-    Args:
-        largest: number of elements beyond which a constant is not looked at.
-    """
+def share_constants(graph: gs.Graph) -> None:
+    """Constants of equal type, shape and contents become the first of them, in place."""
     groups = defaultdict(list)
     for tensor in graph.tensors().values():
-        if isinstance(tensor, gs.Constant) and (largest is None or prod(tensor.shape) <= largest):
+        if isinstance(tensor, gs.Constant):
             groups[str(tensor.dtype), tuple(tensor.shape)].append(tensor)
     for alike in groups.values():
         first: dict[Hashable, gs.Constant] = {}

@@ -21,7 +21,7 @@ __all__ = ["OPSET", "dims", "fold", "image_input", "quiet"]
 
 # FP16 scales of QuantizeLinear exist since opset 19; TensorRT 10 and 11 read 9 to 20 and more.
 OPSET = 19
-LARGE = 1024  # elements, or bytes: constants beyond it are weights, which say nothing about shapes
+LARGE = 1024  # bytes: constants beyond it are weights, which no conversion of operators reads
 ROUNDS = 20  # each makes the graph smaller; real exports need two or three
 
 
@@ -68,7 +68,7 @@ def _simplify(graph: gs.Graph) -> Shapes:
     doubles_to_floats(graph)
     for _ in range(ROUNDS):
         shapes = Shapes(graph)
-        share_constants(graph, LARGE)
+        share_constants(graph)
         changed = fold_constants(graph, shapes) | inline_branches(graph)
         sweep(graph)
         changed |= prune(graph, shapes)
