@@ -9,9 +9,11 @@ import onnx
 
 from trtforge.errors import ForgeError
 
-TOLERANCE = 1e-4  # of an output's largest magnitude: rewrites reorder float arithmetic, and must do nothing else
-# Operators that pick elements by comparing them: float rounding alone may decide between two that are nearly equal.
-CHOOSING = {"TopK", "NonMaxSuppression", "ArgMax", "ArgMin", "NonZero", "Unique"}
+# Of an output's largest magnitude: rewrites reorder float arithmetic, and must do nothing else.
+TOLERANCE = {"float": 1e-4, "half": 2e-2}
+# Operators that compare or round: where two values are nearly equal, the last bit of a float decides what they give.
+CHOOSING = {"TopK", "NonMaxSuppression", "ArgMax", "ArgMin", "NonZero", "Unique", "QuantizeLinear", "Round", "Floor",
+            "Ceil"}  # fmt: skip
 PLUGIN = "_TRT"
 Arrays = dict[str, np.ndarray]
 
@@ -42,14 +44,34 @@ def different(original: onnx.ModelProto, rewritten: onnx.ModelProto) -> str | No
     Raises:
         ForgeError: ONNX Runtime can't run one of them.
     """
-    original, rewritten = _without_plugins(original), _without_plugins(rewritten)
+    original, rewritten = _without_plugins(_nameless(original)), _without_plugins(rewritten)
+    tolerance = TOLERANCE["half" if _half(original) else "float"]
     feed = random_inputs(rewritten)
-    before = _run(original, feed)
-    found = _first_difference(before, _run(rewritten, feed))
-    return _different_after_choices(original, rewritten, feed) if found and _choices(original) else found
+    found = _first_difference(_run(original, feed), _run(rewritten, feed), tolerance)
+    return _different_after_choices(original, rewritten, feed, tolerance) if found and _choices(original) else found
 
 
-def _different_after_choices(original: onnx.ModelProto, rewritten: onnx.ModelProto, feed: Arrays) -> str | None:
+def _nameless(model: onnx.ModelProto) -> onnx.ModelProto:
+    """ONNX Runtime refuses two nodes of one name, which ONNX allows."""
+    names = [node.name for node in model.graph.node if node.name]
+    if len(set(names)) == len(names):
+        return model
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for node in copy.graph.node:
+        node.name = ""
+    return copy
+
+
+def _half(model: onnx.ModelProto) -> bool:
+    kinds = {tensor.data_type for tensor in model.graph.initializer}
+    kinds |= {value.type.tensor_type.elem_type for value in [*model.graph.input, *model.graph.output]}
+    return bool(kinds & {onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16})
+
+
+def _different_after_choices(
+    original: onnx.ModelProto, rewritten: onnx.ModelProto, feed: Arrays, tolerance: float
+) -> str | None:
     """As ``different``, but the rewritten graph is given the original's choices, and what they chose from is compared.
 
     A choice is known by the tensors that it makes.
@@ -62,8 +84,8 @@ def _different_after_choices(original: onnx.ModelProto, rewritten: onnx.ModelPro
     after = _run(_with_tensors(rewritten, chosen, [twin.input[0] for _, twin in pairs]), feed | chosen)
     sources = {node.input[0]: twin.input[0] for node, twin in pairs}
     outputs = {value.name for value in original.graph.output} - set(made)
-    return _first_difference({name: before[name] for name in outputs}, after) or next(
-        (name for name, twin in sources.items() if not _close(before[name], after[twin])), None
+    return _first_difference({name: before[name] for name in outputs}, after, tolerance) or next(
+        (name for name, twin in sources.items() if not _close(before[name], after[twin], tolerance)), None
     )
 
 
@@ -110,7 +132,8 @@ def _with_tensors(model: onnx.ModelProto, given: Arrays, wanted: list[str]) -> o
 def _run(model: onnx.ModelProto, feed: Arrays) -> Arrays:
     from trtforge.backends.onnxruntime import reason, session
 
-    engine = session(model.SerializeToString())
+    quantized = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
+    engine = session(model.SerializeToString(), fuse=not quantized)  # INT8 kernels would add differences of their own
     try:
         results = engine.run(None, {value.name: feed[value.name] for value in engine.get_inputs()})
     except Exception as error:  # ONNX Runtime raises classes of its own for every kind of refusal
@@ -120,15 +143,15 @@ def _run(model: onnx.ModelProto, feed: Arrays) -> Arrays:
     return dict(zip((value.name for value in engine.get_outputs()), results, strict=True))
 
 
-def _first_difference(before: Arrays, after: Arrays) -> str | None:
-    return next((name for name in before if not _close(before[name], after[name])), None)
+def _first_difference(before: Arrays, after: Arrays, tolerance: float) -> str | None:
+    return next((name for name in before if not _close(before[name], after[name], tolerance)), None)
 
 
-def _close(before: Any, after: Any) -> bool:
+def _close(before: Any, after: Any, tolerance: float) -> bool:
     if not isinstance(before, np.ndarray) or before.dtype.kind not in "fiub":  # a sequence, or strings
         return repr(before) == repr(after)
     if before.shape != after.shape or before.dtype != after.dtype:
         return False
     one, other = before.astype(np.float64), after.astype(np.float64)
     scale = float(np.abs(one[np.isfinite(one)]).max(initial=0.0)) or 1.0
-    return bool(np.allclose(other, one, rtol=0, atol=TOLERANCE * scale, equal_nan=True))
+    return bool(np.allclose(other, one, rtol=0, atol=tolerance * scale, equal_nan=True))
