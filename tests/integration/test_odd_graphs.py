@@ -282,7 +282,7 @@ def test_the_batch_is_fixed(tmp_path: Path) -> None:
 def test_training_scales_reach_an_engine(tmp_path: Path) -> None:
     pytest.importorskip("tensorrt_rtx")
     path = saved(trained_int8(), tmp_path / "qat.onnx")
-    code, printed, error = run("build", path, "--device", "l4", "--json", "-o", tmp_path / "out")
+    code, _, error = run("build", path, "--device", "l4", "--json", "-o", tmp_path / "out")
     assert code == 0, error
     engine = json.loads((tmp_path / "out" / "manifest.json").read_text())["engine"]
     assert (engine["convolutions"], engine["quantized_convolutions"], engine["int8_convolutions"]) == (2, 1, 1)

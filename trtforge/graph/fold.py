@@ -16,6 +16,7 @@ from trtforge.graph.narrow import doubles_to_floats, indices_to_int32
 from trtforge.graph.prune import prune
 from trtforge.graph.rewire import scope, sweep
 from trtforge.graph.shapes import Shapes
+from trtforge.graph.sizes import shorten
 
 __all__ = ["OPSET", "dims", "fold", "image_input", "quiet"]
 
@@ -59,7 +60,7 @@ def fold(
         shapes = _simplify(graph)
     shapes.apply(graph)
     _name_nodes(graph)
-    return model_of(graph) if graph.subgraphs() else exported(graph)  # Shapes does not look into bodies
+    return model_of(graph) if any(graph.subgraphs()) else exported(graph)  # Shapes does not look into bodies
 
 
 def _simplify(graph: gs.Graph) -> Shapes:
@@ -74,6 +75,7 @@ def _simplify(graph: gs.Graph) -> Shapes:
         changed |= prune(graph, shapes)
         changed |= fuse(graph, shapes)
         changed |= share_nodes(graph, shapes)
+        changed |= shorten(graph, shapes)
         if not changed:
             break
     indices_to_int32(graph, scope(graph, shapes))

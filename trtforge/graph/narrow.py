@@ -19,7 +19,7 @@ def doubles_to_floats(graph: gs.Graph) -> None:
 
     A graph with double inputs or outputs, or with control flow, stays as it is.
     """
-    if graph.subgraphs() or any(tensor.dtype == np.float64 for tensor in [*graph.inputs, *graph.outputs]):
+    if any(graph.subgraphs()) or any(tensor.dtype == np.float64 for tensor in [*graph.inputs, *graph.outputs]):
         return
     for tensor in graph.tensors().values():
         if isinstance(tensor, gs.Constant) and tensor.dtype == np.float64:

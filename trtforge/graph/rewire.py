@@ -17,19 +17,22 @@ class Scope:
     Attributes:
         shapes: what is known of every tensor.
         keep: ids of tensors that stay, under their names: outputs of the graph, and what bodies of If and Loop read.
-        names: of tensors; a new constant's name joins them.
+        names: of tensors.
     """
 
     shapes: Shapes
     keep: set[int]
     names: set[str]
 
-    def constant(self, name: str, values: np.ndarray) -> gs.Constant:
-        """A new constant of that name, or one like it that is free."""
+    def free(self, name: str) -> str:
+        """A name for a new tensor: that one, or one like it."""
         while name in self.names:
             name += "'"
         self.names.add(name)
-        return gs.Constant(name, values)
+        return name
+
+    def constant(self, name: str, values: np.ndarray) -> gs.Constant:
+        return gs.Constant(self.free(name), values)
 
     def private(self, tensor: gs.Tensor) -> bool:
         """Whether a tensor has one reader, and may go."""

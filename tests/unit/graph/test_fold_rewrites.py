@@ -43,7 +43,7 @@ NO_OPS: dict[str, Any] = {
     "Cast to what it is": lambda s, x: s.op("Cast", x, to=TensorProto.FLOAT),
     "Cast there and back": lambda s, x: s.op("Cast", s.op("Cast", x, to=TensorProto.DOUBLE), to=TensorProto.FLOAT),
     "Transpose of nothing": lambda s, x: s.op("Transpose", x, perm=[0, 1, 2, 3]),
-    "Transpose there and back": lambda s, x: s.op("Transpose", s.op("Transpose", x, perm=[0, 2, 3, 1]), perm=[0, 3, 1, 2]),
+    "Transpose twice": lambda s, x: s.op("Transpose", s.op("Transpose", x, perm=[0, 2, 3, 1]), perm=[0, 3, 1, 2]),
     "Reshape to what it is": lambda s, x: s.op("Reshape", x, s.ints(0, 8, -1, 32)),
     "Reshape there and back": lambda s, x: s.op("Reshape", s.op("Reshape", x, s.ints(0, -1)), s.ints(-1, 8, 32, 32)),
     "Unsqueeze and Squeeze": lambda s, x: s.op("Squeeze", s.op("Unsqueeze", x, s.ints(1)), s.ints(1)),
@@ -137,8 +137,7 @@ def test_an_expand_by_the_batch_reads_one_number() -> None:
         rows.append(s.op("Add", x, s.op("Expand", s.const(np.ones((1, 8, 1))), wanted)))
     found = folded(s, s.op("Concat", *rows, axis=2))
     assert found["Equal"] == found["Where"] == found["ConstantOfShape"] == 0
-    assert found["Shape"] <= 1
-    assert found["Gather"] <= 1
+    assert (found["Shape"], found["Gather"], found["Concat"]) == (1, 0, 2)
 
 
 def test_sizes_that_are_fixed_leave_no_arithmetic() -> None:
@@ -160,10 +159,10 @@ def test_a_constant_output_is_an_identity() -> None:
 
 
 def test_large_results_stay_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(constants, "LIMIT", 4096)
+    monkeypatch.setattr(constants, "LIMIT", 2048)
     s = network(3)
     wide = s.op("Expand", s.const(np.ones((1, 1, 1, 32))), s.ints(1, 8, 32, 32))
-    turned = s.op("Transpose", s.const(np.ones((32, 64, 1, 1))), perm=[2, 0, 1, 3])  # 8 KiB made of as much
+    turned = s.op("Transpose", s.const(np.ones((32, 32, 1, 1))), perm=[2, 3, 0, 1])  # 4 KiB made of as much
     found = folded(s, s.op("Add", s.op("Add", features(s), wide), s.slice(turned, 0, 1, 1)))
     assert found["Expand"] == 1
     assert found["Transpose"] == 0
@@ -257,12 +256,13 @@ def test_equal_constants_and_equal_nodes_are_one() -> None:
 
 def test_constants_of_equal_bytes_and_other_types_are_two() -> None:
     s = network(5)
-    model = s.model(
-        s.op("Add", features(s), s.op("Cast", s.op("Add", s.op("Shape", "image"), s.ints(0, 0, 0, 0)), to=1))
-    )
-    float_zeros = onnx.numpy_helper.from_array(np.zeros(8, np.float32), "float_zeros")
-    model.graph.initializer.append(float_zeros)
-    assert different(model, fold(model)) is None
+    x = features(s)
+    zeros = [
+        s.op("ConstantOfShape", s.op("Shape", x), value=onnx.numpy_helper.from_array(np.zeros(1, dtype)))
+        for dtype in (np.float32, np.int32)
+    ]
+    found = folded(s, s.op("Add", s.op("Add", x, zeros[0]), s.op("Cast", zeros[1], to=TensorProto.FLOAT)))
+    assert found["ConstantOfShape"] == 2
 
 
 def test_random_nodes_are_not_one() -> None:
@@ -316,13 +316,13 @@ def choosing(shift: float) -> onnx.ModelProto:
     """The best 5 of columns that are all alike but for ``shift``."""
     s = network(7)
     x = s.op("ReduceMean", s.conv("image", (3, 1)), axes=[1, 2], keepdims=0)
-    y = s.op("Add", s.op("Mul", x, s.const(0)), s.const(np.arange(64) * shift))
+    y = s.op("Add", s.op("Mul", x, s.const(0)), s.const(1 + np.arange(64) * shift))
     s.nodes.append(helper.make_node("TopK", [y, s.ints(5)], ["best", "where"], "top", axis=1))
     return s.model("best", s.op("Cast", "where", to=TensorProto.FLOAT))
 
 
 def test_the_check_is_not_fooled_by_a_choice_between_equals() -> None:
-    assert different(choosing(1e-9), choosing(-1e-9)) is None
+    assert different(choosing(1.2e-7), choosing(-1.2e-7)) is None
     assert different(choosing(1.0), choosing(-1.0)) is not None
 
 
