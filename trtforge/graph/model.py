@@ -114,9 +114,12 @@ def _external_tensors(model: onnx.ModelProto) -> list[onnx.TensorProto]:
 def _load_external_data(model: onnx.ModelProto, path: Path) -> None:
     from onnx.external_data_helper import load_external_data_for_model
 
+    tensors = _external_tensors(model)
+    if not tensors:
+        return
     folder = path.parent.resolve()
     total = model.ByteSize()
-    for tensor in _external_tensors(model):
+    for tensor in tensors:
         info = {entry.key: entry.value for entry in tensor.external_data}
         data = folder / info.get("location", "")
         if not Path(os.path.realpath(data)).is_relative_to(folder):
