@@ -3,9 +3,9 @@
     pip install -e '.[bench]'
     python benchmarks/fold.py [MODEL.onnx ...] [--runs N] [--skip TOOL ...]
 
-A transformer detector of about 2,800 nodes (`benchmarks/transformer.py`) is built here and always among the models. On equal
-terms: every tool reads the same file, in which a dynamic height and width are fixed to 640 beforehand and the batch
-stays dynamic; nodes are those of the top graph that are not Constant, for exporters write constants either way.
+A transformer detector of about 2,800 nodes (`benchmarks/transformer.py`) is built here and always among the models.
+On equal terms: every tool reads the same file, in which a dynamic height and width are fixed to 640 beforehand and the
+batch stays dynamic; nodes are those of the top graph that are not Constant, for exporters write constants either way.
 trtforge compares the results of both graphs in ONNX Runtime, which the others don't by default; the line without that
 stands beside. CPU seconds are user and system time, which hold on a busy machine; wall seconds do not.
 """
