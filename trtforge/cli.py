@@ -208,11 +208,13 @@ def export(
 @app.command()
 def fold(
     model: Annotated[Path, typer.Argument(help="MODEL.onnx.")],
-    out: OutFile, size: Size = None, no_check: NoCheck = False, as_json: AsJson = False,
+    out: OutFile, size: Size = None,
+    batch: Annotated[Optional[int], typer.Option(min=1, help="Fix a dynamic batch to N.")] = None,
+    no_check: NoCheck = False, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Fold constants and shape arithmetic; the results stay the same, and are compared.
 
-    Example: trtforge fold yolov7.onnx -o clean.onnx --size 640x640
+    Example: trtforge fold yolov7.onnx -o clean.onnx --size 640x640 --batch 1
     """
     from trtforge import options
     from trtforge.pipeline import DEFAULT_SIZE
@@ -221,7 +223,7 @@ def fold(
 
     wanted = options.parse_size(size)
     facts = options.single(stage.run, MODEL, out, model=model, size=wanted and list(wanted), head="auto",
-                           default_size=list(DEFAULT_SIZE), check=not no_check)  # fmt: skip
+                           default_size=list(DEFAULT_SIZE), check=not no_check, batch=batch, image=False)  # fmt: skip
     _result(as_json, facts, f"{out}: {stage.say(facts)}")
 
 

@@ -30,11 +30,11 @@ def to_half(graph: gs.Graph, keep: tuple[str, ...] = ()) -> gs.Graph:
         keep: shell patterns of node names that stay FP32.
 
     Raises:
-        ForgeError: the graph has subgraphs (If, Loop, Scan), or a pattern in ``keep`` matches no node.
+        ForgeError: the graph has subgraphs (If, Loop, Scan) or sequences, or a pattern in ``keep`` matches no node.
     """
     for node in graph.nodes:
-        if any(isinstance(value, gs.Graph) for value in node.attrs.values()):
-            raise ForgeError(f"node {node.name!r} ({node.op}) holds a subgraph, which has no FP16 form here",
+        if "Sequence" in node.op or any(isinstance(value, gs.Graph) for value in node.attrs.values()):
+            raise ForgeError(f"node {node.name!r} ({node.op}) holds a subgraph or a sequence: no FP16 form is known",
                              "build it with --fp32, or export the model without control flow")  # fmt: skip
     for pattern in keep:
         if not any(fnmatchcase(node.name, pattern) for node in graph.nodes):

@@ -28,6 +28,7 @@ def load(path: Path) -> onnx.ModelProto:
 
     if not path.is_file():
         raise ForgeError(f"{path}: no such file", "give the path of an .onnx file")
+    _refuse_large(path, path.stat().st_size)
     try:
         model = onnx.load(path, format="protobuf", load_external_data=False)
     except (DecodeError, ValueError) as error:
@@ -39,16 +40,19 @@ def load(path: Path) -> onnx.ModelProto:
             f"{path}: has sparse initializers, which no rewrite here knows", "export it with dense weights"
         )
     _load_external_data(model, path)
-    if model.ByteSize() >= PROTOBUF_LIMIT:
-        raise ForgeError(f"{path}: larger than 2 GiB", "models of that size are not served")
     _check(model, path)
     return inline_local_functions(model) if model.functions else model
 
 
 def external_files(path: Path) -> list[Path]:
-    """The files beside ``path`` that hold its external data, without reading the weights."""
+    """The files beside ``path`` that hold its external data, without reading the weights.
+
+    Raises:
+        ForgeError: model and data are larger than 2 GiB together.
+    """
     import onnx
 
+    _refuse_large(path, path.stat().st_size)
     # Nearly no model under 2 GB has any: a scan for the key is far cheaper than a parse.
     if b"location" not in path.read_bytes():
         return []
@@ -58,7 +62,9 @@ def external_files(path: Path) -> list[Path]:
         return []
     names = {entry.value for tensor in _external_tensors(model) for entry in tensor.external_data
              if entry.key == "location"}  # fmt: skip
-    return [path.parent / name for name in sorted(names)]
+    files = [path.parent / name for name in sorted(names)]
+    _refuse_large(path, sum(file.stat().st_size for file in [path, *files] if file.is_file()))
+    return files
 
 
 def save(model: onnx.ModelProto, path: Path) -> None:
@@ -88,12 +94,25 @@ def graph_of(model: onnx.ModelProto) -> gs.Graph:
 def model_of(graph: gs.Graph) -> onnx.ModelProto:
     """The ONNX model of a rewritten graph, sorted, with shapes and types inferred."""
     import onnx
+
+    return onnx.shape_inference.infer_shapes(exported(graph.cleanup().toposort()), data_prop=True)
+
+
+def exported(graph: gs.Graph) -> onnx.ModelProto:
+    """The ONNX model of a graph as it is."""
+    import onnx
     import onnx_graphsurgeon as gs
 
-    model = gs.export_onnx(graph.cleanup().toposort(), do_type_check=False)
+    model = gs.export_onnx(graph, do_type_check=False)
     # The oldest IR version that the opset allows is read by most; before 4, initializers had to be inputs too.
     model.ir_version = max(8, onnx.helper.find_min_ir_version_for(model.opset_import, ignore_unknown=True))
-    return onnx.shape_inference.infer_shapes(model, data_prop=True)
+    return model
+
+
+def _refuse_large(path: Path, size: int) -> None:
+    """Before anything of that size is read."""
+    if size >= PROTOBUF_LIMIT:
+        raise ForgeError(f"{path}: larger than 2 GiB with its weights", "models of that size are not served")
 
 
 def _external_tensors(model: onnx.ModelProto) -> list[onnx.TensorProto]:
@@ -105,8 +124,12 @@ def _external_tensors(model: onnx.ModelProto) -> list[onnx.TensorProto]:
 def _load_external_data(model: onnx.ModelProto, path: Path) -> None:
     from onnx.external_data_helper import load_external_data_for_model
 
+    tensors = _external_tensors(model)
+    if not tensors:
+        return
     folder = path.parent.resolve()
-    for tensor in _external_tensors(model):
+    total = model.ByteSize()
+    for tensor in tensors:
         info = {entry.key: entry.value for entry in tensor.external_data}
         data = folder / info.get("location", "")
         if not Path(os.path.realpath(data)).is_relative_to(folder):
@@ -119,10 +142,13 @@ def _load_external_data(model: onnx.ModelProto, path: Path) -> None:
         if not (offset.isdecimal() and length.isdecimal()):
             raise ForgeError(f"{path}: external data of {tensor.name} has offset {offset!r} and length {length!r}",
                              "export it again")  # fmt: skip
+        available = data.stat().st_size - int(offset)
         end = int(offset) + int(length)
-        if end > data.stat().st_size:
+        if int(length) > available:
             raise ForgeError(f"{path}: external data {data.name} is cut short ({tensor.name} ends at byte {end})",
                              "copy it whole")  # fmt: skip
+        total += int(length) or available
+    _refuse_large(path, total)
     load_external_data_for_model(model, str(folder))
 
 

@@ -187,7 +187,7 @@ def test_a_float_constant_shared_by_half_and_full_readers() -> None:
     shared = s.const(np.full((1, 8, 1, 1), 0.5))
     x = s.op("Mul", s.relu("image", (3, 8), 3, 2), shared)
     end = s.conv(x, (8, 8))
-    model = fold(s.model(s.op("Mul", end, shared)))
+    model = fold(s.model(s.op("Mul", s.op("Sigmoid", end), shared)))
     typed = half(model)
     assert sorted(kinds[1] for kinds in input_types(typed, "Mul")) == [TensorProto.FLOAT, TensorProto.FLOAT16]
     close(model, typed)
