@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     import yaml
 
 Side = Annotated[int, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0)]
 Size = Annotated[tuple[Side, Side], Field(description="height, width in pixels")]
 Method = Literal["entropy", "percentile", "minmax"]
+HeadForm = Literal["objectness", "anchor-free", "boxes-scores", "yolo-anchors", "yolox-raw", "distances", "priors",
+                   "queries", "ranked"]  # fmt: skip
 LONGEST = 1 << 20  # bytes of a recipe: more is not a recipe
 
 
@@ -73,6 +76,40 @@ class Precision(_Section):
     rest: Literal["fp16", "fp32"] = "fp16"
 
 
+class Decode(_Section):
+    """How outputs become boxes and scores, where the graph does not show it; see ``trtforge.graph.detection``.
+
+    Attributes:
+        anchors: width and height in pixels of each anchor of a cell, for every level, finest first.
+        strides: pixels between the cells of every level; found from the outputs' sizes where those say it.
+        anchors_first: boxes go anchor by anchor over all cells of a level, not cell by cell over its anchors.
+        xy_scale: YOLO anchors: how far a centre may leave its cell; one for all levels or one each. 2 is YOLOv5 and
+            YOLOv7, 1 is YOLOv3, and YOLOv4 has its own at every level.
+        extent: YOLO anchors: ``square`` is ``(2 sigmoid(t))^2``, ``exp`` is ``exp(t)``, both times the anchor.
+        variances: priors: factors of a delta's place and of its extent.
+        bins: distances: length of each side's distribution (reg_max); 1 is a plain distance in cells.
+        activation: that the scores in the outputs still need; ``auto`` sees it in the graph.
+        background: which class stands for none.
+        coding, unit, order: of decoded boxes; ``auto`` sees it in the graph.
+        extra: channels behind the classes that belong to each box, by name: coefficients, keypoints or angle; with
+            priors, landmarks.
+    """
+
+    anchors: tuple[tuple[tuple[Positive, Positive], ...], ...] = ()
+    strides: tuple[Side, ...] = ()
+    anchors_first: bool = False
+    xy_scale: Positive | tuple[Positive, ...] = 2.0
+    extent: Literal["square", "exp"] = "square"
+    variances: tuple[Positive, Positive] = (1.0, 1.0)
+    bins: int = Field(default=16, ge=1, le=64)
+    activation: Literal["auto", "none", "sigmoid", "softmax"] = "auto"
+    background: Literal["none", "first", "last"] = "none"
+    coding: Literal["auto", "centre", "corners"] = "auto"
+    unit: Literal["auto", "pixels", "fraction"] = "auto"
+    order: Literal["auto", "xy", "yx"] = "auto"
+    extra: dict[Literal["coefficients", "keypoints", "angle", "landmarks"], Side] = Field(default_factory=dict)
+
+
 class Nms(_Section):
     """Thresholds of the non-maximum suppression in the graph: score in 0..1, IoU in 0..1, detections an image."""
 
@@ -88,13 +125,16 @@ class Recipe(_Section):
     Attributes:
         model: ONNX file, relative to the recipe; needed by ``trtforge build RECIPE.yaml``.
         labels: a file with one class a line (relative to the recipe), or the names themselves.
-        head: form of the outputs where the recogniser should not decide by itself.
+        head: form of the outputs where the recogniser should not decide by itself; ``none`` is no detector.
+        decode: figures that the form needs and the graph does not hold.
+        patches: edits of the graph before anything else, in their order.
     """
 
     name: str = "default"
     description: str = ""
     model: Path | None = None
-    head: Literal["auto", "objectness", "anchor-free", "boxes-scores", "none"] = "auto"
+    head: Literal["auto", "none"] | HeadForm = "auto"
+    decode: Decode = Decode()
     labels: Path | tuple[str, ...] | None = None
     preprocess: Preprocess = Preprocess()
     calibration: Calibration = Calibration()

@@ -114,7 +114,7 @@ def _parts(output: np.ndarray, name: str, engine: Engine) -> list[tuple[str, np.
     """Boxes and scores apart: box coordinates are mostly the grid, and drown whatever happens to the scores."""
     if engine.detection is None or len(engine.detection.outputs) > 1:
         return [(name, output)]
-    rows = output if engine.detection.channel_axis == 2 else output.transpose(0, 2, 1)
+    rows = output.transpose(0, 2, 1) if engine.detection.axes[0] == 1 else output
     return [(f"{name}: boxes", rows[..., :4]), (f"{name}: scores", rows[..., 4:])]
 
 
