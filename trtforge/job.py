@@ -42,8 +42,8 @@ class Job:
         images: calibration photographs, for INT8.
         batch: smallest, best and largest; None is the model's own, or 1 if that is dynamic.
         size: height and width in pixels for dynamic ones.
-        nms: auto, none, onnx, efficientnms or deepstream.
-        nms_impl: plugin or onnx.
+        nms: auto, none, keep, onnx, efficientnms or deepstream.
+        nms_impl: auto, plugin or onnx.
         check: compare folded and original model.
     """
 
@@ -54,7 +54,7 @@ class Job:
     batch: tuple[int, int, int] | None = None
     size: tuple[int, int] | None = None
     nms: str = "auto"
-    nms_impl: str = "plugin"
+    nms_impl: str = "auto"
     check: bool = True
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from trtforge import manifest
 from trtforge.deepstream.labels import labels
 from trtforge.errors import ForgeError
 from trtforge.job import AUTO_NMS, BACKENDS, Job, Ready, Target
-from trtforge.stages import MODEL, build, bundle, calibrate, cast, fold, patch, quantize
+from trtforge.stages import MODEL, adapt, build, bundle, calibrate, cast, fold, patch, quantize
 from trtforge.store import Artifact, File, Store, source
 
 DEFAULT_SIZE = (640, 640)  # height and width of a dynamic input whose recipe names none
@@ -25,12 +25,13 @@ def prepare(job: Job, store: Store, backends: Sequence[str]) -> Ready:
     Raises:
         ForgeError: see the stages.
     """
-    recipe = job.recipe
     original = _model_source(job.model)
     inputs: dict[str, Any] = {"model": {"name": job.model.name, "sha256": original.digest}}
+    job, original = _adapted(job, original, store)
+    recipe = job.recipe
     folded = store.run(fold.STAGE, {"model": original}, {
         "size": job.size and list(job.size), "default_size": list(recipe.preprocess.size or DEFAULT_SIZE),
-        "head": recipe.head, "check": job.check,
+        "head": recipe.head, "check": job.check, "decode": recipe.decode.model_dump(mode="json"),
     })  # fmt: skip
     labels(recipe.labels, (folded.facts.get("detection") or {}).get("classes"))  # wrong ones are said before any work
     batch = _batch(job.batch, folded.facts.get("batch"))
@@ -47,6 +48,17 @@ def prepare(job: Job, store: Store, backends: Sequence[str]) -> Ready:
         patched = store.run(patch.STAGE, {"model": graph}, _patch_options(job, backend, folded))
         graphs[backend], patches[backend] = patched.file(MODEL), patched.facts
     return Ready(job.model.stem, job.precision, batch, recipe, folded.facts, inputs, graphs, patches, table)
+
+
+def _adapted(job: Job, model: File, store: Store) -> tuple[Job, File]:
+    """The model with the recipe's patches and deviations in it, and the job without them."""
+    recipe = job.recipe
+    if not recipe.patches and recipe.preprocess.std is None:
+        return job, model
+    wanted = recipe.model_dump(mode="json", include={"patches", "preprocess"})
+    adapted = store.run(adapt.STAGE, {"model": model}, {"recipe": wanted}).file(MODEL)
+    left = recipe.model_copy(update={"patches": (), "preprocess": recipe.preprocess.model_copy(update={"std": None})})
+    return replace(job, recipe=left), adapted
 
 
 def _float(job: Job, clean: File, store: Store) -> File:
@@ -101,8 +113,9 @@ def _patch_options(job: Job, backend: str, folded: Artifact) -> dict[str, Any]:
     elif backend == "onnxruntime" and job.nms in ("deepstream", "efficientnms"):
         form = "onnx"  # the same outputs as the plugin's
     if job.nms == "auto" and not recognised:
-        form = "none"
-    return {"form": form, "impl": job.nms_impl, "head": job.recipe.head, "nms": job.recipe.nms.model_dump()}
+        form = "keep"
+    return {"form": form, "impl": job.nms_impl, "head": job.recipe.head, "nms": job.recipe.nms.model_dump(),
+            "decode": job.recipe.decode.model_dump(mode="json")}  # fmt: skip
 
 
 def _model_source(model: Path) -> File:

@@ -6,9 +6,11 @@ import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from trtforge.errors import ForgeError
+from trtforge.patches import KINDS, Patch
+from trtforge.patches import Section as _Section
 
 if TYPE_CHECKING:
     import yaml
@@ -22,19 +24,18 @@ HeadForm = Literal["objectness", "anchor-free", "boxes-scores", "yolo-anchors", 
 LONGEST = 1 << 20  # bytes of a recipe: more is not a recipe
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
 class Preprocess(_Section):
     """How a frame becomes the network's input, in the terms of DeepStream's nvinfer.
 
-    ``scale * (pixel - offset)`` with pixels in 0..255: one factor for all channels, one offset a channel.
+    ``scale * (pixel - offset) / std`` with pixels in 0..255: one factor for all channels, one offset a channel. A
+    deviation for each channel is beyond nvinfer: ``build`` folds it into the first convolution, so that what it makes
+    takes ``scale * (pixel - offset)``.
 
     Attributes:
         size: height and width in pixels, for models whose own are dynamic.
         scale: factor, over 0.
         offsets: subtracted before scaling, 0..255, in the network's channel order.
+        std: deviation of each channel, in the network's order, of values in 0..1.
         color: the network's channel order.
         letterbox: where a frame of another aspect ratio lies; ``none`` stretches it.
         padding: value of the bars, 0..255; nvinfer's is 0 (black).
@@ -43,6 +44,7 @@ class Preprocess(_Section):
     size: Size | None = None
     scale: float = Field(default=1 / 255, gt=0)
     offsets: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[Positive, Positive, Positive] | None = None
     color: Literal["rgb", "bgr"] = "rgb"
     letterbox: Literal["symmetric", "top-left", "none"] = "symmetric"
     padding: int = Field(default=0, ge=0, le=255)
@@ -86,6 +88,7 @@ class Decode(_Section):
         xy_scale: YOLO anchors: how far a centre may leave its cell; one for all levels or one each. 2 is YOLOv5 and
             YOLOv7, 1 is YOLOv3, and YOLOv4 has its own at every level.
         extent: YOLO anchors: ``square`` is ``(2 sigmoid(t))^2``, ``exp`` is ``exp(t)``, both times the anchor.
+        prior_offset: priors: where in its cell the centre lies, 0 to 1.
         variances: priors: factors of a delta's place and of its extent.
         bins: distances: length of each side's distribution (reg_max); 1 is a plain distance in cells.
         activation: that the scores in the outputs still need; ``auto`` sees it in the graph.
@@ -100,6 +103,7 @@ class Decode(_Section):
     anchors_first: bool = False
     xy_scale: Positive | tuple[Positive, ...] = 2.0
     extent: Literal["square", "exp"] = "square"
+    prior_offset: float = Field(default=0.5, ge=0, le=1)
     variances: tuple[Positive, Positive] = (1.0, 1.0)
     bins: int = Field(default=16, ge=1, le=64)
     activation: Literal["auto", "none", "sigmoid", "softmax"] = "auto"
@@ -140,6 +144,12 @@ class Recipe(_Section):
     calibration: Calibration = Calibration()
     precision: Precision = Precision()
     nms: Nms = Nms()
+    patches: tuple[Patch, ...] = ()
+
+    @property
+    def head_hint(self) -> str | None:
+        """The form of the head, where the recipe names one."""
+        return None if self.head in ("auto", "none") else self.head
 
 
 def folder() -> Path:
@@ -244,6 +254,8 @@ def _explain(path: Path, item: Any, lines: dict[tuple[Any, ...], int]) -> str:
 
 
 def _keys(section: tuple[Any, ...]) -> list[str]:
+    if section[:1] == ("patches",):  # an item has its number and its kind in the path
+        return [name for kind in KINDS if kind.__name__.lower() == section[-1] for name in kind.model_fields]
     model: Any = Recipe
     for part in section:
         model = model.model_fields[part].annotation

@@ -42,6 +42,10 @@ def strip_nms(graph: gs.Graph, figures: Decode | None = None) -> Detection | Non
     graph.outputs = [name_output(graph, boxes, "boxes", None), name_output(graph, scores, "scores", None)]
     graph.cleanup().toposort()
     detection = recognise(graph, "boxes-scores", figures)
+    standard = node.op == "NonMaxSuppression"  # it takes corners in any order and unit, and scores of any kind
+    if standard and recognise(graph) is None and (figures is None or figures == Decode()):
+        raise ForgeError(f"'{node.name}' (NonMaxSuppression) is cut away, but nothing shows how its boxes are coded",
+                         "a recipe's decode says it: coding, unit, order, background; or --nms keep")  # fmt: skip
     if detection is not None:
         count = detection.boxes or "boxes"
         graph.outputs[0].shape = [batch_dim(graph), count, 4]

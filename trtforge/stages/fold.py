@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trtforge.errors import ForgeError
 from trtforge.stages import MODEL
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-4  # of the largest output: folding reorders float arithmetic, and must do nothing else
 
 
-def run(draft: Path, model: Path, *, size: list[int] | None, default_size: list[int], head: str, check: bool) -> Facts:
+def run(draft: Path, model: Path, *, size: list[int] | None, default_size: list[int], head: str, check: bool,
+        decode: dict[str, Any] | None = None) -> Facts:  # fmt: skip
     """Fold ``model`` into ``draft/model.onnx``.
 
     Args:
@@ -23,6 +24,7 @@ def run(draft: Path, model: Path, *, size: list[int] | None, default_size: list[
         default_size: height and width for dynamic ones otherwise.
         head: the recipe's word on the outputs, ``auto`` without one.
         check: run both graphs in ONNX Runtime and compare.
+        decode: figures of the head, the recipe's section.
 
     Returns:
         nodes before and after, input, size, batch (None is dynamic), outputs, typed (it holds Q/DQ or FP16 already),
@@ -35,6 +37,7 @@ def run(draft: Path, model: Path, *, size: list[int] | None, default_size: list[
     from trtforge.graph.fold import dims, fold, image_input
     from trtforge.graph.model import graph_of, load, model_of, save
     from trtforge.graph.strip import strip_nms
+    from trtforge.recipe import Decode
 
     original = load(model)
     folded = fold(original, (size and (size[0], size[1])) or None, default_size=(default_size[0], default_size[1]))
@@ -47,7 +50,8 @@ def run(draft: Path, model: Path, *, size: list[int] | None, default_size: list[
         _compare(original, folded)
     image = image_input(folded)
     batch, _, height, width = dims(image)
-    found = None if head == "none" else recognise(graph_of(folded), None if head == "auto" else head)
+    figures = Decode.model_validate(decode or {})
+    found = None if head == "none" else recognise(graph_of(folded), None if head == "auto" else head, figures)
     save(folded, draft / MODEL)
     return {
         "nodes_before": len(original.graph.node),
@@ -92,4 +96,4 @@ def say(facts: Facts) -> str:
     return f"{facts['nodes_before']} nodes, now {facts['nodes']}"
 
 
-STAGE = Stage("fold", 1, ("onnx", "onnx-graphsurgeon", "onnxruntime", "numpy"), run, say)
+STAGE = Stage("fold", 3, ("onnx", "onnx-graphsurgeon", "onnxruntime", "numpy"), run, say)

@@ -46,7 +46,7 @@ def verify(
     Raises:
         ForgeError: the engines don't fit each other, or the labels don't fit the images or the engines.
     """
-    engines = [open_engine(path) for path in paths]
+    engines = [open_engine(path, recipe) for path in paths]
     spec = _spec(engines, recipe)
     _same_input(engines)
     files = pictures.list_images(folder)
@@ -61,8 +61,8 @@ def verify(
     with present.progress(f"verifying on {len(files)} images", len(files)) as done:
         for number, file in enumerate(files, 1):
             image = _read(file)
-            batch = pictures.normalise(pictures.letterbox(image, spec, engines[0].size), spec)[None]
-            found = [engine.infer(batch) for engine in engines]
+            pixels = pictures.letterbox(image, spec, engines[0].size)
+            found = [engine.infer(pictures.normalise(pixels, engine.preprocess(spec))[None]) for engine in engines]
             if same:
                 _compare(engines[0], found, report)
             measure.observe(file, image, found)

@@ -32,6 +32,7 @@ from trtforge.errors import ForgeError
 from trtforge.graph.detection import Detection, decode, existing_nms, recognise, to_corners
 from trtforge.graph.nms import NmsOptions, apply
 from trtforge.graph.strip import strip_nms
+from trtforge.recipe import Decode
 
 
 def found(model: onnx.ModelProto, hint: str | None = None) -> Detection | None:
@@ -370,6 +371,21 @@ def test_standard_nms_is_cut_away_too() -> None:
     want = reference("anchor-free", images(2))
     np.testing.assert_allclose(got["boxes"], want[0], rtol=1e-4, atol=1e-3)
     np.testing.assert_allclose(got["scores"], want[1], atol=1e-5)
+
+
+def test_boxes_before_standard_nms_have_to_show_their_coding() -> None:
+    """Corners that are no arithmetic over a grid may be y first, or fractions."""
+    s = sketch()
+    boxes, logits = anchor_free_parts(s, corners=True)
+    plain = s.op("Transpose", s.op("Abs", boxes), perm=[0, 2, 1])
+    s.nodes.append(onnx.helper.make_node("NonMaxSuppression", [plain, s.op("Sigmoid", logits), s.ints(5)], ["kept"]))
+    model = s.model("kept")
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
+    with pytest.raises(ForgeError, match="how its boxes are coded"):
+        strip_nms(gs.import_onnx(model))
+    found = strip_nms(gs.import_onnx(model), Decode(unit="fraction", order="yx", coding="corners"))
+    assert found is not None
+    assert (found.geometry.unit, found.geometry.order) == ("fraction", "yx")
 
 
 def test_what_standard_nms_does_not_see_cannot_be_stripped() -> None:

@@ -58,9 +58,9 @@ def recognise(graph: gs.Graph, hint: str | None = None, figures: Decode | None =
 
     Args:
         graph: left untouched. A graph that already suppresses boxes is not recognised; see `existing_nms`.
-        hint: a form. Its word is taken: only ranks and channel counts are checked, and the structure no more than
-            tells what the recipe leaves to it.
-        figures: the recipe's, for the hint.
+        hint: a form. Its word is taken where an output has the ranks and channels for it, and the structure no more
+            than tells what the recipe leaves open. Where none has, what the graph proves counts.
+        figures: the recipe's, for the hint; without one they decide what the graph makes likely, and no more.
 
     Raises:
         ForgeError: the hint is not a form, or lacks figures that it needs.
@@ -70,10 +70,18 @@ def recognise(graph: gs.Graph, hint: str | None = None, figures: Decode | None =
     seen = None if existing_nms(graph) is not None else probe(graph)
     if seen is None:
         return None
+    figures = figures or Decode()
     if hint:
         form = cast(HeadForm, hint)
-        return next(_declared(graph, _FORMS[form].hinted(seen, form, figures or Decode())), None)
-    return next((found for found in _declared(graph, _found(seen)) if found.sure == "certain"), None)
+        told = next(_declared(graph, _FORMS[form].hinted(seen, form, figures)), None)
+        if told:
+            return told
+    found = list(_declared(graph, _found(seen)))
+    certain = next((each for each in found if each.sure == "certain"), None)
+    likely = next(iter(found), None)
+    if certain or likely is None or figures == Decode():
+        return certain
+    return next(_declared(graph, _FORMS[likely.form].hinted(seen, likely.form, figures)), None)
 
 
 def looks_like(graph: gs.Graph) -> list[Detection]:

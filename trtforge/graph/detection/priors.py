@@ -1,7 +1,7 @@
 """Form "priors": deltas of boxes over priors that are not in the graph: SSD, RetinaFace, RetinaNet, EfficientDet.
 
 Deltas `(B, N, 4)` or `(B, 4, N)`, scores `(B, N, C)` or `(B, C, N)`, and for faces landmarks `(B, N, 10)`. A prior is
-an anchor of the recipe on every cell of its level: centre (column + 0.5) * stride, extent in pixels. With variances
+an anchor of the recipe on every cell of its level: centre (column + offset) * stride, extent in pixels. With variances
 v and w::
 
     centre = prior + delta * v * prior extent      extent = prior extent * exp(delta * w)
@@ -107,7 +107,7 @@ def priors(detection: Detection) -> tuple[np.ndarray, np.ndarray]:
     places, extents = [], []
     for stride, anchors in zip(figures.strides, figures.anchors, strict=True):
         sizes = np.array(anchors, np.float32)
-        at, _ = points(size, [stride])
+        at = points(size, [stride])[0] + np.float32((figures.prior_offset - 0.5) * stride)
         first = figures.anchors_first
         places.append(np.tile(at, (len(sizes), 1)) if first else at.repeat(len(sizes), 0))
         extents.append(sizes.repeat(len(at), 0) if first else np.tile(sizes, (len(at), 1)))
