@@ -109,7 +109,9 @@ def _patch_options(job: Job, backend: str, folded: Artifact) -> dict[str, Any]:
     recognised = folded.facts.get("detection") is not None
     form = AUTO_NMS[backend] if job.nms == "auto" else job.nms
     if backend == "tensorrt-rtx":
-        form = "none"  # it can build none; the DeepStream form beside it has it
+        # It can build no NMS (the DeepStream form beside it has it), but a TopK for models that need no more.
+        ranked = recognised and folded.facts["detection"]["form"] in ("queries", "ranked")
+        form = "onnx" if ranked and form not in ("none", "keep") else "none"
     elif backend == "onnxruntime" and job.nms in ("deepstream", "efficientnms"):
         form = "onnx"  # the same outputs as the plugin's
     if job.nms == "auto" and not recognised:

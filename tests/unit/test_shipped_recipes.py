@@ -26,7 +26,7 @@ def prior_boxes(name: str) -> tuple[np.ndarray, np.ndarray]:
 def test_as_many_priors_as_published(name: str) -> None:
     place, extent = prior_boxes(name)
     assert len(place) == len(extent) == PRIORS[name]
-    assert 0 < place.min()
+    assert place.min() > 0
     assert place.max() <= SIZES[name] * 1.02  # the last cell of a level whose stride divides the side unevenly
     assert recipe(name).preprocess.size == (SIZES[name],) * 2
 
