@@ -16,7 +16,6 @@ from trtforge.graph.fold import fold
 from trtforge.graph.half import to_half
 from trtforge.graph.nms import OUTPUTS, apply
 
-
 SOME = ("yolov4", "yolov5 raw", "yolov8 raw", "yolox raw", "ssd", "yolov8-pose", "yolov8-obb", "yolov10", "rtdetr")
 
 
