@@ -21,7 +21,7 @@ from trtforge import present
 from trtforge.backends.onnxruntime import run
 from trtforge.calibrate.images import list_images, prepare
 from trtforge.evaluate.engines import reference_session
-from trtforge.graph.detection import boxes_and_scores, recognise
+from trtforge.graph.detection import decode, recognise
 from trtforge.graph.model import graph_of, load, model_of
 from trtforge.job import Job, Target
 from trtforge.pipeline import deliver
@@ -41,7 +41,8 @@ def boxes_scores(model: Path, images: list[np.ndarray]) -> tuple[np.ndarray, np.
     detection = recognise(graph)
     if detection is None:
         sys.exit(f"{model}: not a decoded detector")
-    graph.outputs = list(boxes_and_scores(graph, detection))
+    decoded = decode(graph, detection)
+    graph.outputs = [decoded.boxes, decoded.scores]
     engine = reference_session(model_of(graph))
     names = [output.name for output in engine.get_outputs()]
     found = [run(engine, image) for image in images]

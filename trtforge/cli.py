@@ -58,9 +58,9 @@ TruthFile = Annotated[Optional[Path], typer.Option(
     "--labels", help="COCO JSON for detectors, CSV of name,class for classifiers, a folder of masks for segmentation.",
 )]  # fmt: skip
 Workspace = Annotated[Optional[str], typer.Option(help="Scratch memory for the builder, e.g. 4GiB.")]
-NmsName = Annotated[str, typer.Option("--nms", help="auto, none, onnx, efficientnms or deepstream. TensorRT-RTX's own "
-                                      "graph never has any: it can build none.")]  # fmt: skip
-NmsImplName = Annotated[str, typer.Option("--nms-impl", help="What deepstream's NMS is made of: plugin or onnx.")]
+NmsName = Annotated[str, typer.Option("--nms", help="auto, none, keep, onnx, efficientnms, deepstream. TensorRT-RTX's "
+                                      "own graph never has any: it can build none.")]  # fmt: skip
+NmsImplName = Annotated[str, typer.Option("--nms-impl", help="What deepstream's NMS is made of: auto, plugin or onnx.")]
 Score = Annotated[Optional[float], typer.Option(help="Least score of a detection, 0 to 1.")]
 Iou = Annotated[Optional[float], typer.Option(help="Greatest overlap of two detections of a class, 0 to 1.")]
 MaxDet = Annotated[Optional[int], typer.Option("--max-det", help="Most detections in an image.")]
@@ -97,7 +97,7 @@ def build(
     keep: Keep = None, only: Only = None,
     device: Devices = None, backend: BackendName = "auto", batch: Batch = None, size: Size = None,
     recipe: RecipeName = None, labels: Labels = None, workspace: Workspace = None,
-    nms: NmsName = "auto", nms_impl: NmsImplName = "plugin", score: Score = None, iou: Iou = None,
+    nms: NmsName = "auto", nms_impl: NmsImplName = "auto", score: Score = None, iou: Iou = None,
     max_det: MaxDet = None, class_agnostic: ClassAgnostic = False, deepstream: DeepStream = None,
     provider: Provider = "auto", out: Out = None, no_check: NoCheck = False, force: Force = False,
     dry_run: DryRun = False, as_json: AsJson = False,
@@ -136,7 +136,7 @@ def prepare(
     keep: Keep = None, only: Only = None,
     device: Annotated[Optional[str], typer.Option(help="Target, for the versions it runs.")] = None,
     batch: Batch = None, size: Size = None, recipe: RecipeName = None, labels: Labels = None,
-    nms: NmsName = "auto", nms_impl: NmsImplName = "plugin", score: Score = None, iou: Iou = None,
+    nms: NmsName = "auto", nms_impl: NmsImplName = "auto", score: Score = None, iou: Iou = None,
     max_det: MaxDet = None, class_agnostic: ClassAgnostic = False, deepstream: DeepStream = None,
     provider: Provider = "auto", out: Out = None, no_check: NoCheck = False, force: Force = False,
     dry_run: DryRun = False, as_json: AsJson = False,
@@ -363,23 +363,40 @@ def cast(
 
 @app.command()
 def patch(
-    model: Annotated[Path, typer.Argument(help="MODEL.onnx with decoded outputs.")],
-    out: OutFile, nms: Annotated[str, typer.Option(help="none, onnx, efficientnms or deepstream.")] = "deepstream",
-    nms_impl: NmsImplName = "plugin", recipe: RecipeName = None, score: Score = None, iou: Iou = None,
-    max_det: MaxDet = None, class_agnostic: ClassAgnostic = False, as_json: AsJson = False,
+    model: Annotated[Path, typer.Argument(help="MODEL.onnx.")],
+    out: Annotated[Optional[Path], typer.Option("-o", "--out", help="File to write.")] = None,
+    nms: Annotated[Optional[str], typer.Option(help="deepstream (the default), onnx, efficientnms, none, or keep (the "
+                                               "default with the next three).")] = None,
+    preprocess: Annotated[bool, typer.Option("--preprocess", help="Take uint8 NHWC frames.")] = False,
+    normalization: Annotated[bool, typer.Option("--fold-normalization", help="Put the recipe's means and deviations "
+                                                "into the first convolution.")] = False,
+    input_format: Annotated[Optional[str], typer.Option(help="rgb or bgr: channel order to take.")] = None,
+    nms_impl: NmsImplName = "auto", recipe: RecipeName = None, score: Score = None, iou: Iou = None,
+    max_det: MaxDet = None, class_agnostic: ClassAgnostic = False,
+    list_: Annotated[bool, typer.Option("--list", help="Show what is there, and write nothing.")] = False,
+    as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Put non-maximum suppression behind a detector, in the form that the target reads.
+    """Edit a graph: NMS in the form that the target reads, preprocessing, and a recipe's own patches.
 
     Example: trtforge patch int8.onnx --nms onnx -o ready.onnx
     """
-    from trtforge import options
+    from trtforge import options, summary
     from trtforge.stages import MODEL
     from trtforge.stages import patch as stage
 
     spec = options.load_recipe(recipe, score=score, iou=iou, max_det=max_det, class_agnostic=class_agnostic)
-    facts = options.single(stage.run, MODEL, out, model=model, form=nms, impl=nms_impl, head=spec.head,
-                           nms=spec.nms.model_dump())  # fmt: skip
-    _result(as_json, facts, f"{out}: {stage.say(facts)}")
+    if list_:
+        found = stage.listed(model, spec)
+        _result(as_json, found, summary.listed(found))
+        return
+    if out is None:
+        raise ForgeError("patch writes a file", "give it with -o, or look with --list")
+    alone = preprocess or normalization or input_format is not None
+    form = options.one_of(nms or ("keep" if alone else "deepstream"), options.NMS_FORMS[1:], "--nms")
+    color = options.one_of(input_format, ("rgb", "bgr"), "--input-format") if input_format else None
+    facts = options.single(stage.edit, MODEL, out, model=model, form=form, impl=nms_impl, recipe=spec,
+                           front=preprocess, normalization=normalization, color=color)  # fmt: skip
+    _result(as_json, facts, f"{out}: {stage.say(facts)}; {summary.feed(facts['feed'])}")
 
 
 @app.command()

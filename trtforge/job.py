@@ -43,8 +43,8 @@ class Job:
         images: calibration photographs, for INT8 and FP8.
         batch: smallest, best and largest; None is the model's own, or 1 if that is dynamic.
         size: height and width in pixels for dynamic ones.
-        nms: auto, none, onnx, efficientnms or deepstream.
-        nms_impl: plugin or onnx.
+        nms: auto, none, keep, onnx, efficientnms or deepstream.
+        nms_impl: auto, plugin or onnx.
         check: compare folded and original model.
         provider: where calibration runs: auto, cpu or cuda.
     """
@@ -56,7 +56,7 @@ class Job:
     batch: tuple[int, int, int] | None = None
     size: tuple[int, int] | None = None
     nms: str = "auto"
-    nms_impl: str = "plugin"
+    nms_impl: str = "auto"
     check: bool = True
     provider: str = "auto"
 

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from trtforge.evaluate.report import Report
 
 METHODS = get_args(recipes.Method)
-NMS_FORMS = ("auto", "none", "onnx", "efficientnms", "deepstream")
+NMS_FORMS = ("auto", "none", "keep", "onnx", "efficientnms", "deepstream")
 UNQUOTED = "#:;\n\r\t'\"\\"  # no quotes in nvinfer's dialects: these would end a value, or begin something else
-NMS_IMPLS = ("plugin", "onnx")
+NMS_IMPLS = ("auto", "plugin", "onnx")
 PROVIDERS = ("auto", "cpu", "cuda")
 MOST_BATCH = 1024  # nvinfer takes no more
 KWARGS_HINT = """for example --kwargs '{"classes": 10}'"""
@@ -61,7 +61,7 @@ def work(
         ForgeError: options contradict each other or the input, or a recipe is wrong.
     """
     if model.is_dir():
-        asked = [fp32, fp16, int8, fp8, calib, batch, size, recipe, labels, nms != "auto", nms_impl != "plugin",
+        asked = [fp32, fp16, int8, fp8, calib, batch, size, recipe, labels, nms != "auto", nms_impl != "auto",
                  score is not None, iou is not None, max_det is not None, class_agnostic, keep, only]  # fmt: skip
         if any(asked):
             raise ForgeError(f"{model}: a prepared folder decides precision, calibration, batch, size, labels and NMS",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from trtforge.backends.onnxruntime import calibration_provider
 from trtforge.deepstream.labels import labels
 from trtforge.errors import ForgeError
 from trtforge.job import AUTO_NMS, BACKENDS, QUANTIZED, Job, Ready, Target
-from trtforge.stages import MODEL, build, bundle, calibrate, cast, fold, observe, patch, quantize, refine
+from trtforge.stages import MODEL, adapt, build, bundle, calibrate, cast, fold, observe, patch, quantize, refine
 from trtforge.store import Artifact, File, Store, source
 
 DEFAULT_SIZE = (640, 640)  # height and width of a dynamic input whose recipe names none
@@ -26,10 +26,11 @@ def prepare(job: Job, store: Store, backends: Sequence[str]) -> Ready:
     Raises:
         ForgeError: see the stages.
     """
-    recipe = job.recipe
     original = _model_source(job.model)
     table: File | None = None
     inputs: dict[str, Any] = {"model": {"name": job.model.name, "sha256": original.digest}}
+    job, original = _adapted(job, original, store)
+    recipe = job.recipe
     folded = _fold(job, original, store)
     labels(recipe.labels, (folded.facts.get("detection") or {}).get("classes"))  # wrong ones are said before any work
     batch = _batch(job.batch, folded.facts.get("batch"))
@@ -47,6 +48,17 @@ def prepare(job: Job, store: Store, backends: Sequence[str]) -> Ready:
         graphs[backend], patches[backend] = patched.file(MODEL), patched.facts
     return Ready(job.model.stem, job.precision, batch, recipe, folded.facts, inputs, graphs, patches, table,
                  remarks=tuple(remarks))  # fmt: skip
+
+
+def _adapted(job: Job, model: File, store: Store) -> tuple[Job, File]:
+    """The model with the recipe's patches and deviations in it, and the job without them."""
+    recipe = job.recipe
+    if not recipe.patches and recipe.preprocess.std is None:
+        return job, model
+    wanted = recipe.model_dump(mode="json", include={"patches", "preprocess"})
+    adapted = store.run(adapt.STAGE, {"model": model}, {"recipe": wanted}).file(MODEL)
+    left = recipe.model_copy(update={"patches": (), "preprocess": recipe.preprocess.model_copy(update={"std": None})})
+    return replace(job, recipe=left), adapted
 
 
 def _float(job: Job, clean: File, store: Store) -> File:
@@ -75,7 +87,8 @@ def calibrated(job: Job, store: Store) -> dict[str, File]:
     Raises:
         ForgeError: see the stages.
     """
-    folded = _fold(job, _model_source(job.model), store)
+    job, original = _adapted(job, _model_source(job.model), store)
+    folded = _fold(job, original, store)
     return _ranges(job, folded.file(MODEL), _images_source(job)[0], store)[0]
 
 
@@ -83,7 +96,7 @@ def _fold(job: Job, original: File, store: Store) -> Artifact:
     recipe = job.recipe
     return store.run(fold.STAGE, {"model": original}, {
         "size": job.size and list(job.size), "default_size": list(recipe.preprocess.size or DEFAULT_SIZE),
-        "head": recipe.head, "check": job.check,
+        "head": recipe.head, "check": job.check, "decode": recipe.decode.model_dump(mode="json"),
     })  # fmt: skip
 
 
@@ -129,12 +142,15 @@ def _patch_options(job: Job, backend: str, folded: Artifact) -> dict[str, Any]:
     recognised = folded.facts.get("detection") is not None
     form = AUTO_NMS[backend] if job.nms == "auto" else job.nms
     if backend == "tensorrt-rtx":
-        form = "none"  # it can build none; the DeepStream form beside it has it
+        # It can build no NMS (the DeepStream form beside it has it), but a TopK for models that need no more.
+        ranked = recognised and folded.facts["detection"]["form"] in ("queries", "ranked")
+        form = "onnx" if ranked and form not in ("none", "keep") else "none"
     elif backend == "onnxruntime" and job.nms in ("deepstream", "efficientnms"):
         form = "onnx"  # the same outputs as the plugin's
     if job.nms == "auto" and not recognised:
-        form = "none"
-    return {"form": form, "impl": job.nms_impl, "head": job.recipe.head, "nms": job.recipe.nms.model_dump()}
+        form = "keep"
+    return {"form": form, "impl": job.nms_impl, "head": job.recipe.head, "nms": job.recipe.nms.model_dump(),
+            "decode": job.recipe.decode.model_dump(mode="json")}  # fmt: skip
 
 
 def _model_source(model: Path) -> File:

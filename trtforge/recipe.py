@@ -6,32 +6,36 @@ import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from trtforge.errors import ForgeError
+from trtforge.patches import KINDS, Patch
+from trtforge.patches import Section as _Section
 
 if TYPE_CHECKING:
     import yaml
 
 Side = Annotated[int, Field(gt=0)]
+Positive = Annotated[float, Field(gt=0)]
 Size = Annotated[tuple[Side, Side], Field(description="height, width in pixels")]
 Method = Literal["entropy", "percentile", "mse", "minmax"]
+HeadForm = Literal["objectness", "anchor-free", "boxes-scores", "yolo-anchors", "yolox-raw", "distances", "priors",
+                   "queries", "ranked"]  # fmt: skip
 LONGEST = 1 << 20  # bytes of a recipe: more is not a recipe
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Preprocess(_Section):
     """How a frame becomes the network's input, in the terms of DeepStream's nvinfer.
 
-    ``scale * (pixel - offset)`` with pixels in 0..255: one factor for all channels, one offset a channel.
+    ``scale * (pixel - offset) / std`` with pixels in 0..255: one factor for all channels, one offset a channel. A
+    deviation for each channel is beyond nvinfer: ``build`` folds it into the first convolution, so that what it makes
+    takes ``scale * (pixel - offset)``.
 
     Attributes:
         size: height and width in pixels, for models whose own are dynamic.
         scale: factor, over 0.
         offsets: subtracted before scaling, 0..255, in the network's channel order.
+        std: deviation of each channel, in the network's order, of values in 0..1.
         color: the network's channel order.
         letterbox: where a frame of another aspect ratio lies; ``none`` stretches it.
         padding: value of the bars, 0..255; nvinfer's is 0 (black).
@@ -40,6 +44,7 @@ class Preprocess(_Section):
     size: Size | None = None
     scale: float = Field(default=1 / 255, gt=0)
     offsets: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[Positive, Positive, Positive] | None = None
     color: Literal["rgb", "bgr"] = "rgb"
     letterbox: Literal["symmetric", "top-left", "none"] = "symmetric"
     padding: int = Field(default=0, ge=0, le=255)
@@ -87,6 +92,42 @@ class Precision(_Section):
     rest: Literal["fp16", "fp32"] = "fp16"
 
 
+class Decode(_Section):
+    """How outputs become boxes and scores, where the graph does not show it; see ``trtforge.graph.detection``.
+
+    Attributes:
+        anchors: width and height in pixels of each anchor of a cell, for every level, finest first.
+        strides: pixels between the cells of every level; found from the outputs' sizes where those say it.
+        anchors_first: boxes go anchor by anchor over all cells of a level, not cell by cell over its anchors.
+        xy_scale: YOLO anchors: how far a centre may leave its cell; one for all levels or one each. 2 is YOLOv5 and
+            YOLOv7, 1 is YOLOv3, and YOLOv4 has its own at every level.
+        extent: YOLO anchors: ``square`` is ``(2 sigmoid(t))^2``, ``exp`` is ``exp(t)``, both times the anchor.
+        prior_offset: priors: where in its cell the centre lies, 0 to 1.
+        variances: priors: factors of a delta's place and of its extent.
+        bins: distances: length of each side's distribution (reg_max); 1 is a plain distance in cells.
+        activation: that the scores in the outputs still need; ``auto`` sees it in the graph.
+        background: which class stands for none.
+        coding, unit, order: of decoded boxes; ``auto`` sees it in the graph.
+        extra: channels behind the classes that belong to each box, by name: coefficients, keypoints or angle; with
+            priors, landmarks.
+    """
+
+    anchors: tuple[tuple[tuple[Positive, Positive], ...], ...] = ()
+    strides: tuple[Side, ...] = ()
+    anchors_first: bool = False
+    xy_scale: Positive | tuple[Positive, ...] = 2.0
+    extent: Literal["square", "exp"] = "square"
+    prior_offset: float = Field(default=0.5, ge=0, le=1)
+    variances: tuple[Positive, Positive] = (1.0, 1.0)
+    bins: int = Field(default=16, ge=1, le=64)
+    activation: Literal["auto", "none", "sigmoid", "softmax"] = "auto"
+    background: Literal["none", "first", "last"] = "none"
+    coding: Literal["auto", "centre", "corners"] = "auto"
+    unit: Literal["auto", "pixels", "fraction"] = "auto"
+    order: Literal["auto", "xy", "yx"] = "auto"
+    extra: dict[Literal["coefficients", "keypoints", "angle", "landmarks"], Side] = Field(default_factory=dict)
+
+
 class Nms(_Section):
     """Thresholds of the non-maximum suppression in the graph: score in 0..1, IoU in 0..1, detections an image."""
 
@@ -102,18 +143,27 @@ class Recipe(_Section):
     Attributes:
         model: ONNX file, relative to the recipe; needed by ``trtforge build RECIPE.yaml``.
         labels: a file with one class a line (relative to the recipe), or the names themselves.
-        head: form of the outputs where the recogniser should not decide by itself.
+        head: form of the outputs where the recogniser should not decide by itself; ``none`` is no detector.
+        decode: figures that the form needs and the graph does not hold.
+        patches: edits of the graph before anything else, in their order.
     """
 
     name: str = "default"
     description: str = ""
     model: Path | None = None
-    head: Literal["auto", "objectness", "anchor-free", "boxes-scores", "none"] = "auto"
+    head: Literal["auto", "none"] | HeadForm = "auto"
+    decode: Decode = Decode()
     labels: Path | tuple[str, ...] | None = None
     preprocess: Preprocess = Preprocess()
     calibration: Calibration = Calibration()
     precision: Precision = Precision()
     nms: Nms = Nms()
+    patches: tuple[Patch, ...] = ()
+
+    @property
+    def head_hint(self) -> str | None:
+        """The form of the head, where the recipe names one."""
+        return None if self.head in ("auto", "none") else self.head
 
 
 def folder() -> Path:
@@ -218,6 +268,8 @@ def _explain(path: Path, item: Any, lines: dict[tuple[Any, ...], int]) -> str:
 
 
 def _keys(section: tuple[Any, ...]) -> list[str]:
+    if section[:1] == ("patches",):  # an item has its number and its kind in the path
+        return [name for kind in KINDS if kind.__name__.lower() == section[-1] for name in kind.model_fields]
     model: Any = Recipe
     for part in section:
         model = model.model_fields[part].annotation

@@ -314,6 +314,7 @@ def bench(job: Job, store: Store, images: Path | None, labels: Path | None, prob
         rounded=rounding.load(inputs["weights"].path) if "weights" in inputs else {},
         preprocess=recipe.preprocess,
         head=recipe.head,
+        figures=recipe.decode,
         nms=EVALUATION,
     )
     graph = graph_of(load(network.model))

@@ -25,7 +25,7 @@ from trtforge.store import Facts
 
 GIVEN: dict[str, Any] = {
     "fp32": False, "fp16": False, "int8": False, "calib": None, "batch": None, "size": None, "recipe": None,
-    "labels": None, "nms": "auto", "nms_impl": "plugin", "score": None, "iou": None, "max_det": None,
+    "labels": None, "nms": "auto", "nms_impl": "auto", "score": None, "iou": None, "max_det": None,
     "class_agnostic": False, "no_check": False, "provider": "auto",
 }  # fmt: skip
 
@@ -115,7 +115,7 @@ def test_defaults() -> None:
     assert (found.model, found.precision, found.images, found.batch, found.size) == (
         Path("m.onnx"), "fp32", None, None, None,
     )  # fmt: skip
-    assert (found.nms, found.nms_impl, found.check) == ("auto", "plugin", True)
+    assert (found.nms, found.nms_impl, found.check) == ("auto", "auto", True)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])

@@ -141,12 +141,14 @@ def letterbox(image: Image.Image, spec: Preprocess, size: tuple[int, int], neare
 
 
 def normalise(pixels: np.ndarray, spec: Preprocess) -> np.ndarray:
-    """``scale * (pixel - offset)``: float32 (3, H, W) in the network's colour order, from uint8 (H, W, 3) RGB."""
+    """``scale * (pixel - offset) / std``: float32 (3, H, W) in the network's colour order, from uint8 (H, W, 3) RGB."""
     ordered = pixels[..., ::-1] if spec.color == "bgr" else pixels
     planes = np.ascontiguousarray(ordered.transpose(2, 0, 1)).astype(np.float32)
     if any(spec.offsets):
         planes -= np.asarray(spec.offsets, np.float32)[:, None, None]
     planes *= np.float32(spec.scale)
+    if spec.std:
+        planes /= np.asarray(spec.std, np.float32)[:, None, None]
     return planes
 
 

@@ -48,9 +48,11 @@ def write(model: Path, out: Path) -> dict[str, Any]:
     if recipe.nms.class_agnostic:
         raise ForgeError(f"{model}: suppresses across classes, and DeepStream clusters each class by itself",
                          "keep NMS in the graph, or drop --class-agnostic")  # fmt: skip
-    detection = recognise(graph, None if recipe.head in ("auto", "none") else recipe.head)
-    if detection is None:
-        raise ForgeError(f"{file}: no decoded boxes and scores among its outputs", "export the model with its decode")
+    detection = recognise(graph, None if recipe.head in ("auto", "none") else recipe.head, recipe.decode)
+    if detection is None or not detection.is_plain:
+        found = f", but {detection.why}" if detection else ""
+        raise ForgeError(f"{file}: no decoded boxes and final scores in pixels among its outputs{found}",
+                         "export the model with its decode, or build with --nms deepstream")  # fmt: skip
     wanted = keys(detection, recipe.nms, names)
     if out.exists() and not out.is_dir():
         raise ForgeError(f"{out}: is a file", "give a folder with -o")
@@ -107,7 +109,7 @@ def source(detection: Detection, wanted: Mapping[str, Mapping[str, str]]) -> str
         apart=len(names) > 1,
         classes=detection.classes,
         first=first,
-        columns=detection.channel_axis == 1,
+        columns=detection.axes[0] == 1,
         centre=detection.coding == "centre",
     )  # fmt: skip
 

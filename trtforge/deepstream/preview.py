@@ -133,7 +133,7 @@ def _parser(graph: gs.Graph, settings: Settings, head: str) -> Parser:
         raise ForgeError(f"the output parser {settings.parser or 'of nvinfer itself'!r} can't be previewed",
                          f"a preview knows {STOCK_PARSER} and {FUNCTION}")  # fmt: skip
     detection = recognise(graph, None if head in ("auto", "none") else head)
-    if detection is None:
+    if detection is None or not detection.is_plain:
         raise ForgeError(f"{settings.onnx}: no decoded boxes and scores for {FUNCTION}",
                          f"a graph with NMS inside goes with {STOCK_PARSER}")  # fmt: skip
     return lambda outputs, size, thresholds: preview_objects.raw_heads(outputs, detection, size, thresholds)

@@ -83,9 +83,9 @@ def raw_heads(outputs: Outputs, detection: Detection, size: tuple[int, int], thr
         thresholds: pre-cluster-threshold of each class.
     """
     first, *others = (outputs[name].astype(np.float32) for name in detection.outputs)
-    rows = first.T if detection.channel_axis == 1 else first
+    rows = first.T if detection.axes[0] == 1 else first
     skipped = {"objectness": 5, "anchor-free": 4, "boxes-scores": 0}[detection.form]
-    scores = (others[0] if others else rows)[:, skipped : skipped + detection.classes]
+    scores = (others[0] if others else rows)[:, skipped : skipped + (detection.classes or 0)]
     if detection.form == "objectness":
         scores = rows[:, 4:5] * scores
     scores = scores[:, : len(thresholds)]

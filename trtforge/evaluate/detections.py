@@ -104,16 +104,15 @@ def _raw(engine: Engine, detection: Detection, nms: Nms) -> Finder:
     import onnx_graphsurgeon as gs
 
     from trtforge.backends.onnxruntime import session
-    from trtforge.graph.detection import boxes_and_scores
-    from trtforge.graph.nms import NmsOptions, standard_nms
+    from trtforge.graph.detection import decode
+    from trtforge.graph.nms import NmsOptions, suppress
 
     graph = gs.Graph(opset=19)
     graph.inputs = [gs.Variable(name, np.float32, ["batch", *engine.outputs[name]]) for name in detection.outputs]
     held = [gs.Node("Identity", f"held{index}", inputs=[tensor], outputs=[gs.Variable(f"held{index}", np.float32)])
             for index, tensor in enumerate(graph.inputs)]  # fmt: skip
     graph.nodes.extend(held)  # a tensor belongs to a graph once a node reads it
-    boxes, scores = boxes_and_scores(graph, detection)
-    graph.outputs = list(standard_nms(graph, boxes, scores, NmsOptions(**nms.model_dump()), detection.coding))
+    graph.outputs = list(suppress(graph, decode(graph, detection), detection, NmsOptions(**nms.model_dump())).four)
     for tensor, name in zip(graph.outputs, OUTPUTS, strict=True):
         tensor.name = name
     model = gs.export_onnx(graph.cleanup().toposort(), do_type_check=False, ir_version=10)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from trtforge import prepared
 from trtforge.errors import ForgeError, MachineError
 from trtforge.graph.nms import OUTPUTS
-from trtforge.recipe import Nms, Recipe
+from trtforge.recipe import Nms, Preprocess, Recipe
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,9 +46,16 @@ class Engine:
     recipe: Recipe | None = None
     note: str = ""
 
+    def preprocess(self, spec: Preprocess) -> Preprocess:
+        """What it wants of ``spec``: graphs of a folder divide by the channels' deviations themselves."""
+        return spec.model_copy(update={"std": None}) if self.recipe else spec
 
-def open_engine(path: Path) -> Engine:
+
+def open_engine(path: Path, recipe: Recipe | None = None) -> Engine:
     """Open an ONNX file, a TensorRT engine, a prepared folder or a bundle.
+
+    Args:
+        recipe: what it says of the head of an ONNX file; a folder has its own.
 
     Raises:
         ForgeError: it is none of these, or damaged.
@@ -57,7 +64,7 @@ def open_engine(path: Path) -> Engine:
     if path.is_dir():
         return _open_folder(path)
     if path.suffix == ".onnx":
-        return _open_onnx(path, path, None, "")
+        return _open_onnx(path, path, None, "", recipe)
     if not path.is_file():
         raise ForgeError(f"{path}: no such file or folder", "give an ONNX file, an engine, or a folder of trtforge's")
     with path.open("rb") as stream:
@@ -83,7 +90,7 @@ def _open_folder(path: Path) -> Engine:
     return _open_onnx(path, file, ready.recipe, note)
 
 
-def _open_onnx(path: Path, file: Path, recipe: Recipe | None, note: str) -> Engine:
+def _open_onnx(path: Path, file: Path, recipe: Recipe | None, note: str, given: Recipe | None = None) -> Engine:
     from trtforge.backends.onnxruntime import run
     from trtforge.graph.detection import existing_nms, recognise
     from trtforge.graph.fold import dims, fold, image_input
@@ -96,7 +103,8 @@ def _open_onnx(path: Path, file: Path, recipe: Recipe | None, note: str) -> Engi
         raise MachineError(f"{file}: its {node.op} runs only in TensorRT",
                            "verify the graph without it, or prepare with --nms-impl onnx")  # fmt: skip
     # The size of a dynamic input is the recipe's.
-    wanted = recipe.preprocess.size if recipe else None
+    spec = recipe or given or Recipe()
+    wanted = spec.preprocess.size
     height, width = dims(image_input(model))[2:]
     if not (isinstance(height, int) and isinstance(width, int)):
         height, width = wanted or (640, 640)
@@ -108,7 +116,7 @@ def _open_onnx(path: Path, file: Path, recipe: Recipe | None, note: str) -> Engi
         size=(height, width),
         graph=file,
         outputs=_output_dims(model),
-        detection=recognise(graph),
+        detection=None if spec.head == "none" else recognise(graph, spec.head_hint, spec.decode),
         nms=_inner_nms(node is not None, recipe),
         recipe=recipe,
         note=note,

@@ -51,7 +51,7 @@ def task_for(engines: list[Engine], files: list[Path], folder: Path, labels: Pat
 
 def _detection(engines: list[Engine], files: list[Path], labels: Path | None, nms: Nms, spec: Preprocess,
                report: Report) -> Task:  # fmt: skip
-    counts = sorted({engine.detection.classes for engine in engines if engine.detection})
+    counts = sorted({engine.detection.classes for engine in engines if engine.detection and engine.detection.classes})
     if len(counts) > 1:
         raise ForgeError(f"the engines tell apart {' and '.join(map(str, counts))} classes",
                          "compare engines made from one model")  # fmt: skip

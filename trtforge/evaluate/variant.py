@@ -15,13 +15,13 @@ from trtforge.calibrate.ranges import spread
 from trtforge.evaluate.detections import Objects, to_image
 from trtforge.evaluate.engines import reference_session
 from trtforge.evaluate.harm import Harm
-from trtforge.graph.detection import Detection, boxes_and_scores, recognise, to_corners
+from trtforge.graph.detection import Detection, corners_of, decode, recognise
 from trtforge.graph.edit import input_size
 from trtforge.graph.model import graph_of, load, model_of
-from trtforge.graph.nms import OUTPUTS, NmsOptions, standard_nms
+from trtforge.graph.nms import OUTPUTS, NmsOptions, suppress
 from trtforge.graph.qdq import place, quantize
 from trtforge.graph.rounding import Rounded
-from trtforge.recipe import Nms, Preprocess
+from trtforge.recipe import Decode, Nms, Preprocess
 
 Infer = Callable[[np.ndarray], dict[str, np.ndarray]]
 
@@ -32,7 +32,7 @@ class Network:
 
     Attributes:
         rounded: refined INT8 weights.
-        head: of the recipe, for the recogniser.
+        head, figures: of the recipe, for the recogniser.
         nms: what accuracy is measured with.
     """
 
@@ -41,6 +41,7 @@ class Network:
     rounded: Mapping[str, Rounded]
     preprocess: Preprocess
     head: str
+    figures: Decode
     nms: Nms
 
     def open(self, keep: Collection[str] | None) -> Infer:
@@ -54,10 +55,9 @@ class Network:
         detection = self._detection(graph)
         names = [output.name for output in graph.outputs]
         if detection is not None:
-            boxes, scores = boxes_and_scores(graph, detection)
-            corners = to_corners(graph, boxes) if detection.coding == "centre" else boxes
-            suppressed = standard_nms(graph, corners, scores, NmsOptions(**self.nms.model_dump()), "corners")
-            graph.outputs = [corners, scores, *suppressed]
+            decoded = decode(graph, detection)
+            kept = suppress(graph, decoded, detection, NmsOptions(**self.nms.model_dump()))
+            graph.outputs = [corners_of(graph, decoded), decoded.scores, *kept.four]
             names = ["boxes", "scores", *OUTPUTS]
         if keep is not None:
             placement = place(graph, tuple(literal(name) for name in keep))
@@ -82,7 +82,7 @@ class Network:
     def _detection(self, graph: gs.Graph) -> Detection | None:
         if self.head == "none":
             return None
-        return recognise(graph, None if self.head == "auto" else self.head)
+        return recognise(graph, None if self.head == "auto" else self.head, self.figures)
 
 
 def literal(name: str) -> str:

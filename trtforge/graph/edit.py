@@ -82,3 +82,17 @@ def unique(graph: gs.Graph, name: str) -> str:
     taken = {node.name for node in graph.nodes} | set(graph.tensors())
     candidates = [name, *(f"{name}_{number}" for number in range(2, len(taken) + 3))]
     return next(candidate for candidate in candidates if candidate not in taken)
+
+
+def cast(graph: gs.Graph, tensor: Any, dtype: Any, name: str) -> Any:
+    to = int(onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+    return add_node(graph, "Cast", [tensor], name, dtype, to=to)
+
+
+def top(graph: gs.Graph, tensor: Any, keep: int, axis: int) -> tuple[Any, Any]:
+    """The `keep` largest along `axis`, largest first, and their int64 indices; the first wins a tie."""
+    name = unique(graph, f"{PREFIX}top")
+    values, indices = gs.Variable(f"{name}/values", np.float32), gs.Variable(f"{name}/indices", np.int64)
+    count = gs.Constant(f"{name}/k", np.array([keep], np.int64))
+    graph.nodes.append(gs.Node("TopK", name, {"axis": axis}, [tensor, count], [values, indices]))
+    return values, indices

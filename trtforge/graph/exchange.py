@@ -35,7 +35,7 @@ def exchange_plugin(graph: gs.Graph) -> bool:
         )
     outputs: list[Any] = list(node.outputs)
     boxes, scores = plugin_inputs(graph, node)
-    four = standard_nms(graph, boxes, scores, _options(node), "corners")
+    four = standard_nms(graph, boxes, scores, _options(node), "corners").four
     node.outputs.clear()
     for made, wanted in zip(four, outputs, strict=True):
         graph.nodes.append(gs.Node("Identity", f"{wanted.name}/exchanged", inputs=[made], outputs=[wanted]))

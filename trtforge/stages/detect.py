@@ -47,7 +47,7 @@ def detect(
     Raises:
         ForgeError: no detector, an image can't be read, or ``out`` can't be written.
     """
-    engine = open_engine(path)
+    engine = open_engine(path, recipe)
     spec = recipe or engine.recipe or Recipe()
     nms = spec.nms.model_copy(update=dict(thresholds))
     find = finder(engine, nms)
@@ -90,7 +90,7 @@ def draw_all(
 
 
 def _objects(engine: Engine, image: Image.Image, spec: Preprocess, find: Any) -> Objects:
-    batch = pictures.normalise(pictures.letterbox(image, spec, engine.size), spec)[None]
+    batch = pictures.normalise(pictures.letterbox(image, spec, engine.size), engine.preprocess(spec))[None]
     boxes, scores, labels = find(engine.infer(batch))
     return Objects(to_image(boxes, image.height, image.width, engine.size, spec), scores, labels)
 

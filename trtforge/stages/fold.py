@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trtforge.errors import ForgeError
 from trtforge.stages import MODEL
@@ -21,6 +21,7 @@ def run(
     default_size: list[int],
     head: str,
     check: bool,
+    decode: dict[str, Any] | None = None,
     batch: int | None = None,
     image: bool = True,
 ) -> Facts:
@@ -31,6 +32,7 @@ def run(
         default_size: height and width for dynamic ones otherwise.
         head: the recipe's word on the outputs, ``auto`` without one.
         check: run both graphs in ONNX Runtime and compare.
+        decode: figures of the head, the recipe's section.
         batch: the batch that the model must have or take; None leaves it.
         image: refuse a model whose input is not one batch of colour images.
 
@@ -50,6 +52,7 @@ def run(
     from trtforge.graph.model import graph_of, load, model_of, save
     from trtforge.graph.shapes import Shapes
     from trtforge.graph.strip import strip_nms
+    from trtforge.recipe import Decode
 
     original = load(model)
     if image:
@@ -65,7 +68,8 @@ def run(
     if stripped is not None and stripped.op != "NonMaxSuppression":
         strip_nms(graph)
         folded = model_of(graph)
-    found = None if head == "none" else recognise(graph_of(folded), None if head == "auto" else head)
+    figures = Decode.model_validate(decode or {})
+    found = None if head == "none" else recognise(graph_of(folded), None if head == "auto" else head, figures)
     save(folded, draft / MODEL)
     return {
         "nodes_before": len(original.graph.node),
@@ -97,4 +101,4 @@ def say(facts: Facts) -> str:
     return f"{said}; {len(large)} constant results stay unfolded for their size: {large[0]}" if large else said
 
 
-STAGE = Stage("fold", 2, ("onnx", "onnx-graphsurgeon", "onnxruntime", "numpy"), run, say)
+STAGE = Stage("fold", 4, ("onnx", "onnx-graphsurgeon", "onnxruntime", "numpy"), run, say)

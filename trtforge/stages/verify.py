@@ -46,7 +46,7 @@ def verify(
     Raises:
         ForgeError: the engines don't fit each other, or the labels don't fit the images or the engines.
     """
-    engines = [open_engine(path) for path in paths]
+    engines = [open_engine(path, recipe) for path in paths]
     spec = _spec(engines, recipe)
     _same_input(engines)
     files = pictures.list_images(folder)
@@ -61,8 +61,8 @@ def verify(
     with present.progress(f"verifying on {len(files)} images", len(files)) as done:
         for number, file in enumerate(files, 1):
             image = _read(file)
-            batch = pictures.normalise(pictures.letterbox(image, spec, engines[0].size), spec)[None]
-            found = [engine.infer(batch) for engine in engines]
+            pixels = pictures.letterbox(image, spec, engines[0].size)
+            found = [engine.infer(pictures.normalise(pixels, engine.preprocess(spec))[None]) for engine in engines]
             if same:
                 _compare(engines[0], found, report)
             measure.observe(file, image, found)
@@ -114,7 +114,7 @@ def _parts(output: np.ndarray, name: str, engine: Engine) -> list[tuple[str, np.
     """Boxes and scores apart: box coordinates are mostly the grid, and drown whatever happens to the scores."""
     if engine.detection is None or len(engine.detection.outputs) > 1:
         return [(name, output)]
-    rows = output if engine.detection.channel_axis == 2 else output.transpose(0, 2, 1)
+    rows = output.transpose(0, 2, 1) if engine.detection.axes[0] == 1 else output
     return [(f"{name}: boxes", rows[..., :4]), (f"{name}: scores", rows[..., 4:])]
 
 

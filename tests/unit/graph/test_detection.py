@@ -29,8 +29,10 @@ from tests.models import (
     weights,
 )
 from trtforge.errors import ForgeError
-from trtforge.graph.detection import Detection, boxes_and_scores, existing_nms, recognise, to_corners
+from trtforge.graph.detection import Detection, decode, existing_nms, recognise, to_corners
+from trtforge.graph.nms import NmsOptions, apply
 from trtforge.graph.strip import strip_nms
+from trtforge.recipe import Decode
 
 
 def found(model: onnx.ModelProto, hint: str | None = None) -> Detection | None:
@@ -44,7 +46,7 @@ def found(model: onnx.ModelProto, hint: str | None = None) -> Detection | None:
 def test_objectness(batch: int | str) -> None:
     detection = found(objectness(batch=batch))
     assert detection is not None
-    assert (detection.form, detection.channel_axis, detection.coding) == ("objectness", 2, "centre")
+    assert (detection.form, detection.axes[0], detection.coding) == ("objectness", 2, "centre")
     assert (detection.boxes, detection.classes, detection.size) == (3 * CELLS, CLASSES, (SIDE, SIDE))
     assert "3 boxes on each cell of stride 8, 16, 32 at 64x64" in detection.why
 
@@ -53,7 +55,7 @@ def test_objectness(batch: int | str) -> None:
 def test_anchor_free(batch: int | str) -> None:
     detection = found(anchor_free(batch=batch))
     assert detection is not None
-    assert (detection.form, detection.channel_axis, detection.coding) == ("anchor-free", 1, "centre")
+    assert (detection.form, detection.axes[0], detection.coding) == ("anchor-free", 1, "centre")
     assert (detection.boxes, detection.classes, detection.size) == (CELLS, CLASSES, (SIDE, SIDE))
 
 
@@ -83,7 +85,7 @@ def test_rows_of_boxes_and_classes() -> None:
     s = sketch()
     detection = found(s.model(s.op("Transpose", anchor_free_output(s), perm=[0, 2, 1])))
     assert detection is not None
-    assert (detection.form, detection.channel_axis, detection.classes) == ("anchor-free", 2, CLASSES)
+    assert (detection.form, detection.axes[0], detection.classes) == ("anchor-free", 2, CLASSES)
 
 
 def test_objectness_of_its_own_sigmoid() -> None:
@@ -222,11 +224,28 @@ def test_look_alikes_are_refused(build: Any) -> None:
     assert found(s.model(build(s))) is None
 
 
+@pytest.mark.parametrize("build", LOOK_ALIKES)
+def test_look_alikes_are_not_patched(build: Any) -> None:
+    s = sketch()
+    with pytest.raises(ForgeError) as caught:
+        apply(gs.import_onnx(s.model(build(s))), "onnx", NmsOptions())
+    assert caught.value.code == 2
+    assert "[B, " in caught.value.problem or "[batch, " in caught.value.problem  # what was seen
+    assert "--nms none" in caught.value.hint  # and what decides
+
+
+def test_extra_channels_are_named() -> None:
+    s = sketch()
+    with pytest.raises(ForgeError, match="not certain enough") as caught:
+        apply(gs.import_onnx(s.model(masks_too(s))), "onnx", NmsOptions())
+    assert "channels 7 to 8" in caught.value.hint
+
+
 def test_a_hint_overrides_the_evidence() -> None:
     s = sketch()
     detection = found(s.model(one_box_short(s)), "anchor-free")
     assert detection is not None
-    assert (detection.boxes, detection.classes, detection.channel_axis) == (CELLS - 1, CLASSES, 1)
+    assert (detection.boxes, detection.classes, detection.axes[0]) == (CELLS - 1, CLASSES, 1)
 
 
 def test_a_hint_cannot_make_a_classifier_a_detector() -> None:
@@ -248,8 +267,8 @@ def test_boxes_and_scores_run(form: str, batch: int) -> None:
     graph = gs.import_onnx(objectness() if form == "objectness" else anchor_free())
     detection = recognise(graph)
     assert detection is not None
-    boxes, scores = boxes_and_scores(graph, detection)
-    graph.outputs = [to_corners(graph, boxes), scores]
+    decoded = decode(graph, detection)
+    graph.outputs = [to_corners(graph, decoded.boxes), decoded.scores]
     graph.cleanup().toposort()
     got = list(run(graph, {"image": images(batch)}).values())
     want = reference(form, images(batch))
@@ -264,7 +283,8 @@ def test_half_output_is_cast() -> None:
     graph = gs.import_onnx(model)
     detection = recognise(graph)
     assert detection is not None
-    graph.outputs = list(boxes_and_scores(graph, detection))
+    decoded = decode(graph, detection)
+    graph.outputs = [decoded.boxes, decoded.scores]
     got = list(run(graph.cleanup().toposort(), {"image": images(1)}).values())
     assert [array.dtype.name for array in got] == ["float32", "float32"]
     np.testing.assert_allclose(got[1], reference("objectness", images(1))[1], atol=2e-3)
@@ -278,7 +298,8 @@ def suppressed(op: str, boxes: Any, attrs: dict[str, Any]) -> gs.Graph:
     graph = gs.import_onnx(anchor_free())
     detection = recognise(graph)
     assert detection is not None
-    centres, scores = boxes_and_scores(graph, detection)
+    decoded = decode(graph, detection)
+    centres, scores = decoded.boxes, decoded.scores
     outputs = [gs.Variable(f"out{i}", np.float32) for i in range(4)]
     graph.nodes.append(gs.Node(op, "plugin", attrs, [boxes(graph, centres), scores], outputs))
     graph.outputs = outputs
@@ -337,10 +358,41 @@ def test_strip_without_nms_does_nothing() -> None:
     assert len(graph.outputs) == 1
 
 
-def test_standard_nms_cannot_be_stripped() -> None:
-    graph = suppressed("NonMaxSuppression", to_corners, {})
-    with pytest.raises(ForgeError, match="NonMaxSuppression"):
-        strip_nms(graph)
+def with_standard_nms(agnostic: bool = False) -> gs.Graph:
+    graph = gs.import_onnx(anchor_free())
+    apply(graph, "onnx", NmsOptions(class_agnostic=agnostic))
+    return gs.import_onnx(gs.export_onnx(graph))
+
+
+def test_standard_nms_is_cut_away_too() -> None:
+    graph = with_standard_nms()
+    assert strip_nms(graph) is not None
+    got = run(graph, {"image": images(2)})
+    want = reference("anchor-free", images(2))
+    np.testing.assert_allclose(got["boxes"], want[0], rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(got["scores"], want[1], atol=1e-5)
+
+
+def test_boxes_before_standard_nms_have_to_show_their_coding() -> None:
+    """Corners that are no arithmetic over a grid may be y first, or fractions."""
+    s = sketch()
+    boxes, logits = anchor_free_parts(s, corners=True)
+    plain = s.op("Transpose", s.op("Abs", boxes), perm=[0, 2, 1])
+    s.nodes.append(onnx.helper.make_node("NonMaxSuppression", [plain, s.op("Sigmoid", logits), s.ints(5)], ["kept"]))
+    model = s.model("kept")
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
+    with pytest.raises(ForgeError, match="how its boxes are coded"):
+        strip_nms(gs.import_onnx(model))
+    found = strip_nms(gs.import_onnx(model), Decode(unit="fraction", order="yx", coding="corners"))
+    assert found is not None
+    assert (found.geometry.unit, found.geometry.order) == ("fraction", "yx")
+
+
+def test_what_standard_nms_does_not_see_cannot_be_stripped() -> None:
+    """Suppressed across classes, it is given no more than each box's best."""
+    with pytest.raises(ForgeError, match="after a TopK") as caught:
+        strip_nms(with_standard_nms(agnostic=True))
+    assert "--nms keep" in caught.value.hint
 
 
 def test_a_plugin_with_a_box_for_every_class_cannot_be_stripped() -> None:

@@ -293,7 +293,7 @@ def test_no_detector_names_the_outputs_and_the_way_out() -> None:
     graph.outputs[0].shape = ["batch", 10]
     with pytest.raises(ForgeError) as caught:
         apply(graph, "onnx", NmsOptions())
-    assert f"{graph.outputs[0].name} [batch, 10]" in caught.value.problem
+    assert f"{graph.outputs[0].name} [B, 10] is a classifier's with 10 classes" in caught.value.problem
     assert "--nms none" in caught.value.hint
 
 

@@ -1,0 +1,128 @@
+"""Form "distances": the raw maps of YOLOv6, YOLOv8 and later, before a box is made of them.
+
+For each level `(B, 4 * bins + C, H, W)`, or a map of `4 * bins` channels and one of C; or all levels in one tensor
+`(B, 4 * bins + C, N)`. A side's distance from the cell's centre, in cells, is the mean of a distribution over `bins`
+(DFL, arXiv 2006.04388), or with one bin the value itself (YOLOv6-N and -S, YOLO26).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from trtforge.graph.detection import told
+from trtforge.graph.detection.decoding import Decoded
+from trtforge.graph.detection.found import Detection, Geometry
+from trtforge.graph.detection.grid import grid_of, points
+from trtforge.graph.detection.levels import Level, cell_rows, constant, levels, shown, size_of
+from trtforge.graph.detection.probe import Probe
+from trtforge.graph.detection.sources import sources
+from trtforge.graph.edit import add_node, channels, float32
+from trtforge.recipe import Decode, HeadForm
+
+FORM: HeadForm = "distances"
+_WHICH = "head: distances (with decode.bins) in a recipe of yours: maps of a detector look like any other feature maps"
+
+
+def find(seen: Probe) -> Iterator[Detection]:
+    """Maps, a pair or one for each of several levels, where the first has 4 channels for each of 16 bins."""
+    for found in hinted(seen, FORM, Decode()):
+        yield replace(found, sure="likely", ask=_WHICH)
+
+
+def hinted(seen: Probe, form: HeadForm, decode: Decode) -> Iterator[Detection]:
+    width = 4 * decode.bins
+    found = levels(seen, 4)
+    groups = [list(group) for _, group in groupby(found, key=lambda level: level.stride)]
+    groups = [sorted(group, key=lambda level: level.tensor.shape[1] != width) for group in groups]
+    for each in ([group[:1] for group in groups], groups):
+        classes = {_classes(group, width) for group in each}
+        if len(each) > 1 and len(classes) == 1 and None not in classes:
+            yield _maps(seen, each, classes.pop() or 0, decode)
+            return
+    for tensor in seen.outputs(3):
+        grid = grid_of(tensor.shape[2], seen.size)
+        if grid and grid[0] == 1 and tensor.shape[1] > width and decode.bins > 1:
+            yield _one(seen, tensor, int(tensor.shape[1]) - width, decode, grid[1])
+
+
+def _classes(group: list[Level], width: int) -> int | None:
+    first = int(group[0].tensor.shape[1])
+    if len(group) == 1:
+        return first - width if first > width else None
+    return int(group[1].tensor.shape[1]) if len(group) == 2 and first == width else None
+
+
+def _maps(seen: Probe, groups: list[list[Level]], classes: int, decode: Decode) -> Detection:
+    flat = [level for group in groups for level in group]
+    strides = tuple(group[0].stride for group in groups)
+    last = groups[0][-1].tensor
+    kinds = sources(last, 1, last.shape[1] - classes, last.shape[1])
+    text = f"{shown(flat)} are {FORM} of stride {', '.join(map(str, strides))} with {told.count(classes, 'class')}"
+    boxes = sum(int(np.prod(group[0].tensor.shape[2:])) for group in groups)
+    return Detection(FORM, tuple(level.tensor.name for level in flat), (1,) * len(flat), Geometry("corners"), boxes,
+                     classes, seen.size, text, "told", activation=told.activation(decode, kinds, "sigmoid"),
+                     decode=decode.model_copy(update={"strides": strides}))  # fmt: skip
+
+
+def _one(seen: Probe, tensor: Any, classes: int, decode: Decode, strides: tuple[int, ...]) -> Detection:
+    text = f"{tensor.name} {told.shown(tensor)} is {FORM} with {told.count(classes, 'class')}"
+    kinds = sources(tensor, 1, 4 * decode.bins, tensor.shape[1])
+    return Detection(FORM, (tensor.name,), (1,), Geometry("corners"), int(tensor.shape[2]), classes, seen.size, text,
+                     "told", activation=told.activation(decode, kinds, "sigmoid"),
+                     decode=decode.model_copy(update={"strides": strides}))  # fmt: skip
+
+
+def decode(graph: gs.Graph, detection: Detection) -> Decoded:
+    figures = detection.decode
+    width, classes = 4 * figures.bins, detection.classes or 0
+    table = _table(graph, detection, width, classes)
+    sides = _means(graph, channels(graph, table, 0, width, "bins"), figures.bins)
+    at, steps = points(size_of(detection), figures.strides)
+    cells = at / steps
+    low = add_node(graph, "Sub", [constant(cells), channels(graph, sides, 0, 2, "near_sides")], "low_corner")
+    high = add_node(graph, "Add", [constant(cells), channels(graph, sides, 2, 4, "far_sides")], "high_corner")
+    corners = add_node(graph, "Concat", [low, high], "corners", axis=2)
+    boxes = add_node(graph, "Mul", [corners, constant(steps)], "boxes")
+    scores = channels(graph, table, width, width + classes, "class_channels")
+    if detection.activation == "sigmoid":
+        scores = add_node(graph, "Sigmoid", [scores], "probabilities")
+    return Decoded(boxes, "corners", scores, {})
+
+
+def _table(graph: gs.Graph, detection: Detection, width: int, classes: int) -> Any:
+    """All levels' rows `(B, N, 4 * bins + C)`."""
+    tensors = [graph.tensors()[name] for name in detection.outputs]
+    count = len(detection.decode.strides)
+    if len(tensors) == 1:
+        return add_node(graph, "Transpose", [float32(graph, tensors[0])], "rows", perm=[0, 2, 1])
+    if len(tensors) == count:
+        parts = [cell_rows(graph, tensor, width + classes) for tensor in tensors]
+        return add_node(graph, "Concat", parts, "rows_of_all_levels", axis=1)
+    halves = []
+    for part, channels_of in ((tensors[0::2], width), (tensors[1::2], classes)):
+        parts = [cell_rows(graph, tensor, channels_of) for tensor in part]
+        halves.append(add_node(graph, "Concat", parts, "rows_of_all_levels", axis=1))
+    return add_node(graph, "Concat", halves, "rows", axis=2)
+
+
+def _means(graph: gs.Graph, bins: Any, count: int) -> Any:
+    """`(B, N, 4 * bins)` to `(B, N, 4)`: the mean of each side's distribution, in cells.
+
+    A convolution, and not a MatMul, which TensorRT computes in TF32; of four groups, so that no side reads another's.
+    """
+    if count == 1:
+        return bins
+    cells = add_node(graph, "Transpose", [bins], "bins_first", perm=[0, 2, 1])
+    apart = add_node(graph, "Reshape", [cells, np.array([0, 4, count, -1], np.int64)], "sides_apart")
+    apart = add_node(graph, "Transpose", [apart], "bins_as_channels", perm=[0, 2, 1, 3])
+    shares = add_node(graph, "Softmax", [apart], "distribution", axis=1)
+    weights = np.arange(count, dtype=np.float32).reshape(1, count, 1, 1)
+    mean = add_node(graph, "Conv", [shares, weights], "mean_distance", kernel_shape=[1, 1])
+    flat = add_node(graph, "Reshape", [mean, np.array([0, 4, -1], np.int64)], "distances")
+    return add_node(graph, "Transpose", [flat], "distances_in_rows", perm=[0, 2, 1])

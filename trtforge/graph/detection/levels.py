@@ -1,0 +1,62 @@
+"""Outputs of a model that ends in one feature map for each level of its pyramid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from trtforge.errors import ForgeError
+from trtforge.graph.detection.found import Detection, Size
+from trtforge.graph.detection.grid import rows_and_columns
+from trtforge.graph.detection.probe import Probe
+from trtforge.graph.edit import add_node, float32
+
+
+@dataclass(frozen=True)
+class Level:
+    """One map.
+
+    Attributes:
+        tensor: `(B, channels, H / stride, W / stride)`, or `(B, anchors, H / stride, W / stride, channels)`.
+        stride: pixels between its cells.
+    """
+
+    tensor: Any
+    stride: int
+
+
+def levels(seen: Probe, rank: int) -> list[Level]:
+    """The outputs of that rank that are maps of cells of a whole stride, finest first."""
+    found = []
+    for tensor in seen.outputs(rank):
+        stride = round(seen.size[1] / tensor.shape[3])
+        if stride >= 4 and list(rows_and_columns(seen.size, stride)) == tensor.shape[2:4]:
+            found.append(Level(tensor, stride))
+    return sorted(found, key=lambda level: level.stride)
+
+
+def shown(found: list[Level]) -> str:
+    return ", ".join(f"{level.tensor.name} [B, {', '.join(map(str, level.tensor.shape[1:]))}]" for level in found)
+
+
+def cell_rows(graph: gs.Graph, tensor: Any, width: int) -> Any:
+    """A map `(B, anchors * width, H, W)` as rows `(B, H * W * anchors, width)`: cell by cell, its anchors together."""
+    last = add_node(graph, "Transpose", [float32(graph, tensor)], "cells", perm=[0, 2, 3, 1])
+    return add_node(graph, "Reshape", [last, np.array([0, -1, width], np.int64)], "rows")
+
+
+def size_of(detection: Detection) -> Size:
+    """Raises ForgeError where it is dynamic: places of cells become constants of the graph."""
+    if detection.size is None:
+        raise ForgeError("the height or width of the input is dynamic, and the places of its cells depend on it",
+                         "fix them with --size HxW")  # fmt: skip
+    return detection.size
+
+
+def constant(values: Any) -> np.ndarray:
+    """`(N, E)` as `(1, N, E)`, float32."""
+    array: np.ndarray = np.asarray(values, np.float32)[None]
+    return array

@@ -1,0 +1,150 @@
+"""A graph with numbers for shapes, and what its decode makes of given head outputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+
+from trtforge.graph.detection.found import Size
+from trtforge.graph.detection.sources import known
+from trtforge.graph.edit import PREFIX, image_input
+from trtforge.graph.fold import quiet
+from trtforge.graph.heads import decode
+
+_PROBE_SIDE = 640  # stands in for a dynamic height or width; every stride divides it
+_LARGE = 1 << 16  # elements; above it a constant is a weight, whose values no shape depends on
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What recognisers look at.
+
+    Attributes:
+        graph: the model, untouched.
+        fixed: a copy with shapes as numbers, batch 1.
+        size: height and width of its image input.
+    """
+
+    graph: gs.Graph
+    fixed: gs.Graph
+    size: Size
+
+    def outputs(self, rank: int) -> list[Any]:
+        return [tensor for tensor in self.fixed.outputs if known(tensor) and len(tensor.shape) == rank]
+
+
+def probe(graph: gs.Graph) -> Probe | None:
+    """None where the graph has no image input."""
+    if image_input(graph) is None:
+        return None
+    fixed = _fixed_copy(graph)
+    height, width = image_input(fixed).shape[2:]
+    return Probe(graph, fixed, (height, width))
+
+
+def _fixed_copy(graph: gs.Graph) -> gs.Graph:
+    """A copy with every input's shape fixed (batch 1), folded until the outputs' shapes are numbers.
+
+    One round of ONNX shape inference stops at the first Div or Range of a shape computation, so rounds of inference
+    and constant folding alternate. Weights are replaced by tensors without values: only their shapes matter here,
+    and a copy of 100 MB a round would not be free.
+    """
+    copy = graph.copy().toposort()  # inference goes by order, and a pass may have appended its nodes at the end
+    for number, tensor in enumerate(copy.tensors().values()):
+        if isinstance(tensor, gs.Constant):
+            if prod(tensor.shape) > _LARGE:
+                tensor.to_variable(tensor.dtype, tensor.shape)
+                tensor.type = "tensor_type"  # to_variable forgets it, and export reads it
+                tensor.name = f"{PREFIX}weight/{number}"
+        else:
+            tensor.shape = _fixed(tensor.shape) if any(tensor is i for i in copy.inputs) else None
+    copy = _inferred(copy)
+    for _ in range(4):
+        with quiet():
+            copy.fold_constants().cleanup()
+        copy = _inferred(copy)
+        if all(known(tensor) for tensor in copy.outputs):
+            break
+    return copy
+
+
+def _fixed(shape: Any) -> list[int] | None:
+    if shape is None:
+        return None
+    stand_in = (1, 3, _PROBE_SIDE, _PROBE_SIDE) if len(shape) == 4 else (1,) * len(shape)
+    return [dim if isinstance(dim, int) and dim > 0 else other for dim, other in zip(shape, stand_in, strict=True)]
+
+
+def _inferred(graph: gs.Graph) -> gs.Graph:
+    model = gs.export_onnx(graph, do_type_check=False)
+    return gs.import_onnx(onnx.shape_inference.infer_shapes(model, data_prop=True))
+
+
+def trial(found: Probe, tensor: Any, spread: float = 0.0) -> np.ndarray | None:
+    """The value of an output where every learned operator gives noise of that spread, or zeros.
+
+    Only what comes after the last learned operators is run, so this costs milliseconds whatever the model. With
+    zeros, a decoded box lies where its cell or anchor is: that shows the grid itself.
+
+    Returns:
+        None where nothing comes after them, or ONNX Runtime can't run it.
+    """
+    import onnxruntime
+
+    cut = _tail(found, tensor.name)
+    if cut is None:
+        return None
+    rng = np.random.default_rng(0)
+    feed = {each.name: (spread * rng.standard_normal(each.shape)).astype(each.dtype) for each in cut.inputs}
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        model = gs.export_onnx(cut, do_type_check=False).SerializeToString()
+        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        value = session.run(None, feed)[0]
+    except Exception:  # of any kind: what can't be run proves nothing
+        return None
+    return np.asarray(value, np.float64) if np.isfinite(value).all() else None
+
+
+def _tail(found: Probe, name: str) -> gs.Graph | None:
+    """What computes the output from the last learned operators: a graph whose inputs are theirs to give."""
+    copy = found.graph.copy()
+    tensor = copy.tensors().get(name)
+    shapes = found.fixed.tensors()
+    after = {id(node) for node in decode(copy)}
+    if tensor is None or not tensor.inputs or id(tensor.inputs[0]) not in after:
+        return None
+    inputs: dict[str, Any] = {}
+    seen: set[int] = set()
+    pending = [tensor.inputs[0]]
+    while pending:
+        node = pending.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        for each in node.inputs:
+            if isinstance(each, gs.Constant) or each.is_empty():
+                continue
+            if each.inputs and id(each.inputs[0]) in after:
+                pending.append(each.inputs[0])
+            else:
+                inputs[each.name] = each
+    for each in inputs.values():
+        like = shapes.get(each.name)
+        if like is None or not known(like):
+            return None
+        each.inputs.clear()
+        each.shape, each.dtype = like.shape, like.dtype if each.dtype is None else each.dtype
+    if any(each.dtype is None for each in inputs.values()):
+        return None
+    copy.inputs, copy.outputs = list(inputs.values()), [tensor]
+    tensor.dtype = tensor.dtype or np.float32
+    return copy.cleanup().toposort()

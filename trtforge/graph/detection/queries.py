@@ -1,0 +1,94 @@
+"""Form "queries": boxes and scores of a few hundred queries, which need no suppression (DETR, RT-DETR, D-FINE).
+
+A tensor of boxes `(B, Q, 4)` as cx, cy, w, h in fractions of the input, and one of scores or logits `(B, Q, C)`; or
+both in one, `(B, Q, 4 + C)`.
+
+Proof: boxes come from a Sigmoid (or, as D-FINE's, from arithmetic over one), and a TopK before them selects the
+queries, as two-stage decoders do. All published ones of that kind have independent classes, so logits need a Sigmoid.
+Without the TopK it may be DETR, whose classes end in one for none and need a Softmax: the recipe says it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import onnx_graphsurgeon as gs
+
+from trtforge.graph.detection import told
+from trtforge.graph.detection.decoding import Decoded, final_scores, in_pixels, rows
+from trtforge.graph.detection.found import Activation, Detection, Geometry
+from trtforge.graph.detection.pair import candidates
+from trtforge.graph.detection.probe import Probe
+from trtforge.graph.detection.sources import ARITHMETIC, operations, probabilities, sources, upstream
+from trtforge.graph.edit import channels
+from trtforge.recipe import Decode, HeadForm
+
+FORM: HeadForm = "queries"
+_MOST = 2000  # queries; published models have 100 to 900
+_FRACTIONS = Geometry("centre", "fraction")
+_WHICH = "--recipe detr, or head: queries in a recipe of yours: how scores are to be read"
+
+
+def find(seen: Probe) -> Iterator[Detection]:
+    for boxes, scores, low in _pairs(seen):
+        count = int(boxes.shape[1])
+        kinds = operations(sources(boxes, 2, 0, 4))
+        if count > _MOST or not kinds:
+            continue
+        selected = any(node.op == "TopK" for node in upstream(boxes))
+        fractions = kinds == {"Sigmoid"} or (kinds <= ARITHMETIC and selected and _over_sigmoid(boxes))
+        classes = sources(scores, 2, low, scores.shape[2])
+        if not fractions or (operations(classes) & {"Softmax", "Gather", "GatherElements"}):
+            continue
+        evidence = ", and queries selected by a TopK" if selected else ""
+        found = _detection(seen, boxes, scores, low, f"boxes in fractions{evidence}")
+        if selected:
+            yield replace(found, activation="none" if probabilities(classes) else "sigmoid")
+        elif boxes is not scores:
+            yield replace(found, sure="likely", ask=_WHICH)
+
+
+def _pairs(seen: Probe) -> Iterator[tuple[Any, Any, int]]:
+    for boxes, box_axis, scores, axis in candidates(seen):
+        if (box_axis, axis) == (2, 2):
+            yield boxes, scores, 0
+    for tensor in seen.outputs(3):
+        if tensor.shape[2] > 4:
+            yield tensor, tensor, 4
+
+
+def _over_sigmoid(boxes: Any) -> bool:
+    """Whether arithmetic alone leads from a Sigmoid to the boxes."""
+    return any(node.op == "Sigmoid" for node in upstream(boxes))
+
+
+def hinted(seen: Probe, form: HeadForm, decode: Decode) -> Iterator[Detection]:
+    # Three classes and none are as many channels as a box: what comes from a Sigmoid is tried as boxes first.
+    tried = sorted(_pairs(seen), key=lambda each: operations(sources(each[0], 2, 0, 4)) != {"Sigmoid"})
+    for boxes, scores, low in tried:
+        kinds = sources(scores, 2, low, scores.shape[2])
+        found = _detection(seen, boxes, scores, low, "the recipe says so")
+        activation: Activation = told.activation(decode, kinds, "sigmoid")
+        yield replace(found, sure="told", activation=activation, geometry=told.geometry(decode, None, _FRACTIONS),
+                      background=told.background(decode), classes=told.foreground(decode, found.classes),
+                      decode=decode)  # fmt: skip
+
+
+def _detection(seen: Probe, boxes: Any, scores: Any, low: int, why: str) -> Detection:
+    tensors = [boxes] if boxes is scores else [boxes, scores]
+    classes, count = int(scores.shape[2]) - low, int(boxes.shape[1])
+    shown = " and ".join(f"{tensor.name} {told.shown(tensor)}" for tensor in tensors)
+    why = f"{shown} is {count} {FORM} with {told.count(classes, 'class')}: {why}"
+    return Detection(FORM, tuple(tensor.name for tensor in tensors), (2,) * len(tensors), _FRACTIONS, count, classes,
+                     seen.size, why, suppress=False)  # fmt: skip
+
+
+def decode(graph: gs.Graph, detection: Detection) -> Decoded:
+    tensors = [rows(graph, detection, index) for index in range(len(detection.outputs))]
+    boxes, scores = tensors[0], tensors[-1]
+    if len(tensors) == 1:
+        last = 4 + detection.score_channels
+        boxes, scores = channels(graph, boxes, 0, 4, "box_channels"), channels(graph, boxes, 4, last, "class_channels")
+    return Decoded(in_pixels(graph, boxes, detection), detection.coding, final_scores(graph, scores, detection), {})

@@ -1,0 +1,151 @@
+"""Form "ranked": detections that the model has selected itself by a TopK; only to be put into the right outputs.
+
+One tensor `(B, K, 6 + extras)` of x1, y1, x2, y2, score, class (YOLOv10, YOLO26); or boxes `(B, K, 4)`, scores
+`(B, K)` and classes `(B, K)` apart (the post-processor of RT-DETR and D-FINE).
+
+Proof: scores are a TopK's values, boxes are gathered, and classes are whole numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from trtforge.graph.detection import told
+from trtforge.graph.detection.decoding import Decoded, extras, in_pixels, rows
+from trtforge.graph.detection.found import Detection, Extra, Geometry, Unit
+from trtforge.graph.detection.probe import Probe, trial
+from trtforge.graph.detection.sources import operations, sources
+from trtforge.graph.edit import add_node, channels, float32
+from trtforge.recipe import Decode, HeadForm
+
+FORM: HeadForm = "ranked"
+_GATHERED = {"Gather", "GatherElements", "GatherND"}
+_BOX, _SCORE, _CLASS, _ROW = 4, 4, 5, 6
+_SPREAD = 3.0  # of noise in the heads, in a trial: boxes of all sizes
+
+
+def find(seen: Probe) -> Iterator[Detection]:
+    for tensor in seen.outputs(3):
+        scores, classes = (sources(tensor, 2, at, at + 1) for at in (_SCORE, _CLASS))
+        gathered = operations(sources(tensor, 2, 0, _BOX)) <= _GATHERED
+        if tensor.shape[2] >= _ROW and gathered and _best(scores) and _whole(classes):
+            yield from _single(seen, tensor)
+    for boxes, scores, classes in _triples(seen):
+        if _best(sources(scores, 1, 0, scores.shape[1])) and np.dtype(classes.dtype).kind == "i":
+            place = _place(seen, boxes)
+            if place:
+                yield _apart(seen, boxes, scores, classes, place, "scores are the best of a TopK")
+
+
+def _single(seen: Probe, tensor: Any) -> Iterator[Detection]:
+    place = _place(seen, tensor)
+    if place is None:
+        return
+    found = _row(seen, tensor, place, "boxes gathered by a TopK of the scores, with whole numbers for classes")
+    width = tensor.shape[2] - _ROW
+    prototypes = [each.name for each in seen.outputs(4) if each.shape[1] == width and min(each.shape[2:]) > 1]
+    if width and len(prototypes) != 1:
+        ask = f"the recipe's decode.extra: what channels {_ROW} to {_ROW + width - 1} are"
+        yield replace(found, sure="likely", ask=ask)
+    else:
+        extra = (Extra("coefficients", 0, _ROW, _ROW + width),) if width else ()
+        yield replace(found, extras=extra, kept=tuple(prototypes) if width else ())
+
+
+def _best(found: list[Any]) -> bool:
+    return operations(found) == {"TopK"}
+
+
+def _whole(found: list[Any]) -> bool:
+    return bool(found) and all(source.node.outputs[0].dtype in (np.int64, np.int32) for source in found)
+
+
+def _triples(seen: Probe) -> Iterator[tuple[Any, Any, Any]]:
+    flat = seen.outputs(2)
+    for boxes in seen.outputs(3):
+        for scores in flat:
+            for classes in flat:
+                if (
+                    scores is not classes
+                    and boxes.shape[1:] == [scores.shape[1], _BOX]
+                    and scores.shape == classes.shape
+                ):
+                    yield boxes, scores, classes
+
+
+def _place(seen: Probe, tensor: Any) -> Geometry | None:
+    """From a trial with noise: far corners are never before near ones; sizes are, as often as not."""
+    value = trial(seen, tensor, _SPREAD)
+    if value is None:
+        return None
+    near, far = value[0, :, :2], value[0, :, 2:_BOX]
+    unit: Unit = "pixels" if np.median(np.abs(near + far)) > 2 else "fraction"
+    return Geometry("corners" if (far >= near).mean() > 0.99 else "centre", unit)
+
+
+def hinted(seen: Probe, form: HeadForm, decode: Decode) -> Iterator[Detection]:
+    default = Geometry("corners")
+    for tensor in seen.outputs(3):
+        if tensor.shape[2] == _ROW + sum(decode.extra.values()):
+            place = told.geometry(decode, _place(seen, tensor), default)
+            yield replace(_row(seen, tensor, place, "the recipe says so"), sure="told",
+                          extras=told.extras(decode, _ROW), decode=decode)  # fmt: skip
+    for boxes, scores, classes in _triples(seen):
+        if np.dtype(scores.dtype).kind == "f":
+            place = told.geometry(decode, _place(seen, boxes), default)
+            yield replace(_apart(seen, boxes, scores, classes, place, "the recipe says so"), sure="told", decode=decode)
+
+
+def _row(seen: Probe, tensor: Any, place: Geometry, why: str) -> Detection:
+    why = f"{tensor.name} {told.shown(tensor)} is {tensor.shape[1]} {FORM} detections: {why}"
+    classes = _classes([source.node for source in sources(tensor, 2, _CLASS, _ROW)])
+    return Detection(FORM, (tensor.name,), (2,), place, int(tensor.shape[1]), classes, seen.size, why, suppress=False)
+
+
+def _apart(seen: Probe, boxes: Any, scores: Any, classes: Any, place: Geometry, why: str) -> Detection:
+    names = (boxes.name, scores.name, classes.name)
+    why = f"{', '.join(names)} are {boxes.shape[1]} {FORM} detections: {why}"
+    count = int(boxes.shape[1])
+    return Detection(
+        FORM, names, (2, 1, 1), place, count, _classes(list(classes.inputs)), seen.size, why, suppress=False
+    )
+
+
+def _classes(nodes: list[Any]) -> int | None:
+    """C, by which a flat index of box and class is divided to get the class; None where nothing is."""
+    seen: set[int] = set()
+    while nodes:
+        node = nodes.pop()
+        if id(node) in seen or node.op == "TopK":
+            continue
+        seen.add(id(node))
+        divisor = node.inputs[1] if node.op in {"Mod", "Div"} else None
+        if isinstance(divisor, gs.Constant) and divisor.values.size == 1:
+            return int(divisor.values.item())
+        nodes += [producer for tensor in node.inputs for producer in tensor.inputs]
+    return None
+
+
+def decode(graph: gs.Graph, detection: Detection) -> Decoded:
+    """Scores `(B, K, 1)`; the classes are an extra, ``class``."""
+    if len(detection.outputs) == 1:
+        table = rows(graph, detection, 0)
+        boxes = channels(graph, table, 0, _BOX, "box_channels")
+        scores = channels(graph, table, _SCORE, _CLASS, "score")
+        classes = channels(graph, table, _CLASS, _ROW, "class")
+        more = extras(graph, [table], detection)
+    else:
+        boxes = rows(graph, detection, 0)
+        down = np.array([0, -1, 1], np.int64)
+        tensors = graph.tensors()
+        scores, classes = (
+            add_node(graph, "Reshape", [float32(graph, tensors[name]), down], "column")
+            for name in detection.outputs[1:]
+        )
+        more = {}
+    return Decoded(in_pixels(graph, boxes, detection), detection.coding, scores, {"class": classes, **more})

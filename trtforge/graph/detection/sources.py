@@ -1,0 +1,174 @@
+"""Which nodes compute which channels of a tensor: seen through everything that only moves values.
+
+Works on a probe (see `trtforge.graph.detection.probe`), whose shapes are numbers.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any, NamedTuple
+
+import onnx_graphsurgeon as gs
+
+from trtforge.graph.edit import PREFIX
+
+PASS = {"Identity", "Cast", "QuantizeLinear", "DequantizeLinear"}
+RESHAPE = {"Reshape", "Flatten", "Squeeze", "Unsqueeze"}
+MOVE = PASS | RESHAPE | {"Concat", "Transpose", "Slice", "Split"}
+ARITHMETIC = {"Add", "Sub", "Mul", "Div", "Pow", "Exp"}
+
+
+class Source(NamedTuple):
+    """A node, and the channels `low:high` on `axis` of its output that are meant."""
+
+    node: Any
+    axis: int
+    low: int
+    high: int
+
+
+def sources(tensor: Any, axis: int, low: int, high: int) -> list[Source]:
+    """What computes channels `low:high` of `tensor` along `axis`, seen through all that only moves values.
+
+    Casts and quantisation count as moving: the graph may be typed already. A constant has no source.
+    """
+    if not tensor.inputs or low >= high:
+        return []
+    node = tensor.inputs[0]
+    here = [Source(node, axis, low, high)]
+    if node.op not in MOVE or not known(tensor) or not all(known(t) for t in node.inputs[:1]):
+        return here
+    data: Any = node.inputs[0]
+    if node.op in PASS:
+        return sources(data, axis, low, high)
+    if node.op == "Concat":
+        return _through_concat(here[0])
+    if node.op == "Transpose":
+        perm = node.attrs.get("perm", list(reversed(range(len(tensor.shape)))))
+        return sources(data, perm[axis], low, high)
+    if node.op in RESHAPE:
+        moved = _same_axis(tensor.shape, axis, data.shape)
+        if moved is None and tensor.shape[axis] == 1 and data.shape:  # a new axis: the whole tensor is meant
+            return sources(data, len(data.shape) - 1, 0, data.shape[-1])
+        return here if moved is None else sources(data, moved, low, high)
+    start = _split_start(node, tensor, axis) if node.op == "Split" else _slice_start(node, axis)
+    return here if start is None else sources(data, axis, low + start, high + start)
+
+
+def _through_concat(source: Source) -> list[Source]:
+    node, axis, low, high = source
+    if not all(known(tensor) for tensor in node.inputs):
+        return [source]
+    if node.attrs["axis"] % len(node.outputs[0].shape) != axis:
+        return [found for tensor in node.inputs for found in sources(tensor, axis, low, high)]
+    found: list[Source] = []
+    before = 0
+    for tensor in node.inputs:
+        width = tensor.shape[axis]
+        found += sources(tensor, axis, max(low - before, 0), min(high - before, width))
+        before += width
+    return found
+
+
+def operand(source: Source, tensor: Any) -> list[Source]:
+    """The same channels of an operand of elementwise `source`, which may be broadcast."""
+    if not known(tensor) or not known(source.node.outputs[0]):
+        return []
+    axis = source.axis - len(source.node.outputs[0].shape) + len(tensor.shape)
+    if axis < 0:
+        return []
+    return sources(tensor, axis, 0, 1) if tensor.shape[axis] == 1 else sources(tensor, axis, *source[2:])
+
+
+def _same_axis(shape: Any, axis: int, other: Any) -> int | None:
+    """The axis of `other` that a reshape maps `axis` of `shape` to, if it survives whole."""
+    before = prod(shape[:axis])
+    return next((i for i, dim in enumerate(other) if dim == shape[axis] and prod(other[:i]) == before), None)
+
+
+def _split_start(node: Any, tensor: Any, axis: int) -> int | None:
+    """Where `tensor`, an output of a Split, starts on `axis`."""
+    if node.attrs.get("axis", 0) % len(tensor.shape) != axis:
+        return 0
+    index = next(i for i, output in enumerate(node.outputs) if output is tensor)
+    before = node.outputs[:index]
+    return sum(output.shape[axis] for output in before) if all(known(output) for output in before) else None
+
+
+def _slice_start(node: Any, axis: int) -> int | None:
+    """Where a Slice starts on `axis`; None unless constant with step 1."""
+    rank = len(node.inputs[0].shape)
+    values: list[Any] = [t.values.tolist() if isinstance(t, gs.Constant) else None for t in node.inputs[1:]]
+    if len(values) < 2 or values[0] is None or None in values[2:]:
+        return None
+    starts = values[0]
+    axes = values[2] if len(values) > 2 else list(range(len(starts)))
+    steps = values[3] if len(values) > 3 else [1] * len(starts)
+    for start, sliced, step in zip(starts, axes, steps, strict=True):
+        if sliced % rank == axis:
+            dim = node.inputs[0].shape[axis]
+            return None if step != 1 else int(min(start + dim if start < 0 else start, dim))
+    return 0
+
+
+def overlap(one: list[Source], other: list[Source]) -> bool:
+    return bool({id(source.node) for source in one} & {id(source.node) for source in other})
+
+
+def known(tensor: Any) -> bool:
+    return tensor.shape is not None and all(isinstance(dim, int) and dim > 0 for dim in tensor.shape)
+
+
+def upstream(tensor: Any) -> list[Any]:
+    """Every node that `tensor` depends on."""
+    found: dict[int, Any] = {}
+    pending = list(tensor.inputs)
+    while pending:
+        node = pending.pop()
+        if id(node) not in found:
+            found[id(node)] = node
+            pending += [producer for each in node.inputs for producer in each.inputs]
+    return list(found.values())
+
+
+def operations(found: list[Source]) -> set[str]:
+    return {source.node.op for source in found}
+
+
+def probabilities(found: list[Source]) -> bool:
+    """Sigmoids, or products of them (objectness already multiplied in)."""
+    return bool(found) and all(source.node.op == "Sigmoid" or _product(source) for source in found)
+
+
+def _product(source: Source) -> bool:
+    return source.node.op == "Mul" and all(probabilities(operand(source, t)) for t in source.node.inputs)
+
+
+def decoded(tensor: Any, axis: int, elements: int) -> bool:
+    """Whether channels 0:4 are arithmetic, and no probabilities, with a position grid added or subtracted in it.
+
+    A grid is a constant of at least `elements`: biases and scales are smaller.
+    """
+    found = sources(tensor, axis, 0, 4)
+    if not found or probabilities(found) or any(source.node.op not in ARITHMETIC for source in found):
+        return False
+    return adds_constant([source.node for source in found], elements)
+
+
+def adds_constant(nodes: list[Any], elements: int) -> bool:
+    pending, seen = list(nodes), set()
+    while pending:
+        node = pending.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if node.op in {"Add", "Sub"} and any(is_constant(t) and prod(t.shape) >= elements for t in node.inputs):
+            return True
+        if node.op in ARITHMETIC | MOVE:
+            pending += [producer for tensor in node.inputs for producer in tensor.inputs]
+    return False
+
+
+def is_constant(tensor: Any) -> bool:
+    """A constant, or a weight that the probe carries as a tensor without a producer (see `probe_of`)."""
+    return isinstance(tensor, gs.Constant) or (tensor.name.startswith(PREFIX + "weight/") and known(tensor))

@@ -1,0 +1,35 @@
+"""Outputs that hold no boxes: a classifier's, and a map of classes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import onnx_graphsurgeon as gs
+
+from trtforge.graph.detection import told
+from trtforge.graph.detection.probe import probe
+from trtforge.graph.detection.sources import known
+
+_COARSEST = 8  # pixels of the input for one of a class map; coarser maps are features
+
+
+def without_boxes(graph: gs.Graph) -> str | None:
+    """What a model with one output does that is no detector, in one sentence; None where it shows nothing."""
+    seen = probe(graph)
+    if seen is None or len(seen.fixed.outputs) != 1 or not known(seen.fixed.outputs[0]):
+        return None
+    tensor, (height, width) = seen.fixed.outputs[0], seen.size
+    name, shape = f"{tensor.name} {told.shown(tensor)}", list(tensor.shape)
+    if (len(shape) == 2 or shape[2:] == [1, 1]) and shape[1] > 1:
+        return f"{name} is a classifier's with {shape[1]} classes"
+    if len(shape) == 4 and shape[1] > 1 and _scales(shape[2:], (height, width)):
+        return f"{name} is a map of {shape[1]} classes for each pixel (semantic segmentation)"
+    labels = shape[1:] if len(shape) == 3 else shape[2:] if len(shape) == 4 and shape[1] == 1 else []
+    if labels == [height, width] and any(node.op == "ArgMax" for node in seen.fixed.nodes):
+        return f"{name} is the class of each pixel (semantic segmentation)"
+    return None
+
+
+def _scales(shape: Any, size: tuple[int, int]) -> bool:
+    """Whether a map is the image's size, or a whole fraction of it."""
+    return any(list(shape) == [size[0] // step, size[1] // step] for step in (1, 2, 4, _COARSEST))

@@ -1,0 +1,53 @@
+"""The recipe's word where it is given, what the graph shows where it says ``auto``; and words for evidence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trtforge.graph.detection.found import Activation, Background, Extra, Geometry
+from trtforge.graph.detection.sources import Source, operations
+from trtforge.recipe import Decode
+
+
+def geometry(decode: Decode, seen: Geometry | None, default: Geometry) -> Geometry:
+    """The recipe's, else what a trial of the decode showed, else the form's own."""
+    auto = seen or default
+    return Geometry(
+        auto.coding if decode.coding == "auto" else decode.coding,
+        auto.unit if decode.unit == "auto" else decode.unit,
+        auto.order if decode.order == "auto" else decode.order,
+    )
+
+
+def activation(decode: Decode, scores: list[Source], otherwise: Activation = "none") -> Activation:
+    """What scores still need: nothing where they come from a Sigmoid, a Softmax or a product."""
+    if decode.activation != "auto":
+        return decode.activation
+    return "none" if operations(scores) & {"Sigmoid", "Softmax", "Mul", "HardSigmoid"} else otherwise
+
+
+def foreground(decode: Decode, channels: int | None) -> int:
+    """Classes among so many channels of scores."""
+    return (channels or 0) - (decode.background != "none")
+
+
+def background(decode: Decode) -> Background | None:
+    return None if decode.background == "none" else decode.background
+
+
+def extras(decode: Decode, low: int, output: int = 0) -> tuple[Extra, ...]:
+    """The recipe's extras, one behind the other from channel `low` on."""
+    found = []
+    for name, width in decode.extra.items():
+        found.append(Extra(name, output, low, low + width))
+        low += width
+    return tuple(found)
+
+
+def shown(tensor: Any) -> str:
+    return "[B, " + ", ".join(map(str, tensor.shape[1:])) + "]"
+
+
+def count(number: int, noun: str) -> str:
+    plural = {"class": "classes", "box": "boxes"}.get(noun, f"{noun}s")
+    return f"{number} {noun if number == 1 else plural}"
