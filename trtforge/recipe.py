@@ -52,9 +52,8 @@ class Preprocess(_Section):
     @model_validator(mode="before")
     @classmethod
     def _one_scale(cls, given: Any) -> Any:
-        if isinstance(given, dict) and ("std" in given or isinstance(given.get("scale"), (list, tuple))):
-            raise ValueError("nvinfer has one scale for all channels: divide the weights of the first convolution by "
-                             "the deviation of each channel, or take the mean of the three")  # fmt: skip
+        if isinstance(given, dict) and isinstance(given.get("scale"), (list, tuple)):
+            raise ValueError("nvinfer has one scale for all channels: give the deviation of each as std")
         return given
 
 

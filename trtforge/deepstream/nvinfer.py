@@ -186,6 +186,11 @@ def _model(network: Network) -> dict[str, Value]:
 
 def _preprocessing(network: Network) -> dict[str, Value]:
     recipe = network.preprocess
+    if recipe.std:
+        raise ForgeError(
+            "nvinfer has one scale for all channels, and the recipe a deviation for each",
+            "`trtforge build` folds it into the graph, as does `trtforge patch --fold-normalization`",
+        )
     keep_aspect, symmetric = LETTERBOX[recipe.letterbox]
     color = 2 if network.channels == 1 else 1 if recipe.color == "bgr" else 0
     found: dict[str, Value] = {"net-scale-factor": recipe.scale}

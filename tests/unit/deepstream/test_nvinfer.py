@@ -230,3 +230,8 @@ def test_other_padding_is_told() -> None:
 )
 def test_engine_name(mode: str, name: str) -> None:
     assert engine_name("m.onnx", 4, mode) == name
+
+
+def test_a_deviation_for_each_channel_must_be_in_the_graph() -> None:
+    with pytest.raises(ForgeError, match="one scale for all channels"):
+        config(replace(MODEL, preprocess=Preprocess(std=(0.229, 0.224, 0.225))))
