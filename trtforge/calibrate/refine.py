@@ -16,11 +16,11 @@ from trtforge.calibrate.rows import readable, sample
 from trtforge.graph.qdq import MOVES_ALL, MOVES_FIRST, Placement, fp16_scale, weight_scales
 from trtforge.graph.rounding import INT8_MAX, Moments, Rounded, parts, round_weights
 
-SAMPLED, POSITIONS = 64, 128  # 8,192 rows for a convolution: several for each weight of an output channel
-NARROW_IMAGES, NARROW_POSITIONS = 16, 512
+SAMPLED, POSITIONS = 64, 64  # 4,096 rows for a convolution: several for each of the 576 columns of a part
+NARROW_IMAGES, NARROW_POSITIONS = 32, 256
 WIDTHS = (1.0, 0.85, 0.72, 0.61, 0.52, 0.44, 0.37)  # of the range
 WORTHWHILE = 2 / 3  # of the error: what is less sure than that may cost rare, strong activations
-ALIKE = 1.05  # errors this close to the least are as good
+ALIKE = 1.15  # errors this close to the least are as good, and the narrowest range is best for most values
 
 Prepare = Callable[[Path], np.ndarray]
 Activation = Callable[[np.ndarray], np.ndarray]

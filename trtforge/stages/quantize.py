@@ -59,6 +59,8 @@ def _refined(
     graph: gs.Graph, placement: Placement, table: Ranges, images: Path
 ) -> tuple[dict[str, float], dict[str, Rounded]]:
     """Narrower ranges, and weights for them."""
+    from threadpoolctl import threadpool_limits
+
     from trtforge import present
     from trtforge.calibrate import images as pictures
     from trtforge.calibrate.refine import SAMPLED, narrow, rounded
@@ -72,7 +74,9 @@ def _refined(
     files = [file for file in pictures.list_images(images) if file.relative_to(images).as_posix() in table.images]
     if not files:
         raise ForgeError(f"{images}: none of the images that the ranges come from", "give the folder of `calibrate`")
-    with present.progress("refining weights", min(len(files), SAMPLED)) as done:
+    # One thread for products of matrices: the other cores run the network meanwhile, and threads that wait for one
+    # another by spinning make it ten times slower on a busy machine.
+    with threadpool_limits(1, "blas"), present.progress("refining weights", min(len(files), SAMPLED)) as done:
         narrowed = narrow(graph, placement, table.amax, files, lambda file: pictures.prepare(file, spec, size))
         weights = rounded(graph, placement, {**table.amax, **narrowed}, files,
                           lambda file: pictures.prepare(file, spec, size), done)  # fmt: skip
@@ -84,4 +88,4 @@ def say(facts: Facts) -> str:
     return f"{found}, {facts['refined']} refined on images" if facts["refined"] else found
 
 
-STAGE = Stage("quantize", 2, ("onnx", "onnx-graphsurgeon", "onnxruntime", "numpy", "pillow"), run, say)
+STAGE = Stage("quantize", 2, ("onnx", "onnx-graphsurgeon", "onnxruntime", "numpy", "pillow", "threadpoolctl"), run, say)
