@@ -200,6 +200,20 @@ def test_recipe_with_a_model_is_a_build_of_its_own(trtforge, photos, tmp_path):
     assert [dim.dim_value for dim in model.graph.output[1].type.tensor_type.shape.dim][1:] == [50, 4]
 
 
+def test_quantize_without_images_rounds_to_nearest_and_with_others_is_refused(trtforge, photos, int8, tmp_path):
+    def quantize(*words: str | Path):
+        return trtforge("quantize", "clean.onnx", "--calibration", int8 / "calibration.json", *words, "-o", "int8.onnx",
+                        cwd=tmp_path)  # fmt: skip
+
+    assert trtforge("fold", DEMO, "-o", "clean.onnx", cwd=tmp_path).code == 0
+    plain = quantize()
+    assert plain.code == 0 and "refined" not in plain.out, plain.err
+    (tmp_path / "others").mkdir()
+    (tmp_path / "others" / "other.png").write_bytes(next(photos.iterdir()).read_bytes())
+    refused = quantize("--calib", tmp_path / "others")
+    assert refused.code == 2 and "none of the images that the ranges come from" in refused.err
+
+
 def test_stages_alone_give_what_build_gives(trtforge, photos, int8, tmp_path):
     def step(*words: str | Path) -> None:
         run = trtforge(*words, cwd=tmp_path)
@@ -207,7 +221,7 @@ def test_stages_alone_give_what_build_gives(trtforge, photos, int8, tmp_path):
 
     step("fold", DEMO, "-o", "clean.onnx")
     step("calibrate", "clean.onnx", "--calib", photos, "-o", "calibration.json")
-    step("quantize", "clean.onnx", "--calibration", "calibration.json", "-o", "int8.onnx")
+    step("quantize", "clean.onnx", "--calibration", "calibration.json", "--calib", photos, "-o", "int8.onnx")
     step("cast", "int8.onnx", "-o", "typed.onnx")
     step("patch", "typed.onnx", "--nms", "deepstream", "-o", "ready.onnx")
     assert (tmp_path / "ready.onnx").read_bytes() == (int8 / "demo.onnx").read_bytes()

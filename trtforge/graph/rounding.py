@@ -25,6 +25,7 @@ FIELDS = ("integers", "scales", "bias")
 MOST_COLUMNS = 576  # inputs whose covariance is kept: memory and time grow with its square
 MOST_ROWS = 1024  # 128 * 128 * 1024 = 2^24: sums of products of INT8 stay exact in float32
 STEPS = 256  # inputs are summed in 1/256 of a step, so that their sums are exact, too
+AT_ONCE = 64  # columns whose errors are passed on to the rest in one product, as GPTQ does
 DAMPING = 0.01  # of the mean variance: GPTQ's value
 
 
@@ -70,7 +71,7 @@ class Moments:
         self.rows = 0
         self._x = np.zeros((parts, columns))
         self._q = np.zeros((parts, columns))
-        self._qq = np.zeros((parts, columns, columns))
+        self._qq = np.zeros((parts, columns, columns), np.int32)  # the large one: exact for 131,072 rows
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -85,7 +86,7 @@ class Moments:
         self.rows += len(values)
         self._x += np.rint(values * STEPS).sum(0, dtype=np.float64)
         self._q += q.sum(0, dtype=np.float64)
-        self._qq += by_part.transpose(0, 2, 1) @ by_part
+        self._qq += (by_part.transpose(0, 2, 1) @ by_part).astype(np.int32)
 
     def means(self) -> tuple[np.ndarray, np.ndarray]:
         """Of the inputs before and after rounding, over their scale: (parts, columns) each."""
@@ -139,10 +140,16 @@ def _feedback(values: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     upper = np.linalg.cholesky(np.linalg.inv(sorted_covariance)).transpose(0, 2, 1)
     left = np.take_along_axis(values, order[:, None, :], axis=2)
     found = np.empty_like(left)
-    for column in range(left.shape[2]):
-        found[:, :, column] = np.clip(np.rint(left[:, :, column]), -INT8_MAX, INT8_MAX)
-        error = (left[:, :, column] - found[:, :, column]) / upper[:, column, column, None]
-        left[:, :, column + 1 :] -= error[:, :, None] * upper[:, column, None, column + 1 :]
+    columns = left.shape[2]
+    for start in range(0, columns, AT_ONCE):
+        end = min(start + AT_ONCE, columns)
+        errors = np.empty_like(left[:, :, start:end])
+        for column in range(start, end):
+            found[:, :, column] = np.clip(np.rint(left[:, :, column]), -INT8_MAX, INT8_MAX)
+            error = (left[:, :, column] - found[:, :, column]) / upper[:, column, column, None]
+            left[:, :, column + 1 : end] -= error[:, :, None] * upper[:, column, None, column + 1 : end]
+            errors[:, :, column - start] = error
+        left[:, :, end:] -= errors @ upper[:, start:end, end:]
     integers = np.empty_like(found)
     np.put_along_axis(integers, np.broadcast_to(order[:, None, :], found.shape), found, axis=2)
     return integers

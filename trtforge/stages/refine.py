@@ -33,6 +33,8 @@ def run(draft: Path, model: Path, ranges: Path, images: Path) -> Facts:
     Raises:
         ForgeError: the table is no table of ours, or the folder holds none of its images.
     """
+    from threadpoolctl import threadpool_limits
+
     from trtforge.calibrate import cache, refine
     from trtforge.calibrate import images as pictures
     from trtforge.calibrate import ranges as tables
@@ -62,9 +64,11 @@ def run(draft: Path, model: Path, ranges: Path, images: Path) -> Facts:
     def prepare(file: Path) -> np.ndarray:
         return pictures.prepare(file, spec, size)
 
-    narrowed = refine.narrow(graph, placement, amax, files, prepare)
-    amax |= {name: cache.rounded(value) for name, value in narrowed.items()}
-    with present.progress("refining weights", min(len(files), refine.SAMPLED)) as done:
+    # One thread for products of matrices: the other cores run the network meanwhile, and threads that wait for one
+    # another by spinning make it ten times slower on a busy machine.
+    with threadpool_limits(1, "blas"), present.progress("refining weights", min(len(files), refine.SAMPLED)) as done:
+        narrowed = refine.narrow(graph, placement, amax, files, prepare)
+        amax |= {name: cache.rounded(value) for name, value in narrowed.items()}
         weights = refine.rounded(graph, placement, amax, files, prepare, done)
     tables.save(replace(table, amax=table.amax | amax), draft / TABLE)
     rounding.save(weights, draft / WEIGHTS)
@@ -75,4 +79,4 @@ def say(facts: Facts) -> str:
     return f"weights of {facts['refined']} operators refined, {facts['narrowed']} ranges narrowed"
 
 
-STAGE = Stage("refine", 1, ("onnx", "onnx-graphsurgeon", "onnxruntime", "numpy", "pillow"), run, say)
+STAGE = Stage("refine", 2, ("onnx", "onnx-graphsurgeon", "onnxruntime", "numpy", "pillow", "threadpoolctl"), run, say)
