@@ -164,7 +164,7 @@ def test_numbers_that_are_none_give_no_objects(built: tuple[Any, Detection, Call
     graph, detection, call = built
     outputs = {name: each.copy() for name, each in first(run(graph, {"image": photographs(1)})).items()}
     spoilt = outputs[detection.outputs[-1 if where == "scores" else 0]]
-    channels = spoilt if detection.channel_axis == 1 else spoilt.T
+    channels = spoilt if detection.axes[0] == 1 else spoilt.T
     if where == "scores":
         channels[0 if len(outputs) > 1 else 4 :] = value
     else:
@@ -194,7 +194,7 @@ def test_tensors_of_another_shape_are_refused(built: tuple[Any, Detection, Call]
     outputs = first(run(graph, {"image": photographs(1)}))
     last = detection.outputs[-1]
     assert call({**outputs, last: outputs[last].T}, [0.1] * 3) is None
-    channels = detection.channel_axis - 1
+    channels = detection.axes[0] - 1
     assert call({**outputs, last: np.delete(outputs[last], 0, axis=channels)}, [0.1] * 3) is None
     if len(outputs) > 1:
         assert call({**outputs, last: outputs[last][:-1]}, [0.1] * 3) is None
@@ -206,7 +206,7 @@ def test_other_numbers_of_boxes_are_read(built: tuple[Any, Detection, Call]) -> 
     """A model of dynamic height and width: whatever the tensor's dimensions say, and not a value beyond."""
     graph, detection, call = built
     outputs = first(run(graph, {"image": photographs(1)}))
-    fewer = {name: np.delete(each, np.s_[5:], axis=2 - detection.channel_axis) for name, each in outputs.items()}
+    fewer = {name: np.delete(each, np.s_[5:], axis=2 - detection.axes[0]) for name, each in outputs.items()}
     want = raw_heads(fewer, detection, (SIDE, SIDE), np.zeros(3, np.float32))
     found = call(fewer, [0.0] * 3)
     assert found is not None

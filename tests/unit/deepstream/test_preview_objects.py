@@ -13,7 +13,7 @@ from trtforge.calibrate.images import Fit, fit
 from trtforge.deepstream.preview_config import NMS, NONE, ClassAttributes, Settings
 from trtforge.deepstream.preview_objects import BELOW, Found, cluster, raw_heads, tf_ssd, to_frame
 from trtforge.errors import ForgeError
-from trtforge.graph.detection import Detection
+from trtforge.graph.detection import Detection, Geometry
 from trtforge.recipe import Preprocess
 
 SIZE = (100, 200)  # height, width
@@ -86,7 +86,7 @@ def test_an_output_of_another_type_is_not_found(name: str) -> None:
 
 
 def test_raw_heads_clip_and_score() -> None:
-    detection = Detection("objectness", ("o",), 2, "centre", 3, 2, SIZE, "")
+    detection = Detection("objectness", ("o",), (2,), Geometry(), 3, 2, SIZE, "")
     rows = np.array([[50, 50, 20, 10, 0.5, 0.8, 0.9], [0, 0, 20, 20, 1, 0.4, 0], [50, 50, -4, 3, 1, 1, 1]], np.float32)
     objects = raw_heads({"o": rows}, detection, SIZE, np.array([0.4, 0.5]))
     assert listed(objects) == [(0, 0.4), (0, 0.4)]

@@ -26,9 +26,9 @@ def test_the_results_stay(tmp_path: object) -> None:
 
 def test_a_graph_without_any_stays_as_it_is() -> None:
     graph = graph_of(fold(yolov7_like()))
-    names = [node.name for node in graph.nodes]
+    names = {node.name for node in graph.nodes}
     assert fuse_expectations(graph) == 0
-    assert [node.name for node in graph.nodes] == names
+    assert {node.name for node in graph.nodes} == names
 
 
 @pytest.mark.parametrize("shape", [(2, 8, 1, 1), (1, 8, 3, 3)])
