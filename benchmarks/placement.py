@@ -26,7 +26,7 @@ def built(graph: Path, sm: int, size: tuple[int, int]) -> tuple[list[dict[str, o
     from trtforge.backends import tensorrt_rtx
     from trtforge.report import layers as report
 
-    _, record = tensorrt_rtx.build(graph, sm=sm, batch=(1, 1, 1), size=size, workspace=None, progress=lambda done: None)
+    _, record = tensorrt_rtx.build(graph, sm=sm, batch=(1, 1, 1), size=size, progress=lambda done: None)
     layers = report.parse(record.layers)
     return layers, report.bytes_crossing(layers)
 

@@ -14,7 +14,7 @@ from trtforge import prepared
 from trtforge import recipe as recipes
 from trtforge.devices import FIRST_SM
 from trtforge.errors import ForgeError, GateError
-from trtforge.job import Job, Precision, Ready, Target
+from trtforge.job import CALIBRATORS, INT8_MODES, BuildOptions, Job, Precision, Ready, Shape, Target
 from trtforge.recipe import Nms, Recipe
 from trtforge.store import Facts, draft_in
 
@@ -52,14 +52,20 @@ def work(
     provider: str = "auto",
     keep: Sequence[str] = (),
     only: Sequence[str] = (),
+    weak: bool | None = None,
+    calibrator: str = "own",
 ) -> Job | Ready:
     """The job that the options describe, or what a prepared folder holds.
+
+    Args:
+        weak: see ``weakly_typed``.
 
     Raises:
         ForgeError: options contradict each other or the input, or a recipe is wrong.
     """
     if model.is_dir():
-        asked = [fp32, fp16, int8, fp8, calib, batch, size, recipe, labels, nms != "auto", nms_impl != "plugin",
+        asked = [weak is not None, calibrator != "own",
+                 fp32, fp16, int8, fp8, calib, batch, size, recipe, labels, nms != "auto", nms_impl != "plugin",
                  score is not None, iou is not None, max_det is not None, class_agnostic, keep, only]  # fmt: skip
         if any(asked):
             raise ForgeError(f"{model}: a prepared folder decides precision, calibration, batch, size, labels and NMS",
@@ -76,6 +82,11 @@ def work(
                        class_agnostic=class_agnostic, keep=keep, only=only)  # fmt: skip
     if from_yaml and spec.model is None:
         raise ForgeError(f"{model}: names no model", "add a line `model: FILE.onnx`, or give the ONNX and --recipe")
+    if weak and fp8:
+        raise ForgeError("--int8-mode implicit has no FP8", "give --int8")
+    if one_of(calibrator, CALIBRATORS, "--calibrator") != "own" and not (weak and int8):
+        raise ForgeError(f"--calibrator {calibrator}: TensorRT calibrates implicit INT8 alone",
+                         "add --int8 --int8-mode implicit")  # fmt: skip
     precision: Precision = "fp8" if fp8 else "int8" if int8 else "fp16" if fp16 else "fp32"
     return Job(
         model=spec.model if from_yaml and spec.model else model,
@@ -88,7 +99,81 @@ def work(
         nms_impl=one_of(nms_impl, NMS_IMPLS, "--nms-impl"),
         check=not no_check,
         provider=one_of(provider, PROVIDERS, "--provider"),
+        weak=bool(weak) and (int8 or fp16),
+        calibrator=next(each for each in CALIBRATORS if each == calibrator),
     )
+
+
+def weakly_typed(int8_mode: str | None, int8: bool, targets: Sequence[Target]) -> bool | None:
+    """Whether the builder chooses precisions, not the graph: on request, or for devices that end at TensorRT 8.
+
+    Returns:
+        None where the user asked for nothing and no device decides.
+
+    Raises:
+        ForgeError: the request contradicts precision or device.
+    """
+    if int8_mode is not None:
+        one_of(int8_mode, INT8_MODES, "--int8-mode")
+        if not int8:
+            raise ForgeError(f"--int8-mode {int8_mode} without --int8", "add --int8")
+    old = [target.device for target in targets if target.device and not target.device.typed]
+    if old and int8_mode == "explicit":
+        raise ForgeError(f"{old[0].title} ends at TensorRT {old[0].tensorrt}: trtforge serves its INT8 by calibration "
+                         "cache alone", "give --int8-mode implicit, or leave it out")  # fmt: skip
+    if old:
+        return True
+    return None if int8_mode is None else int8_mode == "implicit"
+
+
+def builder(
+    workspace: str | None, memory_pool: Sequence[str], profile: Sequence[str], tactic_sources: str | None,
+    timing_cache: Path | None, **given: Any,
+) -> BuildOptions:  # fmt: skip
+    """The builder's options from the command line's; ``given`` are those that need no parsing.
+
+    Raises:
+        ForgeError: one is not what it should be.
+    """
+    from trtforge.backends._config import POOLS, TACTICS
+
+    pools = []
+    for text in memory_pool:
+        name, _, size = text.partition("=")
+        pools.append((one_of(name, tuple(POOLS), "--memory-pool"), parse_memory(size, f"--memory-pool {name}=") or 0))
+    sources = None if tactic_sources is None else tuple(filter(None, tactic_sources.split(",")))
+    for name in sources or ():
+        one_of(name, tuple(TACTICS), "--tactic-sources")
+    if timing_cache and timing_cache.is_dir():
+        raise ForgeError(f"{timing_cache}: is a folder", "give a file with --timing-cache")
+    return BuildOptions(workspace=parse_memory(workspace), pools=tuple(pools),
+                        profiles=tuple(parse_profile(text) for text in profile), tactic_sources=sources,
+                        timing_cache=str(timing_cache.absolute()) if timing_cache else None, **given)  # fmt: skip
+
+
+def parse_profile(text: str) -> dict[str, tuple[Shape, Shape, Shape]]:
+    """``NAME=MIN:OPT:MAX[,NAME=...]``, each a shape such as ``1x3x640x640``. Names may hold ``:`` and ``=``.
+
+    Raises:
+        ForgeError: it is none, or not in order.
+    """
+    found = {}
+    for part in text.split(","):
+        name, _, shapes = part.rpartition("=")
+        each = [tuple(int(side) for side in shape.split("x")) for shape in shapes.split(":")
+                if re.fullmatch(r"\d{1,9}(x\d{1,9})*", shape)]  # fmt: skip
+        if not name or shapes.count(":") != 2 or len(each) != 3:
+            raise ForgeError(f"--profile {part}: not NAME=MIN:OPT:MAX",
+                             "for example --profile images=1x3x640x640:4x3x640x640:8x3x640x640")  # fmt: skip
+        least, best, most = each
+        if not (len(least) == len(best) == len(most) and all(map(_ordered, least, best, most))):
+            raise ForgeError(f"--profile {part}: not in order", "each side: MIN <= OPT <= MAX")
+        found[name] = (least, best, most)
+    return found
+
+
+def _ordered(least: int, best: int, most: int) -> bool:
+    return 0 < least <= best <= most
 
 
 @dataclass(frozen=True)
@@ -280,13 +365,13 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     return int(found[1]), int(found[2])
 
 
-def parse_memory(text: str | None) -> int | None:
+def parse_memory(text: str | None, option: str = "--workspace ") -> int | None:
     """Bytes of ``4GiB``, ``512MB`` or ``1000000``."""
     if text is None:
         return None
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]?i?)b?", text.lower())
     if not found or found[2] not in UNITS or float(found[1]) * UNITS[found[2]] < 1:
-        raise ForgeError(f"--workspace {text}: not an amount of memory", "for example --workspace 4GiB")
+        raise ForgeError(f"{option}{text}: not an amount of memory", f"for example {option}4GiB")
     return int(float(found[1]) * UNITS[found[2]])
 
 

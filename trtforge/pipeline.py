@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from trtforge import manifest
 from trtforge.backends.onnxruntime import calibration_provider
 from trtforge.deepstream.labels import labels
 from trtforge.errors import ForgeError
-from trtforge.job import AUTO_NMS, BACKENDS, QUANTIZED, Job, Ready, Target
+from trtforge.job import AUTO_NMS, BACKENDS, PLAIN, QUANTIZED, BuildOptions, Job, Ready, Target
 from trtforge.stages import MODEL, build, bundle, calibrate, cast, fold, observe, patch, quantize
 from trtforge.store import Artifact, File, Store, source
 
@@ -32,13 +32,19 @@ def prepare(job: Job, store: Store, backends: Sequence[str]) -> Ready:
     folded = _fold(job, original, store)
     labels(recipe.labels, (folded.facts.get("detection") or {}).get("classes"))  # wrong ones are said before any work
     batch = _batch(job.batch, folded.facts.get("batch"))
+    typed = plain = folded.file(MODEL)
+    images: File | None = None
+    ranges: Artifact | None = None
     if job.precision in QUANTIZED:
         images, inputs["images"] = _images_source(job)
+    if job.weak and images and job.calibrator == "own":
+        ranges = _ranges(job, folded.file(MODEL), images, store)
+    elif images and not job.weak:
         typed, plain, ranges = _quantized(job, folded.file(MODEL), images, store)
-        table, remarks = ranges.file(calibrate.TABLE), calibrate.remarks(ranges.facts)
-    else:
+    elif not job.weak:
         typed = plain = _float(job, folded.file(MODEL), store)
-        table, remarks = None, []
+    table = ranges.file(calibrate.TABLE) if ranges else None
+    remarks = calibrate.remarks(ranges.facts) if ranges else []
     graphs, patches = {}, {}
     for backend in dict.fromkeys(["tensorrt", *backends]):
         # ONNX Runtime's INT8 operators take no FP16 scales, and its CPU has no FP16 kernels to gain from.
@@ -46,7 +52,7 @@ def prepare(job: Job, store: Store, backends: Sequence[str]) -> Ready:
         patched = store.run(patch.STAGE, {"model": graph}, _patch_options(job, backend, folded))
         graphs[backend], patches[backend] = patched.file(MODEL), patched.facts
     return Ready(job.model.stem, job.precision, batch, recipe, folded.facts, inputs, graphs, patches, table,
-                 remarks=tuple(remarks))  # fmt: skip
+                 remarks=tuple(remarks), weak=job.weak, images=None if ranges else images)  # fmt: skip
 
 
 def _float(job: Job, clean: File, store: Store) -> File:
@@ -90,11 +96,12 @@ def _ranges(job: Job, clean: File, images: File, store: Store) -> Artifact:
     recipe = job.recipe
     histograms = store.run(observe.STAGE, {"model": clean, "images": images}, {
         "preprocess": recipe.preprocess.model_dump(mode="json"), "provider": calibration_provider(job.provider),
+        **({"taps": "implicit"} if job.weak else {}),
     }).file(observe.TABLE)  # fmt: skip
     return store.run(calibrate.STAGE, {"histograms": histograms}, recipe.calibration.model_dump(exclude={"images"}))
 
 
-def forge(ready: Ready, target: Target, store: Store, workspace: int | None) -> Artifact:
+def forge(ready: Ready, target: Target, store: Store, options: BuildOptions) -> Artifact:
     """The engine for a target with a backend.
 
     Raises:
@@ -106,15 +113,21 @@ def forge(ready: Ready, target: Target, store: Store, workspace: int | None) -> 
         raise ForgeError(f"prepared without a graph for {target.backend}", "make it with `trtforge prepare`")
     device = target.device
     timed = target.backend == "tensorrt"
-    options = {
+    inputs = {"model": ready.graphs[target.backend]}
+    if ready.weak and ready.precision == "int8":
+        options = replace(options, implicit=ready.recipe.precision.rest)
+        inputs |= {"ranges": ready.table} if ready.table else {}
+        inputs |= {"images": ready.images} if ready.images else {}
+    arguments = {
         "backend": target.backend,
         "sm": device.sm if device and target.backend != "onnxruntime" else None,
         "gpu": device.title if device and timed else None,
         "batch": list(ready.batch),
         "size": ready.facts.get("size"),
-        "workspace": workspace,
+        "options": asdict(options),
+        **({"preprocess": ready.recipe.preprocess.model_dump(mode="json")} if "images" in inputs else {}),
     }
-    return store.run(build.stage(target.backend), {"model": ready.graphs[target.backend]}, options)
+    return store.run(build.stage(target.backend), inputs, arguments)
 
 
 def _patch_options(job: Job, backend: str, folded: Artifact) -> dict[str, Any]:
@@ -184,7 +197,7 @@ def deliver(
     outs: Sequence[Path],
     store: Store,
     *,
-    workspace: int | None,
+    options: BuildOptions = PLAIN,
     deepstream: str | None,
     force: bool,
 ) -> list[Built]:
@@ -198,14 +211,15 @@ def deliver(
     """
     for out in outs:
         manifest.check_output(out, force)
-    backends = [each for target in targets for each in ([target.backend] if target.backend else BACKENDS)]
+    every = ("tensorrt",) if work.weak else BACKENDS
+    backends = [each for target in targets for each in ([target.backend] if target.backend else every)]
     ready = prepare(work, store, backends) if isinstance(work, Job) else work
-    engines = [forge(ready, target, store, workspace) if target.backend else None for target in targets]
+    engines = [forge(ready, target, store, options) if target.backend else None for target in targets]
     if store.planning:
         return []
     built = []
     for target, engine, out in zip(targets, engines, outs, strict=True):
-        wrote, remarks = bundle.write(out, ready, target, engine, deepstream, force)
+        wrote, remarks = bundle.write(out, ready, target, engine, deepstream, force, options.dla_core)
         unused = build.remark(engine.facts) if engine else ""
         built.append(Built(target, out, wrote, engine, [*_remarks(ready), *remarks, *([unused] if unused else [])]))
     return built

@@ -37,12 +37,12 @@ def test_engine_finds_what_onnxruntime_finds(tmp_path, precision, least, nms_imp
     out = tmp_path / "out"
     chosen, _ = target("tensorrt", None)
     job = Job(DEMO, Recipe(), precision, PHOTOS if precision == "int8" else None, nms_impl=nms_impl)
-    deliver(job, [chosen], [out], Store(tmp_path / "store"), workspace=None, deepstream=None, force=False)
+    deliver(job, [chosen], [out], Store(tmp_path / "store"), deepstream=None, force=False)
     images = prepare(list_images(PHOTOS)[0], Preprocess(), (640, 640))
     engine = next(out.glob("*.engine"))
     infer, _, _ = tensorrt.load(engine)
     found = infer(images)["detection_scores"]
     deliver(Job(DEMO, Recipe(), "fp32"), [target("onnxruntime", None)[0]], [tmp_path / "cpu"],
-            Store(tmp_path / "store"), workspace=None, deepstream=None, force=False)  # fmt: skip
+            Store(tmp_path / "store"), deepstream=None, force=False)  # fmt: skip
     expected = onnxruntime.run(onnxruntime.session(tmp_path / "cpu" / "demo.ort.onnx"), images)["detection_scores"]
     assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] >= least

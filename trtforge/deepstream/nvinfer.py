@@ -17,6 +17,7 @@ Config = dict[str, dict[str, Value]]
 
 STOCK_PARSERS = "/opt/nvidia/deepstream/deepstream/lib/libnvds_infercustomparser.so"
 STRONGLY_TYPED_SINCE = (9, 0)  # no older version is known to read the key
+MODE_NAMES = ("fp32", "int8", "fp16", "best")  # of network-mode, as they stand in the names of engines
 LETTERBOX = {"symmetric": (True, True), "top-left": (True, False), "none": (False, False)}
 
 
@@ -34,6 +35,9 @@ class Primary:
         parser: the stock library's function that reads the outputs.
         score: least score of an object, as in the graph.
         deepstream: version that will read it.
+        weak: the graph is FP32, and nvinfer's own build makes it ``precision``.
+        cache: TensorRT's calibration table, for weak INT8.
+        rest: precision of what the cache leaves float: fp32 or fp16.
     """
 
     onnx: str
@@ -46,6 +50,16 @@ class Primary:
     parser: str | None
     score: float
     deepstream: str
+    weak: bool = False
+    cache: str | None = None
+    rest: str = "fp16"
+
+    @property
+    def mode(self) -> int:
+        """``network-mode``: 0 FP32, 1 INT8, 2 FP16, 3 INT8 and FP16."""
+        if not self.weak:
+            return 0
+        return 2 if self.cache is None else 3 if self.rest == "fp16" else 1
 
 
 def engine_name(onnx: str, batch: int, mode: str = "fp32") -> str:
@@ -60,16 +74,17 @@ def engine_name(onnx: str, batch: int, mode: str = "fp32") -> str:
 def config(model: Primary) -> tuple[Config, list[str]]:
     """Sections with their keys in order, and comments on what no key can say."""
     keep_aspect, symmetric = LETTERBOX[model.preprocess.letterbox]
-    typed = model.precision != "fp32"
+    typed = model.precision != "fp32" and not model.weak
     knows_typed = _version(model.deepstream) >= STRONGLY_TYPED_SINCE
     detector = model.classes is not None and model.parser is not None
     properties: dict[str, Value] = {
         "gpu-id": 0,
         "gie-unique-id": 1,
         "onnx-file": model.onnx,
-        "model-engine-file": engine_name(model.onnx, model.batch),
+        "model-engine-file": engine_name(model.onnx, model.batch, MODE_NAMES[model.mode]),
+        **({"int8-calib-file": model.cache} if model.cache else {}),
         "batch-size": model.batch,
-        "network-mode": 0,
+        "network-mode": model.mode,
         **({"strongly-typed": True} if typed and knows_typed else {}),
         "infer-dims": (3, *model.size),
         "net-scale-factor": model.preprocess.scale,
@@ -100,6 +115,9 @@ def config(model: Primary) -> tuple[Config, list[str]]:
 
 def _comments(model: Primary, typed: bool, knows_typed: bool, detector: bool) -> list[str]:
     comments = [f"For DeepStream {model.deepstream}, written by trtforge."]
+    if model.cache:
+        comments.append(f"INT8 by calibration cache: nvinfer builds the FP32 graph with it, the rest "
+                        f"{model.rest.upper()}. Without a readable cache it would silently build FP16.")  # fmt: skip
     if typed and knows_typed:
         comments.append(f"The graph itself says which tensors are {model.precision.upper()}: hence network-mode 0 and "
                         "strongly-typed, and fp32 in the engine's name.")  # fmt: skip

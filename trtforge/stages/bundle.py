@@ -9,7 +9,7 @@ from typing import Any
 from trtforge import manifest
 from trtforge.deepstream import app, nvinfer
 from trtforge.deepstream.labels import labels
-from trtforge.job import SUFFIX, Ready, Target
+from trtforge.job import Ready, Target
 from trtforge.stages import calibrate
 from trtforge.stages.build import ENGINE, LAYERS
 from trtforge.store import Artifact, version_of
@@ -19,12 +19,19 @@ NEWEST = {"tensorrt": "10.16", "deepstream": "9.1"}  # where no device says othe
 
 
 def write(
-    out: Path, ready: Ready, target: Target, engine: Artifact | None, deepstream: str | None, force: bool
+    out: Path,
+    ready: Ready,
+    target: Target,
+    engine: Artifact | None,
+    deepstream: str | None,
+    force: bool,
+    dla_core: int | None = None,
 ) -> tuple[bool, list[str]]:
     """The folder of one target; without engine, a prepared one.
 
     Args:
         deepstream: version the configuration is for; None is the device's newest.
+        dla_core: that the engine is for; None is the GPU.
 
     Returns:
         Whether anything had to be written, and remarks for the user.
@@ -38,16 +45,18 @@ def write(
     names, origin = labels(ready.recipe.labels, patch.get("classes"))
     contents: manifest.Contents = {"labels.txt": _text("\n".join(names) + "\n")}
     graphs = _graphs(ready, target)
-    contents |= {f"{ready.name}{SUFFIX[backend]}": ready.graphs[backend] for backend in graphs}
+    contents |= {ready.file_name(backend): ready.graphs[backend] for backend in graphs}
     if ready.table:
         tensorrt = (device and device.tensorrt) or NEWEST["tensorrt"]
         contents |= {
             calibrate.TABLE: ready.table,
             calibrate.CACHE: _text(calibrate.cache_text(ready.table.path, tensorrt)),
         }
-    contents |= _deepstream(ready, names, deepstream)
+    elif engine and ready.images:
+        contents[calibrate.CACHE] = engine.file(calibrate.CACHE)  # TensorRT has calibrated itself
+    contents |= _deepstream(ready, names, deepstream, dla_core)
     if engine:
-        contents |= _engine(ready, target, engine)
+        contents |= _engine(ready, target, engine, dla_core)
     wrote = manifest.write(out, contents, _manifest(ready, target, engine, graphs, names, deepstream), force)
     return wrote, [f"labels: {origin}"] if patch.get("classes") else []
 
@@ -57,11 +66,11 @@ def _graphs(ready: Ready, target: Target) -> list[str]:
     return list(dict.fromkeys(["tensorrt", target.backend])) if target.backend else list(ready.graphs)
 
 
-def _engine(ready: Ready, target: Target, engine: Artifact) -> manifest.Contents:
+def _engine(ready: Ready, target: Target, engine: Artifact, dla_core: int | None) -> manifest.Contents:
     from trtforge.report import page
 
     names = {
-        "tensorrt": nvinfer.engine_name(f"{ready.name}.onnx", ready.batch[2]),
+        "tensorrt": _engine_name(ready, dla_core),
         "tensorrt-rtx": f"{ready.name}.rtx.engine",
     }
     contents: manifest.Contents = {LAYERS: engine.file(LAYERS)}
@@ -73,19 +82,34 @@ def _engine(ready: Ready, target: Target, engine: Artifact) -> manifest.Contents
     return contents
 
 
-def _deepstream(ready: Ready, names: list[str], deepstream: str) -> manifest.Contents:
-    patch = ready.patches["tensorrt"]
-    height, width = ready.facts["size"]
-    sections, comments = nvinfer.config(nvinfer.Primary(
-        onnx=f"{ready.name}.onnx", labels="labels.txt", precision=_precision(ready), batch=ready.batch[2],
-        size=(height, width), preprocess=ready.recipe.preprocess, classes=len(names) or None,
-        parser=patch.get("parser"), score=ready.recipe.nms.score, deepstream=deepstream,
-    ))  # fmt: skip
+def _deepstream(ready: Ready, names: list[str], deepstream: str, dla_core: int | None) -> manifest.Contents:
+    sections, comments = nvinfer.config(_primary(ready, names, deepstream))
+    if dla_core is not None:
+        engine = _engine_name(ready, dla_core)
+        sections["property"] |= {"enable-dla": True, "use-dla-core": dla_core, "model-engine-file": engine}
     return {
         "pgie_config.txt": _text(nvinfer.ini(sections, comments)),
         "pgie_config.yml": _text(nvinfer.yaml(sections, comments)),
         "deepstream_app.txt": _text(nvinfer.ini(app.config("pgie_config.txt", ready.batch[2]))),
     }
+
+
+def _primary(ready: Ready, names: list[str], deepstream: str) -> nvinfer.Primary:
+    patch = ready.patches["tensorrt"]
+    height, width = ready.facts["size"]
+    return nvinfer.Primary(
+        onnx=ready.file_name("tensorrt"), labels="labels.txt", precision=_precision(ready), batch=ready.batch[2],
+        size=(height, width), preprocess=ready.recipe.preprocess, classes=len(names) or None,
+        parser=patch.get("parser"), score=ready.recipe.nms.score, deepstream=deepstream, weak=ready.weak,
+        cache=calibrate.CACHE if ready.weak and ready.precision == "int8" else None, rest=ready.recipe.precision.rest,
+    )  # fmt: skip
+
+
+def _engine_name(ready: Ready, dla_core: int | None) -> str:
+    """The name that nvinfer looks for."""
+    network = _primary(ready, [], NEWEST["deepstream"])
+    name = nvinfer.engine_name(network.onnx, network.batch, nvinfer.MODE_NAMES[network.mode])
+    return name if dla_core is None else name.replace("_gpu0_", f"_dla{dla_core}_")
 
 
 def _precision(ready: Ready) -> str:
@@ -104,6 +128,7 @@ def _manifest(
     return {
         "model": ready.name,
         "precision": ready.precision,
+        "weak": ready.weak,
         "batch": list(ready.batch),
         "target": {"backend": target.backend, "device": target.device.name if target.device else None,
                    "sm": target.device.sm if target.device else None},
