@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from trtforge.backends._config import need_implicit
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -29,6 +31,7 @@ def calibrator(
     Returns:
         The calibrator; ``written`` is the cache that TensorRT made.
     """
+    need_implicit(trt)
     if algorithm == "minmax":
         return _made(trt, trt.IInt8MinMaxCalibrator, cache, batches, upload, batch)
     return _made(trt, trt.IInt8EntropyCalibrator2, cache, batches, upload, batch)
@@ -38,6 +41,8 @@ def _made(
     trt: Any, base: type[trt.IInt8EntropyCalibrator2], cache: bytes | None,  # type: ignore[name-defined] # noqa: F821
     batches: Iterator[np.ndarray], upload: Upload, batch: int,
 ) -> Any:  # fmt: skip
+    need_implicit(trt)
+
     class Calibrator(base):  # type: ignore[misc]
         def __init__(self) -> None:
             base.__init__(self)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from trtforge.backends._config import need_implicit
 from trtforge.errors import ForgeError
 from trtforge.job import BuildOptions, Shape
 
@@ -14,6 +15,7 @@ Shapes = tuple[Shape, Shape, Shape]
 
 
 def add(
+    trt: Any,
     builder: tensorrt.Builder,
     network: tensorrt.INetworkDefinition,
     config: tensorrt.IBuilderConfig,
@@ -38,6 +40,7 @@ def add(
         if shapes and config.add_optimization_profile(profile) < 0:
             raise ForgeError(f"the builder refuses the profile {_said(shapes)}", "check --profile, --batch and --size")
         if shapes and options.implicit is not None:
+            need_implicit(trt)
             config.set_calibration_profile(_calibration(builder, shapes, batch[0]))
 
 

@@ -118,7 +118,7 @@ def build(
         _parse(trt, parser, network, model)
         config = builder.create_builder_config()
         apply(trt, builder, config, options)
-        profiles.add(builder, network, config, options, batch, size)
+        profiles.add(trt, builder, network, config, options, batch, size)
         configure(config)
         if timing:
             timing_cache.use(trt, config, timing)
@@ -164,7 +164,7 @@ def _network_flags(trt: Any, options: BuildOptions) -> int:
 
 def _parse(trt: Any, parser: tensorrt.OnnxParser, network: tensorrt.INetworkDefinition, model: Path) -> None:
     if not parser.parse_from_file(str(model)):
-        error = parser.get_error(0)
+        error: tensorrt.ParserError = parser.get_error(0)
         where = f"node {error.node_name()!r} ({error.node_operator()}): " if error.node_name() else ""
         text = f"{where}{first_line(error.desc())}"
         raise BuildError(f"{model.name}: the ONNX parser refuses {text}", hint(trt, [text], False))

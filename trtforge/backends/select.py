@@ -43,7 +43,7 @@ def target(backend: str, device: Device | None) -> tuple[Target, str]:
     if backend == "tensorrt-rtx":
         return Target(_rtx(wanted), wanted), ""
     why = tensorrt.refuses(wanted, here)
-    if backend == "tensorrt" and why:
+    if why and (backend == "tensorrt" or not wanted.typed):
         raise MachineError(why, _elsewhere(wanted))
     if not why and (backend == "tensorrt" or find_spec("tensorrt")):
         tensorrt.module()

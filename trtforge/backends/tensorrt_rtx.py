@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trtforge.backends import _trt
 from trtforge.backends._config import need_implicit
+from trtforge.backends._driver import machine
 from trtforge.backends._probe import title
 from trtforge.devices import RTX_SERVES, Device
 from trtforge.errors import MachineError
 from trtforge.job import PLAIN, BuildOptions
+
+if TYPE_CHECKING:
+    import tensorrt_rtx as tensorrt_api
 
 # Options that TensorRT-RTX 1.7 takes and does nothing with (the same engine byte for byte, or a warning), or can't
 # serve: field of BuildOptions -> option, reason. Seen by building the demo detector, and for --sparsity one with
@@ -78,6 +82,8 @@ def check(options: BuildOptions) -> None:
     trt = module()
     if options.implicit is not None:
         need_implicit(trt)
+    if options.refit or options.strip_weights:  # without a driver its compiler writes noise on stderr, and fails
+        machine()
     for name, (option, why) in UNSERVED.items():
         if getattr(options, name) != getattr(PLAIN, name):
             raise MachineError(f"{option}: {title(trt)} {why}", f"drop {option}, or build with TensorRT on the target")
@@ -86,7 +92,7 @@ def check(options: BuildOptions) -> None:
 def target(trt: Any, sm: int) -> Callable[[Any], None]:
     """Sets the one compute capability on a builder config."""
 
-    def configure(config: Any) -> None:
+    def configure(config: tensorrt_api.IBuilderConfig) -> None:
         config.num_compute_capabilities = 1
         config.set_compute_capability(getattr(trt.ComputeCapability, f"SM{sm}"), 0)
 
