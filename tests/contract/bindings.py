@@ -1,4 +1,4 @@
-"""Real TensorRT bindings on a machine without TensorRT: wheels from the package index, over libraries of null functions.
+"""Real TensorRT bindings on a machine without TensorRT: wheels from the package index, over empty libraries.
 
 The bindings link against libnvinfer and two more. Stand-ins that export what they ask for, each function returning
 null, are enough to import them: classes, enums, signatures and calibrators are then real, a Builder is not.
@@ -39,7 +39,7 @@ def cache() -> Path:
 def run(version: str, *words: str) -> str:
     """What Python prints, with these bindings importable as ``tensorrt_bindings``."""
     folder = unpacked(version)
-    environment = {**os.environ, "LD_LIBRARY_PATH": str(stubs(version.split(".")[0])),
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(stubs(version.partition(".")[0])),
                    "PYTHONPATH": os.pathsep.join([str(folder), str(HERE.parents[1])])}  # fmt: skip
     return subprocess.run([sys.executable, *words], env=environment, check=True, capture_output=True, text=True).stdout
 

@@ -58,8 +58,9 @@ def describe(module: ModuleType) -> dict[str, Any]:
     for name in dir(module):
         value = getattr(module, name)
         if isinstance(value, type):
-            found[name] = {"kind": "class", "init": signatures(value.__init__.__doc__, "__init__"),
-                           "members": {each: member(value, each) for each in dir(value) if not each.startswith("_")}}  # fmt: skip
+            members = {each: member(value, each) for each in dir(value) if not each.startswith("_")}
+            init = signatures(value.__init__.__doc__, "__init__")
+            found[name] = {"kind": "class", "init": init, "members": members}
         elif callable(value):
             found[name] = {"kind": "function", "overloads": signatures(value.__doc__, name)}
         else:

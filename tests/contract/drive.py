@@ -1,4 +1,4 @@
-"""Our calibrators as TensorRT would drive them, in a process of its own with real bindings. Prints one JSON document."""
+"""Our calibrators as TensorRT would drive them, with real bindings, in a process of its own. Prints JSON."""
 
 from __future__ import annotations
 

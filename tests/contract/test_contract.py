@@ -1,4 +1,4 @@
-"""The TensorRT backend against the real bindings of three versions: names, arguments, overrides, a calibrator driven."""
+"""The TensorRT backend against the real bindings of three versions: names, arguments, overrides, calibrators."""
 
 from __future__ import annotations
 

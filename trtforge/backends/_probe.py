@@ -36,5 +36,6 @@ def need(trt: Any, what: str, *names: str) -> None:
     """
     missing = [name for name in names if not has(trt, name)]
     if missing:
+        option = what.partition(" ")[0]
         raise MachineError(f"{title(trt)} has no {missing[0]}, which {what} needs",
-                           f"drop {what.split(' ', maxsplit=1)[0]}, or build with another version of TensorRT")  # fmt: skip
+                           f"drop {option}, or build with another version of TensorRT")  # fmt: skip
