@@ -17,6 +17,7 @@ from trtforge.job import AUTO_NMS, BACKENDS, PLAIN, QUANTIZED, BuildOptions, Job
 from trtforge.stages import MODEL, build, bundle, calibrate, cast, fold, observe, patch, quantize
 from trtforge.store import Artifact, File, Store, source
 
+TENSORRT_8_OPSET = 17  # its parser's newest, and enough for a graph without Q/DQ
 DEFAULT_SIZE = (640, 640)  # height and width of a dynamic input whose recipe names none
 
 
@@ -89,6 +90,7 @@ def _fold(job: Job, original: File, store: Store) -> Artifact:
     return store.run(fold.STAGE, {"model": original}, {
         "size": job.size and list(job.size), "default_size": list(recipe.preprocess.size or DEFAULT_SIZE),
         "head": recipe.head, "check": job.check,
+        **({"opset": TENSORRT_8_OPSET} if job.weak else {}),
     })  # fmt: skip
 
 

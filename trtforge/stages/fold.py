@@ -15,13 +15,17 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-4  # of the largest output: folding reorders float arithmetic, and must do nothing else
 
 
-def run(draft: Path, model: Path, *, size: list[int] | None, default_size: list[int], head: str, check: bool) -> Facts:
+def run(
+    draft: Path, model: Path, *, size: list[int] | None, default_size: list[int], head: str, check: bool,
+    opset: int = 19,
+) -> Facts:  # fmt: skip
     """Fold ``model`` into ``draft/model.onnx``.
 
     Args:
         size: height and width in pixels that the model must have or take.
         default_size: height and width for dynamic ones otherwise.
         head: the recipe's word on the outputs, ``auto`` without one.
+        opset: the model is raised to, if it is older.
         check: run both graphs in ONNX Runtime and compare.
 
     Returns:
@@ -37,7 +41,8 @@ def run(draft: Path, model: Path, *, size: list[int] | None, default_size: list[
     from trtforge.graph.strip import strip_nms
 
     original = load(model)
-    folded = fold(original, (size and (size[0], size[1])) or None, default_size=(default_size[0], default_size[1]))
+    fixed = (size and (size[0], size[1])) or None
+    folded = fold(original, fixed, opset=opset, default_size=(default_size[0], default_size[1]))
     graph = graph_of(folded)
     stripped = existing_nms(graph)
     if stripped is not None and stripped.op != "NonMaxSuppression":
