@@ -23,7 +23,8 @@ def two_inputs(tmp_path_factory) -> Path:
     weights = np.random.default_rng(0).standard_normal((16, 3, 3, 3)).astype(np.float32)
     shape, behind = ["N", 3, 32, 32], ["N", 16, 32, 32]
     graph = helper.make_graph(
-        [helper.make_node("Conv", ["images", "w"], ["c"], pads=[1, 1, 1, 1]), helper.make_node("Mul", ["c", "mask"], ["y"])],
+        [helper.make_node("Conv", ["images", "w"], ["c"], pads=[1, 1, 1, 1]),
+         helper.make_node("Mul", ["c", "mask"], ["y"])],
         "two", [helper.make_tensor_value_info("images", TensorProto.FLOAT, shape),
                 helper.make_tensor_value_info("mask", TensorProto.FLOAT, ["N", 1, 32, 32])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, behind)], [numpy_helper.from_array(weights, "w")],
