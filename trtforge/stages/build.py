@@ -121,7 +121,7 @@ def _calibration(
         graph = onnx_file.graph_of(onnx_file.load(model))
         require_implicit(graph, spread(table.groups, table.amax), str(ranges))
         return Calibration(cache=lambda version: cache_text(ranges, version))
-    assert images and preprocess
+    assert images and preprocess is not None
     return Calibration(batches=lambda count: _batches(images, preprocess, (size[0], size[1]), count))
 
 
