@@ -135,6 +135,7 @@ def build(
     """
     from trtforge import devices, options, present
     from trtforge.backends.select import check, target
+    from trtforge.builder_options import builder, weakly_typed
     from trtforge.pipeline import deliver
 
     targets = []
@@ -147,12 +148,12 @@ def build(
         model, fp32=fp32, fp16=fp16, int8=int8, fp8=fp8, calib=calib, batch=batch, size=size, recipe=recipe,
         labels=labels, nms=nms, nms_impl=nms_impl, score=score, iou=iou, max_det=max_det, class_agnostic=class_agnostic,
         no_check=no_check, provider=provider, keep=keep or (), only=only or (),
-        weak=options.weakly_typed(int8_mode, int8, targets), calibrator=calibrator,
+        weak=weakly_typed(int8_mode, int8, targets), calibrator=calibrator,
     )  # fmt: skip
     options.check_precision(work, targets)
     outs = options.folders(out, work, targets)
     version = options.parse_version(deepstream)
-    how = options.builder(
+    how = builder(
         workspace, memory_pool or (), profile or (), tactic_sources, timing_cache, opt_level=opt_level,
         sparsity=sparsity, version_compatible=version_compatible, hardware_compatible=hardware_compatible, refit=refit,
         strip_weights=strip_weights, dla_core=dla, tf32=tf32, aux_streams=aux_streams, calibrator=calibrator,
@@ -181,6 +182,7 @@ def prepare(
     Example: trtforge prepare yolov7.onnx --int8 --calib photos/ --device orin-nx -o prepared
     """
     from trtforge import devices, options
+    from trtforge.builder_options import weakly_typed
     from trtforge.job import Target
     from trtforge.pipeline import deliver
 
@@ -189,7 +191,7 @@ def prepare(
         model, fp32=fp32, fp16=fp16, int8=int8, fp8=fp8, calib=calib, batch=batch, size=size, recipe=recipe,
         labels=labels, nms=nms, nms_impl=nms_impl, score=score, iou=iou, max_det=max_det, class_agnostic=class_agnostic,
         no_check=no_check, provider=provider, keep=keep or (), only=only or (),
-        weak=options.weakly_typed(int8_mode, int8, targets),
+        weak=weakly_typed(int8_mode, int8, targets),
     )  # fmt: skip
     version = options.parse_version(deepstream)
     store = _store(dry_run, force)
