@@ -9,7 +9,7 @@ RUN python3 -m venv --system-site-packages /opt/trtforge
 COPY pyproject.toml README.md LICENSE /src/
 COPY trtforge /src/trtforge
 COPY recipes/*.yaml /src/recipes/
-RUN /opt/trtforge/bin/pip install --no-cache-dir /src 'polygraphy>=0.49.24' && rm -rf /src
+RUN /opt/trtforge/bin/pip install --no-cache-dir /src 'pycuda>=2025.1' && rm -rf /src
 
 RUN useradd --create-home forge
 USER forge

@@ -22,7 +22,7 @@ bench: $(VENV)/test.stamp  ## ratios, each taken in one run
 	$(BIN)/python benchmarks/calibration.py
 
 gpu-test: $(VENV)/test.stamp  ## on a machine with a GPU
-	$(BIN)/python -m pytest tests/gpu -m "gpu or tensorrt"
+	$(BIN)/python -m pytest tests/gpu -m "gpu or tensorrt" -rap
 
 clean:
 	rm -rf $(VENV) demo-out .mypy_cache .pytest_cache .ruff_cache

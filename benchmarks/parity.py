@@ -65,7 +65,7 @@ def main() -> int:
         for precision in ("fp32", "fp16", "int8"):
             job = Job(asked.model, recipe(), precision, folder / "calib" if precision == "int8" else None)
             outs[precision] = folder / precision
-            deliver(job, [Target(None, None)], [outs[precision]], Store(folder / "store"), workspace=None,
+            deliver(job, [Target(None, None)], [outs[precision]], Store(folder / "store"),
                     deepstream=None, force=False)  # fmt: skip
         graphs = {precision: out / f"{asked.model.stem}.rtx.onnx" for precision, out in outs.items()}
         size = tuple(load(graphs["fp32"]).graph.input[0].type.tensor_type.shape.dim[axis].dim_value for axis in (2, 3))

@@ -30,7 +30,7 @@ def built(graph: Path, sm: int, size: tuple[int, int]) -> tuple[list[Layer], dic
     from trtforge.backends import tensorrt_rtx
     from trtforge.report import cost, rtx_log
 
-    _, record = tensorrt_rtx.build(graph, sm=sm, batch=(1, 1, 1), size=size, workspace=None, progress=lambda done: None)
+    _, record = tensorrt_rtx.build(graph, sm=sm, batch=(1, 1, 1), size=size, progress=lambda done: None)
     layers = rtx_log.parse(record.layers)
     return layers, cost.bytes_crossing(layers, 1)
 

@@ -65,6 +65,29 @@ Score = Annotated[Optional[float], typer.Option(help="Least score of a detection
 Iou = Annotated[Optional[float], typer.Option(help="Greatest overlap of two detections of a class, 0 to 1.")]
 MaxDet = Annotated[Optional[int], typer.Option("--max-det", help="Most detections in an image.")]
 ClassAgnostic = Annotated[bool, typer.Option("--class-agnostic", help="Suppress across classes.")]
+Pools = Annotated[Optional[list[str]], typer.Option("--memory-pool", help="NAME=SIZE of another memory pool: dla-sram, "
+                   "dla-local-dram, dla-global-dram, tactic-dram or tactic-shared-memory; repeatable.")]  # fmt: skip
+Profiles = Annotated[Optional[list[str]], typer.Option("--profile", help="Shapes NAME=MIN:OPT:MAX of inputs, e.g. "
+                     "images=1x3x640x640:4x3x640x640:8x3x640x640; repeatable: one profile each.")]  # fmt: skip
+OptLevel = Annotated[Optional[int], typer.Option("--opt-level", min=0, max=5, help="How long TensorRT looks for faster "
+                                                 "kernels.")]  # fmt: skip
+Sparsity = Annotated[bool, typer.Option("--sparsity", help="Use weights of which two in four are zero.")]
+VersionCompatible = Annotated[bool, typer.Option("--version-compatible", help="Loads in later TensorRTs, too.")]
+HardwareCompatible = Annotated[bool, typer.Option("--hardware-compatible", help="Runs on Ampere and newer.")]
+Refit = Annotated[bool, typer.Option("--refit", help="Weights can be changed in the engine.")]
+StripWeights = Annotated[bool, typer.Option("--strip-weights", help="Leave the weights out, to be refitted.")]
+Dla = Annotated[Optional[int], typer.Option("--dla", min=0, help="DLA core; what it can't compute runs on the GPU.")]
+Tf32 = Annotated[Optional[bool], typer.Option("--tf32/--no-tf32", help="Round FP32 products to TF32 (TensorRT's "
+                                              "default), or don't.")]  # fmt: skip
+AuxStreams = Annotated[Optional[int], typer.Option("--aux-streams", min=0, help="Most streams beside the main one.")]
+TacticSources = Annotated[Optional[str], typer.Option("--tactic-sources", help="Only these, by comma: "
+                          "edge-mask-convolutions, jit-convolutions, cublas, cublas-lt, cudnn.")]  # fmt: skip
+TimingCache = Annotated[Optional[Path], typer.Option("--timing-cache", help="File of measured kernels; default: one in "
+                                                     "the store.")]  # fmt: skip
+Int8Mode = Annotated[Optional[str], typer.Option("--int8-mode", help="explicit (Q/DQ in the graph, the default), or "
+                     "implicit: FP32 graph and calibration cache, for TensorRT 10 and nvinfer.")]  # fmt: skip
+CalibratorName = Annotated[str, typer.Option("--calibrator", help="Of implicit INT8: own, or TensorRT's entropy or "
+                                             "minmax on the target.")]  # fmt: skip
 DeepStream = Annotated[Optional[str], typer.Option(help="DeepStream version that will read the configuration.")]
 Out = Annotated[Optional[Path], typer.Option("-o", "--out", help="Output folder; with several devices, their parent.")]
 Force = Annotated[bool, typer.Option("--force", help="Run every stage again, and overwrite changed outputs.")]
@@ -99,6 +122,11 @@ def build(
     recipe: RecipeName = None, labels: Labels = None, workspace: Workspace = None,
     nms: NmsName = "auto", nms_impl: NmsImplName = "auto", score: Score = None, iou: Iou = None,
     max_det: MaxDet = None, class_agnostic: ClassAgnostic = False, deepstream: DeepStream = None,
+    memory_pool: Pools = None, profile: Profiles = None, opt_level: OptLevel = None, sparsity: Sparsity = False,
+    version_compatible: VersionCompatible = False, hardware_compatible: HardwareCompatible = False,
+    refit: Refit = False, strip_weights: StripWeights = False, dla: Dla = None, tf32: Tf32 = None,
+    aux_streams: AuxStreams = None, tactic_sources: TacticSources = None, timing_cache: TimingCache = None,
+    int8_mode: Int8Mode = None, calibrator: CalibratorName = "own",
     provider: Provider = "auto", out: Out = None, no_check: NoCheck = False, force: Force = False,
     dry_run: DryRun = False, as_json: AsJson = False,
 ) -> None:  # fmt: skip
@@ -107,7 +135,8 @@ def build(
     Example: trtforge build yolov7.onnx --int8 --calib photos/ --device rtx-4090 -o out
     """
     from trtforge import devices, options, present
-    from trtforge.backends.select import target
+    from trtforge.backends.select import check, target
+    from trtforge.builder_options import builder, weakly_typed
     from trtforge.pipeline import deliver
 
     targets = []
@@ -120,12 +149,20 @@ def build(
         model, fp32=fp32, fp16=fp16, int8=int8, fp8=fp8, calib=calib, batch=batch, size=size, recipe=recipe,
         labels=labels, nms=nms, nms_impl=nms_impl, score=score, iou=iou, max_det=max_det, class_agnostic=class_agnostic,
         no_check=no_check, provider=provider, keep=keep or (), only=only or (),
+        weak=weakly_typed(int8_mode, int8, targets), calibrator=calibrator,
     )  # fmt: skip
     options.check_precision(work, targets)
     outs = options.folders(out, work, targets)
-    version, bytes_allowed = options.parse_version(deepstream), options.parse_memory(workspace)
+    version = options.parse_version(deepstream)
+    how = builder(
+        workspace, memory_pool or (), profile or (), tactic_sources, timing_cache, opt_level=opt_level,
+        sparsity=sparsity, version_compatible=version_compatible, hardware_compatible=hardware_compatible, refit=refit,
+        strip_weights=strip_weights, dla_core=dla, tf32=tf32, aux_streams=aux_streams, calibrator=calibrator,
+    )  # fmt: skip
+    for remark in check(targets, work, how, version):
+        present.note(remark)
     store = _store(dry_run, force)
-    built = deliver(work, targets, outs, store, workspace=bytes_allowed, deepstream=version, force=force)
+    built = deliver(work, targets, outs, store, options=how, deepstream=version, force=force)
     _report(store, built, dry_run, as_json)
 
 
@@ -138,14 +175,15 @@ def prepare(
     batch: Batch = None, size: Size = None, recipe: RecipeName = None, labels: Labels = None,
     nms: NmsName = "auto", nms_impl: NmsImplName = "auto", score: Score = None, iou: Iou = None,
     max_det: MaxDet = None, class_agnostic: ClassAgnostic = False, deepstream: DeepStream = None,
-    provider: Provider = "auto", out: Out = None, no_check: NoCheck = False, force: Force = False,
-    dry_run: DryRun = False, as_json: AsJson = False,
+    int8_mode: Int8Mode = None, provider: Provider = "auto", out: Out = None, no_check: NoCheck = False,
+    force: Force = False, dry_run: DryRun = False, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Do everything that needs no GPU: `build` then takes the folder on each target.
 
     Example: trtforge prepare yolov7.onnx --int8 --calib photos/ --device orin-nx -o prepared
     """
     from trtforge import devices, options
+    from trtforge.builder_options import weakly_typed
     from trtforge.job import Target
     from trtforge.pipeline import deliver
 
@@ -154,12 +192,13 @@ def prepare(
         model, fp32=fp32, fp16=fp16, int8=int8, fp8=fp8, calib=calib, batch=batch, size=size, recipe=recipe,
         labels=labels, nms=nms, nms_impl=nms_impl, score=score, iou=iou, max_det=max_det, class_agnostic=class_agnostic,
         no_check=no_check, provider=provider, keep=keep or (), only=only or (),
+        weak=weakly_typed(int8_mode, int8, targets),
     )  # fmt: skip
     version = options.parse_version(deepstream)
     store = _store(dry_run, force)
     options.check_precision(work, targets)
     outs = options.folders(out, work, targets)
-    built = deliver(work, targets, outs, store, workspace=None, deepstream=version, force=force)
+    built = deliver(work, targets, outs, store, deepstream=version, force=force)
     _report(store, built, dry_run, as_json)
 
 

@@ -86,6 +86,11 @@ class Device:
         return int(self.compute_capability.replace(".", ""))
 
     @property
+    def typed(self) -> bool:
+        """Whether its TensorRT builds strongly typed networks: 10 and newer."""
+        return self.tensorrt is None or int(self.tensorrt.split(".")[0]) >= 10
+
+    @property
     def rtx_serves(self) -> bool:
         """Whether TensorRT for RTX can build an engine for this GPU (its own enumeration, not "any newer GPU")."""
         return self.sm in RTX_SERVES

@@ -15,7 +15,7 @@ from trtforge import prepared
 from trtforge import recipe as recipes
 from trtforge.devices import FIRST_SM
 from trtforge.errors import ForgeError, GateError
-from trtforge.job import Job, Precision, Ready, Target
+from trtforge.job import CALIBRATORS, Job, Precision, Ready, Target
 from trtforge.recipe import Nms, Recipe
 from trtforge.store import Facts, draft_in
 
@@ -54,14 +54,20 @@ def work(
     provider: str = "auto",
     keep: Sequence[str] = (),
     only: Sequence[str] = (),
+    weak: bool | None = None,
+    calibrator: str = "own",
 ) -> Job | Ready:
     """The job that the options describe, or what a prepared folder holds.
+
+    Args:
+        weak: see ``trtforge.builder_options.weakly_typed``.
 
     Raises:
         ForgeError: options contradict each other or the input, or a recipe is wrong.
     """
     if model.is_dir():
-        asked = [fp32, fp16, int8, fp8, calib, batch, size, recipe, labels, nms != "auto", nms_impl != "auto",
+        asked = [weak is not None, calibrator != "own",
+                 fp32, fp16, int8, fp8, calib, batch, size, recipe, labels, nms != "auto", nms_impl != "auto",
                  score is not None, iou is not None, max_det is not None, class_agnostic, keep, only]  # fmt: skip
         if any(asked):
             raise ForgeError(f"{model}: a prepared folder decides precision, calibration, batch, size, labels and NMS",
@@ -78,6 +84,11 @@ def work(
                        class_agnostic=class_agnostic, keep=keep, only=only)  # fmt: skip
     if from_yaml and spec.model is None:
         raise ForgeError(f"{model}: names no model", "add a line `model: FILE.onnx`, or give the ONNX and --recipe")
+    if weak and fp8:
+        raise ForgeError("--int8-mode implicit has no FP8", "give --int8")
+    if one_of(calibrator, CALIBRATORS, "--calibrator") != "own" and not (weak and int8):
+        raise ForgeError(f"--calibrator {calibrator}: TensorRT calibrates implicit INT8 alone",
+                         "add --int8 --int8-mode implicit")  # fmt: skip
     precision: Precision = "fp8" if fp8 else "int8" if int8 else "fp16" if fp16 else "fp32"
     return Job(
         model=spec.model if from_yaml and spec.model else model,
@@ -90,6 +101,8 @@ def work(
         nms_impl=one_of(nms_impl, NMS_IMPLS, "--nms-impl"),
         check=not no_check,
         provider=one_of(provider, PROVIDERS, "--provider"),
+        weak=bool(weak) and (int8 or fp16),
+        calibrator=next(each for each in CALIBRATORS if each == calibrator),
     )
 
 
@@ -282,13 +295,13 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
     return int(found[1]), int(found[2])
 
 
-def parse_memory(text: str | None) -> int | None:
+def parse_memory(text: str | None, option: str = "--workspace ") -> int | None:
     """Bytes of ``4GiB``, ``512MB`` or ``1000000``."""
     if text is None:
         return None
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]?i?)b?", text.lower())
     if not found or found[2] not in UNITS or float(found[1]) * UNITS[found[2]] < 1:
-        raise ForgeError(f"--workspace {text}: not an amount of memory", "for example --workspace 4GiB")
+        raise ForgeError(f"{option}{text}: not an amount of memory", f"for example {option}4GiB")
     return int(float(found[1]) * UNITS[found[2]])
 
 

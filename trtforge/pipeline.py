@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ from trtforge import manifest
 from trtforge.backends.onnxruntime import calibration_provider
 from trtforge.deepstream.labels import labels
 from trtforge.errors import ForgeError
-from trtforge.job import AUTO_NMS, BACKENDS, QUANTIZED, Job, Ready, Target
+from trtforge.job import AUTO_NMS, BACKENDS, PLAIN, QUANTIZED, BuildOptions, Job, Ready, Target
 from trtforge.stages import MODEL, adapt, build, bundle, calibrate, cast, fold, observe, patch, quantize, refine
 from trtforge.store import Artifact, File, Store, source
 
+TENSORRT_8_OPSET = 17  # its parser's newest, and enough for a graph without Q/DQ
 DEFAULT_SIZE = (640, 640)  # height and width of a dynamic input whose recipe names none
 
 
@@ -34,12 +35,18 @@ def prepare(job: Job, store: Store, backends: Sequence[str]) -> Ready:
     folded = _fold(job, original, store)
     labels(recipe.labels, (folded.facts.get("detection") or {}).get("classes"))  # wrong ones are said before any work
     batch = _batch(job.batch, folded.facts.get("batch"))
+    typed = plain = folded.file(MODEL)
+    images: File | None = None
+    remarks: list[str] = []
     if job.precision in QUANTIZED:
         images, inputs["images"] = _images_source(job)
+    if job.weak and images and job.calibrator == "own":
+        ranges, remarks = _ranges(job, folded.file(MODEL), images, store)
+        table = ranges["ranges"]
+    elif images and not job.weak:
         typed, plain, table, remarks = _quantized(job, folded.file(MODEL), images, store)
-    else:
+    elif not job.weak:
         typed = plain = _float(job, folded.file(MODEL), store)
-        remarks = []
     graphs, patches = {}, {}
     for backend in dict.fromkeys(["tensorrt", *backends]):
         # ONNX Runtime's INT8 operators take no FP16 scales, and its CPU has no FP16 kernels to gain from.
@@ -47,7 +54,7 @@ def prepare(job: Job, store: Store, backends: Sequence[str]) -> Ready:
         patched = store.run(patch.STAGE, {"model": graph}, _patch_options(job, backend, folded))
         graphs[backend], patches[backend] = patched.file(MODEL), patched.facts
     return Ready(job.model.stem, job.precision, batch, recipe, folded.facts, inputs, graphs, patches, table,
-                 remarks=tuple(remarks))  # fmt: skip
+                 remarks=tuple(remarks), weak=job.weak, images=None if table else images)  # fmt: skip
 
 
 def _adapted(job: Job, model: File, store: Store) -> tuple[Job, File]:
@@ -97,6 +104,7 @@ def _fold(job: Job, original: File, store: Store) -> Artifact:
     return store.run(fold.STAGE, {"model": original}, {
         "size": job.size and list(job.size), "default_size": list(recipe.preprocess.size or DEFAULT_SIZE),
         "head": recipe.head, "check": job.check, "decode": recipe.decode.model_dump(mode="json"),
+        **({"opset": TENSORRT_8_OPSET} if job.weak else {}),
     })  # fmt: skip
 
 
@@ -105,17 +113,18 @@ def _ranges(job: Job, clean: File, images: File, store: Store) -> tuple[dict[str
     recipe = job.recipe
     histograms = store.run(observe.STAGE, {"model": clean, "images": images}, {
         "preprocess": recipe.preprocess.model_dump(mode="json"), "provider": calibration_provider(job.provider),
+        **({"taps": "implicit"} if job.weak else {}),
     }).file(observe.TABLE)  # fmt: skip
     choosing = recipe.calibration.model_dump(exclude={"images", "refine"})
     chosen = store.run(calibrate.STAGE, {"histograms": histograms}, choosing)
     found = {"model": clean, "ranges": chosen.file(calibrate.TABLE)}
-    if job.precision == "int8" and recipe.calibration.refine:
+    if job.precision == "int8" and recipe.calibration.refine and not job.weak:
         refined = store.run(refine.STAGE, {**found, "images": images}, {})
         found |= {"ranges": refined.file(calibrate.TABLE), "weights": refined.file(refine.WEIGHTS)}
     return found, calibrate.remarks(chosen.facts)
 
 
-def forge(ready: Ready, target: Target, store: Store, workspace: int | None) -> Artifact:
+def forge(ready: Ready, target: Target, store: Store, options: BuildOptions) -> Artifact:
     """The engine for a target with a backend.
 
     Raises:
@@ -127,15 +136,21 @@ def forge(ready: Ready, target: Target, store: Store, workspace: int | None) -> 
         raise ForgeError(f"prepared without a graph for {target.backend}", "make it with `trtforge prepare`")
     device = target.device
     timed = target.backend == "tensorrt"
-    options = {
+    inputs = {"model": ready.graphs[target.backend]}
+    if ready.weak and ready.precision == "int8":
+        options = replace(options, implicit=ready.recipe.precision.rest)
+        inputs |= {"ranges": ready.table} if ready.table else {}
+        inputs |= {"images": ready.images} if ready.images else {}
+    arguments = {
         "backend": target.backend,
         "sm": device.sm if device and target.backend != "onnxruntime" else None,
         "gpu": device.title if device and timed else None,
         "batch": list(ready.batch),
         "size": ready.facts.get("size"),
-        "workspace": workspace,
+        "options": asdict(options),
+        **({"preprocess": ready.recipe.preprocess.model_dump(mode="json")} if "images" in inputs else {}),
     }
-    return store.run(build.stage(target.backend), {"model": ready.graphs[target.backend]}, options)
+    return store.run(build.stage(target.backend), inputs, arguments)
 
 
 def _patch_options(job: Job, backend: str, folded: Artifact) -> dict[str, Any]:
@@ -208,7 +223,7 @@ def deliver(
     outs: Sequence[Path],
     store: Store,
     *,
-    workspace: int | None,
+    options: BuildOptions = PLAIN,
     deepstream: str | None,
     force: bool,
 ) -> list[Built]:
@@ -222,14 +237,15 @@ def deliver(
     """
     for out in outs:
         manifest.check_output(out, force)
-    backends = [each for target in targets for each in ([target.backend] if target.backend else BACKENDS)]
+    every = ("tensorrt",) if work.weak else BACKENDS
+    backends = [each for target in targets for each in ([target.backend] if target.backend else every)]
     ready = prepare(work, store, backends) if isinstance(work, Job) else work
-    engines = [forge(ready, target, store, workspace) if target.backend else None for target in targets]
+    engines = [forge(ready, target, store, options) if target.backend else None for target in targets]
     if store.planning:
         return []
     built = []
     for target, engine, out in zip(targets, engines, outs, strict=True):
-        wrote, remarks = bundle.write(out, ready, target, engine, deepstream, force)
+        wrote, remarks = bundle.write(out, ready, target, engine, deepstream, force, options.dla_core)
         unused = build.remark(engine.facts) if engine else ""
         built.append(Built(target, out, wrote, engine, [*_remarks(ready), *remarks, *([unused] if unused else [])]))
     return built

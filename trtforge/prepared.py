@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from trtforge import manifest
 from trtforge.errors import ForgeError
-from trtforge.job import SUFFIX, Ready
+from trtforge.job import SUFFIX, WEAK, Ready
 from trtforge.recipe import Recipe
 from trtforge.store import File
 
@@ -26,6 +26,7 @@ def read(folder: Path) -> Ready:
     files = {name: File(folder / name, entry["sha256"]) for name, entry in content["files"].items()}
     try:
         batch, size = content["batch"], content["facts"]["size"]
+        weak = bool(content.get("weak", False))
         if not (content["graphs"] and {"tensorrt", *content["graphs"]} <= content["patches"].keys()
                 and "tensorrt" in content["graphs"] and [type(side) for side in size] == [int, int]):  # fmt: skip
             raise ValueError("graphs, patches or size")
@@ -36,11 +37,13 @@ def read(folder: Path) -> Ready:
             recipe=Recipe.model_validate(content["recipe"]),
             facts=dict(content["facts"]),
             inputs=dict(content["inputs"]),
-            graphs={backend: files[f"{content['model']}{SUFFIX[backend]}"] for backend in content["graphs"]},
+            graphs={backend: files[f"{content['model']}{WEAK if weak else SUFFIX[backend]}"]
+                    for backend in content["graphs"]},
             patches=dict(content["patches"]),
             table=files.get("calibration.json"),
             deepstream=content.get("deepstream"),
-        )
+            weak=weak,
+        )  # fmt: skip
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, ValidationError) as error:
         reason = str(error).splitlines()[0]
         raise ForgeError(f"{folder / manifest.MANIFEST}: incomplete ({reason})", "prepare again") from error

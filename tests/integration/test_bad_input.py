@@ -118,7 +118,7 @@ def test_builder_names_the_node_that_it_refuses(tmp_path):
     apply(graph, "efficientnms", NmsOptions())
     save(model_of(graph), tmp_path / "plugin.onnx")
     with pytest.raises(BuildError, match=r"EfficientNMS_TRT.*Plugin not found") as caught:
-        tensorrt_rtx.build(tmp_path / "plugin.onnx", sm=89, batch=(1, 1, 1), size=(640, 640), workspace=None,
+        tensorrt_rtx.build(tmp_path / "plugin.onnx", sm=89, batch=(1, 1, 1), size=(640, 640),
                            progress=lambda done: None)  # fmt: skip
     assert "--nms" in caught.value.hint
 
@@ -132,8 +132,8 @@ def test_api_error_that_the_builder_only_logs_fails_the_build(tmp_path):
         config.builder_optimization_level = -1  # logged as an API error, and otherwise ignored
 
     with pytest.raises(BuildError, match=r"(?i)optimization"):
-        _trt.build(tensorrt_rtx.module(), DEMO, batch=(1, 1, 1), size=(640, 640), workspace=None,
-                   configure=configure, progress=lambda done: None)  # fmt: skip
+        _trt.build(tensorrt_rtx.module(), DEMO, batch=(1, 1, 1), size=(640, 640), configure=configure,
+                           progress=lambda done: None)  # fmt: skip
 
 
 def test_activation_that_is_not_a_number_is_named_with_its_image(trtforge, tmp_path):

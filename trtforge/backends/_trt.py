@@ -6,15 +6,22 @@ Features are probed by ``hasattr``, never by version numbers: the three differ i
 from __future__ import annotations
 
 import functools
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from trtforge.errors import BuildError, ForgeError
+from trtforge.backends import _profiles as profiles
+from trtforge.backends import _timing as timing_cache
+from trtforge.backends._config import apply, need_implicit
+from trtforge.backends._probe import has
+from trtforge.backends._progress import cancellable, monitor
+from trtforge.backends._refusal import first_line, hint, refusal
+from trtforge.errors import BuildError
+from trtforge.job import PLAIN, BuildOptions
+
+if TYPE_CHECKING:
+    import tensorrt
 
 # What every API call logs on a machine without a driver; it says nothing about the build.
 NOISE = ("cudaError 35", "CUDA initialization failure with error: 35", "cudaErrorInsufficientDriver")
@@ -33,6 +40,7 @@ class Record:
     errors: list[str] = field(default_factory=list)
     layers: str = ""
     figures: dict[str, int] = field(default_factory=dict)
+    cache: bytes | None = None  # that TensorRT's own calibration wrote
 
 
 @functools.cache
@@ -73,149 +81,100 @@ def build(
     *,
     batch: tuple[int, int, int],
     size: tuple[int, int],
-    workspace: int | None,
-    configure: Callable[[Any], None],
+    options: BuildOptions = PLAIN,
+    configure: Callable[[tensorrt.IBuilderConfig], None],
     progress: Callable[[float], None],
+    calibrator: Any = None,
+    timing: Path | None = None,
 ) -> tuple[bytes, Record]:
-    """A serialized engine of a strongly typed network.
+    """A serialized engine: of a strongly typed network, or by TensorRT 10's implicit INT8 if the options say so.
 
     Args:
         trt: the bindings.
         model: ONNX file of at most 2 GiB, or with external data beside it.
         batch: smallest, best and largest batch of the one profile, for a dynamic batch.
         size: height and width in pixels, for dynamic ones.
-        workspace: bytes the builder may use for scratch memory; None is the device's whole memory.
+        options: the user's.
         configure: sets on the builder config what this flavour needs.
         progress: is told how much is done, 0..1.
+        calibrator: for implicit INT8.
+        timing: file of the timing cache; None has none.
 
     Returns:
         The engine, and what the builder said.
 
     Raises:
         BuildError: the parser or the builder refuses the model, or logs an API error.
+        MachineError: an option that this version lacks; the GPU's memory does not suffice.
+        ForgeError: a profile contradicts the graph.
         KeyboardInterrupt: Ctrl-C, after the builder has stopped.
     """
     log = logger(trt)
     log.record = Record()
-    with _cancellable() as cancelled:
+    with cancellable() as cancelled:
         builder = trt.Builder(log)
-        network = builder.create_network(_strongly_typed(trt))
+        network = builder.create_network(_network_flags(trt, options))
         parser = trt.OnnxParser(network, log)
-        _parse(parser, network, model)
+        _parse(trt, parser, network, model)
         config = builder.create_builder_config()
-        config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-        if workspace is not None:
-            config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, workspace)
-        _add_profile(builder, network, config, batch, size)
+        apply(trt, builder, config, options)
+        profiles.add(trt, builder, network, config, options, batch, size)
         configure(config)
-        config.progress_monitor = _monitor(trt, progress, cancelled)
+        if timing:
+            timing_cache.use(trt, config, timing)
+        if calibrator is not None:
+            need_implicit(trt)
+            config.int8_calibrator = calibrator
+        config.progress_monitor = monitor(trt, progress, cancelled)
         engine = builder.build_serialized_network(network, config)
     if cancelled():
         raise KeyboardInterrupt
+    if calibrator is not None and calibrator.failure:
+        raise calibrator.failure
     if engine is None or log.record.errors:
-        raise BuildError(f"{model.name}: {_sentence(log.record.errors)}", _hint(log.record.errors))
+        raise refusal(trt, model.name, log.record.errors, _has_plugins(network))
+    if timing:
+        timing_cache.keep(config, timing)
     return bytes(engine), log.record
 
 
-def _strongly_typed(trt: Any) -> int:
-    """Network creation flags. Where weakly typed networks are gone (11, RTX), so is the need to say so."""
-    if hasattr(trt.BuilderFlag, "FP16"):
+def check(trt: Any, options: BuildOptions, configure: Callable[[tensorrt.IBuilderConfig], None]) -> None:
+    """Ask the builder itself, before any work, whether it takes the options.
+
+    Raises:
+        MachineError: this version lacks one.
+        BuildError: it refuses a value.
+    """
+    log = logger(trt)
+    log.record = Record()
+    builder = trt.Builder(log)
+    config = builder.create_builder_config()
+    apply(trt, builder, config, options)
+    configure(config)
+    if log.record.errors:
+        raise refusal(trt, "build options", log.record.errors, False)
+
+
+def _network_flags(trt: Any, options: BuildOptions) -> int:
+    """Strongly typed. Where weakly typed networks are gone (11, RTX), so is the need to say so."""
+    if options.implicit is None and has(trt, "BuilderFlag.FP16"):
         return 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
     return 0
 
 
-def _parse(parser: Any, network: Any, model: Path) -> None:
+def _parse(trt: Any, parser: tensorrt.OnnxParser, network: tensorrt.INetworkDefinition, model: Path) -> None:
     if not parser.parse_from_file(str(model)):
-        error = parser.get_error(0)
+        error: tensorrt.ParserError = parser.get_error(0)
         where = f"node {error.node_name()!r} ({error.node_operator()}): " if error.node_name() else ""
-        text = f"{where}{_first_line(error.desc())}"
-        raise BuildError(f"{model.name}: the ONNX parser refuses {text}", _hint([text]))
+        text = f"{where}{first_line(error.desc())}"
+        raise BuildError(f"{model.name}: the ONNX parser refuses {text}", hint(trt, [text], False))
     if network.num_outputs == 0:  # the parser takes an empty file for an empty network
         raise BuildError(f"{model.name}: the parser found no outputs", "export the model again")
 
 
-def _add_profile(builder: Any, network: Any, config: Any, batch: tuple[int, int, int], size: tuple[int, int]) -> None:
-    profile = builder.create_optimization_profile()
-    dynamic = False
-    for index in range(network.num_inputs):
-        tensor = network.get_input(index)
-        shape = list(tensor.shape)
-        if -1 not in shape:
-            continue
-        dynamic = True
-        image = [known if known != -1 else wanted for known, wanted in zip(shape[2:], size, strict=False)]
-        shapes = [[count if shape[0] == -1 else shape[0], shape[1], *image] for count in batch]
-        if profile.set_shape(tensor.name, *shapes) is False:
-            raise ForgeError(f"the profile {shapes} contradicts input {tensor.name!r}", "check --batch and --size")
-    if dynamic and config.add_optimization_profile(profile) < 0:
-        raise ForgeError("the builder refuses the optimization profile", "check that --batch is MIN:OPT:MAX in order")
-
-
-def _monitor(trt: Any, progress: Callable[[float], None], cancelled: Callable[[], bool]) -> Any:
-    class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
-        """Phases nest; the share done of a phase counts as part of a step of the phase around it."""
-
-        def __init__(self) -> None:
-            trt.IProgressMonitor.__init__(self)
-            self.phases: dict[str, tuple[str | None, int, int]] = {}  # name -> phase around it, steps, steps done
-            self.shown = 0.0
-
-        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
-            self.phases[phase_name] = (parent_phase, max(1, num_steps), 0)
-
-        def step_complete(self, phase_name: str, step: int) -> bool:
-            if phase_name in self.phases:
-                around, steps, _ = self.phases[phase_name]
-                self.phases[phase_name] = (around, steps, step + 1)
-                self.shown = max(self.shown, min(1.0, self._share(phase_name)))
-                progress(self.shown)
-            return not cancelled()
-
-        def phase_finish(self, phase_name: str) -> None:
-            self.phases.pop(phase_name, None)
-
-        def _share(self, name: str) -> float:
-            around, steps, done = self.phases[name]
-            share = done / steps
-            while around in self.phases:
-                around, steps, done = self.phases[around]
-                share = (done + min(1.0, share)) / steps
-            return share
-
-    return Monitor()
-
-
-@contextmanager
-def _cancellable() -> Iterator[Callable[[], bool]]:
-    """While the builder runs, Ctrl-C sets a flag: an exception thrown into its callbacks would end the process."""
-    pressed = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield pressed.is_set
-        return
-    before = signal.signal(signal.SIGINT, lambda number, frame: pressed.set())
-    try:
-        yield pressed.is_set
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def _sentence(errors: list[str]) -> str:
-    """The first error that the builder logged is the cause; those behind it say that the build has failed."""
-    return f"the builder says: {_first_line(errors[0])}" if errors else "the builder failed without saying why"
-
-
-def _first_line(text: str) -> str:
-    return text.strip().splitlines()[0].strip() if text.strip() else "it (no reason given)"
-
-
-def _hint(errors: list[str]) -> str:
-    text = " ".join(errors)
-    if "EfficientNMS" in text or "BatchedNMS" in text or "Plugin not found" in text:
-        return "this builder has no such plugin: use --nms-impl onnx, or --nms none"
-    if "workspace" in text.lower() or "OutOfMemory" in text:
-        return "give more with --workspace"
-    if "HW-specific datatypes" in text:
-        return "this GPU has no such precision: choose another"
-    if "NonMaxSuppression" in text or "nms" in text.lower():
-        return "this builder has no NMS: use --nms none"
-    return ""
+def _has_plugins(network: tensorrt.INetworkDefinition) -> bool:
+    for index in range(network.num_layers):
+        layer = network.get_layer(index)
+        if "PLUGIN" in str(layer.type):
+            return True
+    return False

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from importlib.util import find_spec
 
 from trtforge.backends import tensorrt, tensorrt_rtx
+from trtforge.deepstream import versions
 from trtforge.devices import Device, this_machine
 from trtforge.errors import ForgeError, MachineError
-from trtforge.job import BACKENDS, Backend, Target
+from trtforge.job import BACKENDS, PLAIN, Backend, BuildOptions, Job, Ready, Target
 
 NO_GPU = (
     "no GPU here and no --device: building for this CPU with onnxruntime. "
@@ -40,12 +43,58 @@ def target(backend: str, device: Device | None) -> tuple[Target, str]:
     if backend == "tensorrt-rtx":
         return Target(_rtx(wanted), wanted), ""
     why = tensorrt.refuses(wanted, here)
-    if backend == "tensorrt" and why:
+    if why and (backend == "tensorrt" or not wanted.typed):
         raise MachineError(why, _elsewhere(wanted))
     if not why and (backend == "tensorrt" or find_spec("tensorrt")):
         tensorrt.module()
         return Target("tensorrt", wanted), ""
     return Target(_rtx(wanted), wanted), ""
+
+
+def check(targets: Sequence[Target], work: Job | Ready, options: BuildOptions, deepstream: str | None) -> list[str]:
+    """Ask, before any work, whether each target's builder takes the options.
+
+    Args:
+        deepstream: version that the user named.
+
+    Returns:
+        Remarks for the user.
+
+    Raises:
+        MachineError: a builder lacks what is asked for, or DeepStream can't load what it makes.
+        ForgeError: ONNX Runtime has no such options.
+    """
+    if work.weak and work.precision == "int8":
+        options = replace(options, implicit=work.recipe.precision.rest)
+    remarks = []
+    for chosen in targets:
+        if chosen.backend == "onnxruntime" and options.implicit:
+            raise ForgeError("ONNX Runtime has no implicit INT8", "use --int8-mode explicit")
+        if chosen.backend == "onnxruntime" and (given := _given(options)):
+            raise ForgeError(f"onnxruntime has no builder that takes {given}", "drop it, or build for a GPU")
+        if chosen.backend == "tensorrt-rtx":
+            tensorrt_rtx.check(options)
+        if chosen.backend == "tensorrt":
+            if _given(options) or options.implicit:
+                tensorrt.check(options)
+            remarks += _deepstream(chosen, deepstream)
+    return remarks
+
+
+def _given(options: BuildOptions) -> str:
+    """The first option that is not the default, as the command line calls it; workspace aside, which any may take."""
+    names = {"pools": "memory-pool", "profiles": "profile", "dla_core": "dla"}
+    return next((f"--{names.get(field.name, field.name.replace('_', '-'))}" for field in fields(options)
+                 if field.name not in ("workspace", "implicit", "calibrator")
+                 and getattr(options, field.name) != getattr(PLAIN, field.name)), "")  # fmt: skip
+
+
+def _deepstream(chosen: Target, asked: str | None) -> list[str]:
+    wanted = asked or (chosen.device and chosen.device.deepstream)
+    why = versions.mismatch(wanted, tensorrt.module().__version__) if wanted else ""
+    if why and asked:
+        raise MachineError(f"--deepstream {asked}: {why}", "build with the TensorRT that it was built for")
+    return [why] if why else []
 
 
 def _rtx(device: Device) -> Backend:
@@ -58,5 +107,8 @@ def _rtx(device: Device) -> Backend:
 
 
 def _elsewhere(device: Device) -> str:
+    if not device.typed:
+        return (f"`trtforge prepare ... --device {device.name}` writes what its own DeepStream {device.deepstream} "
+                "builds from")  # fmt: skip
     return (f"run `trtforge prepare ... --device {device.name}` here, and `trtforge build PREPARED/` on the "
             f"{device.title}")  # fmt: skip

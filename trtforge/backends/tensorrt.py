@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trtforge.backends import _trt
+from trtforge.backends import _plan, _trt
+from trtforge.backends._calibrator import calibrator
+from trtforge.backends._config import need_implicit
+from trtforge.backends._driver import machine
 from trtforge.devices import Device
 from trtforge.errors import MachineError
+from trtforge.job import PLAIN, BuildOptions
+from trtforge.store import default_root
 
 if TYPE_CHECKING:
     import numpy as np
+    import tensorrt as tensorrt_api
 
-NO_LAYERS = '{"Layers": []}'
 INSTALL = "pip install 'trtforge[tensorrt]' on the target, or use the TensorRT that JetPack brings"
 
 
@@ -34,6 +40,8 @@ def module() -> Any:
 
 def refuses(device: Device, here: Device | None) -> str:
     """Why no engine can be built for ``device`` on this machine, whose GPU is ``here``; empty if it can."""
+    if not device.typed:
+        return f"{device.title} ends at TensorRT {device.tensorrt}; trtforge builds with TensorRT 10 and newer"
     if here is None:
         return (
             f"TensorRT builds only on a machine with the target's GPU; this one has none, {device.title} is the target"
@@ -49,90 +57,145 @@ def build(
     *,
     batch: tuple[int, int, int],
     size: tuple[int, int],
-    workspace: int | None,
+    options: BuildOptions = PLAIN,
     progress: Callable[[float], None],
+    calibration: Calibration | None = None,
 ) -> tuple[bytes, _trt.Record]:
     """An engine for this machine's GPU. Arguments and errors as of ``_trt.build``.
 
     The driver is asked for before a Builder is made: without one, some TensorRTs crash instead of failing.
+
+    Args:
+        calibration: for implicit INT8.
+    """
+    from trtforge.backends._session import deserialize
+
+    trt = module()
+    here = machine()
+    trt.init_libnvinfer_plugins(_trt.logger(trt), "")
+    feed = _feed(trt, calibration, batch[0], options) if calibration else None
+    timing = Path(options.timing_cache or default_root() / "timing" / f"tensorrt-{trt.__version__}-sm{here.sm}.cache")
+    engine, record = _trt.build(
+        trt, model, batch=batch, size=size, options=options, configure=lambda config: None, progress=progress,
+        calibrator=feed, timing=timing,
+    )  # fmt: skip
+    loaded = deserialize(trt, engine, "the engine just built", trusted=True)
+    record.layers = _layers(trt, loaded)
+    record.cache = feed.written if feed else None
+    return engine, record
+
+
+def check(options: BuildOptions) -> None:
+    """Refuse, before any work, options that this TensorRT lacks.
+
+    Raises:
+        MachineError: it names the version; or TensorRT or the driver is missing.
+        BuildError: the builder refuses a value.
     """
     trt = module()
-    _need_driver()
-    trt.init_libnvinfer_plugins(_trt.logger(trt), "")
-    engine, record = _trt.build(
-        trt, model, batch=batch, size=size, workspace=workspace, configure=lambda config: None, progress=progress
-    )
-    record.layers = _inspect(trt, engine)
-    return engine, record
+    if options.implicit is not None:
+        need_implicit(trt)
+    machine()
+    _trt.check(trt, options, configure=lambda config: None)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Where implicit INT8 has its ranges from.
+
+    Attributes:
+        cache: TensorRT's calibration cache for a version, given that version; None streams the images.
+        batches: float32 images (batch, 3, H, W) of a calibration batch, given its size.
+    """
+
+    cache: Callable[[str], str] | None = None
+    batches: Callable[[int], Iterator[np.ndarray]] | None = None
+
+
+def _feed(trt: Any, calibration: Calibration, batch: int, options: BuildOptions) -> Any:
+    need_implicit(trt)
+    if calibration.cache:
+        cache = calibration.cache(trt.__version__).encode()
+        return calibrator(trt, "entropy", cache, iter(()), lambda images: 0, batch)
+    from trtforge.backends._session import cuda
+
+    driver = cuda()
+    memory: list[Any] = []
+
+    def upload(images: np.ndarray) -> int:
+        if not memory:
+            memory.append(driver.mem_alloc(images.nbytes))
+        driver.memcpy_htod(memory[0], images)
+        return int(memory[0])
+
+    assert calibration.batches
+    return calibrator(trt, options.calibrator, None, calibration.batches(batch), upload, batch)
+
+
+def facts(options: BuildOptions) -> dict[str, Any]:
+    """What an engine that is built here is good for: for the manifest, and for ``load`` to compare.
+
+    Raises:
+        MachineError: TensorRT or the driver is missing.
+    """
+    return {
+        "version": str(module().__version__), **asdict(machine()),
+        "version_compatible": options.version_compatible, "hardware_compatible": options.hardware_compatible,
+    }  # fmt: skip
 
 
 def load(
     engine: Path,
 ) -> tuple[Callable[[np.ndarray], dict[str, np.ndarray]], tuple[int, int], dict[str, tuple[int | str, ...]]]:
-    """An engine on the GPU, through polygraphy's runner.
+    """An engine on the GPU.
 
     Returns:
         A function from float32 images (N, C, H, W) to outputs by name; height and width of the input in pixels;
         dimensions of each output without the batch.
 
     Raises:
-        MachineError: TensorRT, polygraphy or the driver is missing, or the engine is for another machine.
+        ForgeError: it is no engine, or cut short.
+        MachineError: TensorRT, pycuda or the driver is missing, or the engine is for another machine.
     """
-    module()
-    _need_driver()
+    from trtforge.backends._session import Session, cuda
+
+    trt, loaded = _opened(engine)
     try:
-        from polygraphy.backend.common import BytesFromPath
-        from polygraphy.backend.trt import EngineFromBytes, TrtRunner
-        from polygraphy.exception import PolygraphyException
-    except ImportError as error:
-        raise MachineError("polygraphy, which runs TensorRT engines, is not installed", INSTALL) from error
-    runner = TrtRunner(EngineFromBytes(BytesFromPath(str(engine))))
-    try:
-        runner.activate()
-    except PolygraphyException as error:
-        raise MachineError(f"{engine}: does not load here", "build it on this machine, with this TensorRT") from error
-    name, (_, shape) = next(iter(runner.get_input_metadata().items()))
-    context = runner.context.engine
-    outputs = [context.get_tensor_name(index) for index in range(context.num_io_tensors)]
-    dims = {output: tuple(context.get_tensor_shape(output))[1:] for output in outputs if output != name}
-
-    def infer(images: np.ndarray) -> dict[str, np.ndarray]:
-        return {output: array.copy() for output, array in runner.infer({name: images}).items()}
-
-    return infer, (int(shape[2]), int(shape[3])), dims
+        session = Session(trt, loaded, str(engine))
+    except cuda().MemoryError as error:
+        raise MachineError(f"{engine}: the GPU's memory does not suffice to load it", "free GPU memory") from error
+    return session.infer, session.size, dict(session.outputs)
 
 
-def inspect(engine: bytes) -> str:
-    """The EngineInspector's JSON of a serialized engine.
+def inspect(engine: Path) -> str:
+    """The EngineInspector's JSON of every layer of an engine.
 
     Raises:
-        MachineError: TensorRT or the driver is missing, or the engine is for another machine.
+        ForgeError: it is no engine, or cut short.
+        MachineError: TensorRT, pycuda or the driver is missing, or the engine is for another machine.
     """
-    trt = module()
-    _need_driver()
-    trt.init_libnvinfer_plugins(_trt.logger(trt), "")
-    found = _inspect(trt, engine)
-    if found == NO_LAYERS:
-        raise MachineError("the engine does not load here", "inspect it where it was built, with the same TensorRT")
-    return found
+    return _layers(*_opened(engine))
 
 
-def _inspect(trt: Any, engine: bytes) -> str:
-    """The inspector's JSON of every layer."""
-    runtime = trt.Runtime(_trt.logger(trt))
-    loaded = runtime.deserialize_cuda_engine(engine)
-    if loaded is None:
-        return NO_LAYERS
-    inspector = loaded.create_engine_inspector()
-    return str(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
+def _opened(engine: Path) -> tuple[Any, tensorrt_api.ICudaEngine]:
+    """TensorRT, and the engine in the GPU's memory."""
+    from trtforge.backends._session import cuda, deserialize
 
-
-def _need_driver() -> None:
-    import ctypes
-
+    plan = _plan.read(engine)
     try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError as error:
-        raise MachineError("no NVIDIA driver on this machine (libcuda.so.1)", "run on the target GPU") from error
-    if driver.cuInit(0) != 0:
-        raise MachineError("the NVIDIA driver finds no GPU (cuInit failed)", "check nvidia-smi") from None
+        here, trt = machine(), module()
+    except MachineError as error:
+        raise MachineError(f"{engine}: {plan.said}; {error.problem}", error.hint) from error
+    if why := _plan.unfit(plan, trt.__version__, here):
+        raise MachineError(why, "rebuild it here: `trtforge build PREPARED/`, or from the ONNX file")
+    driver = cuda()  # the primary context, before TensorRT makes one current
+    trt.init_libnvinfer_plugins(_trt.logger(trt), "")
+    try:
+        return trt, deserialize(trt, engine.read_bytes(), str(engine))
+    except driver.MemoryError as error:
+        raise MachineError(f"{engine}: the GPU's memory does not suffice to load it", "free GPU memory") from error
+
+
+def _layers(trt: Any, engine: tensorrt_api.ICudaEngine) -> str:
+    inspector = engine.create_engine_inspector()
+    return str(inspector.get_engine_information(trt.LayerInformationFormat.JSON))

@@ -4,12 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trtforge.backends import _trt
+from trtforge.backends._config import need_implicit
+from trtforge.backends._driver import machine
+from trtforge.backends._probe import title
 from trtforge.devices import RTX_SERVES, Device
 from trtforge.errors import MachineError
+from trtforge.job import PLAIN, BuildOptions
 
+if TYPE_CHECKING:
+    import tensorrt_rtx as tensorrt_api
+
+# Options that TensorRT-RTX 1.7 takes and does nothing with (the same engine byte for byte, or a warning), or can't
+# serve: field of BuildOptions -> option, reason. Seen by building the demo detector, and for --sparsity one with
+# pruned FP16 weights.
+UNSERVED = {
+    "opt_level": ("--opt-level", "ignores the optimisation level: it times no kernels"),
+    "tactic_sources": ("--tactic-sources", "ignores tactic sources"),
+    "timing_cache": ("--timing-cache", "has no timing cache: it times no kernels"),
+    "sparsity": ("--sparsity", "ignores sparsity"),
+    "hardware_compatible": ("--hardware-compatible", "builds for named compute capabilities instead"),
+    "version_compatible": ("--version-compatible", "comes without the lean runtime that this needs"),
+    "dla_core": ("--dla", "builds for GPUs alone"),
+}
 INSTALL = "pip install 'trtforge[rtx]'"
 
 
@@ -43,20 +62,37 @@ def build(
     sm: int,
     batch: tuple[int, int, int],
     size: tuple[int, int],
-    workspace: int | None,
+    options: BuildOptions = PLAIN,
     progress: Callable[[float], None],
 ) -> tuple[bytes, _trt.Record]:
     """An engine for one compute capability, such as 89. Arguments and errors as of ``_trt.build``."""
     trt = module()
+    check(options)
     return _trt.build(
-        trt, model, batch=batch, size=size, workspace=workspace, configure=target(trt, sm), progress=progress
-    )
+        trt, model, batch=batch, size=size, options=options, configure=target(trt, sm), progress=progress
+    )  # fmt: skip
+
+
+def check(options: BuildOptions) -> None:
+    """Refuse, before any work, options that this builder has no use for.
+
+    Raises:
+        MachineError: it names the version and the reason.
+    """
+    trt = module()
+    if options.implicit is not None:
+        need_implicit(trt)
+    if options.refit or options.strip_weights:  # without a driver its compiler writes noise on stderr, and fails
+        machine()
+    for name, (option, why) in UNSERVED.items():
+        if getattr(options, name) != getattr(PLAIN, name):
+            raise MachineError(f"{option}: {title(trt)} {why}", f"drop {option}, or build with TensorRT on the target")
 
 
 def target(trt: Any, sm: int) -> Callable[[Any], None]:
     """Sets the one compute capability on a builder config."""
 
-    def configure(config: Any) -> None:
+    def configure(config: tensorrt_api.IBuilderConfig) -> None:
         config.num_compute_capabilities = 1
         config.set_compute_capability(getattr(trt.ComputeCapability, f"SM{sm}"), 0)
 

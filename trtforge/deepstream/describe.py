@@ -11,13 +11,15 @@ from typing import Any
 
 from trtforge.deepstream import labels as label_files
 from trtforge.deepstream.graph import Graph, Kind, classes_of, inspect
-from trtforge.deepstream.nvinfer import MODE_NAMES, STOCK_PARSERS, Network, Objects, Parser, engine_name
+from trtforge.deepstream.nvinfer import STOCK_PARSERS, Network, Objects, Parser
 from trtforge.errors import ForgeError
 from trtforge.recipe import Recipe
 
 STOCK_FUNCTION = "NvDsInferParseCustomTfSSD"
 CLASSIFIER_SCORE = 0.5
-_ENGINE = re.compile(r"(?P<onnx>.+\.onnx)_b(?P<batch>\d+)_(?:gpu|dla)\d+_(?P<mode>fp32|fp16|int8|best)\.engine")
+_ENGINE = re.compile(
+    r"(?P<onnx>.+\.onnx)_b(?P<batch>\d+)_(?:gpu\d+|dla(?P<dla>\d+))_(?P<mode>fp32|fp16|int8|best)\.engine"
+)
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,9 @@ class Model:
         classes: of a detector.
         score: under which a detector's graph drops boxes; None if that is not known.
         engine: the engine that the user named.
+        weak: the graph is FP32, and nvinfer's own build makes it ``precision``.
+        cache: TensorRT's calibration table, for weak INT8.
+        dla: core that the engine is for; None is the GPU.
     """
 
     path: Path
@@ -41,6 +46,9 @@ class Model:
     deepstream: str | None = None
     score: float | None = None
     engine: str | None = None
+    weak: bool = False
+    cache: Path | None = None
+    dla: int | None = None
 
 
 @dataclass(frozen=True)
@@ -86,13 +94,15 @@ def model(path: Path, recipe: Recipe | None) -> Model:
 
 def _bundle(path: Path, recipe: Recipe | None) -> Model:
     from trtforge import prepared
+    from trtforge.stages.calibrate import CACHE
 
     ready = prepared.read(path)
     patch = ready.patches["tensorrt"]
-    file = path / f"{ready.name}.onnx"
+    file = path / ready.file_name("tensorrt")
     precision = "mixed" if ready.precision == "fp32" and ready.facts.get("typed") else ready.precision
     return Model(file, inspect(file), recipe or ready.recipe, ready.batch[2], precision, patch.get("classes"),
-                 ready.deepstream, ready.recipe.nms.score if patch.get("parser") else None)  # fmt: skip
+                 ready.deepstream, ready.recipe.nms.score if patch.get("parser") else None, weak=ready.weak,
+                 cache=path / CACHE if ready.weak and ready.precision == "int8" else None)  # fmt: skip
 
 
 def _engine(path: Path, recipe: Recipe | None) -> Model:
@@ -110,7 +120,7 @@ def _engine(path: Path, recipe: Recipe | None) -> Model:
         raise ForgeError(f"{onnx}: no such file, from which {path.name} was built",
                          "copy the ONNX file beside the engine: its tensors are read from there")  # fmt: skip
     base = _bundle(path.parent, recipe) if (path.parent / "manifest.json").is_file() else model(onnx, recipe)
-    return replace(base, batch=int(found["batch"]), engine=path.name)
+    return replace(base, batch=int(found["batch"]), engine=path.name, dla=int(found["dla"]) if found["dla"] else None)
 
 
 def network(found: Model, wish: Wish, out: Path, deepstream: str) -> tuple[Network, str]:
@@ -130,18 +140,18 @@ def network(found: Model, wish: Wish, out: Path, deepstream: str) -> tuple[Netwo
     score = wish.score if wish.score is not None else found.score
     if score is None:
         score = CLASSIFIER_SCORE if kind == "classifier" else found.recipe.nms.score
+    cache = _cache(found, wish.cache) if wish.cache else found.cache
     made = Network(
         kind=kind, onnx=_relative(found.path, out), precision=found.precision, batch=_batch(found, wish), size=size,
         channels=channels, preprocess=found.recipe.preprocess, deepstream=deepstream, classes=len(names) or None,
         parser=parser, score=score, iou=found.recipe.nms.iou, thresholds=_thresholds(wish.thresholds, names),
-        cache=_relative(_cache(found, wish.cache), out) if wish.cache else None, rest=wish.rest,
-        unique_id=wish.unique_id, objects=wish.objects,
+        cache=_relative(cache, out) if cache else None, rest=wish.rest if wish.cache else found.recipe.precision.rest,
+        weak=found.weak, dla=found.dla, unique_id=wish.unique_id, objects=wish.objects,
         channels_last=kind == "segmentation" and graph.outputs[0].dims[1:3] == graph.image[1:],
         logits=kind == "classifier" and not set(graph.ends) <= {"Softmax", "Sigmoid"},
     )  # fmt: skip
-    if found.engine and found.engine != engine_name(found.path.name, made.batch, MODE_NAMES[made.mode]):
-        raise ForgeError(f"{found.engine}: with network-mode={made.mode} nvinfer looks for "
-                         f"{engine_name(found.path.name, made.batch, MODE_NAMES[made.mode])}",
+    if found.engine and found.engine != Path(made.engine).name:
+        raise ForgeError(f"{found.engine}: with network-mode={made.mode} nvinfer looks for {Path(made.engine).name}",
                          "rename it, or give the calibration cache that it was built with")  # fmt: skip
     counts = [classes_of(output) or 0 for output in graph.outputs] if kind == "classifier" else []
     return made, label_files.text(names, counts)
@@ -228,6 +238,7 @@ def _relative(path: Path, out: Path) -> str:
 
 def document(made: Network) -> dict[str, Any]:
     """What a person, or a program, wants to know of a written configuration."""
-    return {"network": made.kind, "precision": made.precision, "engine": engine_name(
-        made.onnx, made.batch, MODE_NAMES[made.mode]), "batch": made.batch, "size": list(made.size),
-        "classes": made.classes, "deepstream_builds_it": made.builds}  # fmt: skip
+    return {
+        "network": made.kind, "precision": made.precision, "engine": made.engine, "batch": made.batch,
+        "size": list(made.size), "classes": made.classes, "deepstream_builds_it": made.builds,
+    }  # fmt: skip

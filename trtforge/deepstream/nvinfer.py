@@ -87,6 +87,8 @@ class Network:
         thresholds: least score by class, where it is another.
         cache: TensorRT's calibration table; ``onnx`` is then the FP32 graph.
         rest: precision of what the cache leaves float: fp32 or fp16.
+        weak: the graph is FP32, and nvinfer's own build makes it ``precision``.
+        dla: core that the engine is for; None is the GPU.
         deepstream: version that will read it.
         unique_id: of this network in its pipeline.
         objects: for a secondary network.
@@ -110,6 +112,8 @@ class Network:
     thresholds: Mapping[int, float] = field(default_factory=dict)
     cache: str | None = None
     rest: str = "fp16"
+    weak: bool = False
+    dla: int | None = None
     unique_id: int = 1
     objects: Objects | None = None
     channels_last: bool = False
@@ -118,12 +122,19 @@ class Network:
     @property
     def typed(self) -> bool:
         """The graph itself says its precision."""
-        return self.precision != "fp32" and self.cache is None
+        return self.precision != "fp32" and self.cache is None and not self.weak
 
     @property
     def mode(self) -> int:
-        """``network-mode``."""
-        return 0 if self.cache is None else 3 if self.rest == "fp16" else 1
+        """``network-mode``: 0 FP32, 1 INT8, 2 FP16, 3 INT8 and FP16."""
+        if self.cache is None:
+            return 2 if self.weak else 0
+        return 3 if self.rest == "fp16" else 1
+
+    @property
+    def engine(self) -> str:
+        """The name that nvinfer looks for, beside the ONNX file."""
+        return engine_name(self.onnx, self.batch, MODE_NAMES[self.mode], self.dla)
 
     @property
     def builds(self) -> bool:
@@ -131,13 +142,13 @@ class Network:
         return not self.typed or version(self.deepstream) >= STRONGLY_TYPED_SINCE
 
 
-def engine_name(onnx: str, batch: int, mode: str = "fp32") -> str:
+def engine_name(onnx: str, batch: int, mode: str = "fp32", dla: int | None = None) -> str:
     """The name under which nvinfer looks for an engine, beside the ONNX file.
 
     Args:
         mode: what nvinfer derives from network-mode; every strongly typed graph has fp32, whatever its precision.
     """
-    return f"{onnx}_b{batch}_gpu0_{mode}.engine"
+    return f"{onnx}_b{batch}_{'gpu0' if dla is None else f'dla{dla}'}_{mode}.engine"
 
 
 def config(network: Network) -> tuple[Config, list[str]]:
@@ -175,12 +186,14 @@ def _model(network: Network) -> dict[str, Value]:
     found: dict[str, Value] = {"gpu-id": 0, "gie-unique-id": network.unique_id}
     if network.builds:
         found["onnx-file"] = network.onnx
-    found["model-engine-file"] = engine_name(network.onnx, network.batch, MODE_NAMES[network.mode])
+    found["model-engine-file"] = network.engine
     if network.cache:
         found["int8-calib-file"] = network.cache
     found |= {"batch-size": network.batch, "network-mode": network.mode}
     if network.typed and network.builds:
         found["strongly-typed"] = True
+    if network.dla is not None:
+        found |= {"enable-dla": True, "use-dla-core": network.dla}
     return found | {"infer-dims": (network.channels, *network.size)}
 
 
@@ -259,7 +272,6 @@ def _comments(network: Network) -> list[str]:
 
 
 def _precision_comments(network: Network) -> list[str]:
-    name = engine_name(network.onnx, network.batch, MODE_NAMES[network.mode])
     if network.cache:
         return [f"INT8 by calibration cache: nvinfer builds the FP32 graph with it, the rest {network.rest.upper()}.",
                 "Without a readable cache nvinfer would silently build FP16. TensorRT 11 has none."]  # fmt: skip
@@ -268,9 +280,9 @@ def _precision_comments(network: Network) -> list[str]:
     what = "Precision" if network.precision == "mixed" else network.precision.upper()
     if network.builds:
         return [f"{what} is in the graph itself, hence network-mode 0 and strongly-typed. nvinfer names engines after",
-                f"their network-mode: {name} is not FP32 inside."]  # fmt: skip
+                f"their network-mode: {network.engine} is not FP32 inside."]  # fmt: skip
     return [f"{what} is in the graph itself, and DeepStream {network.deepstream} is not known to build such graphs:",
-            f"build {name} on the target with trtforge. nvinfer names an",
+            f"build {network.engine} on the target with trtforge. nvinfer names an",
             "engine after its network-mode: it is not FP32 inside. No onnx-file stands here, from which nvinfer would",
             "build something else if the engine does not load."]  # fmt: skip
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trtforge import prepared
+from trtforge.backends import _plan
 from trtforge.errors import ForgeError, MachineError
 from trtforge.graph.nms import OUTPUTS
 from trtforge.recipe import Nms, Preprocess, Recipe
@@ -67,14 +68,11 @@ def open_engine(path: Path, recipe: Recipe | None = None) -> Engine:
         return _open_onnx(path, path, None, "", recipe)
     if not path.is_file():
         raise ForgeError(f"{path}: no such file or folder", "give an ONNX file, an engine, or a folder of trtforge's")
-    with path.open("rb") as stream:
-        magic = stream.read(4)
-    if magic == b"vtrt":
+    plan = _plan.read(path)
+    if plan.maker == "TensorRT-RTX":
         raise MachineError(f"{path}: a TensorRT-RTX engine, which runs only on the GPU it was built for",
                            "give its folder, or the .rtx.onnx beside it: the same graph in ONNX Runtime")  # fmt: skip
-    if path.suffix == ".engine":
-        return _open_tensorrt(path)
-    raise ForgeError(f"{path}: neither ONNX nor an engine", "give an ONNX file, an engine, or a folder of trtforge's")
+    return _open_tensorrt(path)
 
 
 def _open_folder(path: Path) -> Engine:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trtforge import present
-from trtforge.errors import BuildError
+from trtforge.errors import BuildError, ForgeError
+from trtforge.job import BuildOptions
 from trtforge.store import Facts, Stage
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from trtforge.backends.tensorrt import Calibration
     from trtforge.report.model import Report
 
 ENGINE = "engine"
+CACHE = "calibration.cache"
 UNUSED = 0.05  # share of quantized convolutions that may run in float without a word
 LAYERS = "layers.json"
 
@@ -26,9 +32,12 @@ def run(
     gpu: str | None,
     batch: list[int],
     size: list[int],
-    workspace: int | None,
+    options: dict[str, Any],
+    ranges: Path | None = None,
+    images: Path | None = None,
+    preprocess: dict[str, Any] | None = None,
 ) -> Facts:
-    """Write ``draft/engine`` and ``draft/layers.json``.
+    """Write ``draft/engine`` and ``draft/layers.json``, and ``draft/calibration.cache`` where TensorRT made one.
 
     Args:
         model: ready graph.
@@ -37,10 +46,14 @@ def run(
         gpu: name of the GPU that kernels are timed on, where they are timed.
         batch: smallest, best and largest.
         size: height and width in pixels.
-        workspace: bytes of scratch memory, None for the builder's default.
+        options: fields of ``trtforge.job.BuildOptions``.
+        ranges: our table, for implicit INT8.
+        images: folder that TensorRT calibrates implicit INT8 on itself.
+        preprocess: the recipe's section, for ``images``.
 
     Returns:
-        engine bytes, layers, bytes crossing layers by datatype, convolutions and those with INT8 inputs, memory.
+        engine bytes, layers, bytes crossing layers by datatype, convolutions and those with INT8 inputs, memory, and
+        under ``built`` what made the engine, and for which GPU.
 
     Raises:
         BuildError: the builder refuses the model.
@@ -52,7 +65,8 @@ def run(
     from trtforge.report.cost import bytes_crossing
     from trtforge.report.model import Engine, text
 
-    shape: dict[str, Any] = {"batch": tuple(batch), "size": tuple(size), "workspace": workspace}
+    chosen = BuildOptions(**options)
+    shape: dict[str, Any] = {"batch": tuple(batch), "size": tuple(size), "options": chosen}
     figures: dict[str, int] = {}
     graph = origin.of(load(model))
     with present.progress(f"building with {backend}") as done:
@@ -61,15 +75,18 @@ def run(
             layers = ort.layers(optimised, graph)
             engine = model.read_bytes()
         else:
-            built = (
-                tensorrt_rtx.build(model, sm=sm or 0, progress=done, **shape)
-                if backend == "tensorrt-rtx"
-                else tensorrt.build(model, progress=done, **shape)
-            )
-            engine, record = built
+            if backend == "tensorrt-rtx":
+                engine, record = tensorrt_rtx.build(model, sm=sm or 0, progress=done, **shape)
+                layers = rtx_log.parse(record.layers)
+                built = {"version": str(tensorrt_rtx.module().__version__), "sm": sm}
+            else:
+                calibration = _calibration(model, ranges, images, preprocess, size) if chosen.implicit else None
+                engine, record = tensorrt.build(model, progress=done, calibration=calibration, **shape)
+                layers = inspector.parse(record.layers, "inspector")
+                built = tensorrt.facts(chosen)
             figures = record.figures
-            listed = record.layers
-            layers = rtx_log.parse(listed) if backend == "tensorrt-rtx" else inspector.parse(listed, "inspector")
+            if record.cache and images:
+                (draft / CACHE).write_bytes(record.cache)
     served = tensorrt_rtx.compute_capabilities(engine) if backend == "tensorrt-rtx" else []
     if backend == "tensorrt-rtx" and served != [sm]:
         raise BuildError(f"{model.name}: the engine is for SM {served}, not for SM{sm}", "please report it")
@@ -83,9 +100,60 @@ def run(
         "engine_bytes": len(engine),
         "layers": len(layers),
         "crossing_bytes": bytes_crossing(report.layers, batch[1]),
+        "built": built,
         **_convolutions(report),
         **figures,
     }
+
+
+def _calibration(
+    model: Path, ranges: Path | None, images: Path | None, preprocess: dict[str, Any] | None, size: list[int]
+) -> Calibration:
+    """Our ranges, whole; or images, as the network sees them.
+
+    Raises:
+        ForgeError: activations without a range; too few images.
+    """
+    from trtforge.backends.tensorrt import Calibration
+    from trtforge.calibrate.ranges import load, spread
+    from trtforge.graph import model as onnx_file
+    from trtforge.graph.taps import require_implicit
+    from trtforge.stages.calibrate import cache_text
+
+    if ranges:
+        table = load(ranges)
+        graph = onnx_file.graph_of(onnx_file.load(model))
+        require_implicit(graph, spread(table.groups, table.amax), str(ranges))
+        return Calibration(cache=lambda version: cache_text(ranges, version))
+    assert images and preprocess is not None
+    return Calibration(batches=lambda count: _batches(images, preprocess, (size[0], size[1]), count))
+
+
+def _batches(
+    folder: Path, preprocess: dict[str, Any], size: tuple[int, int], count: int
+) -> Iterator[np.ndarray]:  # fmt: skip
+    """Readable images of a folder in batches of ``count``, float32 (count, 3, H, W); what is over is left out.
+
+    Raises:
+        ForgeError: they do not fill one batch.
+    """
+    import numpy as np
+
+    from trtforge.calibrate import images as pictures
+    from trtforge.recipe import Preprocess
+
+    spec = Preprocess.model_validate(preprocess)
+    batch, made = [], 0
+    for file in pictures.list_images(folder):
+        try:
+            batch.append(pictures.prepare(file, spec, size))
+        except pictures.CorruptImage:
+            continue
+        if len(batch) == count:
+            yield np.concatenate(batch)
+            batch, made = [], made + 1
+    if not made:
+        raise ForgeError(f"{folder}: fewer readable images than the batch of {count}", "give more images")
 
 
 def _convolutions(report: Report) -> dict[str, int]:

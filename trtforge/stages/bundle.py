@@ -9,7 +9,7 @@ from trtforge import manifest
 from trtforge.deepstream import app, app_keys, config, describe, nvinfer
 from trtforge.deepstream.graph import inspect
 from trtforge.deepstream.labels import labels
-from trtforge.job import SUFFIX, Ready, Target
+from trtforge.job import Ready, Target
 from trtforge.stages import calibrate
 from trtforge.stages.build import ENGINE, LAYERS
 from trtforge.store import Artifact, version_of
@@ -19,12 +19,19 @@ NEWEST = {"tensorrt": "10.16", "deepstream": "9.1"}  # where no device says othe
 
 
 def write(
-    out: Path, ready: Ready, target: Target, engine: Artifact | None, deepstream: str | None, force: bool
+    out: Path,
+    ready: Ready,
+    target: Target,
+    engine: Artifact | None,
+    deepstream: str | None,
+    force: bool,
+    dla_core: int | None = None,
 ) -> tuple[bool, list[str]]:
     """The folder of one target; without engine, a prepared one.
 
     Args:
         deepstream: version the configuration is for; None is the device's newest.
+        dla_core: that the engine is for; None is the GPU.
 
     Returns:
         Whether anything had to be written, and remarks for the user.
@@ -38,16 +45,19 @@ def write(
     names, origin = labels(ready.recipe.labels, patch.get("classes"))
     contents: manifest.Contents = {}
     graphs = _graphs(ready, target)
-    contents |= {f"{ready.name}{SUFFIX[backend]}": ready.graphs[backend] for backend in graphs}
+    contents |= {ready.file_name(backend): ready.graphs[backend] for backend in graphs}
     if ready.table:
         tensorrt = (device and device.tensorrt) or NEWEST["tensorrt"]
         contents |= {
             calibrate.TABLE: ready.table,
             calibrate.CACHE: _text(calibrate.cache_text(ready.table.path, tensorrt)),
         }
-    contents |= _deepstream(ready, deepstream)
+    elif engine and ready.images:
+        contents[calibrate.CACHE] = engine.file(calibrate.CACHE)  # TensorRT has calibrated itself
+    network, labelled = _network(ready, deepstream, dla_core)
+    contents |= _deepstream(network, labelled)
     if engine:
-        contents |= _engine(ready, target, engine)
+        contents |= _engine(ready, target, engine, network.engine)
     wrote = manifest.write(out, contents, _manifest(ready, target, engine, graphs, names, deepstream), force)
     return wrote, [f"labels: {origin}"] if patch.get("classes") else []
 
@@ -57,12 +67,12 @@ def _graphs(ready: Ready, target: Target) -> list[str]:
     return list(dict.fromkeys(["tensorrt", target.backend])) if target.backend else list(ready.graphs)
 
 
-def _engine(ready: Ready, target: Target, engine: Artifact) -> manifest.Contents:
+def _engine(ready: Ready, target: Target, engine: Artifact, name: str) -> manifest.Contents:
     from trtforge.report import assemble, model, page
     from trtforge.stages.report import beside, title
 
     names = {
-        "tensorrt": nvinfer.engine_name(f"{ready.name}.onnx", ready.batch[2]),
+        "tensorrt": name,
         "tensorrt-rtx": f"{ready.name}.rtx.engine",
     }
     report = assemble.on(model.load(engine.file(LAYERS).path), target.device, model=ready.name,
@@ -74,17 +84,21 @@ def _engine(ready: Ready, target: Target, engine: Artifact) -> manifest.Contents
     return contents
 
 
-def _deepstream(ready: Ready, deepstream: str) -> manifest.Contents:
-    """Configuration of nvinfer in both dialects, labels in the form that the network wants, and a pipeline."""
+def _network(ready: Ready, deepstream: str, dla_core: int | None) -> tuple[nvinfer.Network, str]:
+    """What nvinfer has to know, and the labels in the form that the network wants."""
     patch, graph = ready.patches["tensorrt"], inspect(ready.graphs["tensorrt"].path)
     model = describe.Model(
-        Path(f"{ready.name}.onnx"), graph, ready.recipe, ready.batch[2], _precision(ready), patch.get("classes"),
-        score=ready.recipe.nms.score if patch.get("parser") else None,
+        Path(ready.file_name("tensorrt")), graph, ready.recipe, ready.batch[2], _precision(ready), patch.get("classes"),
+        score=ready.recipe.nms.score if patch.get("parser") else None, weak=ready.weak,
+        cache=Path(calibrate.CACHE) if ready.weak and ready.precision == "int8" else None, dla=dla_core,
     )  # fmt: skip
     kind = graph.kind()
     unread = kind == "detector" and not graph.stock
-    wish = describe.Wish(kind="tensors" if unread else kind)
-    network, names = describe.network(model, wish, Path(), deepstream)
+    return describe.network(model, describe.Wish(kind="tensors" if unread else kind), Path(), deepstream)
+
+
+def _deepstream(network: nvinfer.Network, names: str) -> manifest.Contents:
+    """Configuration of nvinfer in both dialects, labels, and a pipeline."""
     sections, comments = nvinfer.config(network)
     pipeline, remarks = app.config(app.Pipeline((), app.Gie("pgie_config.txt", network.batch)))
     return {
@@ -111,6 +125,7 @@ def _manifest(
     return {
         "model": ready.name,
         "precision": ready.precision,
+        "weak": ready.weak,
         "batch": list(ready.batch),
         "target": {"backend": target.backend, "device": target.device.name if target.device else None,
                    "sm": target.device.sm if target.device else None},

@@ -24,6 +24,7 @@ def run(
     decode: dict[str, Any] | None = None,
     batch: int | None = None,
     image: bool = True,
+    opset: int | None = None,
 ) -> Facts:
     """Fold ``model`` into ``draft/model.onnx``.
 
@@ -31,6 +32,7 @@ def run(
         size: height and width in pixels that the model must have or take.
         default_size: height and width for dynamic ones otherwise.
         head: the recipe's word on the outputs, ``auto`` without one.
+        opset: the model is raised to, if it is older; None is the one that Q/DQ and casts need.
         check: run both graphs in ONNX Runtime and compare.
         decode: figures of the head, the recipe's section.
         batch: the batch that the model must have or take; None leaves it.
@@ -47,7 +49,7 @@ def run(
     from trtforge.graph.constants import left_alone
     from trtforge.graph.detection import existing_nms, recognise
     from trtforge.graph.equality import different
-    from trtforge.graph.fold import fold
+    from trtforge.graph.fold import OPSET, fold
     from trtforge.graph.inputs import dims, image_input
     from trtforge.graph.model import graph_of, load, model_of, save
     from trtforge.graph.shapes import Shapes
@@ -58,7 +60,8 @@ def run(
     if image:
         image_input(original)
     height_width = (default_size[0], default_size[1])
-    folded = fold(original, (size and (size[0], size[1])) or None, default_size=height_width, batch=batch)
+    folded = fold(original, (size and (size[0], size[1])) or None, default_size=height_width, batch=batch,
+                  opset=opset or OPSET)  # fmt: skip
     changed = different(original, folded) if check else None
     if changed:
         raise ForgeError(f"folding changed {changed!r}", "please report the model; --no-check folds it all the same")
@@ -101,4 +104,4 @@ def say(facts: Facts) -> str:
     return f"{said}; {len(large)} constant results stay unfolded for their size: {large[0]}" if large else said
 
 
-STAGE = Stage("fold", 4, ("onnx", "onnx-graphsurgeon", "onnxruntime", "numpy"), run, say)
+STAGE = Stage("fold", 5, ("onnx", "onnx-graphsurgeon", "onnxruntime", "numpy"), run, say)

@@ -212,11 +212,10 @@ def _is_engine(path: Path) -> bool:
 def _inspect(path: Path) -> str:
     from trtforge.backends import tensorrt, tensorrt_rtx
 
-    content = path.read_bytes()
-    if tensorrt_rtx.compute_capabilities(content):
+    if tensorrt_rtx.compute_capabilities(path.read_bytes()):
         raise MachineError(f"{path}: TensorRT-RTX tells the layers of an engine only while it builds it",
                            "give the bundle, which holds layers.json")  # fmt: skip
-    return tensorrt.inspect(content)
+    return tensorrt.inspect(path)
 
 
 def _times(text: str, origin: str) -> list[tuple[str, float]]:

@@ -9,12 +9,9 @@ from typing import Any
 from trtforge.deepstream.lint.finding import Finding
 from trtforge.deepstream.lint.subject import Subject
 from trtforge.deepstream.nvinfer import MODE_NAMES, STRONGLY_TYPED_SINCE, engine_name, version
+from trtforge.deepstream.versions import TENSORRT
 from trtforge.errors import ForgeError
 
-# TensorRT of each DeepStream on a desktop GPU, as far as it is published. The engine's must be the same to the last.
-TENSORRT = {
-    (9, 1): "10.16", (7, 1): "10.3", (7, 0): "8.6", (6, 4): "8.6", (6, 3): "8.5", (6, 2): "8.5", (6, 0): "8.0",
-}  # fmt: skip
 NAME = re.compile(r".+_b(?P<batch>\d+)_(?:gpu|dla)\d+_(?:fp32|fp16|int8|best)\.engine")
 
 
@@ -81,7 +78,7 @@ def loadable(subject: Subject) -> Iterator[Finding]:
 def _version(subject: Subject, folder: Any) -> Iterator[Finding]:
     from trtforge import manifest
 
-    wanted = TENSORRT.get(version(subject.deepstream))
+    wanted = TENSORRT.get("{}.{}".format(*version(subject.deepstream)))
     try:
         built = manifest.read_manifest(folder).get("tools", {}).get("tensorrt")
     except ForgeError:
@@ -133,7 +130,7 @@ def cache(subject: Subject) -> Iterator[Finding]:
     if found[2] != "EntropyCalibration2":
         yield subject.on("cache-format", "int8-calib-file", f"{path.name} is {found[2]}'s; nvinfer's calibrator reads "
                          "EntropyCalibration2 alone")  # fmt: skip
-    wanted = TENSORRT.get(version(subject.deepstream))
+    wanted = TENSORRT.get("{}.{}".format(*version(subject.deepstream)))
     number = found[1]
     known = f"{number[:2]}.{int(number[2:4])}" if len(number) >= 5 else f"{number[0]}.{number[1]}"
     if wanted and known != wanted:

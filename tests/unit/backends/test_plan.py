@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+import struct
+
+import pytest
+
+from trtforge.backends._driver import Machine
+from trtforge.backends._plan import read, unfit
+from trtforge.errors import ForgeError
+
+ORIN = Machine("Orin", 87, "540.4.0", "13.2")
+
+
+def plan(folder, version=(10, 3, 0, 26), magic=b"ftrt", size=100, name="m.onnx_b1_gpu0_fp32.engine", **built):
+    """An engine's header, and a manifest that lists it where facts are given."""
+    path = folder / name
+    header = magic + bytes(12) + struct.pack("<Q", size) + bytes(version)
+    path.write_bytes(header.ljust(size, b"\0"))
+    if built:
+        content = {"format": "trtforge-bundle-1", "files": {name: {"sha256": "", "bytes": size}},
+                   "engine": {"built": built}}  # fmt: skip
+        (folder / "manifest.json").write_text(json.dumps(content))
+    return path
+
+
+@pytest.mark.parametrize(("magic", "maker"), [(b"ftrt", "TensorRT"), (b"vtrt", "TensorRT-RTX")])
+def test_header_says_what_made_it(tmp_path, magic, maker):
+    found = read(plan(tmp_path, magic=magic))
+    assert (found.maker, found.version) == (maker, "10.3.0.26")
+
+
+def test_other_files_are_no_engines(tmp_path):
+    (tmp_path / "x.engine").write_bytes(b"hello world this is no engine")
+    with pytest.raises(ForgeError, match="neither ONNX nor an engine"):
+        read(tmp_path / "x.engine")
+
+
+@pytest.mark.parametrize("left", [10, 99])
+def test_rtx_engine_that_was_cut_short(tmp_path, left):
+    path = plan(tmp_path, magic=b"vtrt")
+    path.write_bytes(path.read_bytes()[:left])
+    with pytest.raises(ForgeError, match="cut short"):
+        read(path)
+
+
+def test_tensorrt_engine_that_was_cut_short_is_known_by_the_manifest(tmp_path):
+    path = plan(tmp_path, sm=87)
+    path.write_bytes(path.read_bytes()[:80])
+    with pytest.raises(ForgeError, match=r"cut short \(80 bytes of 100\)"):
+        read(path)
+
+
+@pytest.mark.parametrize(("version", "built", "installed", "here", "why"), [
+    ((10, 3, 0, 26), {"sm": 87}, "10.3.0", ORIN, ""),
+    ((10, 3, 0, 26), {}, "10.3.0", ORIN, ""),
+    ((10, 3, 0, 26), {"sm": 75}, "10.16.1.11", ORIN,
+     "built for SM75 with TensorRT 10.3.0.26; this is SM87 with 10.16.1.11"),
+    ((10, 3, 0, 26), {"sm": 75}, "10.3.0", ORIN, "this is SM87 with 10.3.0"),
+    ((10, 3, 0, 26), {}, "11.4.0.106", ORIN, "built with TensorRT 10.3.0.26; this is SM87 with 11.4.0.106"),
+    ((10, 3, 0, 26), {"sm": 87, "version_compatible": True}, "10.16.1.11", ORIN, ""),
+    ((10, 3, 0, 26), {"sm": 80, "hardware_compatible": True}, "10.3.0", ORIN, ""),
+    ((10, 3, 0, 26), {"sm": 87}, None, ORIN, "this machine has no TensorRT"),
+    ((10, 3, 0, 26), {"sm": 87}, "10.3.0", None, "this machine has no NVIDIA GPU"),
+])  # fmt: skip
+def test_why_an_engine_does_not_load_here(tmp_path, version, built, installed, here, why):
+    found = unfit(read(plan(tmp_path, version, **built)), installed, here)
+    assert why in found
+    assert bool(why) == bool(found)
+
+
+def test_manifest_of_another_file_says_nothing(tmp_path):
+    plan(tmp_path, sm=75)
+    other = plan(tmp_path, name="other.engine")
+    assert unfit(read(other), "10.3.0", ORIN) == ""

@@ -1,0 +1,69 @@
+"""A calibrator for TensorRT 10's implicit INT8: our ranges through its cache, or images through its own algorithm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from trtforge.backends._config import need_implicit
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Upload = Callable[["np.ndarray"], int]
+
+
+def calibrator(
+    trt: Any, algorithm: str, cache: bytes | None, batches: Iterator[np.ndarray], upload: Upload, batch: int
+) -> Any:
+    """An ``IInt8EntropyCalibrator2`` or ``IInt8MinMaxCalibrator``.
+
+    TensorRT asks for the cache first, and for images only without one. An exception thrown into it would end the
+    process: the first is kept in ``failure`` and ends the images.
+
+    Args:
+        algorithm: ``entropy`` or ``minmax``.
+        cache: calibration cache with the header of this version, or None.
+        batches: float32 images (batch, 3, H, W).
+        upload: copies a batch into device memory, and returns its address, which stays valid until the next.
+        batch: images in each.
+
+    Returns:
+        The calibrator; ``written`` is the cache that TensorRT made.
+    """
+    need_implicit(trt)
+    if algorithm == "minmax":
+        return _made(trt, trt.IInt8MinMaxCalibrator, cache, batches, upload, batch)
+    return _made(trt, trt.IInt8EntropyCalibrator2, cache, batches, upload, batch)
+
+
+def _made(
+    trt: Any, base: type[trt.IInt8EntropyCalibrator2], cache: bytes | None,  # type: ignore[name-defined] # noqa: F821
+    batches: Iterator[np.ndarray], upload: Upload, batch: int,
+) -> Any:  # fmt: skip
+    need_implicit(trt)
+
+    class Calibrator(base):  # type: ignore[misc]
+        def __init__(self) -> None:
+            base.__init__(self)
+            self.written: bytes | None = None
+            self.failure: Exception | None = None
+
+        def get_batch_size(self) -> int:
+            return batch
+
+        def get_batch(self, names: list[str]) -> list[int] | None:
+            try:
+                images = next(batches, None)
+                return None if images is None else [upload(images)]
+            except Exception as error:  # see above
+                self.failure = error
+                return None
+
+        def read_calibration_cache(self) -> bytes | None:
+            return cache
+
+        def write_calibration_cache(self, cache: Any) -> None:
+            self.written = bytes(cache)
+
+    return Calibrator()

@@ -1,0 +1,99 @@
+"""A serialized engine, before TensorRT sees it: what it is, what made it, and whether it can load on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trtforge.backends._driver import Machine
+from trtforge.errors import ForgeError
+
+MAGIC = {b"ftrt": "TensorRT", b"vtrt": "TensorRT-RTX"}
+HEADER = 64  # bytes
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is known of an engine without loading it.
+
+    Attributes:
+        maker: TensorRT or TensorRT-RTX.
+        version: that made it, such as ``10.3.0.26``.
+        built: facts of the manifest beside it; empty without one.
+    """
+
+    path: Path
+    maker: str
+    version: str
+    built: Mapping[str, Any]
+
+    @property
+    def said(self) -> str:
+        sm = f"for SM{self.built['sm']} " if self.built.get("sm") else ""
+        return f"built {sm}with {self.maker} {self.version}"
+
+
+def read(path: Path) -> Plan:
+    """The header of an engine, and what the manifest in its folder says of it.
+
+    The version stands in bytes 24 to 27, as NVIDIA's trtexec reads it (sampleEngines.cpp, getPlanVersionOnly). The size
+    of the whole stands in bytes 16 to 23 of TensorRT-RTX's engines; of TensorRT's it is not known to, so there the
+    manifest has the word.
+
+    Raises:
+        ForgeError: it is no engine, was cut short, or is not the one that the manifest lists.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        head = stream.read(HEADER)
+    maker = MAGIC.get(head[:4])
+    if maker is None:
+        raise ForgeError(f"{path}: neither ONNX nor an engine",
+                         "give an ONNX file, an engine, or a folder of trtforge's")  # fmt: skip
+    entry, built = _manifest(path)
+    whole = int.from_bytes(head[16:24], "little") if maker == "TensorRT-RTX" and len(head) == HEADER else None
+    wanted = entry.get("bytes") if entry else whole
+    if len(head) < HEADER or (isinstance(wanted, int) and size < wanted):
+        raise ForgeError(f"{path}: cut short ({size} bytes{f' of {wanted}' if wanted else ''})",
+                         "copy it again, or build it again")  # fmt: skip
+    return Plan(path, maker, ".".join(str(byte) for byte in head[24:28]), built)
+
+
+def _manifest(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """The manifest's entry of the file, and its facts of the engine; empty without such a manifest."""
+    from trtforge import manifest
+
+    try:
+        content = manifest.read_manifest(path.parent)
+    except ForgeError:
+        return {}, {}
+    entry = content["files"].get(path.name)
+    engine = content.get("engine")
+    built = engine.get("built") if isinstance(engine, dict) else None
+    return (entry, built if isinstance(built, dict) else {}) if entry else ({}, {})
+
+
+def unfit(plan: Plan, installed: str | None, here: Machine | None) -> str:
+    """Why an engine of TensorRT's can't load here, in one sentence; empty if nothing speaks against it.
+
+    Args:
+        installed: version of TensorRT; None without.
+        here: this machine's GPU; None without.
+    """
+    if installed is None:
+        return f"{plan.path}: {plan.said}; this machine has no TensorRT"
+    if here is None:
+        return f"{plan.path}: {plan.said}; this machine has no NVIDIA GPU with a driver"
+    same_version = _release(plan.version) == _release(installed) or plan.built.get("version_compatible")
+    sm = plan.built.get("sm")
+    same_gpu = sm in (None, here.sm) or (plan.built.get("hardware_compatible") and here.sm >= 80)
+    if same_version and same_gpu:
+        return ""
+    return f"{plan.path}: {plan.said}; this is SM{here.sm} with {installed}"
+
+
+def _release(version: str) -> list[str]:
+    """Major, minor and patch: engines of another one do not load. Debian's and pip's versions differ in the fourth."""
+    return version.split(".")[:3]

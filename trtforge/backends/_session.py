@@ -1,0 +1,188 @@
+"""An engine of TensorRT's on the GPU: device memory and streams by pycuda, in the primary context.
+
+The primary context is the one that ONNX Runtime and PyTorch use, too: nobody switches contexts.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from trtforge.backends._trt import Record, logger
+from trtforge.errors import ForgeError, MachineError
+
+if TYPE_CHECKING:
+    import tensorrt
+
+INSTALL = "pip install 'trtforge[tensorrt]' on the target"
+
+
+class Session:
+    """Runs an engine of one image input.
+
+    Attributes:
+        image: name of the input.
+        size: height and width in pixels.
+        outputs: dimensions of each output without the batch, -1 where they depend on the data.
+    """
+
+    def __init__(self, trt: Any, engine: tensorrt.ICudaEngine, origin: str) -> None:
+        self._driver = cuda()
+        self._trt, self._engine, self._origin = trt, engine, origin
+        self._context = self._made(engine)
+        self.stream = self._driver.Stream()
+        self._buffers: dict[str, tuple[Any, int]] = {}  # device memory, and its bytes
+        self._allocators: dict[str, Any] = {}
+        names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+        inputs = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
+        if len(inputs) != 1:
+            raise ForgeError(f"{origin}: has {len(inputs)} inputs; one image input is served", "give another engine")
+        self.image = inputs[0]
+        self._least, best, self._most = (tuple(shape) for shape in engine.get_tensor_profile_shape(self.image, 0))
+        self.size = (int(best[2]), int(best[3]))
+        self.outputs = {name: tuple(engine.get_tensor_shape(name))[1:] for name in names if name != self.image}
+
+    def _made(self, engine: tensorrt.ICudaEngine) -> Any:
+        context = engine.create_execution_context()
+        if context is None:
+            raise MachineError(f"{self._origin}: the GPU's memory does not suffice to run it", "free GPU memory")
+        return context
+
+    def infer(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """All outputs by name, for float32 images (N, 3, H, W); fewer than the engine takes are filled up with black.
+
+        Raises:
+            ForgeError: the engine takes no such shape.
+            MachineError: the GPU's memory does not suffice, or the GPU fails.
+        """
+        count = len(images)
+        if count < self._least[0]:
+            images = np.concatenate([images, np.zeros((self._least[0] - count, *images.shape[1:]), images.dtype)])
+        try:
+            found = self._run(self._context, np.ascontiguousarray(images))
+        except self._driver.MemoryError as error:
+            raise MachineError(f"{self._origin}: the GPU's memory does not suffice for {len(images)} images",
+                               "free GPU memory, or take a smaller batch") from error  # fmt: skip
+        return {name: array[:count] for name, array in found.items()}
+
+    def _run(self, context: tensorrt.IExecutionContext, images: np.ndarray) -> dict[str, np.ndarray]:
+        self.bind(context, images.shape)
+        self._driver.memcpy_htod_async(self._buffers[self.image][0], images, self.stream)
+        if not context.execute_async_v3(self.stream.handle):
+            raise MachineError(f"{self._origin}: the engine fails on this GPU", "build it again on this machine")
+        found = {}
+        for name in self.outputs:
+            memory, shape = self._result(context, name)
+            found[name] = np.empty(shape, self._trt.nptype(self._engine.get_tensor_dtype(name)))
+            if found[name].size:
+                self._driver.memcpy_dtoh_async(found[name], memory, self.stream)
+        self.stream.synchronize()
+        return found
+
+    def bind(self, context: tensorrt.IExecutionContext, shape: tuple[int, ...]) -> None:
+        """Give the engine memory for an input of that shape and what comes out.
+
+        Raises:
+            ForgeError: the engine takes no such shape.
+        """
+        if not context.set_input_shape(self.image, shape):
+            least, most = ("x".join(map(str, each)) for each in (self._least, self._most))
+            raise ForgeError(f"{self._origin}: takes {least} to {most}, not {'x'.join(map(str, shape))}",
+                             "build it for that with --batch and --size")  # fmt: skip
+        for name in (self.image, *self.outputs):
+            wanted = tuple(context.get_tensor_shape(name))
+            if -1 in wanted:
+                self._allocators[name] = _allocator(self._trt, self._driver)
+                context.set_output_allocator(name, self._allocators[name])
+            else:
+                itemsize = np.dtype(self._trt.nptype(self._engine.get_tensor_dtype(name))).itemsize
+                context.set_tensor_address(name, int(self._reserve(name, int(np.prod(wanted)) * itemsize)))
+
+    def _reserve(self, name: str, size: int) -> Any:
+        """Device memory of at least ``size`` bytes, kept for the next time."""
+        if self._buffers.get(name, (None, -1))[1] < size:
+            self._buffers.pop(name, None)  # freed before the larger one is asked for
+            self._buffers[name] = self._driver.mem_alloc(max(1, size)), size
+        return self._buffers[name][0]
+
+    def _result(self, context: tensorrt.IExecutionContext, name: str) -> tuple[Any, tuple[int, ...]]:
+        if name not in self._allocators:
+            return self._buffers[name][0], tuple(context.get_tensor_shape(name))
+        self.stream.synchronize()
+        allocator = self._allocators[name]
+        return allocator.memory, allocator.shape
+
+
+def deserialize(trt: Any, engine: bytes, origin: str, trusted: bool = False) -> Any:
+    """The engine, loaded.
+
+    Args:
+        trusted: may run the code that a version-compatible engine carries.
+
+    Raises:
+        MachineError: TensorRT refuses it; with what it says.
+    """
+    log = logger(trt)
+    log.record = Record()
+    runtime = trt.Runtime(log)
+    if trusted:
+        runtime.engine_host_code_allowed = True
+    loaded = runtime.deserialize_cuda_engine(engine)
+    if loaded is None:
+        raise MachineError(f"{origin}: {_why(log.record.errors)}", "build it again on this machine")
+    return loaded
+
+
+def _why(errors: list[str]) -> str:
+    text = " ".join(errors)
+    if "header.size" in text or "empty memory buffer" in text:
+        return "cut short or damaged"
+    if "memory" in text.lower() and "out of" in text.lower():
+        return "the GPU's memory does not suffice to load it"
+    if "Plugin" in text or "plugin" in text:
+        return f"needs a plugin that this TensorRT lacks ({errors[0].splitlines()[0]})"
+    return f"does not load here ({errors[0].splitlines()[0]})" if errors else "does not load here"
+
+
+def cuda() -> Any:
+    """pycuda's driver module, in the primary context of the first GPU.
+
+    Raises:
+        MachineError: no pycuda.
+    """
+    try:
+        import pycuda.autoprimaryctx  # noqa: F401  (importing it enters the context)
+        from pycuda import driver
+    except ImportError as error:
+        raise MachineError("pycuda, which holds device memory, is not installed", INSTALL) from error
+    return driver
+
+
+def _allocator(trt: Any, driver: Any) -> Any:
+    class Allocator(trt.IOutputAllocator):  # type: ignore[misc]
+        """Memory for an output whose size only the data decides."""
+
+        def __init__(self) -> None:
+            trt.IOutputAllocator.__init__(self)
+            self.memory: Any = None
+            self.size = 0
+            self.shape: tuple[int, ...] = ()
+
+        def reallocate_output(self, tensor_name: str, memory: int, size: int, alignment: int) -> int:
+            if self.memory is None or size > self.size:
+                try:
+                    self.memory, self.size = driver.mem_alloc(max(1, size)), size
+                except driver.MemoryError:
+                    return 0  # an exception thrown into TensorRT would end the process; it reports this as failure
+            return int(self.memory)
+
+        def reallocate_output_async(
+            self, tensor_name: str, memory: int, size: int, alignment: int, stream: int
+        ) -> int:  # fmt: skip
+            return self.reallocate_output(tensor_name, memory, size, alignment)
+
+        def notify_shape(self, tensor_name: str, shape: Any) -> None:
+            self.shape = tuple(int(side) for side in shape)
+
+    return Allocator()
