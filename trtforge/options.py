@@ -183,7 +183,7 @@ def sweeping(
     from trtforge.sweep import PICKS
     from trtforge.sweep import Asked as Sweep
 
-    precisions = parse_names(precision, "--precision", get_args(Precision))
+    precisions: list[Any] = parse_names(precision, "--precision", get_args(Precision))
     quantized = set(precisions) & set(QUANTIZED)
     if calib and not quantized:
         raise ForgeError("--calib is for INT8 and FP8", "add int8 to --precision, or drop --calib")
@@ -199,11 +199,13 @@ def sweeping(
     asked = Sweep(
         precisions=precisions,
         batches=parse_numbers(batch, "--batch", MOST_BATCH) if batch else [],
-        workspaces=[parse_memory(part.strip()) for part in workspace.split(",")] if workspace else [None],
+        workspaces=list(dict.fromkeys(parse_memory(part.strip()) for part in (workspace or "").split(",") if workspace))
+        or [None],
         opt_levels=parse_numbers(opt_level, "--opt-level", MOST_LEVEL) if opt_level else [None],
         images=images, labels=labels, seconds=parse_seconds(duration, "--duration"),
     )  # fmt: skip
-    return job, asked, one_of(pick, PICKS, "--pick") if pick else None
+    best: Any = one_of(pick, PICKS, "--pick") if pick else None
+    return job, asked, best
 
 
 def _torch_module(name: str, weights: Path | None) -> Any:

@@ -73,8 +73,8 @@ class Row:
 
     @property
     def memory(self) -> int:
-        """Bytes on the device: engine, activations and scratch."""
-        return sum(each or 0 for each in (self.engine_bytes, self.activation_bytes, self.scratch_bytes))
+        """Bytes on the device: engine and activations, of which scratch is a part."""
+        return (self.engine_bytes or 0) + max(self.activation_bytes or 0, self.scratch_bytes or 0)
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,8 @@ class Asked:
     """The axes, and what is measured.
 
     Attributes:
-        precisions, batches, workspaces, opt_levels: of the cells. No batches: the model's own, or 1; None among the last
-            two: the builder's default.
+        precisions, batches, workspaces, opt_levels: of the cells. No batches: the model's own, or 1; None among the
+            last two: the builder's default.
         images, labels: for accuracy; None: it is not measured.
         seconds: for each latency.
     """
@@ -136,7 +136,7 @@ def sweep(job: Job, target: Target, store: Store, asked: Asked) -> Swept:
             done(number)
     metric = ""
     if asked.images:
-        metric, rows = _with_accuracy(rows, ready, job, target.backend, store, asked)
+        metric, rows = _with_accuracy(rows, job, target.backend, store, asked)
     rows = [replace(row, front=_on_front(row, rows)) for row in rows]
     place = target.device.title if target.device else measure.machine()
     return Swept(job.model.name, target.backend, place, rows, metric, [*ignored, *_remarks(rows, target)])
@@ -251,9 +251,7 @@ def _runtime(target: Target) -> str:
     return target.backend or "" if fits else ""
 
 
-def _with_accuracy(
-    rows: Sequence[Row], ready: dict[tuple[str, int], Ready], job: Job, backend: str, store: Store, asked: Asked
-) -> tuple[str, list[Row]]:
+def _with_accuracy(rows: Sequence[Row], job: Job, backend: str, store: Store, asked: Asked) -> tuple[str, list[Row]]:
     """Accuracy depends on the graph alone: it is measured once for each precision, in ONNX Runtime."""
     from trtforge.calibrate.images import digest, list_images
 
@@ -296,8 +294,9 @@ def _on_front(row: Row, rows: Sequence[Row]) -> bool:
     if row.why_not or row.same_as:
         return False
     mine = _figures(row)
-    others = [_figures(other) for other in rows if not other.why_not and not other.same_as and other is not row]
-    return not any(other != mine and all(a <= b for a, b in zip(other, mine, strict=True)) for other in others)
+    others = [other for other in rows if not other.why_not and not other.same_as and other is not row]
+    as_good = [other for other in others if all(a <= b for a, b in zip(_figures(other), mine, strict=True))]
+    return not any(_figures(other) != mine or other.number < row.number for other in as_good)  # of equals the first
 
 
 def _remarks(rows: Sequence[Row], target: Target) -> list[str]:
@@ -315,11 +314,10 @@ def _remarks(rows: Sequence[Row], target: Target) -> list[str]:
 def _thresholds(rows: Sequence[Row]) -> list[str]:
     """Between which workspaces a build begins to succeed."""
     found = []
-    for precision, batch, level in dict.fromkeys(
-        (row.cell.precision, row.cell.batch, row.cell.opt_level) for row in rows
-    ):
-        limited = [(row.cell.workspace, row.why_not) for row in rows if row.cell.workspace
-                   and (row.cell.precision, row.cell.batch, row.cell.opt_level) == (precision, batch, level)]  # fmt: skip
+    kinds = [(row.cell.precision, row.cell.batch, row.cell.opt_level) for row in rows]
+    for precision, batch, level in dict.fromkeys(kinds):
+        limited = [(row.cell.workspace, row.why_not) for row, kind in zip(rows, kinds, strict=True)
+                   if row.cell.workspace and kind == (precision, batch, level)]  # fmt: skip
         failed, built = [size for size, why in limited if why], [size for size, why in limited if not why]
         if failed and built and max(failed) < min(built):
             found.append(f"{precision}, batch {batch}: a workspace of {mib(max(failed))} is too small, "

@@ -13,7 +13,8 @@ KINDS = {"fp32": "float", "fp16": "half", "int8": "int8", "fp8": "fp8"}
 STYLE = """
 svg { background: #fcfcfd; font: 12px system-ui, sans-serif }
 text { fill: #1c2230 } .soft { fill: #5b6476 } .cell text { fill: #ffffff } .none text { fill: #b3261e }
-.none rect { fill: #f2f4f8; stroke: #d9dee7 } .line { stroke: #d9dee7 } .front rect, circle.front { stroke: #1c2230; stroke-width: 2.5 }
+.none rect { fill: #f2f4f8; stroke: #d9dee7 } .line { stroke: #d9dee7 }
+.front rect, circle.front { stroke: #1c2230; stroke-width: 2.5 }
 .float { fill: #b3661a } .half { fill: #6f62d6 } .int8 { fill: #24805a } .fp8 { fill: #127a87 }
 @media (prefers-color-scheme: dark) {
   svg { background: #14171d } text { fill: #e4e8f0 } .soft { fill: #9aa4b6 } .none text { fill: #ff8a80 }
@@ -26,18 +27,20 @@ LETTER = 6.4
 
 
 def render(swept: Swept) -> str:
-    """A grid of precision, batch and level against workspace; and, where two figures are known, the engines as points."""
+    """A grid of engines against workspaces; and, where two figures of them are known, the engines as points."""
     workspaces = sorted({row.cell.workspace for row in swept.rows}, key=lambda size: size or float("inf"))
     kinds = list(dict.fromkeys(_kind(row) for row in swept.rows))
     points = _points(swept)
     width = max(LEFT + CELL * len(workspaces) + 16, 640)
     low = TOP + HIGH * len(kinds)
     height = low + 44 + (PLOT + 40 if points else 0)
-    root = ET.Element("svg", {"xmlns": "http://www.w3.org/2000/svg", "viewBox": f"0 0 {width} {height}", "role": "img",
-                              "width": str(width), "height": str(height), "aria-label": f"sweep of {swept.model}"})  # fmt: skip
+    root = ET.Element("svg", {
+        "xmlns": "http://www.w3.org/2000/svg", "viewBox": f"0 0 {width} {height}", "width": str(width),
+        "height": str(height), "role": "img", "aria-label": f"sweep of {swept.model}",
+    })  # fmt: skip
     ET.SubElement(root, "style").text = STYLE
     _text(root, 16, 26, f"{swept.model}: {swept.backend}, {swept.device}", size=15)
-    _text(root, 16, 46, "engine + activations + scratch memory; an outline marks the front", kind="soft")
+    _text(root, 16, 46, "engine + activations, which hold the scratch memory; an outline marks the front", kind="soft")
     _text(root, LEFT - 12, TOP - 10, "workspace", "end", kind="soft")
     for column, workspace in enumerate(workspaces):
         _text(root, LEFT + CELL * (column + 0.5), TOP - 10, mib(workspace), "middle")

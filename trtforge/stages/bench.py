@@ -145,11 +145,10 @@ def _cells(what: Subject, asked: Asked) -> tuple[list[_Cell], list[str]]:
     names = list(dict.fromkeys([own, *asked.against]))
     for name in names[1:]:
         if name in TORCH and (asked.module is None or what.size is None):
-            missing = (
-                "the PyTorch model" if asked.module is None else f"the input's size: {what.name} is only an engine"
-            )
-            raise ForgeError(f"--against {name} needs {missing}",
-                             "give --torch package.module:callable" if asked.module is None else "give its folder")  # fmt: skip
+            missing, hint = "the PyTorch model", "give --torch package.module:callable"
+            if asked.module is not None:
+                missing, hint = f"the input's size, which {what.name} does not tell", "give a folder, or a folded graph"
+            raise ForgeError(f"--against {name} needs {missing}", hint)
         if name not in TORCH and what.graph is None:
             raise ForgeError(f"--against {name} needs the graph, {what.name} is an engine", "give its folder")
         if name == "onnxruntime-cuda":
