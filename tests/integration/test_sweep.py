@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -83,3 +84,26 @@ def test_bad_options_are_one_line(trtforge, tmp_path, words, problem):
     run = trtforge("sweep", DEMO, "--device", "rtx-4090", "-o", tmp_path / "o", *words)
     assert run.code == 2 and problem in run.err and "Traceback" not in run.err
     assert not (tmp_path / "o").exists()
+
+
+def test_accuracy_of_each_precision_and_what_it_loses(trtforge, store, tmp_path):
+    validation = DEMO.parent / "validation"
+    content = json.loads((validation / "labels.json").read_text())
+    content["images"] = content["images"][:4]
+    ids = {entry["id"] for entry in content["images"]}
+    content["annotations"] = [entry for entry in content["annotations"] if entry["image_id"] in ids]
+    (tmp_path / "images").mkdir()
+    for entry in content["images"]:
+        shutil.copy(validation / entry["file_name"], tmp_path / "images")
+    (tmp_path / "labels.json").write_text(json.dumps(content))
+    words = ("sweep", DEMO, "--precision", "fp32,fp16", "--device", "rtx-4090", "--images", tmp_path / "images",
+             "--labels", tmp_path / "labels.json", "--json")  # fmt: skip
+    run = trtforge(*words, "-o", tmp_path / "out")
+    assert run.code == 0, run.err
+    full, half = run.document["rows"]
+    assert run.document["metric"] == "mAP50-95"
+    assert full["lost"] == 0 and full["accuracy"] > 0.7
+    assert half["accuracy"] == pytest.approx(full["accuracy"] - half["lost"] / 100)
+    assert len(list((store / "accuracy").iterdir())) == 2
+    assert trtforge(*words, "-o", tmp_path / "again").document["rows"][1]["accuracy"] == half["accuracy"]
+    assert len(list((store / "accuracy").iterdir())) == 2

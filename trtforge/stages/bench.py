@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from trtforge import prepared, present
 from trtforge.backends.onnxruntime import calibration_provider, has_cuda
+from trtforge.devices import this_machine
 from trtforge.errors import ForgeError, MachineError
 from trtforge.timing import clocks, cuda, inputs, onnxruntime_cpu, tensorrt, torch_model
 from trtforge.timing.measure import ASSUMPTION, Runner, camera_streams, measure, summary
@@ -179,20 +180,11 @@ def _variants(gpu: bool, name: str, asked: Asked) -> Iterator[tuple[bool | None,
 
 def _own_runtime(what: Subject, provider: str) -> str:
     if what.engine:
-        if provider == "cpu" or not has_cuda_driver():
+        if provider == "cpu" or this_machine() is None:
             raise MachineError(f"{what.engine}: an engine runs only on its GPU, and none is here",
                                "give the .onnx beside it: the same graph in ONNX Runtime")  # fmt: skip
         return "tensorrt-rtx" if what.engine.read_bytes()[:4] == b"vtrt" else "tensorrt"
     return "onnxruntime-cuda" if calibration_provider(provider) == "cuda" else "onnxruntime"
-
-
-def has_cuda_driver() -> bool:
-    """Whether there is a GPU that pycuda can use."""
-    try:
-        cuda.Stream()
-    except MachineError:
-        return False
-    return True
 
 
 def _torch_on_gpu(provider: str) -> bool:
