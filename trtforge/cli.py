@@ -474,6 +474,85 @@ def verify(
 
 
 @app.command()
+def sweep(
+    model: Annotated[Path, typer.Argument(help="MODEL.onnx or RECIPE.yaml.")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="Folder for sweep.json, sweep.csv, sweep.svg; with --pick, "
+                                      "engine/.")],
+    workspace: Annotated[Optional[str], typer.Option(help="Sizes, e.g. 64MiB,256MiB,1GiB.")] = None,
+    precision: Annotated[str, typer.Option(help="fp32, fp16, int8, fp8.")] = "fp32,fp16",
+    batch: Annotated[Optional[str], typer.Option(help="Largest batches, e.g. 1,8,16.")] = None,
+    opt_level: Annotated[Optional[str], typer.Option(help="Optimisation levels 1 to 5, e.g. 3,5.")] = None,
+    device: Annotated[Optional[str], typer.Option(help="Target; see `trtforge devices`.")] = None,
+    backend: BackendName = "auto", calib: Calib = None, size: Size = None, recipe: RecipeName = None,
+    images: Annotated[Optional[Path], typer.Option(help="Folder of images that accuracy is measured on.")] = None,
+    labels: TruthFile = None,
+    pick: Annotated[Optional[str], typer.Option(help="Build the best one's folder: latency, throughput or "
+                                                "memory.")] = None,
+    duration: Annotated[str, typer.Option(help="For each latency, where the engines can run here.")] = "1s",
+    provider: Provider = "auto", as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Build engines over workspace, precision, batch and optimisation level, and compare them; failures are rows.
+
+    Example: trtforge sweep yolov8n.onnx --workspace 32MiB,64MiB,1GiB --precision fp16,int8 --calib photos/
+    --device rtx-4090 --pick memory -o sweep
+    """
+    from dataclasses import asdict
+
+    from trtforge import options, present, summary
+    from trtforge import sweep as sweeping
+    from trtforge.backends.select import target as serving
+    from trtforge.devices import device as known
+
+    target, remark = serving(backend, known(device) if device else None)
+    if remark:
+        present.note(remark)
+    job, asked, best = options.sweeping(model, workspace, precision, batch, opt_level, calib, size, recipe, images,
+                                        labels, pick, duration, provider, target)  # fmt: skip
+    store = _store(False, False)
+    found = sweeping.sweep(job, target, store, asked)
+    made = sweeping.write(found, out)
+    if best:
+        made.append(sweeping.deliver_best(found, best, job, target, store, out))
+    _result(as_json, asdict(found), summary.swept(found, made))
+
+
+@app.command()
+def bench(
+    engine: Annotated[Path, typer.Argument(help="ONNX, engine, prepared folder or bundle.")],
+    batch: Annotated[Optional[str], typer.Option(help="Batch sizes, e.g. 1,8. Default: the engine's own.")] = None,
+    streams: Annotated[str, typer.Option(help="Numbers of streams that run at once, e.g. 1,4.")] = "1",
+    against: Annotated[Optional[str], typer.Option(help="Time these too: onnxruntime, onnxruntime-cuda, torch, "
+                                                   "torch-half, torch-compile, torch-compile-half.")] = None,
+    torch: Annotated[Optional[str], typer.Option(help="The PyTorch model: package.module:callable.")] = None,
+    weights: Annotated[Optional[Path], typer.Option(help="Checkpoint for it.")] = None,
+    provider: Annotated[str, typer.Option(help="Where graphs and PyTorch run: auto, cpu or cuda.")] = "auto",
+    cuda_graph: Annotated[Optional[bool], typer.Option("--cuda-graph/--no-cuda-graph", help="Only with, or only "
+                                                       "without. Default: both.")] = None,
+    transfers: Annotated[bool, typer.Option("--transfers", help="Also with copies to the GPU and back.")] = False,
+    warmup: Annotated[str, typer.Option(help="Before anything counts.")] = "200ms",
+    duration: Annotated[str, typer.Option(help="For latency, and again for throughput.")] = "3s",
+    csv: Annotated[Optional[Path], typer.Option(help="Write the rows here, too.")] = None,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Measure latency and throughput, beside other runtimes in the same run.
+
+    Example: trtforge bench out/ --batch 1,8 --against onnxruntime-cuda,torch --torch mymodels.yolo:build
+    """
+    from dataclasses import asdict
+
+    from trtforge import options
+    from trtforge.stages import bench as stage
+    from trtforge.timing import table
+
+    asked = options.benchmark(batch, streams, against, torch, weights, provider, cuda_graph, transfers, warmup,
+                              duration)  # fmt: skip
+    found = stage.run(stage.subject(engine), asked)
+    if csv:
+        options.write_text(csv, table.as_csv(found.rows))
+    _result(as_json, asdict(found), table.text(found))
+
+
+@app.command()
 def detect(
     engine: Annotated[Path, typer.Argument(help="ONNX, engine, prepared folder or bundle.")],
     images: Annotated[list[Path], typer.Argument(help="Images, or folders of them.")],

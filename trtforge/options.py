@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -15,12 +16,15 @@ from trtforge import prepared
 from trtforge import recipe as recipes
 from trtforge.devices import FIRST_SM
 from trtforge.errors import ForgeError, GateError
-from trtforge.job import CALIBRATORS, Job, Precision, Ready, Target
+from trtforge.job import CALIBRATORS, QUANTIZED, Job, Precision, Ready, Target
 from trtforge.recipe import Nms, Recipe
 from trtforge.store import Facts, draft_in
 
 if TYPE_CHECKING:
     from trtforge.evaluate.report import Report
+    from trtforge.stages.bench import Asked
+    from trtforge.sweep import Asked as Sweep
+    from trtforge.sweep import Pick
 
 METHODS = get_args(recipes.Method)
 NMS_FORMS = ("auto", "none", "keep", "onnx", "efficientnms", "deepstream")
@@ -29,6 +33,8 @@ NMS_IMPLS = ("auto", "plugin", "onnx")
 PROVIDERS = ("auto", "cpu", "cuda")
 MOST_BATCH = 1024  # nvinfer takes no more
 KWARGS_HINT = """for example --kwargs '{"classes": 10}'"""
+MOST_STREAMS = 64
+MOST_LEVEL = 5
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 
 
@@ -148,6 +154,80 @@ def calibration(
         raise ForgeError("calibration needs photographs", "give --calib FOLDER")
     observing["provider"] = calibration_provider(provider)
     return Calibration(files[0], images, [], parse_shard(shard) if shard is not None else None, observing, choosing)
+
+
+def benchmark(
+    batch: str | None, streams: str, against: str | None, torch: str | None, weights: Path | None,
+    provider: str, cuda_graph: bool | None, transfers: bool, warmup: str, duration: str,
+) -> Asked:  # fmt: skip
+    """What ``trtforge bench`` was asked for.
+
+    Raises:
+        ForgeError: an option is wrong, or the PyTorch model can't be loaded.
+    """
+    from trtforge.stages.bench import AGAINST, TORCH, Asked
+
+    names = parse_names(against, "--against", AGAINST) if against else []
+    if torch and not set(names) & set(TORCH):
+        raise ForgeError("--torch is for rows of PyTorch", "add --against torch")
+    if weights and not torch:
+        raise ForgeError("--weights belong to --torch", "give --torch package.module:callable")
+    return Asked(
+        batches=parse_numbers(batch, "--batch", MOST_BATCH) if batch else [],
+        streams=parse_numbers(streams, "--streams", MOST_STREAMS),
+        against=names,
+        provider=one_of(provider, PROVIDERS, "--provider"),
+        cuda_graph=cuda_graph,
+        transfers=transfers,
+        warmup=parse_seconds(warmup, "--warmup"),
+        duration=parse_seconds(duration, "--duration"),
+        module=_torch_module(torch, weights) if torch else None,
+    )
+
+
+def sweeping(
+    model: Path, workspace: str | None, precision: str, batch: str | None, opt_level: str | None, calib: Path | None,
+    size: str | None, recipe: str | None, images: Path | None, labels: Path | None, pick: str | None, duration: str,
+    provider: str, target: Target,
+) -> tuple[Job, Sweep, Pick | None]:  # fmt: skip
+    """What ``trtforge sweep`` was asked for: the job that all cells share, the axes, and what to pick.
+
+    Raises:
+        ForgeError: an option is wrong, or they contradict each other.
+    """
+    from trtforge.sweep import PICKS
+    from trtforge.sweep import Asked as Sweep
+
+    precisions: list[Any] = parse_names(precision, "--precision", get_args(Precision))
+    quantized = set(precisions) & set(QUANTIZED)
+    if calib and not quantized:
+        raise ForgeError("--calib is for INT8 and FP8", "add int8 to --precision, or drop --calib")
+    if (images is None) != (labels is None):
+        raise ForgeError("accuracy needs both --images and --labels", "give both, or neither")
+    job = work(model, fp32=False, fp16=False, int8=bool(quantized), calib=calib, batch=None, size=size, recipe=recipe,
+               labels=None, nms="auto", nms_impl="plugin", score=None, iou=None, max_det=None, class_agnostic=False,
+               no_check=False, provider=provider)  # fmt: skip
+    if not isinstance(job, Job):
+        raise ForgeError(f"{model}: a prepared folder has one precision", "sweep the ONNX file")
+    for each in precisions:
+        check_precision(replace(job, precision=each), [target])
+    asked = Sweep(
+        precisions=precisions,
+        batches=parse_numbers(batch, "--batch", MOST_BATCH) if batch else [],
+        workspaces=list(dict.fromkeys(parse_memory(part.strip()) for part in (workspace or "").split(",") if workspace))
+        or [None],
+        opt_levels=parse_numbers(opt_level, "--opt-level", MOST_LEVEL) if opt_level else [None],
+        images=images, labels=labels, seconds=parse_seconds(duration, "--duration"),
+    )  # fmt: skip
+    best: Any = one_of(pick, PICKS, "--pick") if pick else None
+    return job, asked, best
+
+
+def _torch_module(name: str, weights: Path | None) -> Any:
+    from trtforge.export import source  # type: ignore[import-not-found,unused-ignore]
+
+    with source.importable(os.getcwd()):
+        return source.load(name, {}, weights, False).module
 
 
 def check_cache(cache: Path, out: Path, shard: str | None, tensorrt: str) -> None:
@@ -305,12 +385,26 @@ def parse_memory(text: str | None, option: str = "--workspace ") -> int | None:
     return int(float(found[1]) * UNITS[found[2]])
 
 
-def parse_seconds(text: str) -> float:
-    """Seconds of ``90s``, ``30m`` or ``2h``."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text.lower())
+def parse_seconds(text: str, option: str = "--time") -> float:
+    """Seconds of ``200ms``, ``90s``, ``30m`` or ``2h``."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|[smh])", text.lower())
     if not found or not float(found[1]):
-        raise ForgeError(f"--time {text}: not a time", "for example --time 30m")
-    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
+        raise ForgeError(f"{option} {text}: not a time", f"for example {option} 30s")
+    return float(found[1]) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600}[found[2]]
+
+
+def parse_numbers(text: str, option: str, most: int) -> list[int]:
+    """Whole numbers of ``1,8,16``, each once, in 1..most."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(re.fullmatch(r"\d{1,9}", part) and 1 <= int(part) <= most for part in parts):
+        raise ForgeError(f"{option} {text}: not numbers of 1 to {most}", f"for example {option} 1,8")
+    return list(dict.fromkeys(map(int, parts)))
+
+
+def parse_names(text: str, option: str, allowed: Sequence[str]) -> list[str]:
+    """Names of ``fp32,int8``, each once."""
+    parts = [part.strip().lower() for part in text.split(",")]
+    return list(dict.fromkeys(one_of(part, allowed, option) for part in parts))
 
 
 def parse_version(text: str | None) -> str | None:

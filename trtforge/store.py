@@ -55,7 +55,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Artifact:
-    """What a stage made; while only planning, ``folder`` may not exist yet."""
+    """What a stage made; while only planning, ``folder`` may not exist yet. ``seconds``: when it was made."""
 
     stage: Stage
     folder: Path
@@ -90,7 +90,8 @@ class Store:
         entry = self.root / stage.name / _key(request)
         record = None if self.force else _record(entry)
         if record:
-            artifact = Artifact(stage, entry, record["digests"], record["facts"], True, "unchanged")
+            took = float(record.get("seconds", 0.0))
+            artifact = Artifact(stage, entry, record["digests"], record["facts"], True, "unchanged", took)
         elif self.planning:
             artifact = Artifact(stage, entry, {}, {}, False, self._why(stage, request))
         else:
@@ -107,12 +108,13 @@ class Store:
             facts = stage.run(draft, **{name: file.path for name, file in inputs.items()}, **options)
             _return_memory()
             digests = {file.name: digest(file) for file in sorted(draft.iterdir())}
-            text = json.dumps({"request": request, "digests": digests, "facts": facts})
+            seconds = time.monotonic() - started
+            text = json.dumps({"request": request, "digests": digests, "facts": facts, "seconds": seconds})
             (draft / RECORD).write_text(text, encoding="utf-8")
             entry.parent.mkdir(parents=True, exist_ok=True)
             _publish(draft, entry, self.force)
         kept = _record(entry) or {"digests": digests, "facts": facts}
-        return Artifact(stage, entry, kept["digests"], kept["facts"], False, why, time.monotonic() - started)
+        return Artifact(stage, entry, kept["digests"], kept["facts"], False, why, seconds)
 
     def _why(self, stage: Stage, request: Facts) -> str:
         """What differs from the most similar entry of this stage."""

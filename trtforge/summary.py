@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +13,11 @@ from trtforge.pipeline import Built
 from trtforge.store import Store
 
 if TYPE_CHECKING:
+    from trtforge.sweep import Row, Swept
     from trtforge.tune import Tuned
 
 SHOWN = 12  # operators
+REASON = 100  # letters
 
 
 def document(store: Store, built: Sequence[Built]) -> dict[str, Any]:
@@ -101,6 +104,46 @@ def tuned(found: Tuned, max_drop: float, out: Path) -> str:
     if high - low > 2 * max_drop:
         lines.append(f"the interval is wider than the budget of {max_drop}: more images would tell more")
     return "\n".join(lines)
+
+
+def swept(found: Swept, made: Sequence[Path]) -> str:
+    """A row for each engine, without the columns that say nothing."""
+    from trtforge.sweep import mib
+
+    def amount(value: int | None) -> str:
+        return "" if value is None else present.size(value)
+
+    rows, some = found.rows, [row for row in found.rows if not row.why_not]
+    columns: list[tuple[str, Callable[[Row], str], bool]] = [
+        ("#", lambda row: f"{row.number}{' *' if row.front else ''}", True),
+        ("precision", lambda row: row.cell.precision, True),
+        ("batch", lambda row: str(row.cell.batch), True),
+        ("level", lambda row: str(row.cell.opt_level), any(row.cell.opt_level is not None for row in rows)),
+        ("workspace", lambda row: mib(row.cell.workspace), any(row.cell.workspace for row in rows)),
+        ("build", lambda row: "not built" if row.why_not else f"{row.build_seconds:.1f} s"
+         + (", stored" if row.cached else ""), True),
+        ("engine", lambda row: amount(row.engine_bytes), bool(some)),
+        ("activations", lambda row: amount(row.activation_bytes), any(row.activation_bytes for row in some)),
+        ("of it scratch", lambda row: amount(row.scratch_bytes), any(row.scratch_bytes for row in some)),
+        ("latency ms", lambda row: "" if row.latency_ms is None else f"{row.latency_ms:.3f}",
+         any(row.latency_ms is not None for row in some)),
+        ("images/s", lambda row: "" if row.images_per_second is None else f"{row.images_per_second:.1f}",
+         any(row.latency_ms is not None for row in some)),
+        (found.metric, lambda row: "" if row.accuracy is None else f"{row.accuracy:.4f}", bool(found.metric)),
+        ("points lost", lambda row: "" if row.lost is None else f"{row.lost:.2f}", bool(found.metric)),
+        ("", lambda row: _shortened(row.why_not) or (f"same bytes as #{row.same_as}" if row.same_as else ""), True),
+    ]  # fmt: skip
+    shown = [column for column in columns if column[2]]
+    lines = [f"{found.model}: {found.backend}, {found.device}", "",
+             present.table([[value(row) for _, value, _ in shown] for row in rows], [name for name, _, _ in shown]), "",
+             "  * on the front", *(f"  {remark}" for remark in found.remarks)]  # fmt: skip
+    return "\n".join([*lines, *map(str, made)])
+
+
+def _shortened(why: str) -> str:
+    """The builder's own words without where in its sources it says them; the whole is in the JSON."""
+    said = re.sub(r"\[\w+\.cpp:\S* ?\w*\] ?", "", why.partition("the builder says: ")[2] or why)
+    return said if len(said) <= REASON else f"{said[: REASON - 1]}…"
 
 
 def detected(found: dict[str, Any], out: Path) -> str:

@@ -159,7 +159,7 @@ def load(
     """
     from trtforge.backends._session import Session, cuda
 
-    trt, loaded = _opened(engine)
+    trt, loaded = opened(engine)
     try:
         session = Session(trt, loaded, str(engine))
     except cuda().MemoryError as error:
@@ -174,11 +174,11 @@ def inspect(engine: Path) -> str:
         ForgeError: it is no engine, or cut short.
         MachineError: TensorRT, pycuda or the driver is missing, or the engine is for another machine.
     """
-    return _layers(*_opened(engine))
+    return _layers(*opened(engine))
 
 
-def _opened(engine: Path) -> tuple[Any, tensorrt_api.ICudaEngine]:
-    """TensorRT, and the engine in the GPU's memory."""
+def opened(engine: Path) -> tuple[Any, tensorrt_api.ICudaEngine]:
+    """TensorRT, and the engine in the GPU's memory. Errors as of ``load``."""
     from trtforge.backends._session import cuda, deserialize
 
     plan = _plan.read(engine)

@@ -1,0 +1,345 @@
+"""Workspace x precision x batch x optimisation level: one row for each engine, failures among them."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import itertools
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from trtforge import present
+from trtforge.backends import tensorrt_rtx
+from trtforge.devices import this_machine
+from trtforge.errors import BuildError, ForgeError
+from trtforge.job import QUANTIZED, BuildOptions, Job, Precision, Ready, Target
+from trtforge.pipeline import deliver, forge, prepare
+from trtforge.stages import build, measure
+from trtforge.store import File, Store, source
+
+Pick = Literal["latency", "throughput", "memory"]
+PICKS: tuple[Pick, ...] = ("latency", "throughput", "memory")
+# What a backend takes no notice of; ONNX Runtime's engine is the graph.
+IGNORED = {"tensorrt": (), "tensorrt-rtx": tuple(tensorrt_rtx.UNSERVED), "onnxruntime": ("workspace", "opt_level")}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One engine to build; None is the builder's default."""
+
+    precision: Precision
+    batch: int
+    workspace: int | None
+    opt_level: int | None
+
+    @property
+    def options(self) -> BuildOptions:
+        return BuildOptions(workspace=self.workspace, opt_level=self.opt_level)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of a cell.
+
+    Attributes:
+        number: from 1 on, in the order of the sweep.
+        why_not: why it was not built; empty if it was.
+        cached: it was built in an earlier run.
+        build_seconds: when it was built.
+        engine_bytes, activation_bytes, scratch_bytes: as the builder says; None where it does not.
+        digest: sha256 of the engine.
+        same_as: number of the first row whose engine has the same bytes.
+        latency_ms: median, one pass at a time; None where the engine can't run here.
+        images_per_second: with the queue full.
+        accuracy, lost: metric's value, and points lost against FP32; None if not asked for.
+        front: no other row is better in one figure and as good in the rest.
+    """
+
+    number: int
+    cell: Cell
+    why_not: str = ""
+    cached: bool = False
+    build_seconds: float = 0.0
+    engine_bytes: int | None = None
+    activation_bytes: int | None = None
+    scratch_bytes: int | None = None
+    digest: str = ""
+    same_as: int | None = None
+    latency_ms: float | None = None
+    images_per_second: float | None = None
+    accuracy: float | None = None
+    lost: float | None = None
+    front: bool = False
+
+    @property
+    def memory(self) -> int:
+        """Bytes on the device: engine and activations, of which scratch is a part."""
+        return (self.engine_bytes or 0) + max(self.activation_bytes or 0, self.scratch_bytes or 0)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The axes, and what is measured.
+
+    Attributes:
+        precisions, batches, workspaces, opt_levels: of the cells. No batches: the model's own, or 1; None among the
+            last two: the builder's default.
+        images, labels: for accuracy; None: it is not measured.
+        seconds: for each latency.
+    """
+
+    precisions: Sequence[Precision]
+    batches: Sequence[int]
+    workspaces: Sequence[int | None]
+    opt_levels: Sequence[int | None]
+    images: Path | None
+    labels: Path | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Swept:
+    """All rows, with remarks for the user.
+
+    Attributes:
+        metric: name of the accuracy; empty if it was not measured.
+    """
+
+    model: str
+    backend: str
+    device: str
+    rows: list[Row]
+    metric: str
+    remarks: list[str]
+
+
+def sweep(job: Job, target: Target, store: Store, asked: Asked) -> Swept:
+    """Build every cell, and measure what was built.
+
+    An engine, a latency or an accuracy that the store has is not made again. A failed build is never stored: it is
+    tried again in each sweep, since memory or a driver may have been what it lacked; it takes no longer than one that
+    succeeds.
+
+    Raises:
+        ForgeError: the model, the images or the labels are wrong. What the builder refuses is a row.
+    """
+    assert target.backend
+    batches = asked.batches or [prepare(replace(job, precision="fp32", images=None), store, [target.backend]).batch[2]]
+    cells, ignored = _cells(target.backend, replace(asked, batches=batches))
+    ready = {(cell.precision, cell.batch): prepare(job_for(job, cell), store, [target.backend]) for cell in cells}
+    rows: list[Row] = []
+    with present.progress(f"sweep over {len(cells)} engines", len(cells)) as done:
+        for number, cell in enumerate(cells, 1):
+            row = _row(number, cell, ready[cell.precision, cell.batch], target, store, asked)
+            first = next((other for other in rows if other.digest and other.digest == row.digest), None)
+            rows.append(replace(row, same_as=first.number) if first else row)
+            done(number)
+    metric = ""
+    if asked.images:
+        metric, rows = _with_accuracy(rows, job, target.backend, store, asked)
+    rows = [replace(row, front=_on_front(row, rows)) for row in rows]
+    place = target.device.title if target.device else measure.machine()
+    return Swept(job.model.name, target.backend, place, rows, metric, [*ignored, *_remarks(rows, target)])
+
+
+def best(rows: Sequence[Row], pick: Pick) -> Row:
+    """The row with the lowest latency, highest throughput or least memory.
+
+    Raises:
+        BuildError: nothing was built.
+        ForgeError: nothing was timed.
+    """
+    built = [row for row in rows if not row.why_not]
+    if not built:
+        raise BuildError(f"none of the {len(rows)} engines was built: {rows[0].why_not}", "")
+    if pick == "memory":
+        return min(built, key=lambda row: row.memory)
+    timed = [row for row in built if row.latency_ms is not None and row.images_per_second is not None]
+    if not timed:
+        raise ForgeError(f"--pick {pick}: these engines can't be timed on this machine",
+                         "run the sweep on the target, or give --pick memory")  # fmt: skip
+    if pick == "latency":
+        return min(timed, key=lambda row: row.latency_ms or 0.0)
+    return max(timed, key=lambda row: row.images_per_second or 0.0)
+
+
+def write(found: Swept, out: Path) -> list[Path]:
+    """The rows as JSON and CSV, and their picture, each file whole or not at all.
+
+    Raises:
+        ForgeError: the folder can't be written.
+    """
+    from trtforge.options import write_text
+    from trtforge.report import sweep_picture
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ForgeError(f"{out}: can't be a folder ({error.strerror})", "give another folder with -o") from error
+    texts = {"sweep.json": json.dumps(asdict(found), indent=1) + "\n", "sweep.csv": _csv(found.rows),
+             "sweep.svg": sweep_picture.render(found)}  # fmt: skip
+    for name, text in texts.items():
+        write_text(out / name, text)
+    return [out / name for name in texts]
+
+
+def deliver_best(found: Swept, pick: Pick, job: Job, target: Target, store: Store, out: Path) -> Path:
+    """The bundle of the best row, in ``out/engine``: everything comes out of the store.
+
+    Raises:
+        ForgeError: see ``best`` and ``trtforge.pipeline.deliver``.
+    """
+    cell = best(found.rows, pick).cell
+    folder = out / "engine"
+    deliver(job_for(job, cell), [target], [folder], store, options=cell.options, deepstream=None, force=False)
+    return folder
+
+
+def job_for(job: Job, cell: Cell) -> Job:
+    """The job of one cell."""
+    images = job.images if cell.precision in QUANTIZED else None
+    return replace(job, precision=cell.precision, images=images, batch=(1, cell.batch, cell.batch))
+
+
+def _cells(backend: str, asked: Asked) -> tuple[list[Cell], list[str]]:
+    """The cells, without the axes that the backend ignores, and what to say of those."""
+    axes: dict[str, Sequence[Any]] = {"workspace": asked.workspaces, "opt_level": asked.opt_levels}
+    remarks = []
+    for name in axes:
+        if name in IGNORED[backend] and list(axes[name]) != [None]:
+            option = f"--{name.replace('_', '-')}"
+            remarks.append(f"{backend} ignores {option}: the engines are the same bytes, and one stands for all")
+            axes[name] = [None]
+    cells = [Cell(precision, batch, workspace, level) for precision, batch, workspace, level in itertools.product(
+        asked.precisions, asked.batches, axes["workspace"], axes["opt_level"])]  # fmt: skip
+    return cells, remarks
+
+
+def _row(number: int, cell: Cell, ready: Ready, target: Target, store: Store, asked: Asked) -> Row:
+    try:
+        engine = forge(ready, target, store, cell.options)
+    except BuildError as error:
+        return Row(number, cell, why_not=error.problem)
+    facts = engine.facts
+    row = Row(
+        number, cell, cached=engine.cached, build_seconds=round(engine.seconds, 2), engine_bytes=facts["engine_bytes"],
+        activation_bytes=facts.get("activation_bytes"), scratch_bytes=facts.get("scratch_bytes"),
+        digest=engine.digests[build.ENGINE],
+    )  # fmt: skip
+    runtime = _runtime(target)
+    if not runtime:
+        return row
+    timed = store.run(measure.LATENCY, {"engine": engine.file(build.ENGINE)}, {
+        "runtime": runtime, "batch": cell.batch, "size": ready.facts["size"], "seconds": asked.seconds,
+        "machine": target.device.title if target.device and runtime != "onnxruntime" else measure.machine(),
+    })  # fmt: skip
+    return replace(row, **timed.facts)
+
+
+def _runtime(target: Target) -> str:
+    """What times the target's engines here; empty if nothing can."""
+    if target.backend == "onnxruntime":
+        return "onnxruntime"
+    here = this_machine()
+    fits = here is not None and target.device is not None and here.sm == target.device.sm
+    return target.backend or "" if fits else ""
+
+
+def _with_accuracy(rows: Sequence[Row], job: Job, backend: str, store: Store, asked: Asked) -> tuple[str, list[Row]]:
+    """Accuracy depends on the graph alone: it is measured once for each precision, in ONNX Runtime."""
+    from trtforge.calibrate.images import digest, list_images
+
+    assert asked.images and asked.labels
+    form = "onnxruntime" if backend == "onnxruntime" else "tensorrt-rtx"  # nobody else has TensorRT's plugins
+    reference = prepare(job_for(job, Cell("fp32", 1, None, None)), store, [form]).graphs[form]
+    images = File(asked.images, _whole(digest(list_images(asked.images), asked.images)))
+    found: dict[str, Any] = {}
+    with present.progress("accuracy", len(asked.precisions)) as done:
+        for number, precision in enumerate(asked.precisions, 1):
+            graph = prepare(job_for(job, Cell(precision, 1, None, None)), store, [form]).graphs[form]
+            inputs = {"reference": reference, "model": graph, "images": images, "labels": _labels(asked.labels)}
+            recipe = {"recipe": job.recipe.model_dump(mode="json")}
+            found[precision] = store.run(measure.ACCURACY, inputs, recipe).facts
+            done(number)
+    metric = next(iter(found.values()))["metric"]
+    return metric, [replace(row, accuracy=found[row.cell.precision]["accuracy"], lost=found[row.cell.precision]["lost"])
+                    if not row.why_not else row for row in rows]  # fmt: skip
+
+
+def _labels(labels: Path) -> File:
+    if labels.is_dir():  # masks
+        return File(
+            labels, _whole({path.name: source(path).digest or "" for path in labels.iterdir() if path.is_file()})
+        )
+    return source(labels)
+
+
+def _whole(digests: dict[str, str]) -> str:
+    return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
+
+
+def _figures(row: Row) -> tuple[float, ...]:
+    """What the front weighs, less is better: memory, time and accuracy where known; without time, the batch."""
+    time = [row.latency_ms, -(row.images_per_second or 0.0)] if row.latency_ms is not None else [-row.cell.batch]
+    return (row.memory, *time, -(row.accuracy or 0.0))
+
+
+def _on_front(row: Row, rows: Sequence[Row]) -> bool:
+    if row.why_not or row.same_as:
+        return False
+    mine = _figures(row)
+    others = [other for other in rows if not other.why_not and not other.same_as and other is not row]
+    as_good = [other for other in others if all(a <= b for a, b in zip(_figures(other), mine, strict=True))]
+    return not any(_figures(other) != mine or other.number < row.number for other in as_good)  # of equals the first
+
+
+def _remarks(rows: Sequence[Row], target: Target) -> list[str]:
+    found = []
+    if all(row.latency_ms is None for row in rows):
+        where = target.device.title if target.device else "its GPU"
+        found.append(f"not timed: these engines run only on {where}")
+    time = "batch" if all(row.latency_ms is None for row in rows) else "latency, images/s"
+    accuracy = ", accuracy" if any(row.accuracy is not None for row in rows) else ""
+    found.append(f"front: no other engine is better in one of memory, {time}{accuracy} and as good in the rest")
+    found += _thresholds(rows)
+    return found
+
+
+def _thresholds(rows: Sequence[Row]) -> list[str]:
+    """Between which workspaces a build begins to succeed."""
+    found = []
+    kinds = [(row.cell.precision, row.cell.batch, row.cell.opt_level) for row in rows]
+    for precision, batch, level in dict.fromkeys(kinds):
+        limited = [(row.cell.workspace, row.why_not) for row, kind in zip(rows, kinds, strict=True)
+                   if row.cell.workspace and kind == (precision, batch, level)]  # fmt: skip
+        failed, built = [size for size, why in limited if why], [size for size, why in limited if not why]
+        if failed and built and max(failed) < min(built):
+            found.append(f"{precision}, batch {batch}: a workspace of {mib(max(failed))} is too small, "
+                         f"{mib(min(built))} is enough")  # fmt: skip
+    return found
+
+
+def _csv(rows: Sequence[Row]) -> str:
+    flat = []
+    for row in rows:
+        cells = asdict(row)
+        flat.append({"number": cells.pop("number"), **cells.pop("cell"), **cells})
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(flat[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(flat)
+    return stream.getvalue()
+
+
+def mib(count: int | None) -> str:
+    """Bytes as people give them: 64MiB."""
+    if count is None:
+        return "default"
+    for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if count % size == 0:
+            return f"{count // size}{unit}"
+    return str(count)

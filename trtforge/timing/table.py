@@ -1,0 +1,102 @@
+"""What a benchmark found, as a table for people and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+from trtforge import present
+from trtforge.timing.clocks import Clocks
+from trtforge.timing.measure import Latency
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way to run the network.
+
+    Attributes:
+        runtime: what runs it.
+        batch: images in a pass.
+        streams: that run at once.
+        cuda_graph, transfers: how; None where there is no such thing, on a CPU.
+        latency_ms: of one pass.
+        images_per_second: of all streams together.
+        cameras: at 30 fps, see ``measure.ASSUMPTION``.
+        subject_faster: median latency of this row over that of the subject's fastest with the same batch, streams and
+            transfers; None where there is none.
+        clock: what was timed.
+        clocks: of the GPU meanwhile.
+    """
+
+    runtime: str
+    batch: int
+    streams: int
+    cuda_graph: bool | None
+    transfers: bool | None
+    latency_ms: Latency
+    images_per_second: float
+    cameras: int
+    subject_faster: float | None
+    clock: str
+    clocks: Clocks
+
+
+@dataclass(frozen=True)
+class Report:
+    """All rows of one run.
+
+    Attributes:
+        subject: what was named.
+        rows: the subject's first.
+        remarks: what the user should know.
+    """
+
+    subject: str
+    rows: list[Row]
+    remarks: list[str]
+
+
+def text(report: Report) -> str:
+    """A line for each row, without the columns that say nothing."""
+    columns: list[tuple[str, Callable[[Row], str], bool]] = [
+        ("runtime", lambda row: row.runtime, True),
+        ("batch", lambda row: str(row.batch), True),
+        ("streams", lambda row: str(row.streams), any(row.streams > 1 for row in report.rows)),
+        ("graph", lambda row: _yes(row.cuda_graph), any(row.cuda_graph is not None for row in report.rows)),
+        ("transfers", lambda row: _yes(row.transfers), any(row.transfers for row in report.rows)),
+        *[(name, _figure(name), True) for name in ("mean", "median", "p90", "p95", "p99", "min", "max")],
+        ("images/s", lambda row: f"{row.images_per_second:.1f}", True),
+        ("cameras", lambda row: str(row.cameras), True),
+        ("subject is", lambda row: f"{row.subject_faster:.2f}x" if row.subject_faster else "", len(report.rows) > 1),
+    ]
+    shown = [column for column in columns if column[2]]
+    rows = [[value(row) for _, value, _ in shown] for row in report.rows]
+    lines = [f"{report.subject}, latency in ms", "", present.table(rows, [name for name, _, _ in shown]), ""]
+    return "\n".join([*lines, *(f"  {remark}" for remark in report.remarks)])
+
+
+def as_csv(rows: Sequence[Row]) -> str:
+    """One line a row, latencies in milliseconds."""
+    flat = []
+    for row in rows:
+        cells = asdict(row)
+        clocks, latency = cells.pop("clocks"), cells.pop("latency_ms")
+        cells |= {f"latency_{name}": value for name, value in latency.items()}
+        low, high = clocks["sm_mhz"] or ("", "")
+        flat.append(cells | {"sm_mhz_min": low, "sm_mhz_max": high, "celsius": clocks["celsius"],
+                             "throttled": "; ".join(clocks["throttled"])})  # fmt: skip
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(flat[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(flat)
+    return stream.getvalue()
+
+
+def _figure(name: str) -> Callable[[Row], str]:
+    return lambda row: f"{getattr(row.latency_ms, name):.3f}"
+
+
+def _yes(value: bool | None) -> str:
+    return "-" if value is None else "yes" if value else "no"

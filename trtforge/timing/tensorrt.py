@@ -1,0 +1,105 @@
+"""TensorRT's engines, and TensorRT-RTX's, on the GPU: buffers and streams by pycuda, CUDA graphs by cuda-python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from trtforge.backends import _trt, tensorrt, tensorrt_rtx
+from trtforge.errors import BuildError, ForgeError, MachineError
+from trtforge.timing import inputs
+from trtforge.timing.cuda import Stream
+from trtforge.timing.measure import Runner
+
+
+def _loaded(engine: Path) -> tuple[Any, Any]:
+    """The bindings that an engine is for, which its first bytes say, and the engine on the GPU."""
+    with engine.open("rb") as stream:
+        magic = stream.read(4)
+    if magic != b"vtrt":
+        return tensorrt.opened(engine)
+    trt = tensorrt_rtx.module()
+    loaded = trt.Runtime(_trt.logger(trt)).deserialize_cuda_engine(engine.read_bytes())
+    if loaded is None:
+        raise MachineError(f"{engine}: does not load here", "build it for this GPU, with this TensorRT-RTX")
+    return trt, loaded
+
+
+def opener(engine: Path, batch: int, *, graph: bool, transfers: bool) -> Callable[[], Runner]:
+    """Opens runners of a serialized engine, each with a context, a stream and buffers of its own.
+
+    Args:
+        graph: captured once as a CUDA graph, then replayed.
+        transfers: copy the inputs to the device and the outputs back, within the time.
+
+    Raises:
+        ForgeError: the engine has no profile for this batch, or an output whose size depends on the data.
+        MachineError: no GPU, or the engine does not load on it.
+    """
+
+    def open_runner() -> Runner:
+        stream = Stream()
+        with stream.current():
+            trt, loaded = _loaded(engine)
+            context = loaded.create_execution_context()
+        names = [loaded.get_tensor_name(index) for index in range(loaded.num_io_tensors)]
+        given = [name for name in names if loaded.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
+        for name in given:
+            _set_shape(loaded, context, name, batch)
+        shapes = {name: tuple(int(dim) for dim in context.get_tensor_shape(name)) for name in names}
+        unknown = next((name for name, shape in shapes.items() if min(shape, default=0) < 0), None)
+        if unknown:
+            raise ForgeError(f"{engine}: the size of output {unknown!r} depends on the data", "bench can't time that")
+        dtypes = {name: trt.nptype(loaded.get_tensor_dtype(name)) for name in names}
+        buffers = stream.buffers({name: (shapes[name], dtypes[name]) for name in names})
+        arrays = inputs.arrays({name: shapes[name] for name in given}, {name: dtypes[name] for name in given})
+
+        def enqueue() -> None:
+            if not context.execute_async_v3(stream.handle):
+                raise BuildError(f"{engine}: TensorRT fails to run it", "see the log above")
+
+        with stream.current():
+            for name, buffer in buffers.items():
+                context.set_tensor_address(name, int(buffer.device))
+            for name, array in arrays.items():
+                buffers[name].host[...] = array
+                buffers[name].upload()
+        stream.timed(enqueue, 1)  # lazy initialisation may not fall into a capture
+        before = [buffers[name] for name in given] if transfers else []
+        after = [buffers[name] for name in names if name not in given] if transfers else []
+        return stream.passes(_captured(stream, enqueue) if graph else enqueue, before, after)
+
+    return open_runner
+
+
+def _set_shape(loaded: Any, context: Any, name: str, batch: int) -> None:
+    dims = [int(dim) for dim in loaded.get_tensor_shape(name)]
+    if -1 not in dims:
+        inputs.shaped(name, dims, batch, None)
+        return
+    least, best, most = (tuple(int(dim) for dim in shape) for shape in loaded.get_tensor_profile_shape(name, 0))
+    if not least[0] <= batch <= most[0]:
+        raise ForgeError(f"the engine takes batches of {least[0]} to {most[0]}, not {batch}", "give another --batch")
+    context.set_input_shape(name, (batch if dims[0] == -1 else dims[0], *best[1:]))
+
+
+def _captured(stream: Stream, enqueue: Callable[[], None]) -> Callable[[], None]:
+    try:
+        from cuda.bindings import runtime
+    except ImportError as error:
+        raise MachineError("CUDA graphs of TensorRT need cuda-python", "pip install 'trtforge[gpu]'") from error
+
+    def checked(result: tuple[Any, ...]) -> Any:
+        if int(result[0]):
+            raise MachineError(f"the engine can't be captured as a CUDA graph: {result[0]!r}", "--no-cuda-graph")
+        return result[1] if len(result) > 1 else None
+
+    with stream.current():
+        checked(
+            runtime.cudaStreamBeginCapture(stream.handle, runtime.cudaStreamCaptureMode.cudaStreamCaptureModeRelaxed)
+        )
+        enqueue()
+        recorded = checked(runtime.cudaStreamEndCapture(stream.handle))
+        executable = checked(runtime.cudaGraphInstantiate(recorded, 0))
+    return lambda: checked(runtime.cudaGraphLaunch(executable, stream.handle))
