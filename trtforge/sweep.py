@@ -209,8 +209,8 @@ def _cells(backend: str, asked: Asked) -> tuple[list[Cell], list[str]]:
     """The cells, without the axes that the backend ignores, and what to say of those."""
     axes: dict[str, Sequence[Any]] = {"workspace": asked.workspaces, "opt_level": asked.opt_levels}
     remarks = []
-    for name in axes:
-        if name in IGNORED[backend] and list(axes[name]) != [None]:
+    for name, values in list(axes.items()):
+        if name in IGNORED[backend] and list(values) != [None]:
             option = f"--{name.replace('_', '-')}"
             remarks.append(f"{backend} ignores {option}: the engines are the same bytes, and one stands for all")
             axes[name] = [None]
