@@ -1,0 +1,67 @@
+"""The command line: parse, call one function, print one result.
+
+Heavy imports live inside command bodies: ``--help`` costs what typer costs.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from trtforge import __version__
+from trtforge.cli import catalogue, deepstream, judge, make, steps
+from trtforge.errors import ForgeError
+
+
+class _Reporting(TyperGroup):
+    """What the user can put right ends in one line and its exit code; any other error keeps its traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ForgeError as error:
+            print(f"error: {error.problem}", file=sys.stderr)
+            if error.hint:
+                print(f" hint: {error.hint}", file=sys.stderr)
+            raise typer.Exit(error.code) from None
+        except KeyboardInterrupt:
+            print("interrupted; finished stages are kept", file=sys.stderr)
+            raise typer.Exit(130) from None
+
+
+app = typer.Typer(
+    cls=_Reporting,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="From an ONNX model to calibrated TensorRT engines and DeepStream configuration.\n\n"
+    "Example: trtforge build yolov7.onnx --int8 --calib photos/ --device rtx-4090",
+)
+
+
+@app.callback(invoke_without_command=True)
+def _main(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        print(f"trtforge {__version__}")
+        raise typer.Exit
+
+
+COMMANDS = (
+    make.build, make.prepare,
+    steps.export, steps.fold, steps.calibrate, steps.quantize, make.tune, steps.cast, steps.patch,
+    judge.verify, make.sweep, judge.bench, judge.detect, judge.report, judge.diff,
+    catalogue.devices,
+)  # fmt: skip
+for command in COMMANDS:
+    app.command()(command)
+app.add_typer(catalogue.recipes, name="recipes")
+app.add_typer(deepstream.app, name="deepstream")
+
+
+def main() -> None:
+    """Entry point of the ``trtforge`` command."""
+    app()

@@ -1,0 +1,27 @@
+"""What a command prints: one JSON document, or text."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trtforge.store import Store
+
+
+def result(as_json: bool, document: Any, text: str) -> None:
+    print(json.dumps(document) if as_json else text)
+
+
+def delivered(store: Store, built: list[Any], dry_run: bool, as_json: bool) -> None:
+    """The folders that were made, and how; for a dry run, what would be done."""
+    from trtforge import summary
+
+    document = summary.document(store, built)
+    result(as_json, document, summary.plan(store) if dry_run else summary.text(store, built))
+
+
+def open_store(dry_run: bool = False, force: bool = False) -> Store:
+    from trtforge.store import Store, default_root
+
+    return Store(default_root(), planning=dry_run, force=force)
