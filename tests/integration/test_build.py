@@ -44,10 +44,8 @@ def test_int8_gives_a_real_engine_for_the_device(int8):
 def test_nearly_all_convolutions_have_int8_inputs(int8):
     layers = json.loads((int8 / "layers.json").read_text())["layers"]
     model = onnx.load(int8 / "demo.rtx.onnx")
-    softmax = {output for node in model.graph.node if node.op_type == "Softmax" for output in node.output}
-    fixed = [node.name for node in model.graph.node if node.op_type == "Conv" and node.input[0] in softmax]
-    assert fixed == ["decode.expectation.Conv"]  # the mean of the box distribution (DFL) has no learned weights
-    learned = {node.name for node in model.graph.node if node.op_type == "Conv"} - set(fixed)
+    learned = {node.name for node in model.graph.node if node.op_type == "Conv"}
+    assert len(learned) == 71  # without the mean of the box distribution (DFL), which is a product and a sum now
     int8_nodes = {name for layer in layers for name in layer["nodes"]
                   if any(tensor["dtype"] == "Int8" for tensor in layer["inputs"])}  # fmt: skip
     assert learned - int8_nodes == {"stem.0.conv.Conv"}  # reads the image
@@ -225,6 +223,7 @@ def test_stages_alone_give_what_build_gives(trtforge, photos, int8, tmp_path):
     step("cast", "int8.onnx", "-o", "typed.onnx")
     step("patch", "typed.onnx", "--nms", "deepstream", "-o", "ready.onnx")
     assert (tmp_path / "ready.onnx").read_bytes() == (int8 / "demo.onnx").read_bytes()
-    assert json.loads((tmp_path / "calibration.json").read_text()) == json.loads(
-        (int8 / "calibration.json").read_text()
-    )
+    alone, built = (json.loads((folder / "calibration.json").read_text()) for folder in (tmp_path, int8))
+    assert alone["source"] == built["source"] and alone["moved"] == built["moved"]
+    narrowed = [name for name, amax in alone["amax"].items() if amax != built["amax"][name]]
+    assert 0 < len(narrowed) < len(built["amax"]) / 2  # by `quantize --calib`, which writes no table

@@ -116,7 +116,7 @@ def previewed(folder: Path, files: list[Path]) -> Results:
 
 def mean_average_precision(found: dict[str, Objects], files: list[Path]) -> float:
     truth = coco.read(VALIDATION / "labels.json", [file.name for file in files])
-    return coco.mean_average_precision(truth, {file.name: found[file.name] for file in files})[0]
+    return coco.match(truth, {file.name: found[file.name] for file in files}).mean_average_precision()[0]
 
 
 @pytest.fixture(scope="session")

@@ -41,12 +41,10 @@ def run(
     Raises:
         ForgeError: no detector is recognised and ``form`` is not none.
     """
-    from trtforge.graph.expectation import fuse_expectations
     from trtforge.graph.model import graph_of, load, model_of, save
 
     graph = graph_of(load(model))
     facts = _suppressed(graph, form, impl, head, nms, decode)
-    fuse_expectations(graph)
     save(model_of(graph), draft / MODEL)
     return facts
 
@@ -97,12 +95,16 @@ def edit(draft: Path, model: Path, *, form: str, impl: str, recipe: Recipe, fron
 
 def _suppressed(graph: gs.Graph, form: str, impl: str, head: str, nms: Mapping[str, Any],
                 decode: Mapping[str, Any] | None) -> Facts:  # fmt: skip
+    """NMS in its form, and a decode that fuses."""
+    from trtforge.graph.expectation import fuse_expectations
     from trtforge.graph.nms import NmsForm, NmsImpl, NmsOptions, apply
     from trtforge.recipe import Decode
 
     hint = None if head in ("auto", "none") else head
     figures = Decode.model_validate(decode or {})
-    return apply(graph, cast("NmsForm", form), NmsOptions(**nms), cast("NmsImpl", impl), hint, figures)
+    facts = apply(graph, cast("NmsForm", form), NmsOptions(**nms), cast("NmsImpl", impl), hint, figures)
+    fuse_expectations(graph)
+    return facts
 
 
 def listed(model: Path, recipe: Recipe) -> Facts:
