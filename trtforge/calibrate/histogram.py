@@ -13,8 +13,8 @@ from collections.abc import Iterable
 import numpy as np
 from numba import njit
 
-INFINITY_BITS = 0x7F800000
 SMALLEST_LIMIT = 2.0**-100  # below, bins for each unit would not fit into float32
+CHUNK = 16384  # values that stay in the cache
 BINS = 4096  # the largest value lies in the upper half: 2048 to 4096 bins below it, TensorRT has 2048
 
 
@@ -39,13 +39,25 @@ class Histogram:
     def observe(self, array: np.ndarray) -> None:
         """Count a float32 array of any shape."""
         flat = np.ascontiguousarray(array, np.float32).reshape(-1)
-        largest, bad = _largest(flat)
-        self.bad += bad
-        self._make_room(largest)
-        if self.limit:
-            _count(flat, np.float32(BINS / self.limit), self.counts)
-        else:
-            self.counts[0] += flat.size - bad
+        bits = flat.view(np.uint32)
+        at = 0
+        while True:
+            per_unit = np.float32(BINS / self.limit if self.limit else 0)
+            at, largest = _count(flat, bits, at, np.uint32(_largest_bits_under(self.limit)), per_unit, self.counts)
+            self.largest = max(self.largest, float(np.uint32(largest).view(np.float32)))
+            if at == flat.size:
+                return
+            at += self._widen(flat[at : at + CHUNK])
+
+    def _widen(self, chunk: np.ndarray) -> int:
+        """Make room for a chunk; of one with NaN or infinity count the rest, too. How many values are done with."""
+        finite = chunk[np.isfinite(chunk)]
+        self._make_room(float(np.abs(finite).max(initial=0.0)))
+        if finite.size == chunk.size:
+            return 0
+        self.bad += chunk.size - finite.size
+        self.observe(finite)
+        return chunk.size
 
     def merge(self, other: Histogram) -> None:
         """Count everything that ``other`` counted."""
@@ -86,40 +98,44 @@ def _doubled(counts: np.ndarray) -> np.ndarray:
     return merged
 
 
-def _largest(flat: np.ndarray) -> tuple[float, int]:
-    """The largest finite magnitude, and how many values are not finite."""
-    bits = int(_largest_bits(flat.view(np.uint32)))
-    if bits < INFINITY_BITS:
-        return float(np.uint32(bits).view(np.float32)), 0
-    finite = flat[np.isfinite(flat)]
-    return float(np.abs(finite).max(initial=0.0)), flat.size - finite.size
+def _largest_bits_under(limit: float) -> int:
+    """The bit pattern of the largest float32 magnitude in [0, limit), limit a power of two or 0."""
+    return ((math.frexp(limit)[1] + 126) << 23) - 1 if limit else 0
 
 
 @njit(nogil=True, cache=True)
-def _largest_bits(bits):  # type: ignore[no-untyped-def]
-    # Without the sign bit, floats order as their bit patterns do; integers let the compiler use SIMD.
+def _count(flat, bits, start, most, per_unit, counts):  # type: ignore[no-untyped-def]
+    """Count from ``start`` on, up to a chunk with a pattern over ``most``; where that begins, and the largest before.
+
+    A chunk stays in the cache while it is looked through three times: for its largest magnitude, for its bins, and to
+    count them. The first two are loops that the compiler turns into SIMD: without the sign bit, floats order as their
+    bit patterns do.
+    """
+    # Four tables take turns, so that an increment need not wait for the one before it on the same bin.
+    one, two = np.zeros(BINS, np.uint32), np.zeros(BINS, np.uint32)
+    three, four = np.zeros(BINS, np.uint32), np.zeros(BINS, np.uint32)
+    bins = np.empty(CHUNK, np.uint16)
     largest = np.uint32(0)
-    for pattern in bits:
-        largest = max(largest, pattern & np.uint32(0x7FFFFFFF))
-    return largest
-
-
-@njit(nogil=True, cache=True)
-def _count(flat, per_unit, counts):  # type: ignore[no-untyped-def]
-    # Two tables take turns, so that an increment need not wait for the one before it on the same bin.
-    even = np.zeros(BINS + 1, np.uint32)
-    odd = np.zeros(BINS + 1, np.uint32)
-    for index in range(0, flat.size - 1, 2):
-        even[_bin(flat[index], per_unit)] += 1
-        odd[_bin(flat[index + 1], per_unit)] += 1
-    if flat.size % 2:
-        even[_bin(flat[flat.size - 1], per_unit)] += 1
+    at = start
+    while at < flat.size:
+        end = min(at + CHUNK, flat.size)
+        here = np.uint32(0)
+        for pattern in bits[at:end]:
+            here = max(here, pattern & np.uint32(0x7FFFFFFF))
+        if here > most:  # NaN and infinity among them
+            break
+        largest = max(largest, here)
+        size = end - at
+        for index in range(size):
+            bins[index] = np.uint16(np.int32(abs(flat[at + index]) * per_unit))
+        for index in range(0, size - 3, 4):
+            one[bins[index]] += np.uint32(1)
+            two[bins[index + 1]] += np.uint32(1)
+            three[bins[index + 2]] += np.uint32(1)
+            four[bins[index + 3]] += np.uint32(1)
+        for index in range(size - size % 4, size):
+            one[bins[index]] += np.uint32(1)
+        at = end
     for index in range(BINS):
-        counts[index] += np.int64(even[index]) + np.int64(odd[index])
-
-
-@njit(nogil=True, cache=True, inline="always")
-def _bin(value, per_unit):  # type: ignore[no-untyped-def]
-    """The bin of a value; NaN and what lies beyond the range (infinity) go to a bin that nobody reads."""
-    position = abs(value) * per_unit
-    return np.uint32(position) if position < BINS else np.uint32(BINS)
+        counts[index] += np.int64(one[index]) + np.int64(two[index]) + np.int64(three[index]) + np.int64(four[index])
+    return at, largest
