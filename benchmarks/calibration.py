@@ -4,8 +4,8 @@
 
 The floor is the forward passes that any calibration needs: FP32, ONNX Runtime as it comes, one image at a time. Peers
 run as whole processes beside ours as a whole process: nvidia-modelopt's entropy on all images, onnxruntime's on 16 (its
-memory grows with the images: over 19 GB at 64). ``--peers`` names a Python that has them; modelopt needs an
-environment of its own.
+memory grows with the images: over 19 GB at 64), of every operator, as it comes, and of convolutions alone. ``--peers``
+names a Python that has them; modelopt needs an environment of its own.
 
 Without models it takes the demo detector.
 """
@@ -35,7 +35,7 @@ class Reader(CalibrationDataReader):
         row = next(self.rows, None)
         return None if row is None else {sys.argv[4]: row[None]}
 quantize_static(sys.argv[1], sys.argv[3], Reader(), calibrate_method=CalibrationMethod.Entropy,
-                weight_type=QuantType.QInt8, activation_type=QuantType.QInt8, op_types_to_quantize=["Conv"])
+                weight_type=QuantType.QInt8, activation_type=QuantType.QInt8, op_types_to_quantize=sys.argv[5:] or None)
 """
 
 
@@ -126,6 +126,7 @@ def compare(model: Path, images: Path, peers: str | None, folder: Path) -> None:
     seconds, _, _ = child(whole, folder / "log")
     print(f"  whole process, {ORT_IMAGES}     {seconds:6.2f} s")
     print_peer(f"onnxruntime entropy, {ORT_IMAGES}", ort, seconds, folder)
+    print_peer("  convolutions alone", [*ort, "Conv"], seconds, folder)
 
 
 def print_peer(name: str, command: list[str], own: float, folder: Path) -> None:

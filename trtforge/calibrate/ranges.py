@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -60,8 +62,13 @@ def choose(observed: Observed, method: str, percentile: float, methods: Mapping[
                              "`calibration.json` lists them")  # fmt: skip
     chosen = {name: next((methods[pattern] for pattern in methods if fnmatchcase(name, pattern)), method)
               for name in histograms}  # fmt: skip
-    own, before = ({name: cache.rounded(threshold(each, chosen[name], percentile)) for name, each in seen.items()}
-                   for seen in (histograms, observed.early))  # fmt: skip
+
+    def ranges(seen: Mapping[str, Histogram]) -> dict[str, float]:
+        found = pool.map(lambda name: threshold(seen[name], chosen[name], percentile), seen)
+        return {name: cache.rounded(value) for name, value in zip(seen, found, strict=True)}
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        own, before = ranges(histograms), ranges(observed.early)
     moved = {name: abs(value - before[name]) / value if value else 0.0 for name, value in own.items()}
     return Ranges(spread(observed.groups, own) | own, observed.groups, chosen, moved, histograms, observed.source)
 
