@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
 import numpy as np
@@ -10,6 +11,7 @@ import onnx_graphsurgeon as gs
 
 from trtforge.errors import ForgeError
 from trtforge.graph.heads import decode
+from trtforge.graph.moves import MOVES_ALL, MOVES_FIRST
 
 VANISHING = 2.0**-25  # and smaller numbers round to zero
 LARGEST = float(np.finfo(np.float16).max)  # 65504
@@ -18,12 +20,14 @@ OVERFLOWING = {"Pow", "Exp", "ReduceSum", "ReduceL2", "ReduceSumSquare", "Reduce
 # Operators that make their type from an attribute; but for Cast they are rare and small, and stay as they are.
 MAKES_TYPE = {"ConstantOfShape", "Range", "EyeLike", "RandomNormal", "RandomUniform", "RandomNormalLike",
               "RandomUniformLike", "Multinomial", "Bernoulli"}  # fmt: skip
+MOVES = (MOVES_ALL | MOVES_FIRST) - {"MaxPool", "Resize"}  # these may compute
 
 
 def to_half(graph: gs.Graph, keep: tuple[str, ...] = ()) -> gs.Graph:
     """Cast a float graph to FP16, in place; its inputs and outputs stay float32.
 
-    The decode (everything behind the last learned operators) stays FP32 too: it holds pixel coordinates.
+    The decode (everything behind the last learned operators) stays FP32 too: it holds pixel coordinates. What only
+    moves the heads' outputs before it moves them in FP16: the same numbers in half the bytes.
 
     Args:
         graph: a folded float32 graph, with or without Q/DQ; tensor types are known.
@@ -39,7 +43,7 @@ def to_half(graph: gs.Graph, keep: tuple[str, ...] = ()) -> gs.Graph:
     for pattern in keep:
         if not any(fnmatchcase(node.name, pattern) for node in graph.nodes):
             raise ForgeError(f"keep pattern {pattern!r} matches no node", "an ONNX viewer shows the nodes' names")
-    full = {id(node) for node in decode(graph)}
+    full = _computing(decode(graph))
     half = [node for node in graph.nodes if id(node) not in full and _can_be_half(node, graph.opset)
             and not any(fnmatchcase(node.name, pattern) for pattern in keep)]  # fmt: skip
     casts = _Casts(graph, half)
@@ -47,6 +51,22 @@ def to_half(graph: gs.Graph, keep: tuple[str, ...] = ()) -> gs.Graph:
         casts.apply(node)
     casts.finish()
     return graph
+
+
+def _computing(nodes: Iterable[gs.Node]) -> set[int]:
+    """Ids of those that compute, or move what another of them computed."""
+    found = {id(node) for node in nodes}
+    waiting = [node for node in nodes if node.op in MOVES]
+    while ready := [node for node in waiting if not _makers(node) & found]:
+        found -= {id(node) for node in ready}
+        waiting = [node for node in waiting if id(node) in found]
+    return found
+
+
+def _makers(node: gs.Node) -> set[int]:
+    """Ids of the nodes whose values a node moves."""
+    moved = node.inputs if node.op in MOVES_ALL else node.inputs[:1]
+    return {id(maker) for tensor in moved for maker in tensor.inputs}
 
 
 class _Casts:

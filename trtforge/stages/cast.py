@@ -34,4 +34,4 @@ def say(facts: Facts) -> str:
     return f"FP16, {facts['casts']} casts"
 
 
-STAGE = Stage("cast", 1, ("onnx", "onnx-graphsurgeon", "numpy"), run, say)
+STAGE = Stage("cast", 2, ("onnx", "onnx-graphsurgeon", "numpy"), run, say)

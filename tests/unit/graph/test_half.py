@@ -13,7 +13,7 @@ from onnx import TensorProto
 from tests.models import SIDE, Sketch, classifier, correlation, network, outputs, photographs, yolov7_like, yolov8_like
 from trtforge.errors import ForgeError
 from trtforge.graph.fold import fold
-from trtforge.graph.half import to_half
+from trtforge.graph.half import MOVES, to_half
 from trtforge.graph.heads import decode, learned
 from trtforge.graph.model import graph_of, model_of
 from trtforge.graph.qdq import place, quantize, widen
@@ -78,8 +78,25 @@ def test_the_decode_stays_float32(build: Build) -> None:
     typed = half(model)
     names, known = {node.name for node in decode(graph_of(model))}, types(typed)
     for node in typed.graph.node:
-        if node.name in names:
+        if node.name in names and node.op_type not in MOVES:
             assert TensorProto.FLOAT16 not in {known[name] for name in (*node.input, *node.output)}
+
+
+def test_what_moves_the_heads_outputs_moves_them_in_half() -> None:
+    """A Concat of two heads and a Reshape behind it; what computes, and what moves that, stays FP32."""
+    s = network(1)
+    x = s.relu("image", (3, 8), 3)
+    rows = s.op("Reshape", s.op("Concat", s.conv(x, (8, 4)), s.conv(x, (8, 6)), axis=1), s.ints(0, 10, -1))
+    scores = s.op("Sigmoid", rows)
+    model = fold(s.model(s.op("Transpose", scores, perm=[0, 2, 1])))
+    known, ops = types(typed := half(model)), {node.output[0]: node.op_type for node in typed.graph.node}
+    found = {ops[name]: known[name] for name in ops if ops[name] in ("Concat", "Reshape", "Sigmoid", "Transpose")}
+    assert found == {"Concat": TensorProto.FLOAT16, "Reshape": TensorProto.FLOAT16, "Sigmoid": TensorProto.FLOAT,
+                     "Transpose": TensorProto.FLOAT}  # fmt: skip
+    assert sum(node.op_type == "Cast" for node in typed.graph.node) == 2  # of the image, and before the Sigmoid
+    images = photographs(2)
+    for one, other in zip(outputs(model, images), outputs(typed, images), strict=True):
+        np.testing.assert_allclose(one, other, atol=2e-3)
 
 
 @pytest.mark.parametrize("build", BUILDERS)
