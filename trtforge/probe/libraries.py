@@ -1,0 +1,69 @@
+"""CUDA, TensorRT and DeepStream, as far as they were not installed by pip.
+
+Sources of the layouts: the packages of JetPack in dpkg's status file, and NVIDIA's own Dockerfiles of DeepStream
+(https://github.com/NVIDIA/DeepStream, deepstream_dockers/).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from trtforge.probe.files import HERE, Found, below, first, read
+
+FOLDERS = (
+    "usr/lib/x86_64-linux-gnu", "usr/lib/aarch64-linux-gnu", "usr/lib/aarch64-linux-gnu/tegra",
+    "usr/lib/aarch64-linux-gnu/nvidia", "usr/lib64", "usr/lib", "usr/local/lib", "usr/local/cuda/lib64",
+    "usr/local/tensorrt/lib", "opt/tensorrt/lib", "usr/lib/wsl/lib", "usr/local/nvidia/lib64",
+)  # fmt: skip
+DEBS = re.compile(r"nvidia-jetpack|nvidia-l4t-core|libnvinfer\d+|python3-libnvinfer|deepstream-\d.*")
+
+
+def toolkits(root: Path) -> Iterator[Found]:
+    for folder in sorted((root / "usr/local").glob("cuda-*.*")):
+        version = re.search(r'"cuda"\s*:\s*\{[^}]*"version"\s*:\s*"([\d.]+)"', read(folder / "version.json"))
+        yield Found("cuda", version[1] if version else folder.name.removeprefix("cuda-"), below(root, folder))
+
+
+def libnvinfer(root: Path, debs: dict[str, str]) -> Iterator[Found]:
+    """``libnvinfer.so.10.16.1``; of the package it came from, the whole version and its CUDA are known."""
+    seen = set()
+    for file in libraries(root, "libnvinfer.so.*.*"):
+        version = file.name.removeprefix("libnvinfer.so.")
+        if not re.fullmatch(r"\d+(\.\d+)+", version) or file.resolve() in seen:
+            continue
+        seen.add(file.resolve())
+        deb = debs.get(f"libnvinfer{version.split('.')[0]}", "")  # 10.16.1.11-1+cuda13.2
+        whole = deb.partition("-")[0] if f"{deb}.".startswith(f"{version}.") else version
+        yield Found("libnvinfer", whole, below(root, file), first(r"(?<=\+cuda)[\d.]+", deb))
+
+
+def deepstream(root: Path) -> Found | None:
+    for folder in (root / "opt/nvidia/deepstream/deepstream", *(root / "opt/nvidia/deepstream").glob("deepstream-*")):
+        told = first(r"\d+\.\d+(\.\d+)?", read(folder / "version"))
+        if version := told or first(r"(?<=^deepstream-)\d+\.\d+$", folder.name):
+            return Found("deepstream", version, below(root, folder))
+    return None
+
+
+def libraries(root: Path, pattern: str, folders: Sequence[str] = FOLDERS) -> list[Path]:
+    extra = os.environ.get("LD_LIBRARY_PATH", "").split(":") if root == HERE else []
+    return [file for folder in (*filter(None, extra), *folders) for file in sorted((root / folder).glob(pattern))]
+
+
+def versioned(root: Path, folders: Sequence[str], pattern: str) -> str | None:
+    """The version in a library's file name, such as libcuda.so.595.58.03."""
+    found = [first(r"\d{3}\.\d+(\.\d+)?$", file.name) for file in libraries(root, pattern, folders)]
+    return next(filter(None, found), None)
+
+
+def debs(root: Path) -> dict[str, str]:
+    """Versions of the Debian packages that matter here."""
+    found = {}
+    for block in read(root / "var/lib/dpkg/status", most=1 << 26).split("\n\n"):
+        name, version = (re.search(rf"(?m)^{key}: (.+)$", block) for key in ("Package", "Version"))
+        if name and version and DEBS.fullmatch(name[1]) and re.search(r"(?m)^Status: .* installed$", block):
+            found[name[1]] = version[1]
+    return found
