@@ -35,6 +35,7 @@ class Machine:
         devices: GPU device files, such as nvidia0.
         toolkits: CUDA toolkits.
         libraries: TensorRT's libnvinfer outside Python packages, what DeepStream and trtexec load.
+        bindings: TensorRT's Python bindings as a Debian package brings them.
         packages: Python packages, those first that Python finds first.
         deepstream: DeepStream.
         memory: bytes of memory that this process may have at most.
@@ -56,6 +57,7 @@ class Machine:
     devices: tuple[str, ...]
     toolkits: tuple[Found, ...]
     libraries: tuple[Found, ...]
+    bindings: str | None
     packages: tuple[Found, ...]
     onnxruntime: OnnxRuntime | None
     deepstream: Found | None
@@ -98,6 +100,7 @@ def probe(root: Path = HERE) -> Machine:
         devices=system.devices(root),
         toolkits=tuple(libraries.toolkits(root)),
         libraries=tuple(libraries.libnvinfer(root, debs)),
+        bindings=libraries.bindings(root),
         packages=tuple(found),
         onnxruntime=packages.onnxruntime(root, folders, found),
         deepstream=libraries.deepstream(root),

@@ -16,7 +16,7 @@ from trtforge.probe.files import HERE, Found, below, first, read
 FOLDERS = (
     "usr/lib/x86_64-linux-gnu", "usr/lib/aarch64-linux-gnu", "usr/lib/aarch64-linux-gnu/tegra",
     "usr/lib/aarch64-linux-gnu/nvidia", "usr/lib64", "usr/lib", "usr/local/lib", "usr/local/cuda/lib64",
-    "usr/local/tensorrt/lib", "opt/tensorrt/lib", "usr/lib/wsl/lib", "usr/local/nvidia/lib64",
+    "usr/local/tensorrt/lib", "opt/tensorrt/lib", "usr/lib/wsl/lib", "usr/local/nvidia/lib64", "run/opengl-driver/lib",
 )  # fmt: skip
 DEBS = re.compile(r"nvidia-jetpack|nvidia-l4t-core|libnvinfer\d+|python3-libnvinfer|deepstream-\d.*")
 
@@ -38,6 +38,12 @@ def libnvinfer(root: Path, debs: dict[str, str]) -> Iterator[Found]:
         deb = debs.get(f"libnvinfer{version.split('.')[0]}", "")  # 10.16.1.11-1+cuda13.2
         whole = deb.partition("-")[0] if f"{deb}.".startswith(f"{version}.") else version
         yield Found("libnvinfer", whole, below(root, file), first(r"(?<=\+cuda)[\d.]+", deb))
+
+
+def bindings(root: Path) -> str | None:
+    """Debian's Python bindings of TensorRT, which a virtual environment sees only if it was made to."""
+    found = sorted((root / "usr/lib").glob("python3*/dist-packages/tensorrt/__init__.py"))
+    return below(root, found[0].parent) if found else None
 
 
 def deepstream(root: Path) -> Found | None:

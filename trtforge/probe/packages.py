@@ -61,9 +61,9 @@ def packages(root: Path, folders: Sequence[Path]) -> list[Found]:
     found = []
     for each in distributions(path=[str(folder) for folder in folders]):
         # An interrupted pip leaves halves behind, without name or version.
-        told = dict(each.metadata.items()) if each.metadata else {}
-        name = re.sub(r"[-_.]+", "-", told.get("Name", "")).lower()
-        if PACKAGES.fullmatch(name) and "Version" in told:
+        told = {key: str(each.metadata[key] or "") if each.metadata else "" for key in ("Name", "Version")}
+        name = re.sub(r"[-_.]+", "-", told["Name"]).lower()
+        if PACKAGES.fullmatch(name) and told["Version"]:
             folder = Path(str(each.locate_file("")))
             found.append(Found(name, told["Version"], below(root, folder), _cuda(name, folder)))
     return list(dict.fromkeys(found))
