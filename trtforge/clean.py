@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import shutil
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from trtforge.errors import ForgeError
+from trtforge.present import size, table
 from trtforge.store import DRAFT, RECORD, STALE_S
 
 # Entries used within this many seconds may be in use now: --max-size leaves them.
@@ -138,17 +139,23 @@ def _size(path: Path) -> int:
                for folder, _, names in os.walk(path) for name in names)  # fmt: skip
 
 
-def days(text: str) -> float:
-    """Seconds of an age such as ``30d``, ``12h`` or ``90m``.
+def document(root: Path, cleaning: Cleaning, dry_run: bool) -> dict[str, Any]:
+    """All of it, for ``--json``; times in seconds of the epoch, sizes in bytes."""
+    gone = [{"path": str(item.path), "what": item.what, "size": item.size, "used": item.used} for item in cleaning.gone]
+    return {
+        "store": str(root), "dry_run": dry_run, "gone": gone, "freed": sum(item.size for item in cleaning.gone),
+        "kept": len(cleaning.kept), "kept_size": sum(item.size for item in cleaning.kept),
+    }  # fmt: skip
 
-    Raises:
-        ForgeError: it is none.
-    """
-    units = {"m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
-    try:
-        seconds = float(text[:-1]) * units[text[-1:]]
-    except (KeyError, ValueError):
-        seconds = -1
-    if not 0 <= seconds < time.time():
-        raise ForgeError(f"{text!r} is no age", "write it as 30d, 12h, 90m or 4w")
-    return seconds
+
+def text(root: Path, cleaning: Cleaning, dry_run: bool, now: float) -> str:
+    """A line for each kind of what goes, and the sum."""
+    rows = []
+    for what in sorted({item.what for item in cleaning.gone}):
+        some = [item for item in cleaning.gone if item.what == what]
+        unused = max(0.0, now - max(item.used for item in some)) / 86400
+        rows.append([what, str(len(some)), size(sum(item.size for item in some)), f"{unused:.1f} days and more"])
+    verb = "would go" if dry_run else "deleted"
+    total = [f"{verb}: {len(cleaning.gone)} entries, {size(sum(item.size for item in cleaning.gone))}; "
+             f"{len(cleaning.kept)} stay with {size(sum(item.size for item in cleaning.kept))} in {root}"]  # fmt: skip
+    return "\n".join(([table(rows, ["what", "entries", "size", "unused for"])] if rows else []) + total)

@@ -140,6 +140,19 @@ def device(name: str) -> Device:
     raise ForgeError(f"there is no device called {name!r}", hint)
 
 
+def fits(this: Device, word: str) -> bool:
+    """Whether a word fits the device: part of its name or title, its kind, ``sm89``, a precision, ``dla``, ``rtx``.
+
+    ``rtx`` is what TensorRT for RTX builds for.
+    """
+    word = word.lower()
+    own = {this.kind, this.arch, f"sm{this.sm}", *this.precisions}
+    own |= {"dla"} if this.dla_cores else set()
+    if word in ("dla", "rtx") or word in FIRST_SM:
+        return word in own | ({"rtx"} if this.rtx_serves else set())
+    return word in own or word in this.name or word in this.title.lower()
+
+
 def precisions_of(sm: int) -> tuple[Precision, ...]:
     """What TensorRT can use on a compute capability, such as 89; INT8 where there are tensor cores for it."""
     return tuple(precision for precision, first in FIRST_SM.items() if sm >= first)
