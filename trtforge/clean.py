@@ -153,8 +153,9 @@ def text(root: Path, cleaning: Cleaning, dry_run: bool, now: float) -> str:
     rows = []
     for what in sorted({item.what for item in cleaning.gone}):
         some = [item for item in cleaning.gone if item.what == what]
-        unused = max(0.0, now - max(item.used for item in some)) / 86400
-        rows.append([what, str(len(some)), size(sum(item.size for item in some)), f"{unused:.1f} days and more"])
+        hours = max(0.0, now - max(item.used for item in some)) / 3600
+        unused = f"{hours:.1f} hours and more" if hours < 48 else f"{hours / 24:.0f} days and more"
+        rows.append([what, str(len(some)), size(sum(item.size for item in some)), unused])
     verb = "would go" if dry_run else "deleted"
     total = [f"{verb}: {len(cleaning.gone)} entries, {size(sum(item.size for item in cleaning.gone))}; "
              f"{len(cleaning.kept)} stay with {size(sum(item.size for item in cleaning.kept))} in {root}"]  # fmt: skip

@@ -40,14 +40,14 @@ def devices(
             raise MachineError("no NVIDIA GPU on this machine", "`trtforge doctor` says what was looked for")
         found = [here]
     else:
-        found = [
-            device for device in known.catalogue().values() if all(known.fits(device, word) for word in words or [])
-        ]
+        every = known.catalogue().values()
+        found = [device for device in every if all(known.fits(device, word) for word in words or [])]
     if not found:
         raise ForgeError(f"no device fits {' '.join(words or [])}", "`trtforge devices` lists all")
     rows = [[device.name, device.title, f"SM{device.sm}", f"{device.memory_gib:g} GiB" if device.memory_gib else "?",
              " ".join(device.precisions), device.deepstream or "?", device.tensorrt or "?", device.jetpack or "",
-             "yes" if device.rtx_serves else "on the device"] for device in found]  # fmt: skip
+             "yes" if device.rtx_serves else "on the device" if device.typed else "its DeepStream does"]
+            for device in found]  # fmt: skip
     header = ["name", "device", "SM", "memory", "precisions", "DeepStream", "TensorRT", "JetPack",
               "builds here without a GPU"]  # fmt: skip
     result(as_json, [asdict(device) for device in found], present.table(rows, header))

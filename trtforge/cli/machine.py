@@ -13,9 +13,7 @@ from trtforge.cli.output import result
 
 def doctor(
     device: Annotated[Optional[str], typer.Option(help="Target: say what is missing to build for it here.")] = None,
-    root: Annotated[Path, typer.Option(help="Look at another root folder: a mounted disk, an unpacked image.")] = Path(
-        "/"
-    ),
+    root: Annotated[Path, typer.Option(help="Look at another root folder: a disk, an unpacked image.")] = Path("/"),
     as_json: AsJson = False,
 ) -> None:
     """Say what is here, what works with what, what is missing, and the command that puts it right.

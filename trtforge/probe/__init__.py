@@ -39,7 +39,7 @@ class Machine:
         packages: Python packages, those first that Python finds first.
         deepstream: DeepStream.
         memory: bytes of memory that this process may have at most.
-        disk: bytes free where the root is.
+        disk: bytes free for the store.
     """
 
     arch: str

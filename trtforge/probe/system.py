@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 
 from trtforge.probe.files import HERE, first, read
+from trtforge.store import default_root
 
 
 def arch(root: Path) -> str:
@@ -50,6 +51,10 @@ def memory(root: Path) -> int | None:
 
 
 def disk(root: Path) -> int | None:
+    """Bytes free where the store of this machine is, or on the disk of another root."""
+    if root == HERE:
+        store = default_root().absolute()
+        root = next(folder for folder in (store, *store.parents) if folder.exists())
     try:
         return shutil.disk_usage(root).free
     except OSError:
