@@ -191,14 +191,10 @@ def _called(names: Iterable[str]) -> Device | None:
 
 def board_names(root: Path) -> tuple[str, ...]:
     """What a Jetson's device tree calls it: ``model`` names the board, ``compatible`` also the module on it."""
-    names: list[str] = []
-    for leaf in ("model", "compatible"):
-        try:
-            text = (root / "proc" / "device-tree" / leaf).read_text("utf-8", errors="replace")
-        except OSError:  # no device tree, or a container that hides it
-            continue
-        names += [name.strip() for name in text.split("\0") if name.strip()]
-    return tuple(names)
+    from trtforge.probe.files import read
+
+    texts = [read(root, f"proc/device-tree/{leaf}") for leaf in ("model", "compatible")]  # a container may hide them
+    return tuple(name.strip() for text in texts for name in text.split("\0") if name.strip())
 
 
 def ask_nvidia_smi(root: Path = Path("/")) -> tuple[Gpu, ...]:
@@ -224,14 +220,11 @@ def ask_nvidia_smi(root: Path = Path("/")) -> tuple[Gpu, ...]:
 
 def listed_gpus(root: Path = Path("/")) -> tuple[Gpu, ...]:
     """The driver's own list, by name alone: what is left in a container that has no nvidia-smi."""
-    found = []
-    for file in sorted((root / "proc/driver/nvidia/gpus").glob("*/information")):
-        try:
-            name = re.search(r"(?m)^Model:\s+(.+?)\s*$", file.read_text("utf-8", errors="replace"))
-        except OSError:
-            continue
-        found += [Gpu(name[1], None, None, None)] if name else []
-    return tuple(found)
+    from trtforge.probe.files import read
+
+    files = sorted((root / "proc/driver/nvidia/gpus").glob("*/information"))
+    names = [re.search(r"(?m)^Model:\s+(.+?)\s*$", read(root, file)) for file in files]
+    return tuple(Gpu(name[1], None, None, None) for name in names if name)
 
 
 def _gpu(driver: str, mebibytes: str, capability: str, name: str) -> Gpu:

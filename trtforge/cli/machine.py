@@ -30,7 +30,7 @@ def doctor(
     if not root.is_dir():
         raise ForgeError(f"{root}: no such folder", "give the root folder of a machine")
     target = devices.device(device) if device else None
-    machine = probe(root.resolve())
+    machine = probe(root)
     findings = doctor_.examine(machine, target)
     result(as_json, doctor_.document(machine, target, findings), doctor_.text(findings))
     doctor_.gate(findings)

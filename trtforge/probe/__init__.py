@@ -78,6 +78,7 @@ def probe(root: Path = HERE) -> Machine:
 
     Of another root no program is run: it may be anybody's.
     """
+    root = root.resolve()
     gpus = (ask_nvidia_smi() if root == HERE else ()) or listed_gpus(root)
     boards = board_names(root)
     debs = libraries.debs(root)

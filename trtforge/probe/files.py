@@ -22,10 +22,18 @@ class Found:
     cuda: str | None = None
 
 
-def read(file: Path, most: int = 1 << 20) -> str:
-    """The file's beginning; nothing where there is none, or it may not be read."""
+def read(root: Path, file: Path | str, most: int = 1 << 20) -> str:
+    """The beginning of a file below the root; nothing where there is none, or it may not be read.
+
+    A link in an unpacked image or on a mounted disk means a place below that root, and never one of this machine.
+    """
+    path = (root / file).resolve()
+    if root != HERE and not path.is_relative_to(root):
+        path = (root / path.relative_to(HERE)).resolve()
     try:
-        with file.open("rb") as stream:
+        if not path.is_relative_to(root) or not path.is_file():
+            return ""
+        with path.open("rb") as stream:
             return stream.read(most).decode("utf-8", errors="replace")
     except OSError:
         return ""

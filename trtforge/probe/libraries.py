@@ -23,7 +23,7 @@ DEBS = re.compile(r"nvidia-jetpack|nvidia-l4t-core|libnvinfer\d+|python3-libnvin
 
 def toolkits(root: Path) -> Iterator[Found]:
     for folder in sorted((root / "usr/local").glob("cuda-*.*")):
-        version = re.search(r'"cuda"\s*:\s*\{[^}]*"version"\s*:\s*"([\d.]+)"', read(folder / "version.json"))
+        version = re.search(r'"cuda"\s*:\s*\{[^}]*"version"\s*:\s*"([\d.]+)"', read(root, folder / "version.json"))
         yield Found("cuda", version[1] if version else folder.name.removeprefix("cuda-"), below(root, folder))
 
 
@@ -48,7 +48,7 @@ def bindings(root: Path) -> str | None:
 
 def deepstream(root: Path) -> Found | None:
     for folder in (root / "opt/nvidia/deepstream/deepstream", *(root / "opt/nvidia/deepstream").glob("deepstream-*")):
-        told = first(r"\d+\.\d+(\.\d+)?", read(folder / "version"))
+        told = first(r"\d+\.\d+(\.\d+)?", read(root, folder / "version"))
         if version := told or first(r"(?<=^deepstream-)\d+\.\d+$", folder.name):
             return Found("deepstream", version, below(root, folder))
     return None
@@ -68,7 +68,7 @@ def versioned(root: Path, folders: Sequence[str], pattern: str) -> str | None:
 def debs(root: Path) -> dict[str, str]:
     """Versions of the Debian packages that matter here."""
     found = {}
-    for block in read(root / "var/lib/dpkg/status", most=1 << 26).split("\n\n"):
+    for block in read(root, "var/lib/dpkg/status", most=1 << 26).split("\n\n"):
         name, version = (re.search(rf"(?m)^{key}: (.+)$", block) for key in ("Package", "Version"))
         if name and version and DEBS.fullmatch(name[1]) and re.search(r"(?m)^Status: .* installed$", block):
             found[name[1]] = version[1]

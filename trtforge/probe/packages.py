@@ -65,17 +65,18 @@ def packages(root: Path, folders: Sequence[Path]) -> list[Found]:
         name = re.sub(r"[-_.]+", "-", told["Name"]).lower()
         if PACKAGES.fullmatch(name) and told["Version"]:
             folder = Path(str(each.locate_file("")))
-            found.append(Found(name, told["Version"], below(root, folder), _cuda(name, folder)))
+            found.append(Found(name, told["Version"], below(root, folder), _cuda(root, name, folder)))
     return list(dict.fromkeys(found))
 
 
-def _cuda(name: str, folder: Path) -> str | None:
+def _cuda(root: Path, name: str, folder: Path) -> str | None:
     """The CUDA that a package was made for: its name has it, or a file of it."""
     if name == "torch":
-        told = re.search(r"(?m)^cuda\b[^'\"\n]*['\"]([\d.]+)", read(folder / "torch/version.py"))
-        return told[1] if told else None
+        torch = re.search(r"(?m)^cuda\b[^'\"\n]*['\"]([\d.]+)", read(root, folder / "torch/version.py"))
+        return torch[1] if torch else None
     if ONNXRUNTIMES.fullmatch(name) and name.endswith("gpu"):
-        return first(r"(?<=cuda_version = ['\"])[\d.]+", read(folder / "onnxruntime/capi/build_and_package_info.py"))
+        told = read(root, folder / "onnxruntime/capi/build_and_package_info.py")
+        return first(r"(?<=cuda_version = ['\"])[\d.]+", told)
     return first(r"(?<=-cu)\d+", name)
 
 
@@ -86,7 +87,7 @@ def onnxruntime(root: Path, folders: Sequence[Path], found: Sequence[Found]) -> 
     if capi is None:
         return OnnxRuntime(None, None, (), tuple(claims)) if claims else None
     claims = [each for each in claims if each.where == below(root, capi.parent.parent)]
-    told = read(capi / "build_and_package_info.py")
+    told = read(root, capi / "build_and_package_info.py")
     owner = first(r"(?<=package_name = ['\"])[\w-]+", told)
     core = any(capi.glob("onnxruntime_pybind11_state*"))
     own = [first(r"(?<=libonnxruntime_providers_)\w+(?=\.so)", file.name) for file in sorted(capi.glob("lib*.so*"))]

@@ -22,7 +22,7 @@ def arch(root: Path) -> str:
 
 
 def system(root: Path) -> str:
-    text = read(root / "etc/os-release")
+    text = read(root, "etc/os-release")
     parts = [re.search(rf"(?m)^{key}=\"?([^\"\n]+)", text) for key in ("ID", "VERSION_ID")]
     return " ".join(part[1] for part in parts if part)
 
@@ -31,22 +31,22 @@ def container(root: Path) -> str | None:
     """Docker and Podman leave a file; Kubernetes a mount; with the old control groups they are named there."""
     signs = {".dockerenv": "docker", "run/.containerenv": "podman", "run/secrets/kubernetes.io": "kubernetes",
              "var/run/secrets/kubernetes.io": "kubernetes"}  # fmt: skip
-    named = first(r"kubepods|docker|containerd|lxc", read(root / "proc/1/cgroup"))
+    named = first(r"kubepods|docker|containerd|lxc", read(root, "proc/1/cgroup"))
     found = [name for sign, name in signs.items() if (root / sign).exists()]
     return "kubernetes" if "kubernetes" in found or named == "kubepods" else next(iter(found), named)
 
 
 def l4t(root: Path) -> str | None:
     """``# R36 (release), REVISION: 4.3, GCID: ...`` is 36.4.3."""
-    found = re.search(r"# R(\d+) \(release\), REVISION: ([\d.]+\d)", read(root / "etc/nv_tegra_release"))
+    found = re.search(r"# R(\d+) \(release\), REVISION: ([\d.]+\d)", read(root, "etc/nv_tegra_release"))
     return f"{found[1]}.{found[2]}" if found else None
 
 
 def memory(root: Path) -> int | None:
-    total = re.search(r"MemTotal:\s+(\d+) kB", read(root / "proc/meminfo"))
+    total = re.search(r"MemTotal:\s+(\d+) kB", read(root, "proc/meminfo"))
     limits = [int(total[1]) * 1024] if total else []
     for file in ("sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory/memory.limit_in_bytes"):  # a container's limit
-        limits += [int(text)] if (text := read(root / file).strip()).isdigit() else []
+        limits += [int(text)] if (text := read(root, file).strip()).isdigit() else []
     return min(limits, default=None)
 
 
@@ -64,7 +64,7 @@ def disk(root: Path) -> int | None:
 def driver(root: Path) -> str | None:
     """The kernel module's version; a container may show it where the driver's libraries are missing."""
     for file in ("sys/module/nvidia/version", "proc/driver/nvidia/version"):
-        if found := first(r"\b\d{3}\.\d+(\.\d+)?\b", read(root / file)):
+        if found := first(r"\b\d{3}\.\d+(\.\d+)?\b", read(root, file)):
             return found
     return None
 
