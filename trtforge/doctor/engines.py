@@ -110,15 +110,17 @@ def _two_tensorrts(machine: Machine) -> Iterator[Finding]:
 def _wheels(machine: Machine) -> list[str]:
     """What pip installed of TensorRT, as far as it shadows the system's."""
     found = machine.package("tensorrt")
-    return [each.name for each in machine.packages
-            if found and each.where == found.where and re.fullmatch(r"tensorrt(-cu\d+)?(-libs|-bindings)?", each.name)
-            and not re.fullmatch(r"/usr/lib/python3[\d.]*/dist-packages", each.where)]  # fmt: skip
+    if found is None or re.fullmatch(r"/usr/lib/python3[\d.]*/dist-packages", found.where):
+        return []
+    parts = [each for each in machine.packages if re.fullmatch(r"tensorrt(-cu\d+)?(-libs|-bindings)?", each.name)]
+    return sorted(each.name for each in parts if each.where == found.where)
 
 
 def _rtx(machine: Machine) -> Finding:
     found = machine.package("tensorrt-rtx")
     if found is None:
-        return Finding("tensorrt-rtx", "note", "none: it builds engines without a GPU", "pip install 'trtforge[rtx]'")
+        fix = "pip install 'trtforge[rtx]'" if machine.arch == "x86_64" else ""
+        return Finding("tensorrt-rtx", "note", "none: it builds engines without a GPU", fix)
     cuda = next((each.cuda for each in machine.packages if re.fullmatch(r"tensorrt-rtx-cu\d+", each.name)), None)
     why = unfit(machine, Found("tensorrt-rtx", found.version, found.where, cuda))
     says = f"{found.version}" + (f", for CUDA {cuda}" if cuda else "")

@@ -59,7 +59,7 @@ def python(root: Path, folders: Sequence[Path]) -> str:
 def packages(root: Path, folders: Sequence[Path]) -> list[Found]:
     """Those that matter here, of which the first of a name is the one that Python imports."""
     found = []
-    for each in distributions(path=[str(folder) for folder in folders]):
+    for each in (each for folder in folders for each in distributions(path=[str(folder)])):
         # An interrupted pip leaves halves behind, without name or version.
         told = {key: str(each.metadata[key] or "") if each.metadata else "" for key in ("Name", "Version")}
         name = re.sub(r"[-_.]+", "-", told["Name"]).lower()
@@ -72,8 +72,8 @@ def packages(root: Path, folders: Sequence[Path]) -> list[Found]:
 def _cuda(root: Path, name: str, folder: Path) -> str | None:
     """The CUDA that a package was made for: its name has it, or a file of it."""
     if name == "torch":
-        torch = re.search(r"(?m)^cuda\b[^'\"\n]*['\"]([\d.]+)", read(root, folder / "torch/version.py"))
-        return torch[1] if torch else None
+        made = re.search(r"(?m)^cuda\b[^'\"\n]*['\"]([\d.]+)", read(root, folder / "torch/version.py"))
+        return made[1] if made else None
     if ONNXRUNTIMES.fullmatch(name) and name.endswith("gpu"):
         told = read(root, folder / "onnxruntime/capi/build_and_package_info.py")
         return first(r"(?<=cuda_version = ['\"])[\d.]+", told)
@@ -91,6 +91,7 @@ def onnxruntime(root: Path, folders: Sequence[Path], found: Sequence[Found]) -> 
     owner = first(r"(?<=package_name = ['\"])[\w-]+", told)
     core = any(capi.glob("onnxruntime_pybind11_state*"))
     own = [first(r"(?<=libonnxruntime_providers_)\w+(?=\.so)", file.name) for file in sorted(capi.glob("lib*.so*"))]
-    providers = ("cpu", *(name for name in own if name and name != "shared"))
+    # The build for processors alone loads none, but leaves the libraries that another build has brought.
+    providers = ("cpu", *(name for name in own if name and name != "shared" and owner != "onnxruntime"))
     version = first(r"(?<=__version__ = ['\"])[\w.]+", told)
     return OnnxRuntime(owner if core else None, version, providers if core else (), tuple(dict.fromkeys(claims)))

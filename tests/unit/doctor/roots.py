@@ -37,14 +37,14 @@ def system(memory_kb: int = 16_000_000, version: str = "24.04") -> Layout:
 
 
 def dpkg(**packages: str) -> Layout:
-    blocks = [f"Package: {name.replace('_', '-')}\nStatus: install ok installed\nArchitecture: arm64\nVersion: {version}\n"
+    blocks = [f"Package: {name.replace('_', '-')}\nStatus: install ok installed\nVersion: {version}\n"
               for name, version in packages.items()]  # fmt: skip
     return {"var/lib/dpkg/status": "\n".join(blocks)}
 
 
 def python(folder: str, **packages: str) -> Layout:
     """Packages as pip writes of them: name, and version."""
-    return {f"{folder}/{name}-{version}.dist-info/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n\n"
+    return {f"{folder}/{name}-{version}.dist-info/METADATA": f"Name: {name}\nVersion: {version}\n\n"
             for name, version in packages.items()}  # fmt: skip
 
 
@@ -60,7 +60,7 @@ def onnxruntime(folder: str, owner: str, version: str, *providers: str, cuda: st
 def libnvinfer(arch: str, version: str) -> Layout:
     folder = f"usr/lib/{arch}-linux-gnu"
     file = f"libnvinfer.so.{version}"
-    return {f"{folder}/{file}": "", f"{folder}/libnvinfer.so.{version.split('.')[0]}": f"->{file}"}
+    return {f"{folder}/{file}": "", f"{folder}/libnvinfer.so.{version.partition('.')[0]}": f"->{file}"}
 
 
 def deepstream(version: str) -> Layout:

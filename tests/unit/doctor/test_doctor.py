@@ -99,8 +99,7 @@ def test_jetson_container_without_its_runtime(tmp_path: Path) -> None:
 
 
 def test_wheel_for_a_newer_cuda_than_jetson_linux_has(tmp_path: Path) -> None:
-    root = lay(tmp_path, roots.system(), {"etc/nv_tegra_release": "# R36 (release), REVISION: 4.3, GCID: 1"},
-               roots.python(PIP, tensorrt="10.16.1.11", tensorrt_cu13="10.16.1.11", tensorrt_cu13_libs="10.16.1.11"))  # fmt: skip
+    root = lay(tmp_path, roots.system(), {"etc/nv_tegra_release": "# R36 (release), REVISION: 4.3, GCID: 1"}, CU13)
     found = about(examined(root), "tensorrt")
     assert found.state == "wrong" and "Jetson Linux 36.4.3 runs CUDA 12" in found.says
     assert "JetPack" in found.fix
@@ -206,13 +205,13 @@ def test_cuda_compat_helps_data_centre_gpus_alone(tmp_path: Path, gpu: str, stat
     compat = {"usr/local/cuda/compat/libcuda.so.595.58.03": "", ".dockerenv": ""}
     found = examined(lay(roots.desktop(tmp_path, "535.183.01", gpu), CU13, compat))
     assert about(found, "tensorrt", "CUDA 13").state == state
-    assert "cuda-compat 595.58.03" in about(found, "driver", "535.183.01").says
+    assert about(found, "driver", "535.183.01, runs CUDA", "cuda-compat 595.58.03")
 
 
 def test_torch_and_rtx_for_a_newer_cuda_are_notes(tmp_path: Path) -> None:
-    more = {**roots.python(PIP, torch="2.13.0", tensorrt_rtx="1.7.1.116", tensorrt_rtx_cu13="1.7.1.116"),
-            f"{PIP}/torch/version.py": "from typing import Optional\ncuda: Optional[str] = '13.0'\nhip = None\n"}  # fmt: skip
-    found = examined(lay(roots.desktop(tmp_path, "535.183.01"), more))
+    packages = roots.python(PIP, torch="2.13.0", tensorrt_rtx="1.7.1.116", tensorrt_rtx_cu13="1.7.1.116")
+    torch = {f"{PIP}/torch/version.py": "from typing import Optional\ncuda: Optional[str] = '13.0'\nhip = None\n"}
+    found = examined(lay(roots.desktop(tmp_path, "535.183.01"), packages, torch))
     for name in ("torch", "tensorrt-rtx"):
         assert about(found, name, "needs driver 580").state == "note"
         assert about(found, name).fix == "sudo apt-get install -y nvidia-driver-580 && sudo reboot"
@@ -272,7 +271,7 @@ GPU = roots.python(PIP, onnxruntime_gpu="1.23.2")
 def test_onnxruntimes_that_overwrite_each_other(
     tmp_path: Path, owner: str, there: str, gpu: bool, state: str, fix: str
 ) -> None:
-    providers = ["cuda", "tensorrt"] if owner.endswith("gpu") else []
+    providers = "cuda", "tensorrt"  # libraries of onnxruntime-gpu, which stay when the other is installed over it
     root = lay(tmp_path, roots.system(), roots.python(PIP, onnxruntime=there), GPU,
                roots.driver("595.58.03", "NVIDIA L4") if gpu else {},
                roots.onnxruntime(PIP, owner, there, *providers))  # fmt: skip
