@@ -77,10 +77,10 @@ def _whole(name: str, entry: object, origin: str, models: Mapping[str, Device] |
     """The entry with what it leaves to the device that it is like."""
     if models is None or not isinstance(entry, dict) or "like" not in entry:
         return entry
-    if entry["like"] not in models:
+    if str(entry["like"]) not in models:
         raise ForgeError(f"{origin}: device {name}: like: there is no device called {entry['like']!r}",
                          "`trtforge devices` lists them")  # fmt: skip
-    model = asdict(models[entry["like"]])
+    model = asdict(models[str(entry["like"])])
     told = {key: list(value) if isinstance(value, tuple) else value for key, value in model.items() if key != "name"}
     return told | {"ci_label": f"gpu-{name}"} | {key: value for key, value in entry.items() if key != "like"}
 
