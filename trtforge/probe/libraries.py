@@ -15,7 +15,7 @@ from trtforge.probe.files import HERE, Found, below, first, read
 
 FOLDERS = (
     "usr/lib/x86_64-linux-gnu", "usr/lib/aarch64-linux-gnu", "usr/lib/aarch64-linux-gnu/tegra",
-    "usr/lib/aarch64-linux-gnu/nvidia", "usr/lib64", "usr/lib", "usr/local/lib", "usr/local/cuda/lib64",
+    "usr/lib/aarch64-linux-gnu/nvidia", "usr/lib64", "usr/lib", "usr/local/lib",
     "usr/local/tensorrt/lib", "opt/tensorrt/lib", "usr/lib/wsl/lib", "usr/local/nvidia/lib64", "run/opengl-driver/lib",
 )  # fmt: skip
 DEBS = re.compile(r"nvidia-jetpack|nvidia-l4t-core|libnvinfer\d+|python3-libnvinfer|deepstream-\d.*")
@@ -54,15 +54,29 @@ def deepstream(root: Path) -> Found | None:
     return None
 
 
-def libraries(root: Path, pattern: str, folders: Sequence[str] = FOLDERS) -> list[Path]:
-    extra = os.environ.get("LD_LIBRARY_PATH", "").split(":") if root == HERE else []
-    return [file for folder in (*filter(None, extra), *folders) for file in sorted((root / folder).glob(pattern))]
+def libraries(root: Path, pattern: str, folders: Sequence[str] = ()) -> list[Path]:
+    """Files of that name in the folders or, without them, wherever the loader looks and libraries usually lie."""
+    if not folders:
+        own = os.environ.get("LD_LIBRARY_PATH", "").split(":") if root == HERE else []
+        files = sorted((root / "etc/ld.so.conf.d").glob("*.conf"))
+        told = [line.strip().lstrip("/") for file in files for line in read(root, file).splitlines() if line[:1] == "/"]
+        # cuda-compat is no driver: it stands in for one that is there.
+        folders = [folder for folder in (*own, *FOLDERS, *told) if folder and "compat" not in folder]
+    places = dict.fromkeys(root / folder for folder in folders)
+    inside = [place for place in places if place.resolve().is_relative_to(root)]
+    return [file for place in inside for file in sorted(place.glob(pattern))]
 
 
-def versioned(root: Path, folders: Sequence[str], pattern: str) -> str | None:
-    """The version in a library's file name, such as libcuda.so.595.58.03."""
-    found = [first(r"\d{3}\.\d+(\.\d+)?$", file.name) for file in libraries(root, pattern, folders)]
+def libcuda(root: Path, folders: Sequence[str] = ()) -> str | None:
+    """The version in the name of the driver's library, such as libcuda.so.595.58.03."""
+    found = [first(r"\d{3}\.\d+(\.\d+)?$", file.name) for file in libraries(root, "libcuda.so.*", folders)]
     return next(filter(None, found), None)
+
+
+def compat(root: Path) -> str | None:
+    """The version of cuda-compat."""
+    folders = [str(folder.relative_to(root)) for folder in root.glob("usr/local/cuda-*/compat")]
+    return libcuda(root, folders) if folders else None
 
 
 def debs(root: Path) -> dict[str, str]:

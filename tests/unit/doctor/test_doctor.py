@@ -148,6 +148,27 @@ def test_container_without_the_drivers_libraries(tmp_path: Path) -> None:
     assert "NVIDIA_DRIVER_CAPABILITIES=compute" in found.fix
 
 
+def test_container_with_an_h100(tmp_path: Path) -> None:
+    """Files as a real one has them: the open kernel module, libraries mounted beside the usual folders, cuda-compat."""
+    root = lay(tmp_path, roots.system(131_981_020), {
+        ".dockerenv": "", "proc/1/cgroup": "0::/process_api/core\n", "dev/nvidia0": "",
+        "proc/driver/nvidia/version": "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.159.04  Release "
+        "Build  (nixbld@)  \nGCC version:  gcc version 15.3.0 (GCC) \n",
+        "proc/driver/nvidia/gpus/0000:00:06.0/information": "Model: \t\t NVIDIA H100 80GB HBM3\nIRQ:   \t\t 41\n",
+        "etc/ld.so.conf.d/000_cuda.conf": "/usr/local/cuda/targets/x86_64-linux/lib\n",
+        "etc/ld.so.conf.d/988_cuda-13.conf": "/usr/local/cuda-13.0/compat\n/opt/driver/lib64\n",
+        "usr/local/cuda-13.0/compat/libcuda.so.580.95.05": "", "usr/local/cuda-13.0/compat/libcuda.so.1": "",
+        "usr/local/cuda": "->/etc/alternatives/cuda", "opt/driver/lib64/libcuda.so.1": "",
+    })  # fmt: skip
+    machine = probe(root)
+    assert machine.device is catalogue()["h100"]
+    assert (machine.driver, machine.compat) == ("580.159.04", "580.95.05")
+    assert machine.libcuda == "/opt/driver/lib64/libcuda.so.1"
+    assert about(examined(root), "driver", "580.159.04, runs CUDA 13").state == "ok"
+    shutil.rmtree(root / "opt/driver")
+    assert about(examined(root), "driver", "libcuda.so.1 is missing").state == "wrong"  # cuda-compat is no driver
+
+
 def test_links_of_another_root_lead_to_nothing_of_this_machine(tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("Version: 6.6.6\n")
@@ -202,7 +223,7 @@ def test_cuda_that_a_driver_runs(tmp_path: Path, version: str, served: int) -> N
 
 @pytest.mark.parametrize(("gpu", "state"), [("NVIDIA L4", "ok"), ("NVIDIA GeForce RTX 4090", "wrong")])
 def test_cuda_compat_helps_data_centre_gpus_alone(tmp_path: Path, gpu: str, state: str) -> None:
-    compat = {"usr/local/cuda/compat/libcuda.so.595.58.03": "", ".dockerenv": ""}
+    compat = {"usr/local/cuda-13.2/compat/libcuda.so.595.58.03": "", ".dockerenv": ""}
     found = examined(lay(roots.desktop(tmp_path, "535.183.01", gpu), CU13, compat))
     assert about(found, "tensorrt", "CUDA 13").state == state
     assert about(found, "driver", "535.183.01, runs CUDA", "cuda-compat 595.58.03")
