@@ -43,7 +43,7 @@ def clean(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go; delete nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
-    """Make room in the store. What is deleted is made again when it is needed.
+    """Make room in the store on this machine. What is deleted is made again when it is needed.
 
     Example: trtforge clean --older-than 30d --max-size 20GB --dry-run
     """
