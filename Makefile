@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: test check demo bench gpu-test clean
+.PHONY: test check demo bench gpu-test image clean
 
 test: $(VENV)/test.stamp check  ## everything that needs no GPU
 	$(BIN)/python -m pytest
@@ -23,6 +23,14 @@ bench: $(VENV)/test.stamp  ## ratios, each taken in one run
 
 gpu-test: $(VENV)/test.stamp  ## on a machine with a GPU
 	$(BIN)/python -m pytest tests/gpu -m "gpu or tensorrt" -rap
+
+# make image DEVICE=orin-nx: prints the base that it takes, and why. HOLDS=tensorrt takes one without DeepStream.
+HOLDS ?= deepstream
+image: $(BIN)/python
+	@test -n "$(DEVICE)" || { echo "name the device: make image DEVICE=orin-nx"; exit 2; }
+	@$(BIN)/python -c 'import yaml' 2>/dev/null || $(PIP) pyyaml
+	@chosen="$$($(BIN)/python -m trtforge.stacks '$(DEVICE)' '$(HOLDS)')" && set -- $$chosen && set -x \
+	  && docker build --build-arg BASE="$$1" --platform "$$2" --tag 'trtforge:$(DEVICE)' .
 
 clean:
 	rm -rf $(VENV) demo-out .mypy_cache .pytest_cache .ruff_cache

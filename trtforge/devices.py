@@ -1,24 +1,24 @@
 """The devices that engines are built for, and which of them this machine is.
 
-The facts live in ``devices.yaml`` beside this file, each entry with the pages it was read from. Everything here is
-light to import: YAML is read on first use, and the GPU is asked through ``nvidia-smi``, not through a CUDA binding.
+The facts live in ``devices.yaml`` beside this file, each entry with the pages it was read from. A file of the
+user's own adds to them (see ``trtforge.device_file``). Everything here is light to import: YAML is read on first use,
+and the GPU is asked through ``nvidia-smi``, not through a CUDA binding.
 """
 
 from __future__ import annotations
 
 import difflib
 import functools
-import math
+import os
 import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal
 
 from trtforge.errors import ForgeError
 
@@ -96,10 +96,33 @@ class Device:
         return self.sm in RTX_SERVES
 
 
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """A GPU as its driver tells of it; what it does not tell is None.
+
+    Attributes:
+        name: such as ``NVIDIA L4``.
+        compute_capability: such as ``8.9``.
+        memory_gib: GPU memory.
+        driver: version of the driver, such as ``595.58.03``.
+    """
+
+    name: str
+    compute_capability: str | None
+    memory_gib: float | None
+    driver: str | None
+
+
 @functools.cache
 def catalogue() -> dict[str, Device]:
-    """All devices that ship with trtforge, by name."""
-    return parse(resources.files("trtforge").joinpath("devices.yaml").read_text("utf-8"), "devices.yaml")
+    """All devices by name: the user's own, then those that ship with trtforge.
+
+    Raises:
+        ForgeError: the user's device file is wrong.
+    """
+    from trtforge import device_file
+
+    return device_file.load()
 
 
 def device(name: str) -> Device:
@@ -117,6 +140,19 @@ def device(name: str) -> Device:
     raise ForgeError(f"there is no device called {name!r}", hint)
 
 
+def fits(this: Device, word: str) -> bool:
+    """Whether a word fits the device: part of its name or title, its kind, ``sm89``, a precision, ``dla``, ``rtx``.
+
+    ``rtx`` is what TensorRT for RTX builds for.
+    """
+    word = word.lower()
+    own = {this.kind, this.arch, f"sm{this.sm}", *this.precisions}
+    own |= {"dla"} if this.dla_cores else set()
+    if word in ("dla", "rtx") or word in FIRST_SM:
+        return word in own | ({"rtx"} if this.rtx_serves else set())
+    return word in own or word in this.name or word in this.title.lower()
+
+
 def precisions_of(sm: int) -> tuple[Precision, ...]:
     """What TensorRT can use on a compute capability, such as 89; INT8 where there are tensor cores for it."""
     return tuple(precision for precision, first in FIRST_SM.items() if sm >= first)
@@ -128,98 +164,19 @@ def this_machine(root: Path = Path("/")) -> Device | None:
     A GPU that the catalogue lacks gives a device made of its name and compute capability.
 
     Args:
-        root: folder under which ``proc/device-tree`` of a Jetson is read.
+        root: the machine's root folder.
     """
+    return identify(board_names(root), ask_nvidia_smi(root) or listed_gpus(root))
+
+
+def identify(boards: Iterable[str], gpus: Sequence[Gpu]) -> Device | None:
+    """The device of a Jetson's board names or, without one that is known, the first GPU's."""
     # The board first: nvidia-smi on a Jetson says no more than "Orin (nvgpu)", which is three devices.
-    return _board(root) or _first_gpu()
-
-
-def parse(text: str, origin: str) -> dict[str, Device]:
-    """Devices from YAML: a mapping of name to entry, each with every key of :class:`Device` but the name.
-
-    Args:
-        text: the YAML.
-        origin: name of the file, for messages.
-
-    Raises:
-        ForgeError: not YAML, a key missing, unknown or of the wrong form; all faults of an entry at once.
-    """
-    import yaml  # type: ignore[import-untyped, unused-ignore]
-
-    try:
-        raw = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ForgeError(f"{origin} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(raw, dict):
-        raise ForgeError(f"{origin} holds no devices", "It should map device names to entries.")
-    return {str(name): _device(str(name), entry, origin) for name, entry in raw.items()}
-
-
-def _device(name: str, entry: object, origin: str) -> Device:
-    entry = entry if isinstance(entry, dict) else {}
-    faults = []
-    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
-        faults.append("the name is not lower-case words joined by hyphens")
-    if missing := [key for key in _FORMS if key not in entry]:
-        faults.append(f"missing: {', '.join(missing)}")
-    if unknown := [str(key) for key in entry if key not in _FORMS]:
-        faults.append(f"unknown: {', '.join(unknown)}")
-    faults += [f"{key} is not {form}" for key, (form, fits) in _FORMS.items() if key in entry and not fits(entry[key])]
-    if faults:
-        raise ForgeError(f"{origin}: device {name}: {'; '.join(faults)}", "What is not known is written as null.")
-
-    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
-    made = Device(name=name, **values)
-    if beyond := [precision for precision in made.precisions if precision not in precisions_of(made.sm)]:
-        raise ForgeError(f"{origin}: device {name}: SM{made.sm} has no {', '.join(beyond)}")
-    return made
-
-
-def _text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value)
-
-
-def _texts(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(map(_text, value))
-
-
-def _figure(value: Any) -> bool:
-    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf)
-
-
-def _version(value: Any) -> bool:
-    # Unquoted, 10.10 would be read as the number 10.1: only text can hold a version.
-    return value is None or (isinstance(value, str) and bool(re.fullmatch(r"\d+(\.\d+)+", value)))
-
-
-def _one_of(words: Iterable[str]) -> tuple[str, Callable[[Any], bool]]:
-    known = tuple(words)
-    return f"one of {', '.join(known)}", lambda value: value in known
-
-
-_KNOWN_PRECISIONS = get_args(Precision)
-_FORMS: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "title": ("text", _text),
-    "kind": _one_of(get_args(Kind)),
-    "arch": _one_of(get_args(Arch)),
-    "compute_capability": ('text such as "8.9"', lambda v: isinstance(v, str) and bool(re.fullmatch(r"\d+\.\d", v))),
-    "memory_gib": ("a positive number or null", _figure),
-    "bandwidth_gb_s": ("a positive number or null", _figure),
-    "dla_cores": ("a count", lambda v: type(v) is int and v >= 0),
-    "precisions": (
-        f"a list of {', '.join(_KNOWN_PRECISIONS)}",
-        lambda v: _texts(v) and set(v) <= set(_KNOWN_PRECISIONS) and len(set(v)) == len(v),
-    ),
-    "int8_tops": ("a positive number or null", _figure),
-    "fp16_tflops": ("a positive number or null", _figure),
-    "ci_label": ("text", _text),
-    "tensorrt": ('text such as "10.16" or null', _version),
-    "deepstream": ('text such as "9.1" or null', _version),
-    "cuda": ('text such as "13.2" or null', _version),
-    "jetpack": ('text such as "7.2" or null', _version),
-    "gpu_names": ("a list of shell patterns", _texts),
-    "source": ("a list of pages", _texts),
-}
+    if board := _called(boards):
+        return board
+    if not gpus:
+        return None
+    return _called([gpus[0].name]) or (_uncatalogued(gpus[0]) if gpus[0].compute_capability else None)
 
 
 def _called(names: Iterable[str]) -> Device | None:
@@ -232,38 +189,56 @@ def _called(names: Iterable[str]) -> Device | None:
     return None
 
 
-def _board(root: Path) -> Device | None:
-    """The Jetson whose device tree this is: ``model`` names the board, ``compatible`` also the module on it."""
-    names: list[str] = []
-    for leaf in ("model", "compatible"):
-        try:
-            text = (root / "proc" / "device-tree" / leaf).read_text("utf-8", errors="replace")
-        except OSError:  # no device tree, or a container that hides it
-            continue
-        names += [name.strip() for name in text.split("\0") if name.strip()]
-    return _called(names)
+def board_names(root: Path) -> tuple[str, ...]:
+    """What a Jetson's device tree calls it: ``model`` names the board, ``compatible`` also the module on it."""
+    from trtforge.probe.files import read
+
+    texts = [read(root, f"proc/device-tree/{leaf}") for leaf in ("model", "compatible")]  # a container may hide them
+    return tuple(name.strip() for text in texts for name in text.split("\0") if name.strip())
 
 
-def _first_gpu() -> Device | None:
-    """The first GPU that nvidia-smi lists; None where there is no such program, no driver or no answer."""
-    program = shutil.which("nvidia-smi")
+def ask_nvidia_smi(root: Path = Path("/")) -> tuple[Gpu, ...]:
+    """The GPUs that nvidia-smi lists; none where there is no such program, no driver or no answer.
+
+    Args:
+        root: folder under which the program is looked for, along ``$PATH``.
+    """
+    folders = [str(root / folder.lstrip("/")) for folder in os.environ.get("PATH", os.defpath).split(os.pathsep)]
+    program = shutil.which("nvidia-smi", path=os.pathsep.join(folders))
     if program is None:
-        return None
-    command = [program, "--query-gpu=name,compute_cap", "--format=csv,noheader"]
+        return ()
+    command = [program, "--query-gpu=driver_version,memory.total,compute_cap,name", "--format=csv,noheader,nounits"]
     try:
         answer = subprocess.run(
             command, capture_output=True, text=True, errors="replace", timeout=PATIENCE_S, check=True
         )
     except (OSError, subprocess.SubprocessError):
-        return None
-    line = next(iter(answer.stdout.splitlines()), "")
-    name, capability = (part.strip() for part in line.rpartition(",")[::2])
-    if known := _called([name]):
-        return known
-    return _uncatalogued(name, capability) if name and re.fullmatch(r"\d+\.\d", capability) else None
+        return ()
+    rows = [[part.strip() for part in line.split(",", 3)] for line in answer.stdout.splitlines()]
+    return tuple(_gpu(*row) for row in rows if len(row) == 4 and row[3])
 
 
-def _uncatalogued(name: str, capability: str) -> Device:
+def listed_gpus(root: Path = Path("/")) -> tuple[Gpu, ...]:
+    """The driver's own list, by name alone: what is left in a container that has no nvidia-smi."""
+    from trtforge.probe.files import read
+
+    files = sorted((root / "proc/driver/nvidia/gpus").glob("*/information"))
+    names = [re.search(r"(?m)^Model:\s+(.+?)\s*$", read(root, file)) for file in files]
+    return tuple(Gpu(name[1], None, None, None) for name in names if name)
+
+
+def _gpu(driver: str, mebibytes: str, capability: str, name: str) -> Gpu:
+    """A row of nvidia-smi's; memory is ``[N/A]`` where GPU and processor share it."""
+    return Gpu(
+        name,
+        capability if re.fullmatch(r"\d+\.\d", capability) else None,
+        int(mebibytes) / 1024 if mebibytes.isdigit() else None,
+        driver if re.fullmatch(r"[\d.]+", driver) else None,
+    )
+
+
+def _uncatalogued(gpu: Gpu) -> Device:
+    name, capability = gpu.name, gpu.compute_capability or ""
     sm = int(capability.replace(".", ""))
     slug = "-".join(re.findall(r"[a-z0-9]+", name.lower().removeprefix("nvidia "))) or f"sm{sm}"
     return Device(
@@ -272,7 +247,7 @@ def _uncatalogued(name: str, capability: str) -> Device:
         kind=_kind(name, sm),
         arch="aarch64" if platform.machine().lower() in ("aarch64", "arm64") else "x86_64",
         compute_capability=capability,
-        memory_gib=None,
+        memory_gib=gpu.memory_gib,
         bandwidth_gb_s=None,
         dla_cores=0,
         precisions=precisions_of(sm),

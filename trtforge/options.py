@@ -386,11 +386,11 @@ def parse_memory(text: str | None, option: str = "--workspace ") -> int | None:
 
 
 def parse_seconds(text: str, option: str = "--time") -> float:
-    """Seconds of ``200ms``, ``90s``, ``30m`` or ``2h``."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|[smh])", text.lower())
+    """Seconds of ``200ms``, ``90s``, ``30m``, ``2h``, ``30d`` or ``4w``."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|[smhdw])", text.lower())
     if not found or not float(found[1]):
         raise ForgeError(f"{option} {text}: not a time", f"for example {option} 30s")
-    return float(found[1]) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600}[found[2]]
+    return float(found[1]) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}[found[2]]
 
 
 def parse_numbers(text: str, option: str, most: int) -> list[int]:

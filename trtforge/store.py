@@ -90,6 +90,8 @@ class Store:
         entry = self.root / stage.name / _key(request)
         record = None if self.force else _record(entry)
         if record:
+            with suppress(OSError):  # someone else's store
+                os.utime(entry / RECORD)  # when it was last used, for `trtforge clean`
             took = float(record.get("seconds", 0.0))
             artifact = Artifact(stage, entry, record["digests"], record["facts"], True, "unchanged", took)
         elif self.planning:

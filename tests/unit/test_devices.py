@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 import yaml  # type: ignore[import-untyped, unused-ignore]
 
-from trtforge import devices
-from trtforge.devices import Device, catalogue, device, parse, precisions_of, this_machine
+from trtforge import device_file, devices
+from trtforge.device_file import parse
+from trtforge.devices import Device, catalogue, device, precisions_of, this_machine
 from trtforge.errors import ForgeError
 
 ASKED_FOR = """
@@ -37,10 +38,10 @@ def load(changes: Mapping[str, object], name: str = "mine") -> Device:
 
 @pytest.fixture
 def no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A PATH on which there is no nvidia-smi; programs written to the returned folder are on it."""
+    """A root folder without nvidia-smi on its PATH; programs written to the returned folder are on it."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.setenv("PATH", "/bin")
     return folder
 
 
@@ -51,8 +52,10 @@ def write_nvidia_smi(folder: Path, body: str) -> None:
 
 
 def answer(*lines: str) -> str:
-    query = ["--query-gpu=name,compute_cap", "--format=csv,noheader"]
-    return f"assert sys.argv[1:] == {query!r}, sys.argv\nprint({chr(10).join(lines)!r})"
+    """What nvidia-smi says of GPUs that are given as ``name, compute capability``."""
+    query = ["--query-gpu=driver_version,memory.total,compute_cap,name", "--format=csv,noheader,nounits"]
+    rows = [", ".join(["595.58.03", "23034", *line.rpartition(", ")[::-2]]) for line in lines]
+    return f"assert sys.argv[1:] == {query!r}, sys.argv\nprint({chr(10).join(rows)!r})"
 
 
 def write_board(root: Path, model: str, *compatible: str) -> Path:
@@ -160,7 +163,7 @@ def test_unknown_device_unlike_any_lists_all() -> None:
 
 
 def test_loader_wants_every_field_of_device() -> None:
-    assert list(devices._FORMS) == [field.name for field in fields(Device)][1:]
+    assert list(device_file._FORMS) == [field.name for field in fields(Device)][1:]
 
 
 def test_loader_takes_what_is_not_known() -> None:
@@ -269,7 +272,8 @@ def test_gpu_that_the_catalogue_lacks(
     assert (this.name, this.kind, this.sm) == (name, kind, sm)
     assert this.title == reported.rpartition(",")[0]
     assert this.precisions == precisions_of(sm)
-    assert (this.memory_gib, this.int8_tops, this.tensorrt) == (None, None, None)
+    assert (this.int8_tops, this.tensorrt) == (None, None)
+    assert this.memory_gib == pytest.approx(22.5, abs=0.01)
 
 
 def test_first_of_several_gpus(no_gpu: Path, tmp_path: Path) -> None:
@@ -281,7 +285,7 @@ def test_first_of_several_gpus(no_gpu: Path, tmp_path: Path) -> None:
     "body",
     [
         "print('No devices were found')",
-        "print('Orin (nvgpu), [N/A]')",
+        "print('540.4.0, [N/A], [N/A], Orin (nvgpu)')",
         "print()",
         "sys.stdout.buffer.write(b'\\xff\\xfe')",
         "sys.exit('NVIDIA-SMI has failed because it could not communicate with the NVIDIA driver')",

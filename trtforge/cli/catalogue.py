@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Optional
 
 import typer
 
@@ -15,21 +15,42 @@ recipes = typer.Typer(
 )
 
 
-def devices(as_json: AsJson = False) -> None:
+def devices(
+    words: Annotated[Optional[list[str]], typer.Argument(help="Keep devices that all of the words fit: part of the "
+                     "name, jetson, datacenter, geforce, workstation, sm89, a precision, dla, rtx.")] = None,
+    detect: Annotated[bool, typer.Option("--detect", help="Name this machine's device.")] = False,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
     """List the devices that engines can be built for.
 
-    Example: trtforge devices
+    A file of your own adds to them: $TRTFORGE_DEVICES, or trtforge/devices.yaml in ~/.config. Its entries say
+    `like: NAME` of a device below, and what differs.
+
+    Example: trtforge devices jetson int8
     """
     from dataclasses import asdict
 
+    from trtforge import devices as known
     from trtforge import present
-    from trtforge.devices import catalogue
+    from trtforge.errors import ForgeError, MachineError
 
-    rows = [[device.name, device.title, f"SM{device.sm}", f"{device.memory_gib or '?'} GiB",
-             " ".join(device.precisions), "yes" if device.rtx_serves else "on the device"]
-            for device in catalogue().values()]  # fmt: skip
-    header = ["name", "device", "SM", "memory", "precisions", "builds here without a GPU"]
-    result(as_json, [asdict(device) for device in catalogue().values()], present.table(rows, header))
+    if detect:
+        here = known.this_machine()
+        if here is None:
+            raise MachineError("no NVIDIA GPU on this machine", "`trtforge doctor` says what was looked for")
+        found = [here]
+    else:
+        every = known.catalogue().values()
+        found = [device for device in every if all(known.fits(device, word) for word in words or [])]
+    if not found:
+        raise ForgeError(f"no device fits {' '.join(words or [])}", "`trtforge devices` lists all")
+    rows = [[device.name, device.title, f"SM{device.sm}", f"{device.memory_gib:g} GiB" if device.memory_gib else "?",
+             " ".join(device.precisions), device.deepstream or "?", device.tensorrt or "?", device.jetpack or "",
+             "yes" if device.rtx_serves else "on the device" if device.typed else "its DeepStream does"]
+            for device in found]  # fmt: skip
+    header = ["name", "device", "SM", "memory", "precisions", "DeepStream", "TensorRT", "JetPack",
+              "builds here without a GPU"]  # fmt: skip
+    result(as_json, [asdict(device) for device in found], present.table(rows, header))
 
 
 @recipes.callback(invoke_without_command=True)

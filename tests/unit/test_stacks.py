@@ -1,0 +1,101 @@
+"""Versions that belong together, and the image to build in."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from trtforge import stacks
+from trtforge.deepstream import versions
+from trtforge.device_file import parse
+from trtforge.devices import Device, catalogue, device
+from trtforge.errors import MachineError
+from trtforge.stacks import Stack, base, main, stack
+
+ROOT = Path(__file__).parents[2]
+OLDER = """
+nx-jp6: {like: orin-nx, jetpack: "6.1", deepstream: "7.1", tensorrt: "10.3", cuda: "12.6"}
+nx-odd: {like: orin-nx, deepstream: "9.0"}
+"""
+
+
+@pytest.mark.parametrize("name", catalogue())
+def test_a_device_has_a_row_that_says_the_same(name: str) -> None:
+    this = device(name)
+    row = stack(this)
+    assert row is not None
+    assert (row.tensorrt, row.cuda, row.jetpack) == (this.tensorrt, this.cuda, this.jetpack)
+
+
+@pytest.mark.parametrize("row", stacks.stacks(), ids=lambda row: f"{row.family}-{row.deepstream}")
+def test_row(row: Stack) -> None:
+    assert set(row.images) == {"deepstream", "tensorrt"}
+    assert (row.family == "jetson") == (row.jetpack is not None) == (row.l4t is not None)
+    assert all(page.startswith("https://") for page in row.source)
+    for field in fields(Stack):  # unquoted, 10.10 would be 10.1
+        assert field.name in ("images", "source") or isinstance(getattr(row, field.name), (str, type(None)))
+    known = versions.TENSORRT.get(row.deepstream)
+    assert known is None or row.tensorrt == known or row.tensorrt.startswith(f"{known}.")
+
+
+def test_no_two_rows_for_one_device() -> None:
+    keys = [(row.family, row.deepstream, row.jetpack) for row in stacks.stacks()]
+    assert len(keys) == len(set(keys))
+
+
+@pytest.mark.parametrize(
+    ("name", "image"),
+    [
+        ("orin-nx", "nvcr.io/nvidia/deepstream:9.1-samples-multiarch"),
+        ("l4", "nvcr.io/nvidia/deepstream:9.1-samples-multiarch"),
+        ("gb10", "nvcr.io/nvidia/deepstream:9.1-triton-sbsa-dgx-spark"),
+    ],
+)
+def test_image(name: str, image: str) -> None:
+    chosen, why = base(device(name))
+    assert chosen == image
+    assert "DeepStream 9.1, TensorRT 10.16, CUDA 13.2" in why[0]
+
+
+def test_image_without_deepstream() -> None:
+    assert base(device("l4"), "tensorrt")[0] == "nvcr.io/nvidia/tensorrt:26.04-py3"
+    with pytest.raises(MachineError) as caught:
+        base(device("orin-nx"), "tensorrt")
+    assert "HOLDS=deepstream" in caught.value.hint
+
+
+def own(name: str) -> Device:
+    return parse(OLDER, "mine.yaml", catalogue())[name]
+
+
+def test_image_of_a_users_own_device() -> None:
+    assert base(own("nx-jp6"))[0] == "nvcr.io/nvidia/deepstream:7.1-samples-multiarch"
+    assert base(own("nx-jp6"), "tensorrt")[0] == "nvcr.io/nvidia/l4t-tensorrt:r10.3.0-devel"
+
+
+def test_no_image() -> None:
+    with pytest.raises(MachineError, match=r"ends at TensorRT 8\.5\.2") as caught:
+        base(device("xavier-nx"))
+    assert "trtforge prepare ... --device xavier-nx" in caught.value.hint
+    with pytest.raises(MachineError, match="no image with deepstream is known") as caught:
+        base(own("nx-odd"))
+    assert "--build-arg BASE=" in caught.value.hint
+
+
+def test_what_make_image_reads(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["orin-nx"]) == 0
+    told = capsys.readouterr()
+    assert told.out == "nvcr.io/nvidia/deepstream:9.1-samples-multiarch linux/arm64\n"
+    assert "JetPack 7.2" in told.err and "https://" in told.err
+    assert main(["l4", "tensorrt"]) == 0
+    assert capsys.readouterr().out == "nvcr.io/nvidia/tensorrt:26.04-py3 linux/amd64\n"
+    assert (main(["xavier-nx"]), main(["orin-mx"]), main([]), main(["l4", "cuda"])) == (3, 2, 2, 2)
+
+
+def test_the_dockerfile_names_images_of_the_table() -> None:
+    known = {image for row in stacks.stacks() for image in row.images.values() if image}
+    words = (ROOT / "Dockerfile").read_text("utf-8").replace(",", " ").split()
+    named = {word.removeprefix("BASE=") for word in words if "nvcr.io/" in word}
+    assert named and named <= known

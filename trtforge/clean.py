@@ -1,0 +1,162 @@
+"""Making room in the store: what has not been used for long, or the longest unused until the rest fits.
+
+Only what trtforge wrote is looked at: entries with their record, timing caches and the drafts of dead processes. An
+entry is renamed before it is deleted, so that no process ever finds half of one; what is gone is made again when it is
+needed. The newest use counts, which the store notes in the time of the record.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trtforge.errors import ForgeError
+from trtforge.present import size, table
+from trtforge.store import DRAFT, RECORD, STALE_S
+
+# Entries used within this many seconds may be in use now: --max-size leaves them.
+IN_USE_S = 3600.0
+
+
+@dataclass(frozen=True)
+class Item:
+    """Something in the store that can go: what it is, its bytes, and when it was last used, in seconds of the epoch."""
+
+    path: Path
+    what: str
+    size: int
+    used: float
+
+
+@dataclass(frozen=True)
+class Cleaning:
+    """What goes, and what stays."""
+
+    gone: tuple[Item, ...]
+    kept: tuple[Item, ...]
+
+
+def plan(root: Path, older_than: float | None, max_size: int | None, now: float) -> Cleaning:
+    """Which items go; drafts of dead processes always do.
+
+    Args:
+        root: the store.
+        older_than: seconds; what was last used before that goes.
+        max_size: bytes; the longest unused go until the rest takes no more, but for what was used in the last hour.
+        now: seconds of the epoch.
+
+    Raises:
+        ForgeError: neither limit is given, or the store can't be read.
+    """
+    if older_than is None and max_size is None:
+        raise ForgeError("nothing says what to clean", "give --older-than, such as 30d, or --max-size, such as 20GB")
+    items = sorted(_items(root), key=lambda item: (item.used, item.path))
+    gone = [item for item in items if item.what == "draft" and now - item.used > STALE_S]
+    gone += [item for item in items if item.what != "draft" and older_than is not None and now - item.used > older_than]
+    left = [item for item in items if item not in gone]
+    total = sum(item.size for item in left)
+    for item in left:
+        if max_size is None or total <= max_size:
+            break
+        if item.what != "draft" and now - item.used > IN_USE_S:
+            gone.append(item)
+            total -= item.size
+    return Cleaning(tuple(gone), tuple(item for item in items if item not in gone))
+
+
+def carry_out(root: Path, cleaning: Cleaning, done: Callable[[float], None]) -> Cleaning:
+    """Delete what the plan says, unless it was used or went away in the meantime.
+
+    Args:
+        done: told how many items are done.
+
+    Returns:
+        What really went.
+
+    Raises:
+        ForgeError: something can't be deleted.
+    """
+    gone, kept = [], list(cleaning.kept)
+    for number, item in enumerate(cleaning.gone, 1):
+        try:
+            if _used(item) > item.used:
+                kept.append(item)
+                continue
+            bin_ = root / f"{DRAFT}{uuid.uuid4().hex}.old"
+            item.path.rename(bin_)
+        except FileNotFoundError:  # another process was faster
+            continue
+        except OSError as error:
+            raise ForgeError(f"{item.path}: can't be deleted ({error.strerror})",
+                             "run it as the user whose store it is") from error  # fmt: skip
+        if bin_.is_dir():
+            shutil.rmtree(bin_, ignore_errors=True)
+        else:
+            bin_.unlink(missing_ok=True)
+        gone.append(item)
+        done(number)
+    return Cleaning(tuple(gone), tuple(kept))
+
+
+def _items(root: Path) -> Iterator[Item]:
+    if not root.is_dir():
+        return
+    try:
+        for folder in sorted(root.iterdir()):
+            if folder.is_symlink() or not folder.is_dir():
+                continue
+            if folder.name.startswith(DRAFT):
+                yield Item(folder, "draft", _size(folder), folder.stat().st_mtime)
+                continue
+            for path in sorted(folder.iterdir()):
+                if not path.is_symlink() and (record := _record(path)).is_file():
+                    what = folder.name if path.is_dir() else "timing cache"
+                    yield Item(path, what, _size(path), record.stat().st_mtime)
+    except OSError as error:
+        raise ForgeError(f"{root}: can't be read ({error.strerror})", "run it as the user whose store it is") from error
+
+
+def _record(path: Path) -> Path:
+    """The file whose time is that of the last use; a path that is not there for what is not trtforge's."""
+    if path.is_dir():
+        return path / RECORD
+    return path if path.parent.name == "timing" and path.suffix == ".cache" else path / RECORD
+
+
+def _used(item: Item) -> float:
+    return item.path.stat().st_mtime if item.what == "draft" else _record(item.path).stat().st_mtime
+
+
+def _size(path: Path) -> int:
+    if path.is_file():
+        return path.stat().st_size
+    return sum(os.lstat(os.path.join(folder, name)).st_size
+               for folder, _, names in os.walk(path) for name in names)  # fmt: skip
+
+
+def document(root: Path, cleaning: Cleaning, dry_run: bool) -> dict[str, Any]:
+    """All of it, for ``--json``; times in seconds of the epoch, sizes in bytes."""
+    gone = [{"path": str(item.path), "what": item.what, "size": item.size, "used": item.used} for item in cleaning.gone]
+    return {
+        "store": str(root), "dry_run": dry_run, "gone": gone, "freed": sum(item.size for item in cleaning.gone),
+        "kept": len(cleaning.kept), "kept_size": sum(item.size for item in cleaning.kept),
+    }  # fmt: skip
+
+
+def text(root: Path, cleaning: Cleaning, dry_run: bool, now: float) -> str:
+    """A line for each kind of what goes, and the sum."""
+    rows = []
+    for what in sorted({item.what for item in cleaning.gone}):
+        some = [item for item in cleaning.gone if item.what == what]
+        hours = max(0.0, now - max(item.used for item in some)) / 3600
+        unused = f"{hours:.1f} hours and more" if hours < 48 else f"{hours / 24:.0f} days and more"
+        rows.append([what, str(len(some)), size(sum(item.size for item in some)), unused])
+    verb = "would go" if dry_run else "deleted"
+    total = [f"{verb}: {len(cleaning.gone)} entries, {size(sum(item.size for item in cleaning.gone))}; "
+             f"{len(cleaning.kept)} stay with {size(sum(item.size for item in cleaning.kept))} in {root}"]  # fmt: skip
+    return "\n".join(([table(rows, ["what", "entries", "size", "unused for"])] if rows else []) + total)

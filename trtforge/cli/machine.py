@@ -1,0 +1,63 @@
+"""Commands about the machine that trtforge runs on: what is there, and room in the store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from trtforge.cli.arguments import AsJson
+from trtforge.cli.output import result
+
+
+def doctor(
+    device: Annotated[Optional[str], typer.Option(help="Target: say what is missing to build for it here.")] = None,
+    root: Annotated[Path, typer.Option(help="Look at another root folder: a disk, an unpacked image.")] = Path("/"),
+    as_json: AsJson = False,
+) -> None:
+    """Say what is here, what works with what, what is missing, and the command that puts it right.
+
+    Exit code 3 where something is missing or unfit that is needed.
+
+    Example: trtforge doctor --device orin-nx
+    """  # fmt: skip
+    from trtforge import devices
+    from trtforge import doctor as doctor_
+    from trtforge.errors import ForgeError
+    from trtforge.probe import probe
+
+    if not root.is_dir():
+        raise ForgeError(f"{root}: no such folder", "give the root folder of a machine")
+    target = devices.device(device) if device else None
+    machine = probe(root)
+    findings = doctor_.examine(machine, target)
+    result(as_json, doctor_.document(machine, target, findings), doctor_.text(findings))
+    doctor_.gate(findings)
+
+
+def clean(
+    older_than: Annotated[Optional[str], typer.Option(help="Delete what was not used for so long: 30d, 12h.")] = None,
+    max_size: Annotated[Optional[str], typer.Option(help="Delete the longest unused until the rest fits: 20GB. What "
+                        "was used in the last hour stays.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go; delete nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:  # fmt: skip
+    """Make room in the store on this machine. What is deleted is made again when it is needed.
+
+    Example: trtforge clean --older-than 30d --max-size 20GB --dry-run
+    """
+    import time
+
+    from trtforge import clean as clean_
+    from trtforge import options, present
+    from trtforge.store import default_root
+
+    root = default_root()
+    age = options.parse_seconds(older_than, "--older-than") if older_than else None
+    now = time.time()
+    done = clean_.plan(root, age, options.parse_memory(max_size, "--max-size "), now)
+    if not dry_run:
+        with present.progress("cleaning", len(done.gone)) as bar:
+            done = clean_.carry_out(root, done, bar)
+    result(as_json, clean_.document(root, done, dry_run), clean_.text(root, done, dry_run, now))

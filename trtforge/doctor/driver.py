@@ -1,0 +1,53 @@
+"""Which CUDA a driver serves, and whether that suffices for what is installed."""
+
+from __future__ import annotations
+
+from trtforge.probe import Machine
+from trtforge.probe.files import Found
+
+# The first driver branch that runs programs of a CUDA major version; within one, an older driver serves newer minor
+# versions: https://docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html
+FIRST_BRANCH = {13: 580, 12: 525, 11: 450, 10: 410}
+# Jetson's driver comes with Jetson Linux, and CUDA with JetPack: major version of Jetson Linux -> of CUDA.
+JETSON_CUDA = {39: 13, 38: 13, 36: 12, 35: 11, 34: 11, 32: 10}
+
+
+def cuda_served(machine: Machine) -> int | None:
+    """The newest CUDA major version that the driver runs; None without driver, or where that is not known."""
+    if machine.l4t:
+        return JETSON_CUDA.get(_major(machine.l4t))
+    branches = [_major(version) for version in (machine.driver, _compat(machine)) if version]
+    return next((cuda for cuda, first in FIRST_BRANCH.items() if branches and max(branches) >= first), None)
+
+
+def unfit(machine: Machine, found: Found) -> str:
+    """Why the driver does not run what was found, which was made for a CUDA; empty if it does, or can't be told."""
+    served = cuda_served(machine)
+    if found.cuda is None or served is None or _major(found.cuda) <= served:
+        return ""
+    made = f"{found.name} {found.version} is made for CUDA {found.cuda}"
+    if machine.l4t:
+        return f"{made}; Jetson Linux {machine.l4t} runs CUDA {served}"
+    needs = FIRST_BRANCH.get(_major(found.cuda))
+    return (f"{made}, which needs driver {needs or 'of a newer branch'}{' or newer' if needs else ''}; "
+            f"this is {machine.driver} (CUDA {served})")  # fmt: skip
+
+
+def upgrade(machine: Machine, cuda: str, branch: int = 0) -> str:
+    """The command that brings a driver for that CUDA, of that branch at least."""
+    if machine.jetson:
+        return "flash the JetPack that has it: https://developer.nvidia.com/embedded/jetpack"
+    branch = max(branch, FIRST_BRANCH.get(_major(cuda), max(FIRST_BRANCH.values())))
+    where = "on the host: " if machine.container else ""
+    if machine.system.startswith("ubuntu") or machine.container:
+        return f"{where}sudo apt-get install -y nvidia-driver-{branch} && sudo reboot"
+    return f"{where}install NVIDIA driver {branch} or newer: https://www.nvidia.com/drivers"
+
+
+def _compat(machine: Machine) -> str | None:
+    """The libraries of cuda-compat stand in for the driver's, on data-centre GPUs alone."""
+    return machine.compat if machine.device and machine.device.kind == "datacenter" else None
+
+
+def _major(version: str) -> int:
+    return int(version.partition(".")[0])
