@@ -1,8 +1,8 @@
 """A store that many machines share, at a URL that fsspec knows: s3://, gs://, file://, ...
 
 An entry is one tar file, ``STAGE/KEY.tar``. It is uploaded under a name of its own and moved into place, which replaces
-it at once or not at all on file systems and object stores alike; readers compare every file with the digests inside. Who
-may write there is trusted as the machine itself is: engines are code.
+it at once or not at all on file systems and object stores alike; readers compare every file with the digests inside.
+Who may write there is trusted as the machine itself is: engines are code.
 """
 
 from __future__ import annotations

@@ -150,9 +150,14 @@ class Store:
             MachineError: the files are not what their record says.
         """
         entry = self.root / artifact.name
+
+        def filled(draft: Path) -> bool:
+            fill(draft)
+            return True
+
         record = None if self.force and not artifact.cached else _record(entry)
         if not record:
-            record = self._take(entry, lambda draft: bool(fill(draft)) or True)
+            record = self._take(entry, filled)
             if not record:
                 raise MachineError(f"{artifact.name}: arrived damaged", "run again")
             self._share(entry)
