@@ -82,7 +82,7 @@ def send(file: File, put: Put) -> Parcel:
 def receive(parcel: Parcel, get: Get, store: Store) -> File:
     """The file or folder on this machine; it is kept in the store."""
 
-    def run(draft: Path) -> Facts:
+    def run(draft: Path, **which: str) -> Facts:
         write(draft, parcel.blocks, get)
         return {}
 

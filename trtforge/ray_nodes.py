@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -45,6 +46,7 @@ def connected(on: str, devices: Sequence[Device]) -> Iterator[int]:
     except ImportError as error:
         raise MachineError("Ray is not installed", "pip install 'trtforge[ray]'") from error
     try:
+        warnings.filterwarnings("ignore", module="ray")  # what goes wrong is said by the exception
         if on == "ray":
             here, cores = this_machine(), os.cpu_count() or 1
             resources = {each.name: 1 if here and here.sm == each.sm else cores for each in devices}

@@ -80,7 +80,10 @@ class Workers:
     each: Callable[[Work, Sequence[Cell]], Iterator[Done]]
 
     def all(self, work: Work, cells: Sequence[Cell], label: str) -> Iterator[Done]:
-        """``each``, with one progress bar."""
+        """``each``, with one progress bar; a single cell here has its own."""
+        if self.here and len(cells) == 1:
+            yield from self.each(work, cells)
+            return
         with present.progress(label, len(cells)) as progress:
             for count, done in enumerate(self.each(work, cells), 1):
                 progress(count)
