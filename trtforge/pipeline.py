@@ -155,8 +155,7 @@ def forge(ready: Ready, target: Target, store: Store, options: BuildOptions) -> 
 
 def to_build(ready: Ready, target: Target, options: BuildOptions, store: Store) -> Cell:
     """What ``build_cell`` needs to build for a target: no more than its own graph travels."""
-    assert target.backend
-    graphs = {name: graph for name, graph in ready.graphs.items() if name == target.backend}
+    graphs: dict[str, File] = {name: graph for name, graph in ready.graphs.items() if name == target.backend}
     only = replace(ready, graphs=graphs) if ready.weak else replace(ready, graphs=graphs, table=None, images=None)
     planned = forge(ready, target, replace(store, planning=True, ran=[]), options)
     return Cell((only, target, options), place(target), alone=target.backend == "tensorrt",

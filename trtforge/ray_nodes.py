@@ -31,7 +31,7 @@ Carried = list[tuple[Artifact, dict[str, list[bytes]]]]  # entries, and their fi
 
 @contextmanager
 def connected(on: str, devices: Sequence[Device]) -> Iterator[int]:
-    """Ray, while the block runs; gives the number of nodes.
+    """Ray, while the block runs; gives the number of nodes that work.
 
     Args:
         on: ``ray`` starts a cluster of this machine alone, ``ray://HOST:PORT`` is one that runs.
@@ -47,6 +47,7 @@ def connected(on: str, devices: Sequence[Device]) -> Iterator[int]:
         raise MachineError("Ray is not installed", "pip install 'trtforge[ray]'") from error
     try:
         warnings.filterwarnings("ignore", module="ray")  # what goes wrong is said by the exception
+        logging.getLogger("ray").setLevel(logging.ERROR)
         if on == "ray":
             here, cores = this_machine(), os.cpu_count() or 1
             resources = {each.name: 1 if here and here.sm == each.sm else cores for each in devices}
@@ -55,11 +56,11 @@ def connected(on: str, devices: Sequence[Device]) -> Iterator[int]:
         else:
             ray.init(on, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        why = next(iter(str(error).splitlines()), "")
+        why = next(iter(str(error).strip().splitlines()[::-1]), "")  # a server's traceback ends with its reason
         hint = "`ray start --head` starts one; Python and Ray must be the same versions there"
         raise MachineError(f"{on}: no cluster to work with: {why}", hint) from error
     try:
-        yield sum(node["Alive"] for node in ray.nodes())
+        yield sum(node["Alive"] and node["Resources"].get("CPU", 0) >= 1 for node in ray.nodes())
     finally:
         ray.shutdown()
 
