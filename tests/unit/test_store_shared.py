@@ -163,6 +163,8 @@ KILLING = textwrap.dedent(
     """
     import json, os, random, signal, sys, time
     from pathlib import Path
+    import fsspec.implementations.local  # once, not in each child
+    from trtforge import shared
     from trtforge.store import RECORD, Stage, Store, digest, source
 
     folder, tries = Path(sys.argv[1]), int(sys.argv[2])
@@ -172,7 +174,7 @@ KILLING = textwrap.dedent(
 
     def run(draft, text, number):
         for name in "abcdef":
-            (draft / name).write_bytes(f"{name}{number}".encode() * 20_000)
+            (draft / name).write_bytes(f"{name}{number}".encode() * 5_000)
         return {"number": number}
 
     stage = Stage("fill", 1, (), run)
@@ -217,7 +219,7 @@ KILLING = textwrap.dedent(
         assert sorted(record["digests"]) == list("abcdef"), entry
         for name, sha256 in record["digests"].items():
             assert digest(entry / name) == sha256, entry / name
-            assert (entry / name).read_bytes() == f"{name}{number}".encode() * 20_000
+            assert (entry / name).read_bytes() == f"{name}{number}".encode() * 5_000
 
     killed = seen = 0
     for number in range(tries):
