@@ -121,8 +121,9 @@ def test_a_cell_waits_for_a_node_with_its_device(fleet, tmp_path):
 
 
 def test_a_node_dies_in_a_sweep_of_24_and_nothing_is_lost(fleet, trtforge, tmp_path):
-    words = ("sweep", DEMO, "--precision", "fp32,fp16", "--batch", "1,2,3", "--workspace", "1MiB,64MiB,128MiB,256MiB",
-             "--device", "rtx-4090", "--json")  # fmt: skip
+    # Of batch 1: the builder's own engines for a range of batches differ in some bytes from build to build.
+    sizes = ",".join(["1MiB", *(f"{64 + 16 * step}MiB" for step in range(11))])
+    words = ("sweep", DEMO, "--precision", "fp32,fp16", "--workspace", sizes, "--device", "rtx-4090", "--json")
     sweep = began(fleet, tmp_path / "store", *words, "-o", tmp_path / "many")
     until(lambda: sweep.poll() is not None or len(entries(tmp_path / "store", "build-tensorrt-rtx")) >= 8)
     name = until(lambda: next((name for name in fleet.nodes if list(fleet.store(name).glob(".trtforge-*"))), None))
@@ -132,7 +133,7 @@ def test_a_node_dies_in_a_sweep_of_24_and_nothing_is_lost(fleet, trtforge, tmp_p
     assert one.code == 0, one.err
     figures = ("number", "cell", "why_not", "digest", "same_as", "engine_bytes", "scratch_bytes", "front")
     built = sum(bool(row["digest"]) for row in one.document["rows"])
-    assert len(many["rows"]) == 24 and 16 <= built < 24
+    assert len(many["rows"]) == 24 and built == 22
     assert [[row[each] for each in figures] for row in many["rows"]] == [
         [row[each] for each in figures] for row in one.document["rows"]]  # fmt: skip
     assert len(entries(tmp_path / "store", "build-tensorrt-rtx")) == built
