@@ -47,5 +47,5 @@ $(VENV)/demo.stamp: $(VENV)/bin/python pyproject.toml constraints.txt
 # torch is pinned: a range would pull gigabytes of CUDA where an index has newer builds.
 $(VENV)/test.stamp: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(PIP) torch==2.13.0
-	$(PIP) --editable '.[rtx,torch,dev]'
+	$(PIP) --editable '.[rtx,torch,ray,shared,dev]'
 	touch $@

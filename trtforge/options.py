@@ -393,6 +393,11 @@ def parse_seconds(text: str, option: str = "--time") -> float:
     return float(found[1]) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}[found[2]]
 
 
+def parse_timeout(text: str | None) -> float | None:
+    """Seconds of ``10m``, or None."""
+    return None if text is None else parse_seconds(text, "--timeout")
+
+
 def parse_numbers(text: str, option: str, most: int) -> list[int]:
     """Whole numbers of ``1,8,16``, each once, in 1..most."""
     parts = [part.strip() for part in text.split(",")]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,9 +9,11 @@ from typing import Any
 
 from trtforge import manifest
 from trtforge.backends.onnxruntime import calibration_provider
+from trtforge.backends.select import place
 from trtforge.deepstream.labels import labels
 from trtforge.errors import ForgeError
 from trtforge.job import AUTO_NMS, BACKENDS, PLAIN, QUANTIZED, BuildOptions, Job, Ready, Target
+from trtforge.spread import Cell, Workers, alone
 from trtforge.stages import MODEL, adapt, build, bundle, calibrate, cast, fold, observe, patch, quantize, refine
 from trtforge.store import Artifact, File, Store, source
 
@@ -153,6 +153,21 @@ def forge(ready: Ready, target: Target, store: Store, options: BuildOptions) -> 
     return store.run(build.stage(target.backend), inputs, arguments)
 
 
+def to_build(ready: Ready, target: Target, options: BuildOptions, store: Store) -> Cell:
+    """What ``build_cell`` needs to build for a target: no more than its own graph travels."""
+    graphs: dict[str, File] = {name: graph for name, graph in ready.graphs.items() if name == target.backend}
+    only = replace(ready, graphs=graphs) if ready.weak else replace(ready, graphs=graphs, table=None, images=None)
+    planned = forge(ready, target, replace(store, planning=True, ran=[]), options)
+    return Cell((only, target, options), place(target), alone=target.backend == "tensorrt",
+                known=(planned,) if planned.cached else ())  # fmt: skip
+
+
+def build_cell(arguments: tuple[Ready, Target, BuildOptions], store: Store) -> None:
+    """``forge``, wherever the target's engine is built."""
+    ready, target, options = arguments
+    forge(ready, target, store, options)
+
+
 def _patch_options(job: Job, backend: str, folded: Artifact) -> dict[str, Any]:
     recognised = folded.facts.get("detection") is not None
     form = AUTO_NMS[backend] if job.nms == "auto" else job.nms
@@ -178,7 +193,7 @@ def _model_source(model: Path) -> File:
 
 def _images_source(job: Job) -> tuple[File, dict[str, Any]]:
     """The images folder with one digest over names and contents."""
-    from trtforge.calibrate.images import digest, list_images
+    from trtforge.calibrate.images import digest, list_images, whole
 
     folder = job.images or job.recipe.calibration.images
     if folder is None:
@@ -186,8 +201,7 @@ def _images_source(job: Job) -> tuple[File, dict[str, Any]]:
             f"{job.precision.upper()} needs photographs to calibrate on", "give --calib FOLDER, or build with --fp16"
         )
     digests = digest(list_images(folder), folder)
-    whole = hashlib.sha256(json.dumps(digests).encode()).hexdigest()
-    return File(folder, whole), {"count": len(digests), "sha256": whole}
+    return File(folder, whole(digests)), {"count": len(digests), "sha256": whole(digests)}
 
 
 def _batch(asked: tuple[int, int, int] | None, fixed: int | None) -> tuple[int, int, int]:
@@ -226,8 +240,12 @@ def deliver(
     options: BuildOptions = PLAIN,
     deepstream: str | None,
     force: bool,
+    workers: Workers | None = None,
 ) -> list[Built]:
     """Build, or prepare, for every target into its folder.
+
+    Args:
+        workers: who builds; None is this process.
 
     The graph is prepared and calibrated once, whatever the number of targets. While the store is only planning,
     nothing is written.
@@ -240,7 +258,7 @@ def deliver(
     every = ("tensorrt",) if work.weak else BACKENDS
     backends = [each for target in targets for each in ([target.backend] if target.backend else every)]
     ready = prepare(work, store, backends) if isinstance(work, Job) else work
-    engines = [forge(ready, target, store, options) if target.backend else None for target in targets]
+    engines = _engines(ready, targets, store, options, workers or alone(store))
     if store.planning:
         return []
     built = []
@@ -249,6 +267,18 @@ def deliver(
         unused = build.remark(engine.facts) if engine else ""
         built.append(Built(target, out, wrote, engine, [*_remarks(ready), *remarks, *([unused] if unused else [])]))
     return built
+
+
+def _engines(
+    ready: Ready, targets: Sequence[Target], store: Store, options: BuildOptions, workers: Workers
+) -> list[Artifact | None]:
+    numbers = [number for number, target in enumerate(targets) if target.backend]
+    cells = [to_build(ready, targets[number], options, store) for number in numbers]
+    engines: list[Artifact | None] = [None] * len(targets)
+    for done in workers.all(build_cell, cells, f"building {len(cells)} engines"):
+        done.result()
+        engines[numbers[done.number]] = done.made[-1]
+    return engines
 
 
 def _remarks(ready: Ready) -> list[str]:

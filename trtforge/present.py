@@ -6,6 +6,14 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+_bars = True
+
+
+def hide_bars() -> None:
+    """For a process whose work another one shows."""
+    global _bars  # noqa: PLW0603
+    _bars = False
+
 
 @contextmanager
 def progress(label: str, total: int | None = None) -> Iterator[Callable[[float], None]]:
@@ -14,7 +22,7 @@ def progress(label: str, total: int | None = None) -> Iterator[Callable[[float],
     Yields:
         A function that takes how much is done: of ``total``, or a share in 0..1 without it.
     """
-    if not sys.stderr.isatty():
+    if not (_bars and sys.stderr.isatty()):
         yield lambda done: None
         return
     from rich.console import Console

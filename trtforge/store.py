@@ -1,7 +1,8 @@
 """The content-addressed store: a stage runs once for the same inputs, options and versions.
 
 An entry is a folder that never changes. It is made in a draft folder and renamed when it is complete, so neither a
-crash nor a second process can leave half of one, and a failure is never stored.
+crash nor a second process can leave half of one, and a failure is never stored. That holds for a folder that several
+machines share, too. Behind the folder may stand a shared store at a URL: see ``trtforge.shared``.
 """
 
 from __future__ import annotations
@@ -15,16 +16,20 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from trtforge.errors import ForgeError
+from trtforge.errors import ForgeError, MachineError
 
 RECORD = "artifact.json"
 DRAFT = ".trtforge-"
 STALE_S = 24 * 3600  # a draft older than this belongs to a process that died
 Facts = dict[str, Any]
+
+
+def _silent(facts: Facts) -> str:
+    return ""
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ class Stage:
     version: int
     tools: tuple[str, ...]
     run: Callable[..., Facts]
-    say: Callable[[Facts], str] = lambda facts: ""
+    say: Callable[[Facts], str] = _silent
 
 
 @dataclass(frozen=True)
@@ -68,15 +73,31 @@ class Artifact:
     def file(self, name: str) -> File:
         return File(self.folder / name, self.digests.get(name))
 
+    @property
+    def name(self) -> str:
+        """The same in every store."""
+        return f"{self.stage.name}/{self.folder.name}"
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """All that makes up the entry, by name."""
+        return {name: self.folder / name for name in (*self.digests, RECORD)}
+
 
 @dataclass
 class Store:
-    """Runs stages, or with ``planning`` only says what would run, and why."""
+    """Runs stages, or with ``planning`` only says what would run, and why.
+
+    Attributes:
+        shared: URL of a store that many machines share; what ``root`` lacks is looked for there, and what is made goes
+            there, too.
+    """
 
     root: Path
     planning: bool = False
     force: bool = False
     ran: list[Artifact] = field(default_factory=list)
+    shared: str | None = None
 
     def run(self, stage: Stage, inputs: Mapping[str, File], options: Mapping[str, Any]) -> Artifact:
         """The stage's result, out of the store if it is there."""
@@ -88,7 +109,7 @@ class Store:
             "options": json.loads(json.dumps(options)),
         }
         entry = self.root / stage.name / _key(request)
-        record = None if self.force else _record(entry)
+        record = None if self.force else _record(entry) or self._shared_record(entry)
         if record:
             with suppress(OSError):  # someone else's store
                 os.utime(entry / RECORD)  # when it was last used, for `trtforge clean`
@@ -109,14 +130,69 @@ class Store:
         with draft_in(self.root) as draft:
             facts = stage.run(draft, **{name: file.path for name, file in inputs.items()}, **options)
             _return_memory()
-            digests = {file.name: digest(file) for file in sorted(draft.iterdir())}
+            digests = {file.relative_to(draft).as_posix(): digest(file) for file in sorted(draft.rglob("*"))
+                       if file.is_file()}  # fmt: skip
             seconds = time.monotonic() - started
             text = json.dumps({"request": request, "digests": digests, "facts": facts, "seconds": seconds})
             (draft / RECORD).write_text(text, encoding="utf-8")
             entry.parent.mkdir(parents=True, exist_ok=True)
             _publish(draft, entry, self.force)
+        self._share(entry)
         kept = _record(entry) or {"digests": digests, "facts": facts}
         return Artifact(stage, entry, kept["digests"], kept["facts"], False, why, seconds)
+
+    def adopt(self, artifact: Artifact, fill: Callable[[Path], None]) -> Artifact:
+        """An entry that another store made, in this one.
+
+        Args:
+            artifact: as the other store has it.
+            fill: writes the entry's files into a folder; not asked where this store has the entry.
+
+        Raises:
+            MachineError: the files are not what their record says.
+        """
+        entry = self.root / artifact.name
+
+        def filled(draft: Path) -> bool:
+            fill(draft)
+            return True
+
+        record = None if self.force and not artifact.cached else _record(entry)
+        if not record:
+            record = self._take(entry, filled)
+            if not record:
+                raise MachineError(f"{artifact.name}: arrived damaged", "run again")
+            self._share(entry)
+        kept = replace(artifact, folder=entry, digests=record["digests"], facts=record["facts"])
+        self.ran.append(kept)
+        return kept
+
+    def _take(self, entry: Path, fill: Callable[[Path], bool]) -> Facts | None:
+        """Copy an entry from elsewhere; None if there is none, or it is not what its record and its name say."""
+        with draft_in(self.root) as draft:
+            if not fill(draft):
+                return None
+            record = _record(draft)
+            if not record or _key(record["request"]) != entry.name:
+                return None
+            if any(digest(draft / name) != sha256 for name, sha256 in record["digests"].items()):
+                return None
+            entry.parent.mkdir(parents=True, exist_ok=True)
+            _publish(draft, entry, self.force)
+        return _record(entry)
+
+    def _shared_record(self, entry: Path) -> Facts | None:
+        from trtforge import shared
+
+        url, name = self.shared, entry.relative_to(self.root).as_posix()
+        return self._take(entry, lambda draft: shared.fetch(url, name, draft)) if url else None
+
+    def _share(self, entry: Path) -> None:
+        from trtforge import shared
+
+        if self.shared and (record := _record(entry)):
+            with draft_in(self.root) as draft:
+                shared.publish(self.shared, entry.relative_to(self.root).as_posix(), entry, record["digests"], draft)
 
     def _why(self, stage: Stage, request: Facts) -> str:
         """What differs from the most similar entry of this stage."""
@@ -130,10 +206,16 @@ class Store:
         return min((_differences(request, other) for other in found), key=len)[:160]
 
 
+def opened(planning: bool = False, force: bool = False) -> Store:
+    """The store of this user on this machine: ``$TRTFORGE_STORE`` is a folder, or the URL of a shared one."""
+    given = os.environ.get("TRTFORGE_STORE", "")
+    return Store(default_root(), planning, force, shared=given if "://" in given else None)
+
+
 def default_root() -> Path:
-    """``$TRTFORGE_STORE``, else the user's cache folder."""
+    """``$TRTFORGE_STORE`` if that is a folder, else the user's cache folder."""
     given = os.environ.get("TRTFORGE_STORE")
-    if given:
+    if given and "://" not in given:
         return Path(given).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "trtforge"
 
@@ -173,17 +255,25 @@ def draft_in(root: Path) -> Iterator[Path]:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _publish(draft: Path, entry: Path, replace: bool) -> None:
+def _publish(draft: Path, entry: Path, force: bool) -> None:
     """Another process that was faster keeps its entry: it is as good, and someone may be reading it."""
+    try:
+        draft.rename(entry)
+        return
+    except OSError:  # there is one
+        if not force and _record(entry):
+            return
     old = draft.with_name(draft.name + ".old")
-    if replace or not _record(entry):
-        with suppress(FileNotFoundError):
-            entry.rename(old)
+    with suppress(FileNotFoundError):
+        entry.rename(old)
+    if not force and _record(old):  # whole after all: somebody else has just repaired it
+        draft, old = old, draft
     try:
         draft.rename(entry)
     except OSError:
         if not _record(entry):
             raise
+    shutil.rmtree(draft, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
 
 

@@ -7,7 +7,7 @@ import hashlib
 import io
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +17,8 @@ from trtforge.backends import tensorrt_rtx
 from trtforge.devices import this_machine
 from trtforge.errors import BuildError, ForgeError
 from trtforge.job import QUANTIZED, BuildOptions, Job, Precision, Ready, Target
-from trtforge.pipeline import deliver, forge, prepare
+from trtforge.pipeline import deliver, forge, prepare, to_build
+from trtforge.spread import Workers, alone
 from trtforge.stages import build, measure
 from trtforge.store import File, Store, source
 
@@ -117,8 +118,11 @@ class Swept:
     remarks: list[str]
 
 
-def sweep(job: Job, target: Target, store: Store, asked: Asked) -> Swept:
+def sweep(job: Job, target: Target, store: Store, asked: Asked, workers: Workers | None = None) -> Swept:
     """Build every cell, and measure what was built.
+
+    Args:
+        workers: who builds and measures; None is this process.
 
     An engine, a latency or an accuracy that the store has is not made again. A failed build is never stored: it is
     tried again in each sweep, since memory or a driver may have been what it lacked; it takes no longer than one that
@@ -131,13 +135,7 @@ def sweep(job: Job, target: Target, store: Store, asked: Asked) -> Swept:
     batches = asked.batches or [prepare(replace(job, precision="fp32", images=None), store, [target.backend]).batch[2]]
     cells, ignored = _cells(target.backend, replace(asked, batches=batches))
     ready = {(cell.precision, cell.batch): prepare(job_for(job, cell), store, [target.backend]) for cell in cells}
-    rows: list[Row] = []
-    with present.progress(f"sweep over {len(cells)} engines", len(cells)) as done:
-        for number, cell in enumerate(cells, 1):
-            row = _row(number, cell, ready[cell.precision, cell.batch], target, store, asked)
-            first = next((other for other in rows if other.digest and other.digest == row.digest), None)
-            rows.append(replace(row, same_as=first.number) if first else row)
-            done(number)
+    rows = _rows(cells, ready, target, store, asked, workers or alone(store))
     metric = ""
     if asked.images:
         metric, rows = _with_accuracy(rows, job, target.backend, store, asked)
@@ -219,11 +217,33 @@ def _cells(backend: str, asked: Asked) -> tuple[list[Cell], list[str]]:
     return cells, remarks
 
 
-def _row(number: int, cell: Cell, ready: Ready, target: Target, store: Store, asked: Asked) -> Row:
-    try:
-        engine = forge(ready, target, store, cell.options)
-    except BuildError as error:
-        return Row(number, cell, why_not=error.problem)
+def _rows(
+    cells: Sequence[Cell], ready: Mapping[tuple[Precision, int], Ready], target: Target, store: Store, asked: Asked,
+    workers: Workers,
+) -> list[Row]:  # fmt: skip
+    timed = target.backend != "tensorrt-rtx" or bool(_runtime(target))
+    tasks = []
+    for number, cell in enumerate(cells, 1):
+        task = to_build(ready[cell.precision, cell.batch], target, cell.options, store)
+        arguments = (number, cell, *task.arguments, asked.seconds)
+        tasks.append(replace(task, arguments=arguments, alone=timed))
+    rows = [Row(number, cell) for number, cell in enumerate(cells, 1)]
+    for done in workers.all(_row, tasks, f"sweep over {len(cells)} engines"):
+        if isinstance(done.error, BuildError):
+            rows[done.number] = replace(rows[done.number], why_not=done.error.problem)
+        else:
+            rows[done.number] = done.result()
+    firsts: dict[str, int] = {}
+    for row in rows:
+        firsts.setdefault(row.digest, row.number)
+    return [replace(row, same_as=firsts[row.digest]) if row.digest and firsts[row.digest] != row.number else row
+            for row in rows]  # fmt: skip
+
+
+def _row(arguments: tuple[int, Cell, Ready, Target, BuildOptions, float], store: Store) -> Row:
+    """One engine, built and measured where this runs."""
+    number, cell, ready, target, options, seconds = arguments
+    engine = forge(ready, target, store, options)
     facts = engine.facts
     row = Row(
         number, cell, cached=engine.cached, build_seconds=round(engine.seconds, 2), engine_bytes=facts["engine_bytes"],
@@ -234,7 +254,7 @@ def _row(number: int, cell: Cell, ready: Ready, target: Target, store: Store, as
     if not runtime:
         return row
     timed = store.run(measure.LATENCY, {"engine": engine.file(build.ENGINE)}, {
-        "runtime": runtime, "batch": cell.batch, "size": ready.facts["size"], "seconds": asked.seconds,
+        "runtime": runtime, "batch": cell.batch, "size": ready.facts["size"], "seconds": seconds,
         "machine": target.device.title if target.device and runtime != "onnxruntime" else measure.machine(),
     })  # fmt: skip
     return replace(row, **timed.facts)

@@ -11,6 +11,8 @@ from trtforge.deepstream import versions
 from trtforge.devices import Device, this_machine
 from trtforge.errors import ForgeError, MachineError
 from trtforge.job import BACKENDS, PLAIN, Backend, BuildOptions, Job, Ready, Target
+from trtforge.spread import Cell, Workers
+from trtforge.store import Store
 
 NO_GPU = (
     "no GPU here and no --device: building for this CPU with onnxruntime. "
@@ -51,7 +53,22 @@ def target(backend: str, device: Device | None) -> tuple[Target, str]:
     return Target(_rtx(wanted), wanted), ""
 
 
-def check(targets: Sequence[Target], work: Job | Ready, options: BuildOptions, deepstream: str | None) -> list[str]:
+def targets(workers: Workers, backend: str, devices: Sequence[Device | None]) -> tuple[list[Target], list[str]]:
+    """The target of each device, as the machine says that will build for it, and lines for the user.
+
+    Raises:
+        ForgeError: the devices are not named, and this machine's GPU is not what counts; see ``target``.
+    """
+    if not workers.here and None in devices and backend != "onnxruntime":
+        raise ForgeError("a cluster has many GPUs", "name the targets with --device, or give --backend onnxruntime")
+    cells = [Cell((backend, each), each if backend != "onnxruntime" else None) for each in devices]
+    found = workers.results(_target, cells)
+    return [chosen for chosen, _ in found], [note for _, note in found if note]
+
+
+def check(
+    workers: Workers, targets: Sequence[Target], work: Job | Ready, options: BuildOptions, deepstream: str | None
+) -> list[str]:
     """Ask, before any work, whether each target's builder takes the options.
 
     Args:
@@ -66,19 +83,32 @@ def check(targets: Sequence[Target], work: Job | Ready, options: BuildOptions, d
     """
     if work.weak and work.precision == "int8":
         options = replace(options, implicit=work.recipe.precision.rest)
-    remarks = []
-    for chosen in targets:
-        if chosen.backend == "onnxruntime" and options.implicit:
-            raise ForgeError("ONNX Runtime has no implicit INT8", "use --int8-mode explicit")
-        if chosen.backend == "onnxruntime" and (given := _given(options)):
-            raise ForgeError(f"onnxruntime has no builder that takes {given}", "drop it, or build for a GPU")
-        if chosen.backend == "tensorrt-rtx":
-            tensorrt_rtx.check(options)
-        if chosen.backend == "tensorrt":
-            if _given(options) or options.implicit:
-                tensorrt.check(options)
-            remarks += _deepstream(chosen, deepstream)
-    return remarks
+    cells = [Cell((target, options, deepstream), place(target)) for target in targets]
+    return [remark for remarks in workers.results(_check, cells) for remark in remarks]
+
+
+def place(target: Target) -> Device | None:
+    """The device that must be where the target's engine is built, or timed."""
+    return target.device if target.backend != "onnxruntime" else None
+
+
+def _target(asked: tuple[str, Device | None], store: Store) -> tuple[Target, str]:
+    return target(*asked)
+
+
+def _check(asked: tuple[Target, BuildOptions, str | None], store: Store) -> list[str]:
+    chosen, options, deepstream = asked
+    if chosen.backend == "onnxruntime" and options.implicit:
+        raise ForgeError("ONNX Runtime has no implicit INT8", "use --int8-mode explicit")
+    if chosen.backend == "onnxruntime" and (given := _given(options)):
+        raise ForgeError(f"onnxruntime has no builder that takes {given}", "drop it, or build for a GPU")
+    if chosen.backend == "tensorrt-rtx":
+        tensorrt_rtx.check(options)
+    if chosen.backend != "tensorrt":
+        return []
+    if _given(options) or options.implicit:
+        tensorrt.check(options)
+    return _deepstream(chosen, deepstream)
 
 
 def _given(options: BuildOptions) -> str:

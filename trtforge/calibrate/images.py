@@ -8,6 +8,7 @@ one ``Preprocess``, so they can't disagree.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +75,11 @@ def digest(images: list[Path], folder: Path) -> dict[str, str]:
         return store.digest(image) if image.is_file() else NOTHING
 
     return dict(zip(names(images, folder), map(sha256, images), strict=True))
+
+
+def whole(digests: dict[str, str]) -> str:
+    """One sha256 over names and contents of a folder; ``digests`` as ``digest`` gives them."""
+    return hashlib.sha256(json.dumps(digests).encode()).hexdigest()
 
 
 def distinct(images: list[Path], digests: dict[str, str]) -> list[Path]:

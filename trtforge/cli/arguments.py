@@ -53,6 +53,10 @@ Out = Annotated[Optional[Path], typer.Option("-o", "--out", help="Output folder;
 Force = Annotated[bool, typer.Option("--force", help="Run every stage again, and overwrite changed outputs.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would run, and why; change nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+On = Annotated[str, typer.Option("--on", help="Who works: local (this process), local:N (processes), ray (a cluster "
+                                 "started here), or ray://HOST:10001.")]  # fmt: skip
+Timeout = Annotated[Optional[str], typer.Option(help="With --on ray://...: give up when no node has had the device for "
+                                                "so long, e.g. 10m. Default: wait.")]  # fmt: skip
 NoCheck = Annotated[bool, typer.Option("--no-check", help="Don't compare the folded model with the original.")]
 FP32 = Annotated[bool, typer.Option("--fp32", help="Keep FP32 (the default).")]
 FP16 = Annotated[bool, typer.Option("--fp16", help="Cast to FP16; inputs, outputs and decode stay FP32.")]

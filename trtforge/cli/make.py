@@ -33,6 +33,7 @@ from trtforge.cli.arguments import (
     NmsImplName,
     NmsName,
     NoCheck,
+    On,
     Only,
     OptLevel,
     Out,
@@ -48,6 +49,7 @@ from trtforge.cli.arguments import (
     StripWeights,
     TacticSources,
     Tf32,
+    Timeout,
     TimingCache,
     TruthFile,
     VersionCompatible,
@@ -70,42 +72,46 @@ def build(
     refit: Refit = False, strip_weights: StripWeights = False, dla: Dla = None, tf32: Tf32 = None,
     aux_streams: AuxStreams = None, tactic_sources: TacticSources = None, timing_cache: TimingCache = None,
     int8_mode: Int8Mode = None, calibrator: CalibratorName = "own",
-    provider: Provider = "auto", out: Out = None, no_check: NoCheck = False, force: Force = False,
-    dry_run: DryRun = False, as_json: AsJson = False,
+    provider: Provider = "auto", on: On = "local", timeout: Timeout = None, out: Out = None, no_check: NoCheck = False,
+    force: Force = False, dry_run: DryRun = False, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Build engines, and a folder that DeepStream runs, for one or more devices.
 
     Example: trtforge build yolov7.onnx --int8 --calib photos/ --device rtx-4090 -o out
+
+    On the machines that have the GPUs: trtforge build yolov7.onnx --fp16 --device orin-nx --device l4 --on
+    ray://head:10001
     """
     from trtforge import devices, options, present
-    from trtforge.backends.select import check, target
+    from trtforge.backends.select import check
+    from trtforge.backends.select import targets as serving
     from trtforge.builder_options import builder, weakly_typed
     from trtforge.pipeline import deliver
+    from trtforge.spread import workers
 
-    targets = []
-    for name in device or [""]:
-        chosen, note = target(backend, devices.device(name) if name else None)
-        targets.append(chosen)
-        if note:
+    store, wanted = open_store(dry_run, force), [devices.device(name) for name in device or []]
+    with workers(on, store, wanted, options.parse_timeout(timeout)) as staff:
+        targets, notes = serving(staff, backend, wanted or [None])
+        for note in notes:
             present.note(note)
-    work = options.work(
-        model, fp32=fp32, fp16=fp16, int8=int8, fp8=fp8, calib=calib, batch=batch, size=size, recipe=recipe,
-        labels=labels, nms=nms, nms_impl=nms_impl, score=score, iou=iou, max_det=max_det, class_agnostic=class_agnostic,
-        no_check=no_check, provider=provider, keep=keep or (), only=only or (),
-        weak=weakly_typed(int8_mode, int8, targets), calibrator=calibrator,
-    )  # fmt: skip
-    options.check_precision(work, targets)
-    outs = options.folders(out, work, targets)
-    version = options.parse_version(deepstream)
-    how = builder(
-        workspace, memory_pool or (), profile or (), tactic_sources, timing_cache, opt_level=opt_level,
-        sparsity=sparsity, version_compatible=version_compatible, hardware_compatible=hardware_compatible, refit=refit,
-        strip_weights=strip_weights, dla_core=dla, tf32=tf32, aux_streams=aux_streams, calibrator=calibrator,
-    )  # fmt: skip
-    for remark in check(targets, work, how, version):
-        present.note(remark)
-    store = open_store(dry_run, force)
-    built = deliver(work, targets, outs, store, options=how, deepstream=version, force=force)
+        work = options.work(
+            model, fp32=fp32, fp16=fp16, int8=int8, fp8=fp8, calib=calib, batch=batch, size=size, recipe=recipe,
+            labels=labels, nms=nms, nms_impl=nms_impl, score=score, iou=iou, max_det=max_det,
+            class_agnostic=class_agnostic, no_check=no_check, provider=provider, keep=keep or (), only=only or (),
+            weak=weakly_typed(int8_mode, int8, targets), calibrator=calibrator,
+        )  # fmt: skip
+        options.check_precision(work, targets)
+        outs = options.folders(out, work, targets)
+        version = options.parse_version(deepstream)
+        how = builder(
+            workspace, memory_pool or (), profile or (), tactic_sources, timing_cache, opt_level=opt_level,
+            sparsity=sparsity, version_compatible=version_compatible, hardware_compatible=hardware_compatible,
+            refit=refit, strip_weights=strip_weights, dla_core=dla, tf32=tf32, aux_streams=aux_streams,
+            calibrator=calibrator,
+        )  # fmt: skip
+        for remark in check(staff, targets, work, how, version):
+            present.note(remark)
+        built = deliver(work, targets, outs, store, options=how, deepstream=version, force=force, workers=staff)
     delivered(store, built, dry_run, as_json)
 
 
@@ -159,7 +165,7 @@ def sweep(
     pick: Annotated[Optional[str], typer.Option(help="Build the best one's folder: latency, throughput or "
                                                 "memory.")] = None,
     duration: Annotated[str, typer.Option(help="For each latency, where the engines can run here.")] = "1s",
-    provider: Provider = "auto", as_json: AsJson = False,
+    provider: Provider = "auto", on: On = "local", timeout: Timeout = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Build engines over workspace, precision, batch and optimisation level, and compare them; failures are rows.
 
@@ -170,16 +176,18 @@ def sweep(
 
     from trtforge import options, present, summary
     from trtforge import sweep as sweeping
-    from trtforge.backends.select import target as serving
+    from trtforge.backends.select import targets as serving
     from trtforge.devices import device as known
+    from trtforge.spread import workers
 
-    target, remark = serving(backend, known(device) if device else None)
-    if remark:
-        present.note(remark)
-    job, asked, best = options.sweeping(model, workspace, precision, batch, opt_level, calib, size, recipe, images,
-                                        labels, pick, duration, provider, target)  # fmt: skip
-    store = open_store()
-    found = sweeping.sweep(job, target, store, asked)
+    store, wanted = open_store(), [known(device)] if device else []
+    with workers(on, store, wanted, options.parse_timeout(timeout)) as staff:
+        (target,), remarks = serving(staff, backend, wanted or [None])
+        for remark in remarks:
+            present.note(remark)
+        job, asked, best = options.sweeping(model, workspace, precision, batch, opt_level, calib, size, recipe, images,
+                                            labels, pick, duration, provider, target)  # fmt: skip
+        found = sweeping.sweep(job, target, store, asked, staff)
     made = sweeping.write(found, out)
     if best:
         made.append(sweeping.deliver_best(found, best, job, target, store, out))

@@ -22,6 +22,6 @@ def delivered(store: Store, built: list[Any], dry_run: bool, as_json: bool) -> N
 
 
 def open_store(dry_run: bool = False, force: bool = False) -> Store:
-    from trtforge.store import Store, default_root
+    from trtforge.store import opened
 
-    return Store(default_root(), planning=dry_run, force=force)
+    return opened(dry_run, force)

@@ -16,14 +16,16 @@ from trtforge.cli.arguments import (
     MaxDet,
     NmsImplName,
     NoCheck,
+    On,
     Only,
     OutFile,
     Provider,
     RecipeName,
     Score,
     Size,
+    Timeout,
 )
-from trtforge.cli.output import result
+from trtforge.cli.output import open_store, result
 from trtforge.errors import ForgeError
 
 
@@ -105,7 +107,7 @@ def calibrate(
     preview_to: Annotated[Optional[Path], typer.Option("--preview", help="Folder for pictures of what the network "
                                                        "sees.")] = None,
     plots: Annotated[Optional[Path], typer.Option(help="Write each histogram with its range here, as SVG.")] = None,
-    as_json: AsJson = False,
+    on: On = "local", timeout: Timeout = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Find the ranges that INT8 has to represent, on a folder of photographs.
 
@@ -113,11 +115,16 @@ def calibrate(
 
     On two machines: trtforge calibrate clean.onnx --calib photos/ --shard 1/2 -o one.json,
     the same with 2/2, then trtforge calibrate --merge one.json two.json -o calibration.json
+
+    On all nodes of a Ray cluster: trtforge calibrate clean.onnx --calib photos/ --on ray://head:10001
     """
     from trtforge import options, present
+    from trtforge.spread import workers
     from trtforge.stages import calibrate as stage
     from trtforge.stages import observe, seen
 
+    if on != "local" and (shard or merge):
+        raise ForgeError("--on makes and merges the shards itself", "drop --shard and --merge")
     spec = options.load_recipe(recipe)
     asked = options.calibration(files, calib, merge, shard, spec, method, taps, provider)
     if cache:
@@ -128,8 +135,10 @@ def calibrate(
         facts = options.single(observe.run, observe.TABLE, out, model=asked.model, images=asked.images,
                                shard=asked.shard, **asked.observing)  # fmt: skip
         return result(as_json, facts, f"{out}: {observe.say(facts)}")
-    facts = options.single(stage.whole, stage.TABLE, out, model=asked.model, images=asked.images, shards=asked.shards,
-                           observing=asked.observing, choosing=asked.choosing)  # fmt: skip
+    with workers(on, open_store(), timeout=options.parse_timeout(timeout)) as staff:
+        facts = options.single(stage.whole, stage.TABLE, out, model=asked.model, images=asked.images,
+                               shards=asked.shards, observing=asked.observing, choosing=asked.choosing,
+                               workers=None if on == "local" else staff)  # fmt: skip
     if cache:
         options.single(stage.write_cache, stage.CACHE, cache, table=out, tensorrt=tensorrt)
     for remark in stage.remarks(facts):

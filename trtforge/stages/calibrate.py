@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trtforge.errors import ForgeError
+from trtforge.spread import Workers
 from trtforge.stages import observe
 from trtforge.store import Facts, Stage
 
@@ -58,15 +59,21 @@ def whole(
     *,
     observing: dict[str, Any],
     choosing: dict[str, Any],
+    workers: Workers | None = None,
 ) -> Facts:
     """Both stages of calibration in one go, for ``trtforge calibrate``: of images, or of the tables of shards.
+
+    Args:
+        workers: who observes; None is this process.
 
     Raises:
         ForgeError: see ``trtforge.stages.observe`` and ``trtforge.calibrate.observed.merge``.
     """
     from trtforge.calibrate import observed
 
-    if model and images:
+    if model and images and workers:
+        observe.spread(draft, model, images, workers, **observing)
+    elif model and images:
         observe.run(draft, model, images, **observing)
     else:
         parts = [observed.load(path) for path in shards]

@@ -8,7 +8,8 @@ from typing import Any
 
 from trtforge import present
 from trtforge.errors import ForgeError
-from trtforge.store import Facts, Stage, digest, version_of
+from trtforge.spread import Cell, Workers
+from trtforge.store import Facts, File, Stage, Store, digest, source, version_of
 
 TABLE = "histograms.json"
 
@@ -85,6 +86,36 @@ def run(
     observed.save(observed.Observed(source, groups, first, rest), draft / TABLE)
     return {"images": len(used), "skipped": source.skipped, "duplicates": source.duplicates, "tensors": len(tensors),
             "provider": provider}  # fmt: skip
+
+
+def spread(draft: Path, model: Path, images: Path, workers: Workers, **observing: Any) -> Facts:
+    """``run``, with the images divided among workers; the same bytes. Each shard is kept in the store.
+
+    Raises:
+        ForgeError: see ``run`` and ``trtforge.calibrate.observed.merge``.
+    """
+    from trtforge.calibrate import images as pictures
+    from trtforge.calibrate import observed
+    from trtforge.graph.model import external_files
+
+    files = pictures.list_images(images)
+    digests = pictures.digest(files, images)
+    count = min(workers.count, len(pictures.distinct(files, digests)))
+    inputs = {"model": source(model, *external_files(model)), "images": File(images, pictures.whole(digests))}
+    shards = [Cell((inputs, {**observing, "shard": (index, count)})) for index in range(1, count + 1)]
+    tables: dict[str, Path] = {}
+    for done in workers.all(_shard, shards, f"calibrating on {len(files)} images"):
+        done.result()
+        tables[f"shard {done.number + 1}/{count}"] = done.made[-1].file(TABLE).path
+    merged = observed.merge([observed.load(path) for path in tables.values()], list(tables))
+    observed.save(merged, draft / TABLE)
+    found = merged.source
+    return {"images": len(found.images), "skipped": found.skipped, "duplicates": found.duplicates,
+            "tensors": len(merged.early), "provider": observing["provider"]}  # fmt: skip
+
+
+def _shard(arguments: tuple[dict[str, File], dict[str, Any]], store: Store) -> None:
+    store.run(STAGE, *arguments)
 
 
 def say(facts: Facts) -> str:

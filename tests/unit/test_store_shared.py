@@ -1,0 +1,265 @@
+"""One store, many writers: processes that share a folder, machines that share a URL, and kills at any time."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trtforge import shared
+from trtforge.errors import ForgeError, MachineError
+from trtforge.store import RECORD, Facts, Stage, Store, digest, opened, source
+
+pytest.importorskip("fsspec")
+
+
+def run(draft: Path, text: Path, **options: Any) -> Facts:
+    (draft / "sub").mkdir()
+    (draft / "sub" / "out.txt").write_text(text.read_text() * 2)
+    return {"times": 2}
+
+
+def never(draft: Path, text: Path, **options: Any) -> Facts:
+    raise AssertionError("it is there already")
+
+
+def stage(runs: Any = run) -> Stage:
+    return Stage("repeat", 1, (), runs)
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    (tmp_path / "in.txt").write_text("abc")
+    return tmp_path / "in.txt"
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"file://{tmp_path}/shared"
+
+
+def packed(tmp_path: Path) -> Path:
+    (found,) = (tmp_path / "shared").glob("repeat/*.tar")
+    return found
+
+
+def test_what_one_machine_makes_the_other_reads(text: Path, tmp_path: Path, url: str) -> None:
+    made = Store(tmp_path / "a", shared=url).run(stage(), {"text": source(text)}, {})
+    read = Store(tmp_path / "b", shared=url).run(stage(never), {"text": source(text)}, {})
+    assert (made.cached, read.cached) == (False, True)
+    assert (read.digests, read.facts) == (made.digests, made.facts) and list(read.digests) == ["sub/out.txt"]
+    assert (tmp_path / "b" / read.name / "sub" / "out.txt").read_text() == "abcabc"
+    assert [path.name for path in (tmp_path / "shared").rglob("*") if path.is_file()] == [packed(tmp_path).name]
+    packed(tmp_path).unlink()
+    assert Store(tmp_path / "b", shared=url).run(stage(never), {"text": source(text)}, {}).cached  # a copy of its own
+
+
+def test_the_environment_names_folder_or_url(tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert opened().shared is None
+    monkeypatch.setenv("TRTFORGE_STORE", url)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert (opened().root, opened().shared) == (tmp_path / "trtforge", url)
+
+
+def test_force_replaces_the_shared_entry(text: Path, tmp_path: Path, url: str) -> None:
+    Store(tmp_path / "a", shared=url).run(stage(), {"text": source(text)}, {})
+    before = packed(tmp_path).stat().st_ino
+    Store(tmp_path / "b", shared=url, force=True).run(stage(), {"text": source(text)}, {})
+    assert packed(tmp_path).stat().st_ino != before
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:600])
+
+
+def with_other_contents(path: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(b"abcabc", b"abcabd"))
+
+
+def of_another_key(path: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(b'"version": 1', b'"version": 2'))
+
+
+def outside(path: Path) -> None:
+    with tarfile.open(path, "w") as archive:
+        archive.addfile(tarfile.TarInfo("../../escaped"))
+
+
+def a_link(path: Path) -> None:
+    with tarfile.open(path, "w") as archive:
+        link = tarfile.TarInfo(RECORD)
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(link)
+
+
+@pytest.mark.parametrize("damage", [cut_short, with_other_contents, of_another_key, outside, a_link])
+def test_a_damaged_shared_entry_is_made_anew(text: Path, tmp_path: Path, url: str, damage: Any) -> None:
+    Store(tmp_path / "a", shared=url).run(stage(), {"text": source(text)}, {})
+    whole = digest(packed(tmp_path))
+    damage(packed(tmp_path))
+    assert digest(packed(tmp_path)) != whole
+    made = Store(tmp_path / "b", shared=url).run(stage(), {"text": source(text)}, {})
+    assert not made.cached and (made.folder / "sub" / "out.txt").read_text() == "abcabc"
+    assert not list(tmp_path.glob("**/escaped")) and not list((tmp_path / "b").glob(".trtforge-*"))
+    assert Store(tmp_path / "c", shared=url).run(stage(never), {"text": source(text)}, {}).cached
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_shared_store_that_may_not_be_written(text: Path, tmp_path: Path, url: str) -> None:
+    (tmp_path / "shared").mkdir(mode=0o500)
+    with pytest.raises(ForgeError, match="the shared store fails"):
+        Store(tmp_path / "a", shared=url).run(stage(), {"text": source(text)}, {})
+
+
+def test_a_url_that_nobody_knows_keeps_its_password(text: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path / "a", shared="nosuch://user:secret@host/x")
+    with pytest.raises(ForgeError) as error:
+        store.run(stage(), {"text": source(text)}, {})
+    assert error.value.problem.startswith("nosuch://host/x: ") and "secret" not in str(error.value)
+
+
+def test_a_file_in_the_way_of_the_folder(text: Path, tmp_path: Path) -> None:
+    with pytest.raises(ForgeError, match="the shared store fails"):
+        Store(tmp_path / "a", shared=f"file://{text}").run(stage(), {"text": source(text)}, {})
+
+
+def test_an_entry_of_another_store_is_adopted(text: Path, tmp_path: Path) -> None:
+    made = Store(tmp_path / "a").run(stage(), {"text": source(text)}, {})
+
+    def fill(draft: Path) -> None:
+        for name, path in made.files.items():
+            (draft / name).parent.mkdir(exist_ok=True)
+            (draft / name).write_bytes(path.read_bytes())
+
+    store = Store(tmp_path / "b")
+    kept = store.adopt(made, fill)
+    assert kept.folder == tmp_path / "b" / made.name and store.ran == [kept] and not kept.cached
+    assert store.run(stage(never), {"text": source(text)}, {}).cached
+    assert store.adopt(made, never).digests == made.digests  # type: ignore[arg-type]
+
+    def lie(draft: Path) -> None:
+        fill(draft)
+        (draft / "sub" / "out.txt").write_text("abcabd")
+
+    with pytest.raises(MachineError, match="arrived damaged"):
+        Store(tmp_path / "c").adopt(made, lie)
+    assert not list((tmp_path / "c").rglob(RECORD))
+
+
+def test_fetch_of_what_is_not_there(tmp_path: Path, url: str) -> None:
+    assert shared.fetch(url, "repeat/0", tmp_path) is False
+
+
+# Four writers at one key: two processes at one folder, and two machines, each with a cache, at one URL; one to three of
+# them are killed. A fifth reads meanwhile what it finds.
+KILLING = textwrap.dedent(
+    """
+    import json, os, random, signal, sys, time
+    from pathlib import Path
+    import fsspec.implementations.local  # once, not in each child
+    from trtforge import shared
+    from trtforge.store import RECORD, Stage, Store, digest, source
+
+    folder, tries = Path(sys.argv[1]), int(sys.argv[2])
+    chance = random.Random(9)
+    text = folder / "in.txt"
+    text.write_text("abc")
+
+    def run(draft, text, number):
+        for name in "abcdef":
+            (draft / name).write_bytes(f"{name}{number}".encode() * 5_000)
+        return {"number": number}
+
+    stage = Stage("fill", 1, (), run)
+
+    def stores(force=False):
+        url = f"file://{folder}/url"
+        return [Store(folder / "one", force=force), Store(folder / "one", force=force),
+                Store(folder / "node1", force=force, shared=url), Store(folder / "node2", force=force, shared=url)]
+
+    def write(store, number):
+        pid = os.fork()
+        if not pid:
+            try:
+                store.run(stage, {"text": source(text)}, {"number": number})
+                os._exit(0)
+            except BaseException:
+                import traceback
+                traceback.print_exc()
+                os._exit(1)
+        return pid
+
+    def watch():
+        (folder / "over").unlink(missing_ok=True)
+        pid = os.fork()
+        if not pid:
+            try:
+                while not (folder / "over").exists():
+                    for root in ("one", "node1", "node2"):
+                        known = sorted((folder / root / "fill").glob("*"), key=lambda path: -path.stat().st_mtime)
+                        for entry in known[:2]:
+                            check(entry)
+                os._exit(0)
+            except BaseException:
+                import traceback
+                traceback.print_exc()
+                os._exit(1)
+        return pid
+
+    def check(entry):
+        record = json.loads((entry / RECORD).read_text())
+        number = record["request"]["options"]["number"]
+        assert sorted(record["digests"]) == list("abcdef"), entry
+        for name, sha256 in record["digests"].items():
+            assert digest(entry / name) == sha256, entry / name
+            assert (entry / name).read_bytes() == f"{name}{number}".encode() * 5_000
+
+    killed = seen = 0
+    for number in range(tries):
+        again = number > 2 and chance.random() < 0.3  # a key that is there, by force
+        key = chance.randrange(number) if again else number
+        if number % 10 == 9:  # one that is there and damaged
+            key = number - 1
+            for entry in (folder / "one" / "fill").iterdir():
+                if json.loads((entry / RECORD).read_text())["request"]["options"]["number"] == key:
+                    (entry / "a").unlink()
+        reader = None if again or number % 10 == 9 else watch()
+        pids = [write(store, key) for store in stores(again)]
+        time.sleep(chance.random() * 0.02)
+        victims = chance.sample(pids, chance.randrange(1, 4))
+        for pid in victims:
+            os.kill(pid, signal.SIGKILL)
+        for pid in pids:
+            status = os.waitpid(pid, 0)[1]
+            assert status in (0, signal.SIGKILL), status
+            killed += status == signal.SIGKILL
+        if number % 10 == 9:  # both that would have repaired it may have been killed
+            stores()[0].run(stage, {"text": source(text)}, {"number": key})
+        if reader:
+            (folder / "over").touch()
+            assert os.waitpid(reader, 0)[1] == 0
+        for root in ("one", "node1", "node2"):
+            for entry in sorted((folder / root / "fill").glob("*"), key=lambda path: -path.stat().st_mtime)[:3]:
+                check(entry)
+                seen += 1
+    for number in range(tries):  # everything can be had, by all, and by a machine that comes late
+        for store in [*stores(), Store(folder / "late", shared=f"file://{folder}/url")]:
+            check(store.run(stage, {"text": source(text)}, {"number": number}).folder)
+    print(json.dumps({"killed": killed, "seen": seen}))
+    """
+)
+
+
+def test_random_kills_leave_no_torn_entry(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", KILLING, str(tmp_path), "200"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    found = json.loads(done.stdout)
+    assert found["killed"] >= 100 and found["seen"] >= 200, found

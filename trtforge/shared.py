@@ -1,0 +1,106 @@
+"""A store that many machines share, at a URL that fsspec knows: s3://, gs://, file://, ...
+
+An entry is one tar file, ``STAGE/KEY.tar``. It is uploaded under a name of its own and moved into place, which replaces
+it at once or not at all on file systems and object stores alike; readers compare every file with the digests inside.
+Who may write there is trusted as the machine itself is: engines are code.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tarfile
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from trtforge.errors import ForgeError, MachineError
+from trtforge.store import DRAFT, RECORD
+
+PACKED = "entry.tar"
+
+
+def fetch(url: str, name: str, draft: Path) -> bool:
+    """Write the files of an entry into ``draft``.
+
+    Args:
+        name: ``STAGE/KEY``.
+
+    Returns:
+        Whether the shared store has it.
+
+    Raises:
+        ForgeError, MachineError: the URL can't be read.
+    """
+    packed = draft / PACKED
+    with _opened(url) as (system, root):
+        try:
+            system.get_file(f"{root}/{name}.tar", str(packed))
+        except FileNotFoundError:
+            return False
+    try:
+        with tarfile.open(packed, "r:") as archive:
+            for member in archive:
+                _unpack(archive, member, draft)
+    except (tarfile.TarError, EOFError, ValueError):  # no tar, or cut short: as good as none
+        return False
+    packed.unlink()
+    return True
+
+
+def publish(url: str, name: str, entry: Path, files: Iterable[str], draft: Path) -> None:
+    """Put an entry into the shared store.
+
+    Args:
+        name: ``STAGE/KEY``.
+        files: of ``entry``, but for the record.
+        draft: folder to pack it in.
+
+    Raises:
+        ForgeError, MachineError: the URL can't be written.
+    """
+    packed = draft / PACKED
+    with tarfile.open(packed, "w") as archive:
+        for each in (*files, RECORD):
+            archive.add(entry / each, each, recursive=False)
+    with _opened(url) as (system, root):
+        place = f"{root}/{name}.tar"
+        upload = f"{root}/{DRAFT}{uuid.uuid4().hex}"
+        system.makedirs(place.rpartition("/")[0], exist_ok=True)
+        system.put_file(str(packed), upload)
+        system.mv(upload, place)
+
+
+def _unpack(archive: tarfile.TarFile, member: tarfile.TarInfo, draft: Path) -> None:
+    """One file, inside the folder.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    path = PurePosixPath(member.name)
+    content = archive.extractfile(member) if member.isreg() else None
+    if content is None or path.is_absolute() or ".." in path.parts:
+        raise ValueError(member.name)
+    (draft / path).parent.mkdir(parents=True, exist_ok=True)
+    with content, (draft / path).open("wb") as out:
+        shutil.copyfileobj(content, out)
+
+
+@contextmanager
+def _opened(url: str) -> Iterator[tuple[Any, str]]:
+    """The file system behind a URL, and the path in it."""
+    shown = f"{url.partition('://')[0]}://{url.partition('://')[2].rpartition('@')[2]}"  # without name and password
+    try:
+        from fsspec.core import url_to_fs
+    except ImportError as error:
+        raise MachineError(f"{shown}: fsspec is not installed", "pip install 'trtforge[shared]'") from error
+    try:
+        system, root = url_to_fs(url)
+        yield system, root.rstrip("/")
+    except ImportError as error:  # fsspec names the package
+        raise MachineError(f"{shown}: {error}", f"pip install what {shown.partition(':')[0]}:// needs") from error
+    except Exception as error:  # what storages raise has no class in common
+        why = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise ForgeError(f"{shown}: the shared store fails: {why}",
+                         "check $TRTFORGE_STORE, its permissions and the network") from error  # fmt: skip
