@@ -68,6 +68,7 @@ def run(
     chosen = BuildOptions(**options)
     shape: dict[str, Any] = {"batch": tuple(batch), "size": tuple(size), "options": chosen}
     figures: dict[str, int] = {}
+    built: dict[str, Any] = {}
     graph = origin.of(load(model))
     with present.progress(f"building with {backend}") as done:
         if backend == "onnxruntime":
