@@ -9,11 +9,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from trtforge import checked_yaml, devices, options, recipe
 from trtforge.errors import ForgeError
@@ -25,29 +24,23 @@ CPU = "cpu"
 MARKS = r"""[^$`\\'"{};&|*?#\x00-\x1f\x7f-\x9f\u2028\u2029]+"""
 
 
-@dataclass(frozen=True)
-class Base:
-    """Where a fleet's relative paths begin, and the folder that its commands run in: what CI checks out."""
-
-    folder: Path
-    root: Path
-
-
 def _word(text: str) -> str:
     if not re.fullmatch(MARKS, text):
         raise ValueError(f"{text!r} has a mark that a shell or a CI service may read as its own")
     return text
 
 
-def _inside(path: Path, info: ValidationInfo) -> Path:
-    """The path as the commands name it, from the root."""
-    base: Base = info.context
-    found = (base.folder / path).resolve()
-    root = base.root.resolve()
+def inside(path: Path) -> Path:
+    """The path as CI names it: from the working folder, which stands for the root of the checkout.
+
+    Raises:
+        ValueError: it does not exist, is elsewhere, or its name could be taken for something else.
+    """
+    found, root = path.resolve(), Path.cwd().resolve()
     if not found.is_relative_to(root):
-        raise ValueError(f"{path} is not under {root}, which is what CI checks out: run from the repository's root")
+        raise ValueError(f"{path} is not under {root}: run from the root of what CI checks out")
     if not found.exists():
-        raise ValueError(f"there is no {found}")
+        raise ValueError(f"there is no {path}")
     shown = found.relative_to(root)
     if str(shown).startswith("-"):
         raise ValueError(f"{shown} would be taken for an option")
@@ -55,8 +48,13 @@ def _inside(path: Path, info: ValidationInfo) -> Path:
     return shown
 
 
+def _beside(path: Path, info: ValidationInfo) -> Path:
+    """A path of the fleet's, which is relative to its file; the context is that file's folder."""
+    return inside(Path(str(info.context)) / path)
+
+
 def _recipe(name: str, info: ValidationInfo) -> str:
-    return name if name in recipe.names() else os.fspath(_inside(Path(name), info))
+    return name if name in recipe.names() else os.fspath(_beside(Path(name), info))
 
 
 def _parsed(parse: Callable[[str], object]) -> AfterValidator:
@@ -80,13 +78,19 @@ def _text(value: Any) -> Any:
     return str(value) if type(value) is int else value
 
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*\Z", max_length=64)]
-Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\Z", max_length=128)]
-Branch = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*\Z", max_length=128)]
+def _batch(value: Any) -> Any:
+    if type(value) is int and value >= 3600:
+        raise ValueError("YAML takes 1:8:16 for a number of seconds: put MIN:OPT:MAX in quotes")
+    return _text(value)
+
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
+Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=128)]
+Branch = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", max_length=128)]
 Word = Annotated[str, AfterValidator(_word)]
-Inside = Annotated[Path, AfterValidator(_inside)]
+Inside = Annotated[Path, AfterValidator(_beside)]
 RecipeName = Annotated[str, AfterValidator(_recipe)]
-Batch = Annotated[str, BeforeValidator(_text), _parsed(options.parse_batch)]
+Batch = Annotated[str, BeforeValidator(_batch), _parsed(options.parse_batch)]
 Size = Annotated[str, _parsed(options.parse_size)]
 Memory = Annotated[str, BeforeValidator(_text), AfterValidator(_word), _parsed(options.parse_memory)]
 Version = Annotated[str, _parsed(options.parse_version)]
@@ -136,10 +140,29 @@ class Model(Section):
         """Whether it is a recipe that names the model."""
         return self.model.suffix.lower() in (".yaml", ".yml")
 
+    @property
+    def onnx(self) -> Path:
+        """The model as it came.
+
+        Raises:
+            ValueError: it is not in what CI checks out.
+            ForgeError: the recipe is wrong.
+        """
+        if not self.own_recipe:
+            return self.model
+        named = recipe.load(self.model).model
+        if named is None:
+            raise ValueError(f"{self.model} names no model")
+        return inside(named)
+
     @model_validator(mode="after")
     def _one_recipe(self) -> Model:
         if self.own_recipe and self.recipe:
             raise ValueError(f"{self.model} is a recipe itself: drop recipe")
+        try:
+            _ = self.onnx
+        except ForgeError as error:
+            raise ValueError(error.problem) from error
         return self
 
 
@@ -164,6 +187,13 @@ class Place(Section):
     workspace: Memory | None = None
     deepstream: Version | None = None
     dla: int | None = Field(default=None, ge=0, le=15)
+
+    @field_validator("runs_on")
+    @classmethod
+    def _hosted_alone(cls, labels: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if labels and HOSTED in labels and len(labels) > 1:
+            raise ValueError(f"{HOSTED} stands alone")
+        return labels
 
 
 class Fleet(Section):
@@ -220,14 +250,10 @@ def device_name(name: str, place: Place) -> str | None:
     return None if wanted == CPU else wanted
 
 
-def load(path: Path, root: Path) -> Fleet:
-    """Read and check a fleet; its relative paths are taken from its folder, and given from ``root``.
-
-    Args:
-        root: folder that CI checks out, in which the commands run.
+def load(path: Path) -> Fleet:
+    """Read and check a fleet. Its paths are relative to its file; those of the result, to the working folder.
 
     Raises:
         ForgeError: the file is no YAML, or breaks the schema; the message lists every error with its line.
     """
-    context = Base(path.parent, root)
-    return checked_yaml.read(path, Fleet, "fleet", "see recipes/demo/fleet.yaml in trtforge's repository", context)
+    return checked_yaml.read(path, Fleet, "fleet", "see recipes/demo/fleet.yaml of trtforge's own", path.parent)
