@@ -79,14 +79,14 @@ def _lines(node: yaml.Node | None, at: Location = ()) -> dict[Location, int]:
 
 def _explain(path: Path, item: Any, lines: dict[Location, int], schema: type[BaseModel]) -> str:
     location = tuple(item["loc"])
-    problem = str(item["ctx"]["error"]) if item["type"] == "value_error" else item["msg"].lower()
-    if not location:  # of the whole, which says itself where
-        return f"{path}: {problem}"
+    if item["type"] == "value_error" and not location:  # of the whole, which says itself where
+        return f"{path}: {item['ctx']['error']}"
     line = next((lines[location[:end]] for end in range(len(location), 0, -1) if location[:end] in lines), 1)
     key = ".".join(str(part) for part in location)
     if item["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(location[-1]), _keys(schema, location[:-1]), n=1)
         return f"{path}:{line}: unknown key {key!r}" + (f" (did you mean {near[0]!r}?)" if near else "")
+    problem = str(item["ctx"]["error"]) if item["type"] == "value_error" else item["msg"].lower()
     return f"{path}:{line}: {key}: {problem}"
 
 

@@ -164,7 +164,8 @@ def plan(fleet: Fleet) -> Plan:
 def why_not(place: Place, device: Device | None, backend: str, hosted: bool, precision: Precision) -> str:
     """Why a device can't have an engine of that precision; empty if it can."""
     if backend == ON_CPU:
-        return "ONNX Runtime on a CPU has no DLA" if place.dla is not None else ""
+        lacks = "DLA" if place.dla is not None else "FP8 operators" if precision == "fp8" else ""
+        return f"ONNX Runtime on a CPU has no {lacks}" if lacks else ""
     assert device
     if not device.typed:
         return (f"{device.title} ends at TensorRT {device.tensorrt}, with which trtforge builds nothing: `trtforge "

@@ -44,16 +44,19 @@ def built(plan):
 def test_no_precision_that_a_gpu_lacks(planned, monkeypatch):
     known = devices.catalogue() | devices.parse(NANO, "devices.yaml")
     monkeypatch.setattr(devices, "catalogue", lambda: known)
-    plan = planned("precisions: [fp32, int8, fp8]\ndevices: {nano: {}, rtx-3090: {}, l4: {}}")
+    plan = planned("precisions: [fp32, int8, fp8]\ndevices: {nano: {}, rtx-3090: {}, l4: {}, cpu: {}}")
     assert built(plan) == {("nano", "fp32"), ("rtx-3090", "fp32"), ("rtx-3090", "int8"), ("l4", "fp32"),
-                           ("l4", "int8"), ("l4", "fp8")}  # fmt: skip
+                           ("l4", "int8"), ("l4", "fp8"), ("cpu", "fp32"), ("cpu", "int8")}  # fmt: skip
     assert "Jetson Nano (SM53) has no INT8 kernels" in reasons(plan)["nano", "int8"]
     assert "(SM86) has no FP8 kernels" in reasons(plan)["rtx-3090", "fp8"]
+    assert "no FP8 operators" in reasons(plan)["cpu", "fp8"]
 
 
 def test_no_dla_where_there_is_none(planned):
-    plan = planned("precisions: [fp32, fp16, int8]\ndevices:\n  orin-nano: {dla: 0}\n  orin-nx: {dla: 1}\n"
-                   "  third: {device: orin-nx, dla: 2}\n  rtx: {device: rtx-4090, dla: 0}\n  cpu: {dla: 0}")  # fmt: skip
+    plan = planned(
+        "precisions: [fp32, fp16, int8]\ndevices:\n  orin-nano: {dla: 0}\n  orin-nx: {dla: 1}\n"
+        "  third: {device: orin-nx, dla: 2}\n  rtx: {device: rtx-4090, dla: 0}\n  cpu: {dla: 0}"
+    )
     assert built(plan) == {("orin-nx", "fp16"), ("orin-nx", "int8")}
     why = reasons(plan)
     assert "Orin Nano (8 GB) has no DLA" in why["orin-nano", "fp16"]
@@ -82,8 +85,10 @@ def test_nothing_left_is_an_error(planned):
 
 
 def test_options_of_a_device_reach_its_commands(planned):
-    (job,) = planned("precisions: [int8]\ndevices:\n  orin: {device: orin-nx, batch: 1:2:4, workspace: 1GiB, "
-                     "deepstream: '7.1', dla: 1, runs_on: [self-hosted, orin]}".replace("1:2:4", "'1:2:4'")).jobs  # fmt: skip
+    (job,) = planned(
+        "precisions: [int8]\ndevices:\n  orin: {device: orin-nx, batch: '1:2:4', workspace: 1GiB, "
+        "deepstream: '7.1', dla: 1, runs_on: [self-hosted, orin]}"
+    ).jobs
     assert job.runs_on == ("self-hosted", "orin")
     assert job.build[0] == ("trtforge build prepared/yolo/int8-b1-2-4 --device orin-nx --backend auto --workspace 1GiB "
                             "--dla 1 --deepstream 7.1 -o bundles/yolo/orin/int8")  # fmt: skip

@@ -46,7 +46,7 @@ def test_hosted_is_no_label_among_others(fleet):
     assert "hosted stands alone" in problem(fleet("devices: {t4: {runs_on: [hosted, gpu]}}"))
 
 
-@pytest.mark.parametrize("mark", list("$`\\'\"{};&|*?#") + ["\n", "\t", "\x1b"])
+@pytest.mark.parametrize("mark", [*"$`\\'\"{};&|*?#", "\n", "\t", "\x1b"])
 def test_paths_hold_no_marks_of_a_shell(fleet, repository, mark):
     (repository / f"x{mark}y.onnx").touch()
     model = f"x{mark}y.onnx".encode("unicode_escape").decode().replace('"', '\\"')
