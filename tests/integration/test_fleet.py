@@ -109,7 +109,9 @@ def kept(repository: Path, tmp_path: Path, text: str) -> tuple[listing.Plan, wor
 def test_the_jobs_of_a_fleet_make_what_its_table_says(repository, tmp_path):
     planned, done = kept(repository, tmp_path, LEAN)
     assert len(promised(planned)) == 3
-    assert [str(each) for each in planned.skipped] == ["anchors on cpu in FP8: ONNX Runtime on a CPU has no FP8 operators"]
+    assert [str(each) for each in planned.skipped] == [
+        "anchors on cpu in FP8: ONNX Runtime on a CPU has no FP8 operators"
+    ]
     assert not any("cpu" in each and "fp8" in each for each in done.lines)
     summary = (tmp_path / "work" / "checkouts" / "anchors.rtx-4090.summary.md").read_text()
     assert summary.count("### `anchors, ") == 2  # a report for each precision

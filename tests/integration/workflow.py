@@ -80,5 +80,7 @@ def _shell(text: str, checkout: Path, environment: dict[str, str]) -> subprocess
         (programs / "trtforge").chmod(0o755)
     own = {"PATH": f"{programs}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "TRTFORGE_STORE": f"{checkout}.store",
            "GITHUB_STEP_SUMMARY": f"{checkout}.summary.md"}  # fmt: skip
-    return subprocess.run(["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", text], cwd=checkout, text=True,
-                          capture_output=True, check=False, timeout=600, env={**os.environ, **own, **environment})  # fmt: skip
+    return subprocess.run(
+        ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", text], cwd=checkout, text=True,
+        capture_output=True, check=False, timeout=600, env={**os.environ, **own, **environment},
+    )  # fmt: skip

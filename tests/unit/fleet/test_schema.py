@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from trtforge.errors import ForgeError
+from trtforge.fleet.plan import plan
 from trtforge.fleet.schema import load
+
+ROOT = Path(__file__).parents[3]
 
 
 def problem(path):
@@ -106,3 +112,13 @@ def test_a_batch_that_yaml_reads_as_seconds(fleet):
     assert "quotes" in problem(fleet("devices: {t4: {batch: 1:8:16}}"))
     assert load(fleet('devices: {t4: {batch: "1:8:16"}}')).devices["t4"].batch == "1:8:16"
     assert load(fleet("devices: {t4: {batch: 8}}")).devices["t4"].batch == "8"
+
+
+def test_the_documented_fleet_is_one(fleet, repository):
+    text = (ROOT / "docs" / "fleet.md").read_text(encoding="utf-8")
+    example = re.search(r"```yaml\n(.*?)```", text, re.S)
+    for name in ("models/yolov8n.onnx", "models/coco.txt", "photos/x.jpg", "val/labels.json"):
+        (repository / name).parent.mkdir(exist_ok=True)
+        (repository / name).touch()
+    jobs = plan(load(fleet(example[1]))).jobs
+    assert [job.id for job in jobs] == ["yolo.orin-nx", "yolo.orin-nx-dla", "yolo.l4", "yolo.rtx-4090", "yolo.cpu"]
