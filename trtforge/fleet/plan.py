@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from trtforge import devices
 from trtforge.backends import tensorrt_rtx
 from trtforge.devices import Device
 from trtforge.errors import ForgeError
-from trtforge.fleet.schema import HOSTED, Fleet, Model, Place, Verify, device_name
+from trtforge.fleet.schema import HOSTED, LABEL, Fleet, Model, Place, Verify, device_name
 from trtforge.job import QUANTIZED, Precision
 from trtforge.options import no_kernels
 
@@ -185,7 +186,7 @@ def _no_dla(device: Device, core: int, backend: str, precision: Precision) -> st
         return f"{device.title} has {has}"
     if backend == "tensorrt-rtx":
         return "TensorRT-RTX builds for GPUs alone, not for a DLA"
-    return "" if precision in ON_DLA else f"a DLA computes in {' and '.join(ON_DLA).upper()} alone"
+    return "" if precision in ON_DLA else "a DLA computes in FP16 and INT8 alone"
 
 
 def line(*words: object, into: str = "") -> str:
@@ -225,7 +226,7 @@ def _job(pair: _Pair, precisions: Sequence[Precision]) -> Job:
         target=pair.device.name if pair.device else None,
         title=pair.device.title if pair.device else "the runner's CPU",
         backend=pair.backend,
-        runs_on=() if pair.hosted else pair.place.runs_on or ((pair.device.ci_label,) if pair.device else ()),
+        runs_on=_labels(pair),
         bundles=tuple(bundles),
         build=(*(_build(pair, each) for each in bundles), line("mkdir", "-p", *map(_reports, bundles))),
         lint=tuple(_lint(pair, each) for each in bundles),
@@ -233,6 +234,18 @@ def _job(pair: _Pair, precisions: Sequence[Precision]) -> Job:
         bench=tuple(_bench(pair, each) for each in bundles) if timed else (),
         report=tuple(_report(pair, each) for each in bundles),
     )
+
+
+def _labels(pair: _Pair) -> tuple[str, ...]:
+    """Of the runner; none is a hosted one."""
+    if pair.hosted:
+        return ()
+    if pair.place.runs_on:
+        return pair.place.runs_on
+    label = pair.device.ci_label if pair.device else ""
+    if not re.fullmatch(LABEL, label):  # of a user's own device file
+        raise ForgeError(f"device {pair.on}: ci_label {label!r} is no runner's label", "name one with runs_on")
+    return (label,)
 
 
 def _build(pair: _Pair, bundle: Bundle) -> str:

@@ -21,11 +21,12 @@ from trtforge.patches import Section
 
 HOSTED = "hosted"
 CPU = "cpu"
-MARKS = r"""[^$`\\'"{};&|*?#\x00-\x1f\x7f-\x9f\u2028\u2029]+"""
+LABEL = "[A-Za-z0-9][A-Za-z0-9._-]*"
+PLAIN = r"""[^$`\\'"{};&|*?#\x00-\x1f\x7f-\x9f\u2028\u2029]+"""
 
 
 def _word(text: str) -> str:
-    if not re.fullmatch(MARKS, text):
+    if not re.fullmatch(PLAIN, text):
         raise ValueError(f"{text!r} has a mark that a shell or a CI service may read as its own")
     return text
 
@@ -85,7 +86,7 @@ def _batch(value: Any) -> Any:
 
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
-Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=128)]
+Label = Annotated[str, Field(pattern=f"^{LABEL}$", max_length=128)]
 Branch = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", max_length=128)]
 Word = Annotated[str, AfterValidator(_word)]
 Inside = Annotated[Path, AfterValidator(_beside)]

@@ -61,7 +61,7 @@ def test_no_dla_where_there_is_none(planned):
     why = reasons(plan)
     assert "Orin Nano (8 GB) has no DLA" in why["orin-nano", "fp16"]
     assert "2 DLA cores, numbered from 0" in why["third", "int8"]
-    assert "FP16 AND INT8 alone" in why["orin-nx", "fp32"]
+    assert "FP16 and INT8 alone" in why["orin-nx", "fp32"]
     assert "has no DLA" in why["rtx", "fp16"] and "ONNX Runtime" in why["cpu", "fp16"]
 
 
@@ -72,6 +72,15 @@ def test_hosted_runners_build_what_needs_no_gpu(planned):
         ("yolo.rtx-4090", "tensorrt-rtx", (), False), ("yolo.cpu", "onnxruntime", (), True)]  # fmt: skip
     assert "TensorRT-RTX builds for" in reasons(plan)["h100", "fp16"]
     assert "hosted runners have none" in reasons(plan)["t4", "fp16"]
+
+
+def test_a_label_of_a_users_own_device_is_checked(planned, monkeypatch):
+    odd = NANO.replace("gpu-nano", "${{ secrets.TOKEN }}")
+    known = devices.catalogue() | devices.parse(odd, "mine.yaml")
+    monkeypatch.setattr(devices, "catalogue", lambda: known)
+    with pytest.raises(ForgeError, match="no runner's label"):
+        planned("precisions: [fp32]\ndevices: {nano: {}}")
+    assert planned("precisions: [fp32]\ndevices: {nano: {runs_on: nano}}").jobs[0].runs_on == ("nano",)
 
 
 def test_a_device_whose_tensorrt_is_too_old(planned):
