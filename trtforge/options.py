@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from trtforge import prepared
 from trtforge import recipe as recipes
-from trtforge.devices import FIRST_SM
+from trtforge.devices import FIRST_SM, Device
 from trtforge.errors import ForgeError, GateError
 from trtforge.job import CALIBRATORS, QUANTIZED, Job, Precision, Ready, Target
 from trtforge.recipe import Nms, Recipe
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from trtforge.stages.bench import Asked
     from trtforge.sweep import Asked as Sweep
     from trtforge.sweep import Pick
+    from trtforge.timing.table import Report as Timed
 
 METHODS = get_args(recipes.Method)
 NMS_FORMS = ("auto", "none", "keep", "onnx", "efficientnms", "deepstream")
@@ -313,6 +314,20 @@ def gates(report: Report, least: float | None, most_lost: float | None, least_co
             raise GateError(f"cosine of {name} is {difference.cosine:.5f}, under {least_cosine}", "")
 
 
+def latency_gate(report: Timed, limit: str | None) -> None:
+    """Hold the subject's fastest median to the user's limit.
+
+    Raises:
+        GateError: it takes longer.
+    """
+    if limit is None:
+        return
+    most, own = 1000 * parse_seconds(limit, "--max-latency"), report.rows[0].runtime
+    median = min(row.latency_ms.median for row in report.rows if row.runtime == own)
+    if median > most:
+        raise GateError(f"{report.subject}: the median pass takes {median:.3f} ms, over {most:g} ms", "")
+
+
 def check_precision(work: Job | Ready, targets: Sequence[Target]) -> None:
     """Refuse a precision that a target's GPU has no kernels for.
 
@@ -321,11 +336,17 @@ def check_precision(work: Job | Ready, targets: Sequence[Target]) -> None:
     """
     for target in targets:
         device = target.device
-        if device and target.backend != "onnxruntime" and work.precision not in device.precisions:
-            has = ", ".join(device.precisions).upper()
+        if device and target.backend != "onnxruntime" and (why := no_kernels(device, work.precision)):
             first = next(sm for name, sm in FIRST_SM.items() if name == work.precision)
-            raise ForgeError(f"{device.title} (SM{device.sm}) has no {work.precision.upper()} kernels, only {has}",
-                             f"{work.precision.upper()} needs SM{first} or newer")  # fmt: skip
+            raise ForgeError(why, f"{work.precision.upper()} needs SM{first} or newer")
+
+
+def no_kernels(device: Device, precision: str) -> str:
+    """Why TensorRT can't compute in that precision on a device; empty if it can."""
+    if precision in device.precisions:
+        return ""
+    has = ", ".join(device.precisions).upper()
+    return f"{device.title} (SM{device.sm}) has no {precision.upper()} kernels, only {has}"
 
 
 def folders(out: Path | None, job: Job | Ready, targets: Sequence[Target]) -> list[Path]:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
+from trtforge import checked_yaml
 from trtforge.errors import ForgeError
-from trtforge.patches import KINDS, Patch
+from trtforge.patches import Patch
 from trtforge.patches import Section as _Section
-
-if TYPE_CHECKING:
-    import yaml
 
 Side = Annotated[int, Field(gt=0)]
 Positive = Annotated[float, Field(gt=0)]
@@ -21,7 +19,6 @@ Size = Annotated[tuple[Side, Side], Field(description="height, width in pixels")
 Method = Literal["entropy", "percentile", "mse", "minmax"]
 HeadForm = Literal["objectness", "anchor-free", "boxes-scores", "yolo-anchors", "yolox-raw", "distances", "priors",
                    "queries", "ranked"]  # fmt: skip
-LONGEST = 1 << 20  # bytes of a recipe: more is not a recipe
 
 
 class Preprocess(_Section):
@@ -197,34 +194,8 @@ def load(path: Path) -> Recipe:
     Raises:
         ForgeError: the file is no YAML, or breaks the schema; the message lists every error with its line.
     """
-    if not path.is_file():
-        raise ForgeError(f"{path}: no such file", "give a recipe's name or path; see `trtforge recipes`")
-    if path.stat().st_size > LONGEST:
-        raise ForgeError(f"{path}: larger than 1 MiB, so not a recipe", "")
-    content, lines = _parse(path)
-    try:
-        recipe = Recipe.model_validate(content or {})
-    except ValidationError as error:
-        found = [_explain(path, item, lines) for item in error.errors()]
-        raise ForgeError("\n".join(found), "see `trtforge recipes show yolov7` for a complete recipe") from error
+    recipe = checked_yaml.read(path, Recipe, "recipe", "see `trtforge recipes show yolov7` for a complete one")
     return _resolved(recipe, path.parent)
-
-
-def _parse(path: Path) -> tuple[Any, dict[tuple[Any, ...], int]]:
-    """The content, and the line of every key."""
-    import yaml
-
-    try:
-        text = path.read_text(encoding="utf-8")
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
-            raise ForgeError(f"{path}: has YAML aliases", "write each value out")  # a few lines of them fill any memory
-        return yaml.safe_load(text), _lines(yaml.compose(text, Loader=yaml.SafeLoader))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        deep = "nested too deeply" if isinstance(error, RecursionError) else "not UTF-8 text, or a date that is none"
-        raise ForgeError(f"{where}: not YAML: {getattr(error, 'problem', None) or deep}",
-                         "see `trtforge recipes show yolov7` for a complete one") from error  # fmt: skip
 
 
 def _resolved(recipe: Recipe, base: Path) -> Recipe:
@@ -234,42 +205,3 @@ def _resolved(recipe: Recipe, base: Path) -> Recipe:
     calibration = recipe.calibration.model_copy(update={"images": absolute(recipe.calibration.images)})
     return recipe.model_copy(update={"model": absolute(recipe.model), "labels": absolute(recipe.labels),
                                      "calibration": calibration})  # fmt: skip
-
-
-def _lines(node: yaml.Node | None, at: tuple[Any, ...] = ()) -> dict[tuple[Any, ...], int]:
-    """Line number of every key and item, by its path."""
-    import yaml
-
-    found: dict[tuple[Any, ...], int] = {}
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            here = (*at, key.value)
-            if here in found:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key.value!r} twice", key.start_mark)
-            found[here] = key.start_mark.line + 1
-            found |= _lines(value, here)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, item in enumerate(node.value):
-            here = (*at, index)
-            found[here] = item.start_mark.line + 1
-            found |= _lines(item, here)
-    return found
-
-
-def _explain(path: Path, item: Any, lines: dict[tuple[Any, ...], int]) -> str:
-    location = tuple(item["loc"])
-    line = next((lines[location[:end]] for end in range(len(location), 0, -1) if location[:end] in lines), 1)
-    key = ".".join(str(part) for part in location)
-    if item["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(location[-1]), _keys(location[:-1]), n=1)
-        return f"{path}:{line}: unknown key {key!r}" + (f" (did you mean {near[0]!r}?)" if near else "")
-    return f"{path}:{line}: {key}: {item['msg'].lower()}"
-
-
-def _keys(section: tuple[Any, ...]) -> list[str]:
-    if section[:1] == ("patches",):  # an item has its number and its kind in the path
-        return [name for kind in KINDS if kind.__name__.lower() == section[-1] for name in kind.model_fields]
-    model: Any = Recipe
-    for part in section:
-        model = model.model_fields[part].annotation
-    return list(model.model_fields)

@@ -36,6 +36,13 @@ def test_table_json_and_csv_say_the_same(trtforge, model, tmp_path):
         assert row["cameras"] == int(row["images_per_second"] // 30)
 
 
+def test_a_limit_of_latency_is_a_gate(trtforge, model):
+    run = trtforge("bench", model, *QUICK, "--max-latency", "0.0001ms", "--json")
+    assert run.code == 4 and "over 0.0001 ms" in run.err
+    assert run.document["rows"]  # measured all the same
+    assert trtforge("bench", model, *QUICK, "--max-latency", "fast").code == 2
+
+
 def test_the_prepared_folder_names_the_graph_that_runs(trtforge, tmp_path):
     assert trtforge("prepare", DEMO, "--fp16", "-o", tmp_path / "prepared").code == 0
     run = trtforge("bench", tmp_path / "prepared", *QUICK)

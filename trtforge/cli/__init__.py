@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from trtforge import __version__
-from trtforge.cli import catalogue, deepstream, judge, machine, make, steps
+from trtforge.cli import catalogue, deepstream, fleet, judge, machine, make, steps
 from trtforge.errors import ForgeError
 
 
@@ -54,7 +54,7 @@ COMMANDS = (
     make.build, make.prepare,
     steps.export, steps.fold, steps.calibrate, steps.quantize, make.tune, steps.cast, steps.patch,
     judge.verify, make.sweep, judge.bench, judge.detect, judge.report, judge.diff,
-    catalogue.devices, machine.doctor, machine.clean,
+    fleet.matrix, catalogue.devices, machine.doctor, machine.clean,
 )  # fmt: skip
 for command in COMMANDS:
     app.command()(command)

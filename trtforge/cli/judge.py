@@ -60,6 +60,8 @@ def bench(
     warmup: Annotated[str, typer.Option(help="Before anything counts.")] = "200ms",
     duration: Annotated[str, typer.Option(help="For latency, and again for throughput.")] = "3s",
     csv: Annotated[Optional[Path], typer.Option(help="Write the rows here, too.")] = None,
+    max_latency: Annotated[Optional[str], typer.Option("--max-latency", help="Gate: median of the engine's fastest "
+                                                       "row, e.g. 5ms.")] = None,
     as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Measure latency and throughput, beside other runtimes in the same run.
@@ -74,10 +76,13 @@ def bench(
 
     asked = options.benchmark(batch, streams, against, torch, weights, provider, cuda_graph, transfers, warmup,
                               duration)  # fmt: skip
+    if max_latency:
+        options.parse_seconds(max_latency, "--max-latency")  # a wrong one is said before any work
     found = stage.run(stage.subject(engine), asked)
     if csv:
         options.write_text(csv, table.as_csv(found.rows))
     result(as_json, asdict(found), table.text(found))
+    options.latency_gate(found, max_latency)
 
 
 def detect(

@@ -1,0 +1,41 @@
+"""A plan for people and for scripts."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from trtforge import present
+from trtforge.fleet.plan import Job, Plan
+from trtforge.fleet.schema import HOSTED
+
+
+def document(plan: Plan) -> dict[str, Any]:
+    """Everything in it, for JSON."""
+    jobs = [asdict(job) | {"reports": job.reports, "made": job.made} for job in plan.jobs]
+    return asdict(plan) | {"install": plan.install_command, "jobs": jobs}
+
+
+def table(plan: Plan) -> str:
+    """A line for each bundle that there will be, then what there won't be, with the reason."""
+    rows = [
+        [job.id, " ".join(job.runs_on) or HOSTED, job.backend, bundle.precision, bundle.batch or "", bundle.folder,
+         _checks(job)]
+        for job in plan.jobs for bundle in job.bundles
+    ]  # fmt: skip
+    header = ["job", "runner", "backend", "precision", "batch", "bundle", "checks"]
+    counts = f"{len(plan.prepare)} folders to prepare, {len(plan.jobs)} jobs, {len(rows)} bundles"
+    lines = [f"{plan.name}: {counts}", "", present.table(rows, header)]
+    if plan.skipped:
+        lines += ["", "not built:", *(f"  {each}" for each in plan.skipped)]
+    return "\n".join(lines)
+
+
+def remarks(plan: Plan) -> list[str]:
+    """What a reader of the jobs would miss."""
+    return [f"not built: {each}" for each in plan.skipped]
+
+
+def _checks(job: Job) -> str:
+    phases = {"lint": job.lint, "verify": job.verify, "bench": job.bench}
+    return ", ".join(name for name, lines in phases.items() if lines)

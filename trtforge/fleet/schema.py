@@ -1,0 +1,260 @@
+"""A fleet: models, precisions and devices in one YAML, checked whole before anything is made of it.
+
+Its words end up in shell lines and workflow files. Names are lower-case words and hyphens; every other text is of
+letters, digits and a few marks, among them none with which a shell, or an expression of a CI service, begins.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+
+from trtforge import checked_yaml, devices, options, recipe
+from trtforge.errors import ForgeError
+from trtforge.job import QUANTIZED, Backend, Precision
+from trtforge.patches import Section
+
+HOSTED = "hosted"
+CPU = "cpu"
+LABEL = "[A-Za-z0-9][A-Za-z0-9._-]*"
+PLAIN = r"""[^$`\\'"{};&|*?#\x00-\x1f\x7f-\x9f\u2028\u2029]+"""
+
+
+def _word(text: str) -> str:
+    if not re.fullmatch(PLAIN, text):
+        raise ValueError(f"{text!r} has a mark that a shell or a CI service may read as its own")
+    return text
+
+
+def inside(path: Path) -> Path:
+    """The path as CI names it: from the working folder, which stands for the root of the checkout.
+
+    Raises:
+        ValueError: it does not exist, is elsewhere, or its name could be taken for something else.
+    """
+    found, root = path.resolve(), Path.cwd().resolve()
+    if not found.is_relative_to(root):
+        raise ValueError(f"{path} is not under {root}: run from the root of what CI checks out")
+    if not found.exists():
+        raise ValueError(f"there is no {path}")
+    shown = found.relative_to(root)
+    if str(shown).startswith("-"):
+        raise ValueError(f"{shown} would be taken for an option")
+    _word(str(shown))
+    return shown
+
+
+def _beside(path: Path, info: ValidationInfo) -> Path:
+    """A path of the fleet's, which is relative to its file; the context is that file's folder."""
+    return inside(Path(str(info.context)) / path)
+
+
+def _recipe(name: str, info: ValidationInfo) -> str:
+    return name if name in recipe.names() else os.fspath(_beside(Path(name), info))
+
+
+def _parsed(parse: Callable[[str], object]) -> AfterValidator:
+    """Holds a text to what the command line takes."""
+
+    def check(text: str) -> str:
+        try:
+            parse(text)
+        except ForgeError as error:
+            raise ValueError(error.problem) from error
+        return text
+
+    return AfterValidator(check)
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _text(value: Any) -> Any:
+    return str(value) if type(value) is int else value
+
+
+def _batch(value: Any) -> Any:
+    if type(value) is int and value >= 3600:
+        raise ValueError("YAML takes 1:8:16 for a number of seconds: put MIN:OPT:MAX in quotes")
+    return _text(value)
+
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
+Label = Annotated[str, Field(pattern=f"^{LABEL}$", max_length=128)]
+Branch = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", max_length=128)]
+Word = Annotated[str, AfterValidator(_word)]
+Inside = Annotated[Path, AfterValidator(_beside)]
+RecipeName = Annotated[str, AfterValidator(_recipe)]
+Batch = Annotated[str, BeforeValidator(_batch), _parsed(options.parse_batch)]
+Size = Annotated[str, _parsed(options.parse_size)]
+Memory = Annotated[str, BeforeValidator(_text), AfterValidator(_word), _parsed(options.parse_memory)]
+Version = Annotated[str, _parsed(options.parse_version)]
+Time = Annotated[str, _parsed(options.parse_seconds)]
+Precisions = Annotated[tuple[Precision, ...], Field(min_length=1)]
+
+
+class Verify(Section):
+    """How accuracy is measured, and what it must not fall below.
+
+    Attributes:
+        images, labels: as ``trtforge verify`` takes them.
+        max_drop: points that may be lost from the model as it came.
+        min_map: least mAP50-95 (top-1, mIoU), 0 to 1.
+    """
+
+    images: Inside
+    labels: Inside
+    max_drop: float | None = Field(default=None, ge=0, le=100)
+    min_map: float | None = Field(default=None, ge=0, le=1)
+
+
+class Model(Section):
+    """One model of the fleet.
+
+    Attributes:
+        model: ONNX file, or a recipe that names one.
+        recipe: name or file.
+        labels: one class a line.
+        calib: photographs for INT8 and FP8.
+        size: height and width of a dynamic input, HxW.
+        precisions: in place of the fleet's.
+        max_latency: milliseconds that the median of a pass may take, by the fleet's name of a device.
+    """
+
+    model: Inside
+    recipe: RecipeName | None = None
+    labels: Inside | None = None
+    calib: Inside | None = None
+    size: Size | None = None
+    precisions: Precisions | None = None
+    verify: Verify | None = None
+    max_latency: dict[Name, Time] = Field(default_factory=dict)
+
+    @property
+    def own_recipe(self) -> bool:
+        """Whether it is a recipe that names the model."""
+        return self.model.suffix.lower() in (".yaml", ".yml")
+
+    @property
+    def onnx(self) -> Path:
+        """The model as it came.
+
+        Raises:
+            ValueError: it is not in what CI checks out.
+            ForgeError: the recipe is wrong.
+        """
+        if not self.own_recipe:
+            return self.model
+        named = recipe.load(self.model).model
+        if named is None:
+            raise ValueError(f"{self.model} names no model")
+        return inside(named)
+
+    @model_validator(mode="after")
+    def _one_recipe(self) -> Model:
+        if self.own_recipe and self.recipe:
+            raise ValueError(f"{self.model} is a recipe itself: drop recipe")
+        try:
+            _ = self.onnx
+        except ForgeError as error:
+            raise ValueError(error.problem) from error
+        return self
+
+
+class Place(Section):
+    """One device of the fleet, and how engines are built for it.
+
+    Attributes:
+        device: of the catalogue; the entry's own name by default. ``cpu`` is none: ONNX Runtime on the runner.
+        runs_on: label or labels of the runner that has the device, the catalogue's by default; ``hosted`` is the CI
+            service's own, which has no GPU: TensorRT-RTX then builds ahead of time, and nothing is timed.
+        backend: as for ``trtforge build``.
+        batch: N or MIN:OPT:MAX.
+        workspace: scratch memory for the builder.
+        deepstream: version that will read the configuration.
+        dla: DLA core to build for.
+    """
+
+    device: Name | None = None
+    runs_on: Annotated[tuple[Label, ...], BeforeValidator(_listed), Field(min_length=1)] | None = None
+    backend: Literal["auto"] | Backend = "auto"
+    batch: Batch | None = None
+    workspace: Memory | None = None
+    deepstream: Version | None = None
+    dla: int | None = Field(default=None, ge=0, le=15)
+
+    @field_validator("runs_on")
+    @classmethod
+    def _hosted_alone(cls, labels: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if labels and HOSTED in labels and len(labels) > 1:
+            raise ValueError(f"{HOSTED} stands alone")
+        return labels
+
+
+class Fleet(Section):
+    """Models times devices times precisions.
+
+    Attributes:
+        name: of the workflow.
+        precisions: of every model that names none itself.
+        install: what pip installs on hosted runners; others have trtforge already, beside their TensorRT.
+        branches: on which a push builds.
+        minutes: that a job may take.
+    """
+
+    name: Name = "engines"
+    precisions: Precisions = ("fp16",)
+    models: dict[Name, Model] = Field(min_length=1)
+    devices: dict[Name, Place] = Field(min_length=1)
+    install: Annotated[tuple[Word, ...], Field(min_length=1)] = ("trtforge[rtx]",)
+    branches: Annotated[tuple[Branch, ...], Field(min_length=1)] = ("main",)
+    minutes: int = Field(default=60, ge=1, le=1440)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Fleet:
+        faults = [f"devices.{name}: {why}" for name, place in self.devices.items() if (why := _unknown(name, place))]
+        for name, model in self.models.items():
+            quantized = [each for each in self.precisions_of(model) if each in QUANTIZED]
+            if quantized and not model.calib and not model.own_recipe:
+                faults.append(f"models.{name}: {quantized[0]} needs photographs: name them with calib")
+            faults += [f"models.{name}.max_latency: the fleet has no device {each}" for each in model.max_latency
+                       if each not in self.devices]  # fmt: skip
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
+
+    def precisions_of(self, model: Model) -> tuple[Precision, ...]:
+        """Each once, in the order of the file."""
+        return tuple(dict.fromkeys(model.precisions or self.precisions))
+
+
+def _unknown(name: str, place: Place) -> str:
+    """Why there is no such device; empty if there is, or none is needed."""
+    if device_name(name, place) is None:
+        return "" if place.backend in ("auto", "onnxruntime") else f"{place.backend} does not build for a cpu"
+    try:
+        devices.device(place.device or name)
+    except ForgeError as error:
+        return f"{error.problem} ({error.hint})"
+    return ""
+
+
+def device_name(name: str, place: Place) -> str | None:
+    """The catalogue's name of an entry's device; None for the CPU of the runner."""
+    wanted = place.device or name
+    return None if wanted == CPU else wanted
+
+
+def load(path: Path) -> Fleet:
+    """Read and check a fleet. Its paths are relative to its file; those of the result, to the working folder.
+
+    Raises:
+        ForgeError: the file is no YAML, or breaks the schema; the message lists every error with its line.
+    """
+    return checked_yaml.read(path, Fleet, "fleet", "see recipes/demo/fleet.yaml of trtforge's own", path.parent)

@@ -1,0 +1,36 @@
+"""YAML that people read: keys in their order, blocks of lines as lines, no references."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+
+class _Dumper(yaml.SafeDumper):
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        del indentless  # items stand deeper than their key
+        super().increase_indent(flow, False)
+
+    def ignore_aliases(self, data: Any) -> bool:
+        del data
+        return True
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _text)
+
+
+def write(sections: Mapping[str, Any], comments: Sequence[str]) -> str:
+    """A mapping with an empty line between its keys, under comments of one line each."""
+    head = "".join(f"# {' '.join(comment.split())}\n" for comment in comments)
+    return head + "\n" + "\n".join(_dumped({name: section}) for name, section in sections.items())
+
+
+def _dumped(section: Mapping[str, Any]) -> str:
+    text: str = yaml.dump(section, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1 << 20)
+    return text
