@@ -464,10 +464,7 @@ def single(run: Callable[..., Facts], made: str, out: Path, *, beside: str = "",
     Raises:
         ForgeError: the stage's own, or ``out`` is a folder or an input.
     """
-    if out.is_dir():
-        raise ForgeError(f"{out}: is a folder", "give a file with -o")
-    if not out.absolute().parent.is_dir():
-        raise ForgeError(f"{out}: there is no folder {out.parent}", "make it first")
+    check_file(out)
     given = [value for each in arguments.values() for value in (each if isinstance(each, list) else [each])]
     if any(isinstance(value, Path) and value.exists() and out.exists() and value.samefile(out) for value in given):
         raise ForgeError(f"{out}: is the input itself", "give another file with -o")
@@ -477,6 +474,18 @@ def single(run: Callable[..., Facts], made: str, out: Path, *, beside: str = "",
             (draft / beside).replace(out.with_name(beside))
         (draft / made).replace(out)
     return facts
+
+
+def check_file(out: Path) -> None:
+    """Refuse, before any work, a place where no file can be.
+
+    Raises:
+        ForgeError: it is a folder, or in none.
+    """
+    if out.is_dir():
+        raise ForgeError(f"{out}: is a folder", "give a file with -o")
+    if not out.absolute().parent.is_dir():
+        raise ForgeError(f"{out}: there is no folder {out.parent}", "make it first")
 
 
 def write_text(out: Path, text: str) -> None:

@@ -80,6 +80,7 @@ def scatter(
     """Points and lines; None without any point. A label for which there is no room is left out.
 
     Args:
+        lines: a corner's x may be infinite: it lies on the edge.
         log: both axes are logarithmic and take what is over 0.
         key: class and meaning of kinds of points.
         most: where x ends by nature.
@@ -91,7 +92,9 @@ def scatter(
     top, low, right = 34.0 if key else 14.0, height - 42.0, width - 34.0
     y_of, y_ticks = _axis([point.y for point in shown] + [y for _, y in corners], low, top, log)
     left = 30 + LETTER * max((len(_number(tick)) for tick in y_ticks), default=0)
-    x_of, x_ticks = _axis([point.x for point in shown] + [x for x, _ in corners], left, right, log, most)
+    x_of, x_ticks = _axis(
+        [point.x for point in shown] + [x for x, _ in corners if math.isfinite(x)], left, right, log, most
+    )
     root = figure(title, width, height)
     for tick in x_ticks:
         line(root, x_of(tick), low, x_of(tick), top, "grid")
@@ -102,7 +105,7 @@ def scatter(
     text(root, (left + right) / 2, height - 6, x_label, "middle")
     text(root, 0, 0, y_label, "middle", transform=f"translate(12 {(top + low) / 2:.0f}) rotate(-90)")
     _key(root, key, left)
-    paths = [[(x_of(x), y_of(y)) for x, y in drawn] for _, _, drawn in lines]
+    paths = [[(max(left, min(x_of(x), right)), y_of(y)) for x, y in drawn] for _, _, drawn in lines]
     for (label, kind, _), path in zip(lines, paths, strict=True):
         drawn = add(root, "polyline", points=" ".join(f"{x:.1f},{y:.1f}" for x, y in path), kind=f"line {kind}")
         add(drawn, "title").text = label
@@ -110,30 +113,31 @@ def scatter(
     for point, (x, y) in zip(shown, dots, strict=True):
         dot = add(root, "circle", cx=x, cy=y, r=DOT, kind=f"fill dot {point.kind}")
         add(dot, "title").text = point.title
-    ends = [(*path[-1], label) for (label, _, _), path in zip(lines, paths, strict=True) if label and path]
-    names = [(*dot, cut(point.label, SHOWN)) for point, dot in zip(shown, dots, strict=True) if point.label]
+    ends = [(label, [path[-1], path[0]]) for (label, _, _), path in zip(lines, paths, strict=True) if label and path]
+    names = [(cut(point.label, SHOWN), [dot]) for point, dot in zip(shown, dots, strict=True) if point.label]
     _labels(root, ends + names, [_around(*dot, DOT) for dot in dots],
             [each for path in paths for each in _along(path)], (left, top - 12, width, low))  # fmt: skip
     return root
 
 
 def pareto(
-    title: str, points: Sequence[Point], x_label: str, y_label: str, *, more: bool = False, lines: Sequence[Line] = (),
-    key: Sequence[tuple[str, str]] = (), most: float = math.inf,
+    title: str, points: Sequence[Point], x_label: str, y_label: str, *, more: bool = False,
+    beside: Sequence[Point] = (), lines: Sequence[Line] = (), key: Sequence[tuple[str, str]] = (),
+    most: float = math.inf,
 ) -> ET.Element | None:  # fmt: skip
     """Points of which more y and less x is better, and the line through those that no other one beats.
 
     Args:
         more: more x is better, too.
+        beside: points that don't compete.
         lines, key, most: see ``scatter``.
     """
     best: list[Point] = []
     for point in sorted(points, key=lambda each: (-each.x if more else each.x, -each.y)):
         if not best or point.y > best[-1].y:
             best.append(point)
-    front = [(point.x, point.y) for point in best]
-    drawn = [*lines, *([("", "front", front)] if len(front) > 1 else [])]
-    return scatter(title, points, x_label, y_label, lines=drawn, key=key, most=most)
+    front: list[Line] = [("", "front", [(point.x, point.y) for point in best])] if len(best) > 1 else []
+    return scatter(title, [*points, *beside], x_label, y_label, lines=[*lines, *front], key=key, most=most)
 
 
 def histogram(
@@ -218,15 +222,16 @@ def _key(root: ET.Element, key: Sequence[tuple[str, str]], left: float) -> None:
 
 
 def _labels(
-    root: ET.Element, wanted: Sequence[tuple[float, float, str]], dots: list[Box], lines: list[Box], frame: Box
-) -> None:
-    """Each text beside its place, on no other text and no dot, and on no line if that can be."""
+    root: ET.Element, wanted: Sequence[tuple[str, list[tuple[float, float]]]], dots: list[Box], lines: list[Box],
+    frame: Box,
+) -> None:  # fmt: skip
+    """Each text beside one of its places, on no other text and no dot, and on no line if that can be."""
     taken = list(dots)
-    for x, y, label in wanted:
+    for label, places in wanted:
         size = LETTER * len(label)
-        lefts = (x + 7, x - 7 - size, x - size / 2)
         spots = [(left, base - 10, left + size, base + 3)
-                 for base in (y - 6, y + 15, y + 4, y - 20, y + 29) for left in lefts]  # fmt: skip
+                 for x, y in places for base in (y - 6, y + 15, y + 4, y - 20, y + 29)
+                 for left in (x + 7, x - 7 - size, x - size / 2)]  # fmt: skip
         free = [spot for spot in spots if _inside(spot, frame) and not any(_meet(spot, each) for each in taken)]
         best = next((spot for spot in free if not any(_meet(spot, each) for each in lines)), next(iter(free), None))
         if best:

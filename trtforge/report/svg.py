@@ -11,7 +11,7 @@ from importlib import resources
 from xml.etree import ElementTree as ET
 
 LETTER = 7.0  # pixels that a letter of 12 pixels takes, about
-HEADING = 8.6  # and one of a heading
+HEADING = 10.0  # and one of a heading
 NAMESPACE = "http://www.w3.org/2000/svg"
 EDGE = 16.0  # pixels around what a file holds
 # Characters that XML 1.0 has no way to write.
