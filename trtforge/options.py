@@ -247,6 +247,27 @@ def check_cache(cache: Path, out: Path, shard: str | None, tensorrt: str) -> Non
         raise ForgeError(f"{cache}: is a folder, or in none", "give a file with --cache")
 
 
+def check_plots(plots: Path, shard: str | None, images: Path | None, others: Sequence[Path | None]) -> None:
+    """Refuse ``--plots`` before any work.
+
+    Args:
+        others: what else is to be written.
+
+    Raises:
+        ForgeError: there are no ranges yet, or the folder can't be one of plots alone.
+    """
+    from trtforge.stages.plots import check
+
+    if shard is not None:
+        raise ForgeError("--plots needs ranges, a shard has none yet", "give it with --merge")
+    check(plots)
+    within = [other for other in others if other and other.resolve().is_relative_to(plots.resolve())]
+    if within:
+        raise ForgeError(f"{within[0]}: lies in {plots}, which holds plots alone", "give another folder with --plots")
+    if images and plots.resolve().is_relative_to(images.resolve()):
+        raise ForgeError(f"{plots}: lies among the images", "give another folder with --plots")
+
+
 def load_recipe(
     name: str | None,
     *,

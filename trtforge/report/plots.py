@@ -149,7 +149,7 @@ def histogram(
     Args:
         axes: with scales and their names, for a picture that stands alone.
     """
-    left, top, right, low = (52.0, 34.0, width - 24.0, height - 42.0) if axes else (0.0, 0.0, width, height - 16.0)
+    left, top, right, low = (62.0, 34.0, width - 24.0, height - 42.0) if axes else (0.0, 0.0, width, height - 16.0)
     columns = min(int((right - left) / 4), len(counts)) or 1
     sums = [sum(counts[column * len(counts) // columns : (column + 1) * len(counts) // columns])
             for column in range(columns)]  # fmt: skip
