@@ -113,7 +113,8 @@ def scatter(
     for point, (x, y) in zip(shown, dots, strict=True):
         dot = add(root, "circle", cx=x, cy=y, r=DOT, kind=f"fill dot {point.kind}")
         add(dot, "title").text = point.title
-    ends = [(label, [path[-1], path[0]]) for (label, _, _), path in zip(lines, paths, strict=True) if label and path]
+    ends = [(label, [path[-1], path[0], _middle(path)])
+            for (label, _, _), path in zip(lines, paths, strict=True) if label and path]  # fmt: skip
     names = [(cut(point.label, SHOWN), [dot]) for point, dot in zip(shown, dots, strict=True) if point.label]
     _labels(root, ends + names, [_around(*dot, DOT) for dot in dots],
             [each for path in paths for each in _along(path)], (left, top - 12, width, low))  # fmt: skip
@@ -241,6 +242,12 @@ def _labels(
 
 def _around(x: float, y: float, radius: float) -> Box:
     return x - radius, y - radius, x + radius, y + radius
+
+
+def _middle(path: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Of the last stretch."""
+    (x, y), (to_x, to_y) = path[-2:] if len(path) > 1 else [*path, *path]
+    return (x + to_x) / 2, (y + to_y) / 2
 
 
 def _along(path: Sequence[tuple[float, float]]) -> list[Box]:
