@@ -43,7 +43,7 @@ def bundles(trtforge, photos, tmp_path_factory) -> dict[str, Path]:
 
 def dump(graph: Path, size: int) -> str:
     """What the builder itself logs of an engine's layers."""
-    _, record = tensorrt_rtx.build(graph, sm=89, batch=(1, 1, 1), size=(size, size), workspace=None,
+    _, record = tensorrt_rtx.build(graph, sm=89, batch=(1, 1, 1), size=(size, size),
                                    progress=lambda done: None)  # fmt: skip
     return record.layers
 
