@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import onnx_graphsurgeon as gs
 
 from trtforge.errors import ForgeError
@@ -12,7 +13,6 @@ from trtforge.graph.nms import NmsOptions, standard_nms
 from trtforge.graph.strip import plugin_inputs
 
 PLUGIN = "EfficientNMS_TRT"
-THRESHOLDS = {"score_threshold", "iou_threshold", "max_output_boxes"}
 
 
 def exchange_plugin(graph: gs.Graph) -> NmsOptions | None:
@@ -29,15 +29,14 @@ def exchange_plugin(graph: gs.Graph) -> NmsOptions | None:
     node = existing_nms(graph)
     if node is None or not node.op.endswith("_TRT"):
         return None
-    whole = len(node.inputs) == 2 and len(node.outputs) == 4 and node.attrs.keys() >= THRESHOLDS
-    if node.op != PLUGIN or not whole or int(node.attrs.get("background_class", -1)) != -1:
+    options = _options(node) if node.op == PLUGIN and len(node.inputs) == 2 and len(node.outputs) == 4 else None
+    if options is None:
         raise ForgeError(
             f"'{node.name}' ({node.op}) can't be exchanged for standard operators",
             "export the model without NMS: trtforge puts its own into the graph",
         )
     outputs: list[Any] = list(node.outputs)
     boxes, scores = plugin_inputs(graph, node)
-    options = _options(node)
     four = standard_nms(graph, boxes, scores, options, "corners").four
     node.outputs.clear()
     for made, wanted in zip(four, outputs, strict=True):
@@ -46,10 +45,21 @@ def exchange_plugin(graph: gs.Graph) -> NmsOptions | None:
     return options
 
 
-def _options(node: Any) -> NmsOptions:
-    return NmsOptions(
-        score=float(node.attrs["score_threshold"]),
-        iou=float(node.attrs["iou_threshold"]),
-        max_det=int(node.attrs["max_output_boxes"]),
-        class_agnostic=bool(node.attrs.get("class_agnostic", 0)),
-    )
+def _options(node: Any) -> NmsOptions | None:
+    """The node's thresholds; None where one is missing or no number, or a class is background."""
+    try:
+        if _number(node, "background_class", -1) != -1:
+            return None
+        return NmsOptions(
+            score=_number(node, "score_threshold"),
+            iou=_number(node, "iou_threshold"),
+            max_det=int(_number(node, "max_output_boxes")),
+            class_agnostic=bool(_number(node, "class_agnostic", 0)),
+        )
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError):
+        return None
+
+
+def _number(node: Any, name: str, default: float | None = None) -> float:
+    """An attribute that exporters write as a number or as a list of one."""
+    return float(np.ravel(node.attrs[name] if default is None else node.attrs.get(name, default))[0])
