@@ -44,7 +44,7 @@ def write(out: Path, contents: Contents, manifest: Mapping[str, Any], force: boo
         for name, content in contents.items():
             _put(content, draft / name, files[name]["sha256"])
         (draft / MANIFEST).write_text(text, encoding="utf-8")
-        _swap(draft, out)
+        swap(draft, out)
     return True
 
 
@@ -120,7 +120,7 @@ def _put(content: File | bytes, path: Path, sha256: str) -> None:
         raise ForgeError(f"{content.path}: damaged in the store", "run again: it is made anew")
 
 
-def _swap(draft: Path, out: Path) -> None:
+def swap(draft: Path, out: Path) -> None:
     """The new folder takes the old one's place; if that fails, the old one is back."""
     out.parent.mkdir(parents=True, exist_ok=True)
     old = draft.with_name(draft.name + ".old")

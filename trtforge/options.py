@@ -248,6 +248,27 @@ def check_cache(cache: Path, out: Path, shard: str | None, tensorrt: str) -> Non
         raise ForgeError(f"{cache}: is a folder, or in none", "give a file with --cache")
 
 
+def check_plots(plots: Path, shard: str | None, images: Path | None, others: Sequence[Path | None]) -> None:
+    """Refuse ``--plots`` before any work.
+
+    Args:
+        others: what else is to be written.
+
+    Raises:
+        ForgeError: there are no ranges yet, or the folder can't be one of plots alone.
+    """
+    from trtforge.stages.plots import check
+
+    if shard is not None:
+        raise ForgeError("--plots needs ranges, a shard has none yet", "give it with --merge")
+    check(plots)
+    within = [other for other in others if other and other.resolve().is_relative_to(plots.resolve())]
+    if within:
+        raise ForgeError(f"{within[0]}: lies in {plots}, which holds plots alone", "give another folder with --plots")
+    if images and plots.resolve().is_relative_to(images.resolve()):
+        raise ForgeError(f"{plots}: lies among the images", "give another folder with --plots")
+
+
 def load_recipe(
     name: str | None,
     *,
@@ -490,10 +511,7 @@ def single(run: Callable[..., Facts], made: str, out: Path, *, beside: str = "",
     Raises:
         ForgeError: the stage's own, or ``out`` is a folder or an input.
     """
-    if out.is_dir():
-        raise ForgeError(f"{out}: is a folder", "give a file with -o")
-    if not out.absolute().parent.is_dir():
-        raise ForgeError(f"{out}: there is no folder {out.parent}", "make it first")
+    check_file(out)
     given = [value for each in arguments.values() for value in (each if isinstance(each, list) else [each])]
     if any(isinstance(value, Path) and value.exists() and out.exists() and value.samefile(out) for value in given):
         raise ForgeError(f"{out}: is the input itself", "give another file with -o")
@@ -503,6 +521,18 @@ def single(run: Callable[..., Facts], made: str, out: Path, *, beside: str = "",
             (draft / beside).replace(out.with_name(beside))
         (draft / made).replace(out)
     return facts
+
+
+def check_file(out: Path) -> None:
+    """Refuse, before any work, a place where no file can be.
+
+    Raises:
+        ForgeError: it is a folder, or in none.
+    """
+    if out.is_dir():
+        raise ForgeError(f"{out}: is a folder", "give a file with -o")
+    if not out.absolute().parent.is_dir():
+        raise ForgeError(f"{out}: there is no folder {out.parent}", "make it first")
 
 
 def write_text(out: Path, text: str) -> None:

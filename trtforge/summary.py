@@ -85,7 +85,7 @@ def verified(report: Report, find_worst: bool) -> str:
     return "\n".join(lines)
 
 
-def tuned(found: Tuned, max_drop: float, out: Path) -> str:
+def tuned(found: Tuned, max_drop: float, out: Path, picture: Path) -> str:
     """The operators that matter, what was tried, and the choice."""
     lines = []
     if found.blocks:
@@ -100,7 +100,8 @@ def tuned(found: Tuned, max_drop: float, out: Path) -> str:
     low, high = found.interval
     lines += [f"{found.metric} on the other half: {found.accuracy[0]:.4f} float, {found.accuracy[1]:.4f} chosen: "
               f"{found.drop:.2f} points lost (95 % interval {low:.2f} to {high:.2f})",
-              f"{out}: {len(found.keep)} operators float, {found.share:.1%} of the MACs in INT8"]  # fmt: skip
+              f"{out}: {len(found.keep)} operators float, {found.share:.1%} of the MACs in INT8",
+              f"{picture}: what was measured, accuracy against MACs in INT8"]  # fmt: skip
     if high - low > 2 * max_drop:
         lines.append(f"the interval is wider than the budget of {max_drop}: more images would tell more")
     return "\n".join(lines)

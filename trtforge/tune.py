@@ -74,6 +74,7 @@ class Tuned:
         share: of the multiply-accumulates of all learned operators that is INT8.
         blocks: every operator, the most harmful for its cost first; empty if all may be INT8.
         trials: on the half of the images that was searched.
+        judged: those that were tried on the other half, the choice last.
         drop, interval: points lost on the other half, and its 95 % interval.
         accuracy: there, of float and of the choice.
     """
@@ -83,6 +84,7 @@ class Tuned:
     share: float = 0.0
     blocks: list[Block] = field(default_factory=list)
     trials: list[Trial] = field(default_factory=list)
+    judged: list[Trial] = field(default_factory=list)
     drop: float = 0.0
     interval: tuple[float, float] = (0.0, 0.0)
     accuracy: tuple[float, float] = (0.0, 0.0)
@@ -198,7 +200,7 @@ def tune(bench: Bench, max_drop: float) -> Tuned:
     least = 0
     while True:
         least = _least(lambda kept: lost(kept, SEARCHED, tuned.trials) <= max_drop, least, len(order))
-        if lost(least, JUDGED) <= max_drop:
+        if lost(least, JUDGED, tuned.judged) <= max_drop:
             break
         if not order:
             tuned.blocks = _blocks(bench)

@@ -30,6 +30,8 @@ def test_a_loose_budget_keeps_nothing_float(trtforge: Callable[..., Run], photos
     assert run.document["keep"] == []
     assert run.document["blocks"] == []
     assert run.document["share"] > 0.95
+    assert run.document["picture"] == str(out.with_suffix(".svg"))
+    assert out.with_suffix(".svg").read_text().count("dot") > 1
     assert trtforge("build", DEMO, "--int8", "--calib", photos, "--recipe", out, "--dry-run").code == 0
 
 
@@ -63,6 +65,11 @@ def test_bad_words(trtforge: Callable[..., Run], photos: Path, few: Path, tmp_pa
         run = trtforge("tune", DEMO, "--calib", photos, *words, "-o", out)
         assert (run.code, problem in run.err) == (2, True), run.err
         assert not out.exists()
+    (tmp_path / "tuned.svg").mkdir()
+    for name, problem in (("tuned.yaml", "tuned.svg: is a folder"), ("a.svg", "the recipe's place"),
+                          ("none/tuned.yaml", "no folder")):  # fmt: skip
+        run = trtforge("tune", DEMO, "--calib", photos, "-o", tmp_path / name)
+        assert (run.code, problem in run.err) == (2, True), run.err
 
 
 def test_the_time_is_up(trtforge: Callable[..., Run], photos: Path, few: Path, tmp_path: Path) -> None:

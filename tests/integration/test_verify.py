@@ -70,6 +70,28 @@ def test_outputs_are_compared_with_boxes_and_scores_apart(trtforge, scenes, prep
     assert agreement["both"] / agreement["either"] > 0.9
 
 
+def test_the_forms_with_tensorrts_plugin_have_the_same_map(trtforge, scenes, tmp_path):
+    files = []
+    for form in ("onnx", "deepstream", "efficientnms"):
+        files.append(tmp_path / f"{form}.onnx")
+        assert trtforge("patch", DEMO, "--nms", form, "-o", files[-1]).code == 0
+    assert any(node.op_type == "EfficientNMS_TRT" for node in onnx.load(files[1]).graph.node)
+    run = trtforge("verify", *files, "--images", scenes, "--labels", scenes / "labels.json", "--json")
+    assert run.code == 0, run.err
+    accuracy = run.document["accuracy"]
+    assert accuracy[0] > 0.8
+    assert accuracy[1:] == pytest.approx([accuracy[0]] * 2, abs=1e-6)
+    assert sum("run as ONNX's own operators" in remark for remark in run.document["remarks"]) == 2
+    pair = trtforge("verify", *files[:2], "--images", scenes, "--json").document
+    assert pair["agreement"]["both"] == pair["agreement"]["either"] > 0
+    assert pair["outputs"]["detection_boxes"]["cosine"] > 0.99999
+    images = sorted(scenes.glob("*.jpg"))[:2]
+    found = [trtforge("detect", path, *images, "-o", tmp_path / path.stem, "--json").document["images"]
+             for path in files[:2]]  # fmt: skip
+    assert [row["objects"] for row in found[0]] == [row["objects"] for row in found[1]]
+    assert found[0][0]["objects"]
+
+
 def test_engine_of_onnxruntime_is_held_to_its_own_thresholds(trtforge, scenes, tmp_path):
     assert trtforge("build", DEMO, "--backend", "onnxruntime", "-o", tmp_path / "out").code == 0
     run = trtforge("verify", DEMO, tmp_path / "out", "--images", scenes, "--labels", scenes / "labels.json", "--json")

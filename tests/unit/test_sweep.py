@@ -81,11 +81,12 @@ def test_the_picture_has_a_cell_for_each_row_and_escapes_names() -> None:
     rows = [failed(1, MIB), built(2, 100, front=True, latency_ms=1.0, images_per_second=900.0),
             built(3, 80, workspace=128 * MIB, latency_ms=2.0, images_per_second=950.0),
             built(4, 80, workspace=None, same_as=3, latency_ms=2.0, images_per_second=950.0)]  # fmt: skip
-    picture = sweep_picture.render(Swept(HOSTILE[:-1], "tensorrt", "a card", rows, "", []))
+    picture = sweep_picture.render(Swept(HOSTILE, "tensorrt", "a card", rows, "", []))
     root = ET.fromstring(picture)
     groups = [each for each in root if each.tag.endswith("}g")]
-    assert [each.get("class") for each in groups] == ["none", "cell front", "cell", "cell"]
-    assert len([each for each in root if each.tag.endswith("circle")]) == 2  # of equal engines one
+    assert [each.get("class") for each in groups] == ["none", "cell half front", "cell half", "cell half"]
+    dots = [each for each in root.iter() if each.tag.endswith("circle") and "dot" in each.get("class", "")]
+    assert len(dots) == 2  # of equal engines one
     assert "<script>" not in picture
 
 

@@ -209,16 +209,24 @@ def tune(
 ) -> None:  # fmt: skip
     """Find which operators must stay float for INT8 to lose no more than a budget; writes a recipe for `build`.
 
+    Beside it, under the same name with .svg: accuracy against the share of INT8, for all that was measured.
+
     Example: trtforge tune yolov7.onnx --calib photos/ --images val/ --val val.json --max-drop 0.3 -o tuned.yaml
     """
     from dataclasses import asdict
 
     from trtforge import options, summary
     from trtforge.job import Job
+    from trtforge.report import tune_picture
     from trtforge.tune import bench, fragment
     from trtforge.tune import tune as search
 
     seconds = options.parse_seconds(time)
+    picture = out.with_suffix(".svg")
+    if picture == out:
+        raise ForgeError(f"{out}: the picture would take the recipe's place", "call the recipe .yaml")
+    options.check_file(out)
+    options.check_file(picture)
     job = options.work(
         model, fp32=False, fp16=False, int8=True, fp8=False, calib=calib, batch=None, size=size, recipe=recipe,
         labels=None, nms="none", nms_impl="plugin", score=None, iou=None, max_det=None, class_agnostic=False,
@@ -229,4 +237,5 @@ def tune(
     tuned = search(bench(job, open_store(), images, val, probes, seconds), max_drop)
     how = f"trtforge tune {model.name}: {tuned.drop:.2f} points lost, {tuned.share:.1%} of the MACs in INT8"
     options.write_text(out, fragment(job.recipe, tuned, how))
-    result(as_json, asdict(tuned), summary.tuned(tuned, max_drop, out))
+    options.write_text(picture, tune_picture.render(tuned, max_drop, model.name))
+    result(as_json, asdict(tuned) | {"picture": str(picture)}, summary.tuned(tuned, max_drop, out, picture))

@@ -106,7 +106,8 @@ def calibrate(
     tensorrt: Annotated[str, typer.Option(help="Version in the cache's header.")] = "10.16",
     preview_to: Annotated[Optional[Path], typer.Option("--preview", help="Folder for pictures of what the network "
                                                        "sees.")] = None,
-    plots: Annotated[Optional[Path], typer.Option(help="Write each histogram with its range here, as SVG.")] = None,
+    plots: Annotated[Optional[Path], typer.Option(help="Folder for a picture of each histogram with its "
+                                      "range.")] = None,
     on: On = "local", timeout: Timeout = None, as_json: AsJson = False,
 ) -> None:  # fmt: skip
     """Find the ranges that INT8 has to represent, on a folder of photographs.
@@ -122,6 +123,7 @@ def calibrate(
     from trtforge.spread import workers
     from trtforge.stages import calibrate as stage
     from trtforge.stages import observe, seen
+    from trtforge.stages import plots as drawn
 
     if on != "local" and (shard or merge):
         raise ForgeError("--on makes and merges the shards itself", "drop --shard and --merge")
@@ -129,6 +131,8 @@ def calibrate(
     asked = options.calibration(files, calib, merge, shard, spec, method, taps, provider)
     if cache:
         options.check_cache(cache, out, shard, tensorrt)
+    if plots:
+        options.check_plots(plots, shard, asked.images, [out, cache, preview_to])
     if preview_to:
         seen.write(asked.model, asked.images, preview_to, spec.preprocess)
     if asked.shard:
@@ -141,9 +145,12 @@ def calibrate(
                                workers=None if on == "local" else staff)  # fmt: skip
     if cache:
         options.single(stage.write_cache, stage.CACHE, cache, table=out, tensorrt=tensorrt)
+    if plots:
+        facts = {**facts, "plots": drawn.write(out, plots)}
     for remark in stage.remarks(facts):
         present.note(remark)
-    return result(as_json, facts, f"{out}: {stage.say(facts)}")
+    made = f"\n{plots}: {facts['plots']} plots" if plots else ""
+    return result(as_json, facts, f"{out}: {stage.say(facts)}{made}")
 
 
 def quantize(

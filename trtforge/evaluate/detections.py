@@ -52,7 +52,7 @@ def finder(engine: Engine, nms: Nms) -> Finder:
     if engine.detection:
         return _raw(engine, engine.detection, nms)
     if set(OUTPUTS) <= set(engine.outputs):
-        return lambda outputs: _suppressed(outputs, engine.size)
+        return lambda outputs: _first(*(outputs[name] for name in OUTPUTS))
     found = ", ".join(f"{name} {list(shape)}" for name, shape in engine.outputs.items())
     raise ForgeError(
         f"{engine.path}: no detector's outputs: {found}", "a detector needs decoded boxes and scores as outputs"
@@ -123,14 +123,6 @@ def _raw(engine: Engine, detection: Detection, nms: Nms) -> Finder:
         return _first(*found)
 
     return find
-
-
-def _suppressed(outputs: dict[str, np.ndarray], size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    count, boxes, scores, classes = (outputs[name] for name in OUTPUTS)
-    if classes.dtype.kind == "f":  # the form of DeepStream's stock parser: y1, x1, y2, x2 as shares of the input
-        height, width = size
-        boxes = boxes[..., [1, 0, 3, 2]] * np.array([width, height, width, height], np.float32)
-    return _first(count, boxes, scores, classes)
 
 
 def _first(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from trtforge import prepared
 from trtforge.backends import _plan
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from trtforge.graph.detection import Detection
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class Engine:
@@ -27,7 +29,8 @@ class Engine:
 
     Attributes:
         path: what the user named.
-        infer: float32 images of shape (1, 3, H, W) to outputs by name.
+        infer: float32 images of shape (1, 3, H, W) to outputs by name; those of an NMS inside are as of the form
+            ``onnx``, see ``trtforge.graph.nms``.
         size: height and width of the input in pixels.
         graph: the ONNX file that is run, None for a TensorRT engine.
         outputs: dimensions of each output without the batch, numbers where they are known.
@@ -92,14 +95,10 @@ def _open_onnx(path: Path, file: Path, recipe: Recipe | None, note: str, given: 
     from trtforge.backends.onnxruntime import run
     from trtforge.graph.detection import existing_nms, recognise
     from trtforge.graph.fold import dims, fold, image_input
-    from trtforge.graph.model import graph_of, load
+    from trtforge.graph.model import graph_of
 
-    model = load(file)
+    model, names, inner = _standard(file)
     graph = graph_of(model)
-    node = existing_nms(graph)
-    if node is not None and node.op.endswith("_TRT"):
-        raise MachineError(f"{file}: its {node.op} runs only in TensorRT",
-                           "verify the graph without it, or prepare with --nms-impl onnx")  # fmt: skip
     # The size of a dynamic input is the recipe's.
     spec = recipe or given or Recipe()
     wanted = spec.preprocess.size
@@ -110,15 +109,46 @@ def _open_onnx(path: Path, file: Path, recipe: Recipe | None, note: str, given: 
     engine = reference_session(model)
     return Engine(
         path=path,
-        infer=lambda images: run(engine, images),
+        infer=lambda images: _in_pixels(_renamed(run(engine, images), names), (height, width)),
         size=(height, width),
         graph=file,
-        outputs=_output_dims(model),
+        outputs=_renamed(_output_dims(model), names),
         detection=None if spec.head == "none" else recognise(graph, spec.head_hint, spec.decode),
-        nms=_inner_nms(node is not None, recipe),
+        nms=inner or _inner_nms(existing_nms(graph) is not None, recipe),
         recipe=recipe,
-        note=note,
+        note=note or (f"{file}: TensorRT's NMS plugin is run as ONNX's own operators" if inner else ""),
     )
+
+
+def _standard(file: Path) -> tuple[onnx.ModelProto, dict[str, str], Nms | None]:
+    """The graph in operators that ONNX Runtime has, what to call outputs of TensorRT's NMS plugin, and its thresholds.
+
+    Raises:
+        MachineError: the graph has a plugin of TensorRT's for which there are no such operators.
+    """
+    from trtforge.graph.detection import existing_nms
+    from trtforge.graph.exchange import exchange_plugin
+    from trtforge.graph.model import graph_of, load, model_of
+
+    model = load(file)
+    graph = graph_of(model)
+    node = existing_nms(graph)
+    made = [] if node is None else [tensor.name for tensor in node.outputs]
+    try:
+        options = exchange_plugin(graph)
+    except ForgeError as error:
+        raise MachineError(f"{file}: {error.problem}, and runs only in TensorRT",
+                           "verify the graph without it, or prepare with --nms-impl onnx") from error  # fmt: skip
+    if options is None:
+        return model, {}, None
+    # Exporters have names of their own for what the plugin puts out.
+    outputs = {tensor.name for tensor in graph.outputs}
+    names = dict(zip(made, OUTPUTS, strict=True)) if outputs >= set(made) else {}
+    return model_of(graph), names, Nms.model_validate(asdict(options))
+
+
+def _renamed(found: Mapping[str, T], names: Mapping[str, str]) -> dict[str, T]:
+    return {names.get(name, name): each for name, each in found.items()}
 
 
 def reference_session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
@@ -136,8 +166,19 @@ def _open_tensorrt(path: Path, recipe: Recipe | None = None) -> Engine:
     from trtforge.backends import tensorrt
 
     infer, size, outputs = tensorrt.load(path)
-    return Engine(path=path, infer=infer, size=size, graph=None, outputs=outputs, detection=None,
-                  nms=_inner_nms(set(OUTPUTS) <= set(outputs), recipe), recipe=recipe)  # fmt: skip
+    nms = _inner_nms(set(OUTPUTS) <= set(outputs), recipe)
+    return Engine(path=path, infer=lambda images: _in_pixels(infer(images), size), size=size, graph=None,
+                  outputs=outputs, detection=None, nms=nms, recipe=recipe)  # fmt: skip
+
+
+def _in_pixels(outputs: dict[str, np.ndarray], size: tuple[int, int]) -> dict[str, np.ndarray]:
+    """Boxes and classes of DeepStream's stock parser, y1, x1, y2, x2 as shares and floats, as of the other forms."""
+    _, boxes, _, classes = OUTPUTS
+    if not set(OUTPUTS) <= outputs.keys() or outputs[classes].dtype.kind != "f":
+        return outputs
+    height, width = size
+    scale = outputs[boxes].dtype.type([width, height, width, height])
+    return {**outputs, boxes: outputs[boxes][..., [1, 0, 3, 2]] * scale, classes: outputs[classes].astype("int32")}
 
 
 def _inner_nms(inside: bool, recipe: Recipe | None) -> Nms | None:

@@ -13,6 +13,7 @@ import onnx_graphsurgeon as gs
 from trtforge.errors import ForgeError
 from trtforge.evaluate.engines import reference_session
 from trtforge.evaluate.metrics import Difference
+from trtforge.graph.exchange import exchange_plugin
 from trtforge.graph.model import graph_of, load, model_of
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float16))
@@ -43,6 +44,8 @@ def compare(reference: Path, other: Path, batches: Sequence[np.ndarray]) -> list
     """
     # Types of activations are not always written down in a file.
     graphs = [graph_of(onnx.shape_inference.infer_shapes(load(path))).toposort() for path in (reference, other)]
+    for graph in graphs:
+        exchange_plugin(graph)
     names = _shared(*graphs)
     if not names:
         raise ForgeError(f"{other}: shares no activation's name with {reference}", "compare graphs made from one model")

@@ -33,6 +33,18 @@ def batch_dim(graph: gs.Graph) -> int | str:
     return first if isinstance(first, int | str) and first not in (-1, 0, "") else "batch"
 
 
+def upstream(*tensors: Any) -> list[Any]:
+    """Every node that tensors depend on."""
+    found: dict[int, Any] = {}
+    pending = [producer for tensor in tensors for producer in tensor.inputs]
+    while pending:
+        node = pending.pop()
+        if id(node) not in found:
+            found[id(node)] = node
+            pending += [producer for tensor in node.inputs for producer in tensor.inputs]
+    return list(found.values())
+
+
 def channels(graph: gs.Graph, tensor: Any, low: int, high: int, name: str) -> Any:
     """Channels `low:high` of rows `(B, N, channels)`."""
     bounds = [np.array([value], np.int64) for value in (low, high, 2)]

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 import onnx_graphsurgeon as gs
 
+from trtforge.graph.edit import upstream
+
 LEARNED = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
 LAYOUT = {"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity"}
 
@@ -33,7 +35,7 @@ def has_weights(node: gs.Node) -> bool:
 
 def last_learned(graph: gs.Graph) -> list[gs.Node]:
     """The learned operators from which no other one is reached: the last of each branch."""
-    backbone = {id(node) for node in _upstream(learned(graph))}
+    backbone = {id(node) for node in upstream(*_inputs(learned(graph)))}
     return [node for node in learned(graph) if id(node) not in backbone]
 
 
@@ -43,20 +45,12 @@ def decode(graph: gs.Graph) -> list[gs.Node]:
     Box coordinates are pixels there: FP16 has steps of half a pixel above 512.
     """
     ends = learned(graph)
-    before = {id(node) for node in _upstream(ends)} | {id(node) for node in ends}
+    before = {id(node) for node in upstream(*_inputs(ends))} | {id(node) for node in ends}
     return [node for node in graph.nodes if id(node) not in before] if ends else []
 
 
-def _upstream(nodes: Iterable[gs.Node]) -> list[gs.Node]:
-    """All nodes that ``nodes`` depend on, without themselves unless one depends on another."""
-    found: dict[int, gs.Node] = {}
-    stack = [producer for node in nodes for tensor in node.inputs for producer in tensor.inputs]
-    while stack:
-        node = stack.pop()
-        if id(node) not in found:
-            found[id(node)] = node
-            stack += [producer for tensor in node.inputs for producer in tensor.inputs]
-    return list(found.values())
+def _inputs(nodes: Iterable[gs.Node]) -> list[gs.Tensor]:
+    return [tensor for node in nodes for tensor in node.inputs]
 
 
 def is_expectation(node: gs.Node) -> bool:

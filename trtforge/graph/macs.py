@@ -1,7 +1,8 @@
-"""Multiply-accumulate operations: what a learned operator costs."""
+"""Multiply-accumulate operations: what convolutions and matrix products cost."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -9,25 +10,34 @@ import onnx_graphsurgeon as gs
 
 from trtforge.graph.heads import learned
 
+Shape = Sequence[int] | None  # None: unknown
+
 
 def macs(graph: gs.Graph) -> dict[str, int]:
-    """Multiply-accumulates of each learned operator for one image, by node name.
+    """Multiply-accumulates of each learned operator, by node name.
 
-    Dimensions that are not numbers (the batch) count as 1, unknown shapes as nothing.
+    Dimensions that are not numbers (a dynamic batch) count as 1, unknown shapes as nothing.
     """
-    return {node.name: _of(node) for node in learned(graph)}
+    return {node.name: count(node.op, _numbers(node.inputs[0].shape), _numbers(node.inputs[1].shape),
+                             _numbers(node.outputs[0].shape), bool(node.attrs.get("transA", 0)))
+            for node in learned(graph)}  # fmt: skip
 
 
-def _of(node: gs.Node) -> int:
-    weights, output = node.inputs[1].shape, node.outputs[0].shape
-    if node.op == "Conv":  # weights (O, I / groups, kH, kW), once for each place
-        return _size(weights) * _size(output, 2)
-    if node.op == "ConvTranspose":  # weights (I, O / groups, kH, kW), once for each place of the input
-        return _size(weights) * _size(node.inputs[0].shape, 2)
-    if node.op == "Gemm":
-        return _size(weights)
-    return _size(weights) * _size(output[:-1] if output else None, 1)  # MatMul: (..., I) times (I, O)
+def count(op: str, data: Shape, weights: Shape, output: Shape, transposed: bool = False) -> int:
+    """Multiply-accumulates of one operator by its shapes; 0 for other kinds, and where a shape is unknown.
+
+    Args:
+        op: of ONNX.
+        transposed: Gemm with transA.
+    """
+    if op == "Conv" and weights and output:  # weights (O, I / groups, kH, kW), once for each value of the output
+        return prod(output) * prod(weights[1:])
+    if op == "ConvTranspose" and weights and data:  # weights (I, O / groups, kH, kW), once for each of the input
+        return prod(data) * prod(weights[1:])
+    if op in ("Gemm", "MatMul") and data and output:  # (..., I) times (I, O)
+        return prod(output) * (data[-2] if transposed and len(data) > 1 else data[-1])
+    return 0
 
 
-def _size(shape: Any, start: int = 0) -> int:
-    return prod(dim for dim in shape[start:] if isinstance(dim, int)) if shape is not None else 0
+def _numbers(shape: Any) -> Shape:
+    return None if shape is None else [dim if isinstance(dim, int) else 1 for dim in shape]

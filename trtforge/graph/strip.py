@@ -10,8 +10,8 @@ import onnx_graphsurgeon as gs
 from trtforge.errors import ForgeError
 from trtforge.graph.detection import Detection, existing_nms, recognise, to_corners
 from trtforge.graph.detection.probe import probe
-from trtforge.graph.detection.sources import known, upstream
-from trtforge.graph.edit import add_node, batch_dim, float32, input_size, name_output
+from trtforge.graph.detection.sources import known
+from trtforge.graph.edit import add_node, batch_dim, float32, input_size, name_output, upstream
 from trtforge.graph.heads import decode
 from trtforge.recipe import Decode
 

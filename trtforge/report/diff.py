@@ -15,7 +15,7 @@ from typing import Any
 from trtforge import present
 from trtforge.errors import ForgeError, GateError
 from trtforge.report.model import Layer, Report, labels
-from trtforge.report.plots import cut
+from trtforge.report.svg import cut
 
 TYPING = {"QuantizeLinear", "DequantizeLinear", "Cast"}
 REFORMATS = ("convert", "copy")

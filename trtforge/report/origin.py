@@ -17,7 +17,6 @@ SHAPES = {"Shape", "Size"}
 # What moves values without computing any, as far as a scale is concerned.
 MOVES = VIEWS | SAME | {"Concat", "Split", "Slice", "Transpose", "Gather", "MaxPool", "Resize", "DepthToSpace",
                         "SpaceToDepth", "Pad", "Expand", "Tile"}  # fmt: skip
-PRODUCTS = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
 QUANTIZED = {"Int8", "UInt8", "FP8", "Int4", "FP4"}
 
 
@@ -122,17 +121,13 @@ class Origin:
 
     def macs(self, index: int, batch: int) -> int:
         """Multiply-accumulates of a convolution or matrix product; 0 for others, and where a shape is unknown."""
+        from trtforge.graph.macs import count
+
         op = self.ops[index]
-        if op.kind not in PRODUCTS or len(op.inputs) < 2:
+        if len(op.inputs) < 2 or not op.outputs:
             return 0
-        weights, data, out = (self._shape(name, batch) for name in (op.inputs[1], op.inputs[0], op.outputs[0]))
-        if op.kind == "Conv" and weights and out:
-            return prod(out) * prod(weights[1:])
-        if op.kind == "ConvTranspose" and weights and data:
-            return prod(data) * prod(weights[1:])
-        if op.kind in ("Gemm", "MatMul") and data and out:
-            return prod(out) * (data[-2] if op.transposed and len(data) > 1 else data[-1])
-        return 0
+        data, weights, output = (self._shape(name, batch) for name in (*op.inputs[:2], op.outputs[0]))
+        return count(op.kind, data, weights, output, op.transposed)
 
     def _shape(self, name: str, batch: int) -> tuple[int, ...] | None:
         shape = self.shapes.get(name)

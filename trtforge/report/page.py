@@ -7,13 +7,12 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from trtforge import present
 from trtforge.devices import Device
-from trtforge.report import plots
+from trtforge.report import plots, svg
 from trtforge.report.cost import edges, weight_of
 from trtforge.report.model import Layer, Node, Report, labels
 
@@ -67,12 +66,13 @@ def html(report: Report, context: Context) -> str:
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"size": present.size, "cut": plots.cut, "css": plots.css_class, "count": _count,
+    environment.filters |= {"size": present.size, "cut": svg.cut, "css": plots.css_class, "count": _count,
                             "ms": _milliseconds}  # fmt: skip
-    scripts = [_asset("vendor/dagre.min.js"), _asset("page.js")]
-    page = environment.from_string(_asset("page.html")).render(
-        report=report, context=context, style=_asset("page.css"), scripts=scripts, digests=[*map(_digest, scripts)],
-        licence=_asset("vendor/dagre.LICENSE").strip(), graph=_island(_graph(report)), names=labels(report),
+    style = "".join(map(svg.asset, ("colors.css", "plot.css", "page.css")))
+    scripts = [svg.asset("vendor/dagre.min.js"), svg.asset("page.js")]
+    page = environment.from_string(svg.asset("page.html")).render(
+        report=report, context=context, style=style, scripts=scripts, digests=[*map(_digest, scripts)],
+        licence=svg.asset("vendor/dagre.LICENSE").strip(), graph=_island(_graph(report)), names=labels(report),
         tiles=_tiles(report), rows=_bars(report), top=_top(report), rooflines=_roofline(report, context.device),
         fused=_fused(report), histograms=_histograms(context.ranges), pareto=_pareto(context.sweep), NAMES=NAMES,
         accuracy=_accuracy(context.accuracy),
@@ -117,14 +117,14 @@ def _bars(report: Report) -> list[tuple[str, str]]:
         rows = [(name, [plots.Part(value, plots.css_class(name), f"{name}: {told(value)}")], told(value))
                 for name, value in values.items()]  # fmt: skip
         if rows:
-            found.append((f"{title} by precision", plots.bars(f"{title} by precision", rows, 480)))
+            found.append((f"{title} by precision", svg.inline(plots.bars(f"{title} by precision", rows, 480))))
     if report.time_ms:
         by_type: dict[str, float] = {}
         for layer in report.layers:
             by_type[layer.type or "?"] = by_type.get(layer.type or "?", 0.0) + (layer.time_ms or 0)
         ranked = sorted(by_type.items(), key=lambda item: -item[1])[:TOP]
         rows = [(name, [plots.Part(value, "other", name)], _milliseconds(value)) for name, value in ranked]
-        found.append(("Time by layer type", plots.bars("Time by layer type", rows, 480)))
+        found.append(("Time by layer type", svg.inline(plots.bars("Time by layer type", rows, 480))))
     return found
 
 
@@ -141,7 +141,7 @@ def _top(report: Report) -> str:
         told = f"{text}{'' if layer.time_ms is not None or known is None else ' at least'}"
         part = plots.Part(value, plots.css_class(layer.precision), f"{names[number]}: {layer.precision}, {told}")
         rows.append((names[number], [part], f"{told}, {layer.bound} bound" if layer.bound else told))
-    return plots.bars("The layers that matter most", rows)
+    return svg.inline(plots.bars("The layers that matter most", rows))
 
 
 def _roofline(report: Report, device: Device | None) -> str:
@@ -163,7 +163,8 @@ def _roofline(report: Report, device: Device | None) -> str:
             ridge = peak * 1e3 / device.bandwidth_gb_s
             least = min(point.x for point in points)
             lines.append((label, kind, [(least, least * device.bandwidth_gb_s / 1e3), (ridge, peak), (most, peak)]))
-    return plots.scatter("Roofline", points, "operations a byte", "10^12 operations a second", log=True, lines=lines)
+    drawn = plots.scatter("Roofline", points, "operations a byte", "10^12 operations a second", log=True, lines=lines)
+    return svg.inline(drawn)
 
 
 def _fused(report: Report) -> dict[str, int]:
@@ -179,15 +180,15 @@ def _fused(report: Report) -> dict[str, int]:
 def _histograms(ranges: Sequence[Range]) -> list[tuple[str, str]]:
     """Those first that INT8 clips most."""
     ranked = sorted(ranges, key=lambda each: each.amax / each.limit if each.limit else 1.0)[:HISTOGRAMS]
-    return [(each.name, plots.histogram(f"Magnitudes of {plots.cut(each.name, 80)}", each.counts, each.limit,
-                                        each.amax)) for each in ranked]  # fmt: skip
+    return [(each.name, svg.inline(plots.histogram(f"Magnitudes of {svg.cut(each.name, 80)}", each.counts, each.limit,
+                                                   each.amax))) for each in ranked]  # fmt: skip
 
 
 def _pareto(sweep: Sequence[Engine]) -> str:
     points = [plots.Point(each.latency_ms, each.accuracy, plots.css_class(each.precision),
                           f"{each.name}: {each.latency_ms:.3g} ms, {each.accuracy:.4f}", each.name)
               for each in sweep]  # fmt: skip
-    return plots.pareto("Engines by latency and accuracy", points, "latency, ms", "accuracy") if points else ""
+    return svg.inline(plots.pareto("Engines by latency and accuracy", points, "latency, ms", "accuracy"))
 
 
 def _accuracy(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -208,7 +209,7 @@ def _graph(report: Report) -> dict[str, Any]:
     nodes = {node.name: (index, node) for index, node in enumerate(report.nodes)}
     names = labels(report)
     drawn = [number for number, layer in enumerate(report.layers) if layer.role != "sync"]
-    boxes = [{"id": number, "name": plots.cut(names[number], 60), "what": _what(report.layers[number], nodes),
+    boxes = [{"id": number, "name": svg.cut(names[number], 60), "what": _what(report.layers[number], nodes),
               "kind": plots.css_class(report.layers[number].precision), "role": report.layers[number].role,
               "precision": report.layers[number].precision} for number in drawn]  # fmt: skip
     kept = set(drawn)
@@ -223,7 +224,7 @@ def _what(layer: Layer, nodes: Mapping[str, tuple[int, Node]]) -> str:
     ]
     ran = [node for node in found if layer.macs or not node.learned] or found
     short = {"QuantizeLinear": "Q", "DequantizeLinear": "DQ"}
-    return plots.cut(" + ".join(dict.fromkeys(short.get(node.op, node.op) for node in ran)) or layer.type or "?", 44)
+    return svg.cut(" + ".join(dict.fromkeys(short.get(node.op, node.op) for node in ran)) or layer.type or "?", 44)
 
 
 def _island(document: Any) -> str:
@@ -234,10 +235,6 @@ def _island(document: Any) -> str:
 
 def _digest(script: str) -> str:
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-
-
-def _asset(name: str) -> str:
-    return resources.files("trtforge.report").joinpath(name).read_text("utf-8")
 
 
 def _count(value: float) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from trtforge import present
 from trtforge.report.model import Report
-from trtforge.report.plots import cut
+from trtforge.report.svg import cut
 
 
 def text(report: Report, title: str, out: Path | None) -> str:

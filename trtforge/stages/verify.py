@@ -78,7 +78,7 @@ def _thresholds(engines: list[Engine], nms: Nms | None, report: Report) -> Nms:
     inner = [engine.nms for engine in engines if engine.nms]
     if not inner:
         return nms or EVALUATION
-    report.remarks.append(f"NMS is inside the graph: scores under {inner[0].score} are never seen, which lowers mAP")
+    report.remarks.append(f"NMS is inside the graph: scores under {inner[0].score:g} are never seen, which lowers mAP")
     return inner[0]
 
 

@@ -69,6 +69,26 @@ def test_a_graph_without_plugin_stays(form: str) -> None:
     assert len(graph.nodes) == count
 
 
+def test_attributes_that_are_lists() -> None:
+    graph = patched("objectness", "efficientnms", "plugin", NmsOptions(0.05, 0.7, 7))
+    node = existing_nms(graph)
+    node.attrs = {name: [value] for name, value in node.attrs.items() if name != "plugin_version"}
+    found = exchange_plugin(graph)
+    assert found is not None
+    assert (found.score, found.iou, found.max_det) == (pytest.approx(0.05), pytest.approx(0.7), 7)
+    want = run(patched("objectness", "onnx", "onnx", NmsOptions(0.05, 0.7, 7)), {"image": images(1)})
+    np.testing.assert_allclose(run(graph, {"image": images(1)})["detection_boxes"], want["detection_boxes"], atol=1e-4)
+
+
+@pytest.mark.parametrize("value", [[], "much", float("nan"), [float("inf")], None])
+def test_a_threshold_that_is_none(value: Any) -> None:
+    graph = patched("objectness", "efficientnms", "plugin", NmsOptions())
+    attributes = existing_nms(graph).attrs
+    attributes.update(max_output_boxes=value) if value is not None else attributes.pop("score_threshold")
+    with pytest.raises(ForgeError, match="can't be exchanged"):
+        exchange_plugin(graph)
+
+
 @pytest.mark.parametrize("change", ["background class", "another plugin"])
 def test_what_standard_operators_do_not(change: str) -> None:
     graph = patched("anchor-free", "efficientnms", "plugin", NmsOptions())

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
-from tests.models import SIDE, network
+from tests.models import SIDE, anchor_free, classifier, network, objectness, yolov7_like, yolov8_like
 from trtforge.graph.fold import fold
 from trtforge.graph.macs import macs
-from trtforge.graph.model import graph_of
+from trtforge.graph.model import graph_of, load
+from trtforge.report import origin
 
 
 def test_convolutions_strided_and_grouped() -> None:
@@ -26,6 +30,8 @@ def test_convolutions_strided_and_grouped() -> None:
     [
         ("MatMul", ["batch", 5, 7], (7, 3), {}, 5 * 7 * 3),
         ("Gemm", ["batch", 7], (3, 7), {"transB": 1}, 7 * 3),
+        ("Gemm", [49, 7], (7, 3), {}, 49 * 7 * 3),
+        ("Gemm", [7, 49], (7, 3), {"transA": 1}, 49 * 7 * 3),
         ("ConvTranspose", ["batch", 4, 6, 6], (4, 2, 2, 2), {"strides": [2, 2]}, 4 * 2 * 4 * 36),
     ],
 )
@@ -37,3 +43,18 @@ def test_other_operators(op: str, shape: list[int | str], weights: tuple[int, ..
                               [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)], [constant])  # fmt: skip
     model = shape_inference.infer_shapes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]))
     assert macs(graph_of(model)) == {"n": wanted}
+
+
+DEMO = Path(__file__).parents[3] / "recipes" / "demo" / "demo.onnx"
+MODELS: dict[str, Any] = {"objectness": objectness, "anchor-free": anchor_free, "yolov7": yolov7_like,
+                          "yolov8": yolov8_like, "classifier": classifier, "demo": lambda: load(DEMO)}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_tune_and_reports_count_the_same(name: str) -> None:
+    """One reads the shapes of a graph in memory, the other those that a file says."""
+    model = fold(MODELS[name]())
+    counted, report = macs(graph_of(model)), origin.of(model)
+    assert {op.name: report.macs(index, 1) for index, op in enumerate(report.ops) if op.name in counted} == counted
+    assert min(counted.values()) > 0
+    assert report.learned == counted.keys()

@@ -21,8 +21,8 @@ from trtforge.graph.detection.decoding import Decoded, final_scores, in_pixels, 
 from trtforge.graph.detection.found import Activation, Detection, Geometry
 from trtforge.graph.detection.pair import candidates
 from trtforge.graph.detection.probe import Probe
-from trtforge.graph.detection.sources import ARITHMETIC, operations, probabilities, sources, upstream
-from trtforge.graph.edit import channels
+from trtforge.graph.detection.sources import ARITHMETIC, operations, probabilities, sources
+from trtforge.graph.edit import channels, upstream
 from trtforge.recipe import Decode, HeadForm
 
 FORM: HeadForm = "queries"

@@ -119,18 +119,6 @@ def known(tensor: Any) -> bool:
     return tensor.shape is not None and all(isinstance(dim, int) and dim > 0 for dim in tensor.shape)
 
 
-def upstream(tensor: Any) -> list[Any]:
-    """Every node that `tensor` depends on."""
-    found: dict[int, Any] = {}
-    pending = list(tensor.inputs)
-    while pending:
-        node = pending.pop()
-        if id(node) not in found:
-            found[id(node)] = node
-            pending += [producer for each in node.inputs for producer in each.inputs]
-    return list(found.values())
-
-
 def operations(found: list[Source]) -> set[str]:
     return {source.node.op for source in found}
 

@@ -1,0 +1,92 @@
+"""ONNX files with TensorRT's NMS plugin open as those with ONNX's own, whatever the form of their outputs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+import pytest
+
+from tests.models import SIDE, anchor_free, images, objectness
+from trtforge.errors import MachineError
+from trtforge.evaluate import layers
+from trtforge.evaluate.detections import finder
+from trtforge.evaluate.engines import open_engine
+from trtforge.graph.detection import existing_nms
+from trtforge.graph.model import graph_of, load, model_of
+from trtforge.graph.nms import OUTPUTS, NmsOptions, apply
+from trtforge.recipe import Nms
+
+MODELS = {"objectness": objectness, "anchor-free": anchor_free}
+LIMITS = NmsOptions(0.05, 0.6, 20)
+EXPORTED = ("num_dets", "det_boxes", "det_scores", "det_classes")  # what YOLOv7's exporter calls them
+
+
+def file(folder: Path, model: str, form: Any, impl: Any = "auto") -> Path:
+    graph = graph_of(MODELS[model](batch=1))
+    apply(graph, form, LIMITS, impl)
+    path = folder / f"{form}-{impl}.onnx"
+    onnx.save(model_of(graph), path)
+    return path
+
+
+def exported(path: Path) -> Path:
+    """The plugin's outputs are the graph's, as exporters leave them."""
+    model = load(path)
+    graph = graph_of(model)
+    made = existing_nms(graph).outputs
+    for tensor, output, name in zip(made, graph.outputs, EXPORTED, strict=True):
+        tensor.name, tensor.shape, tensor.dtype = name, output.shape, output.dtype
+    graph.outputs = list(made)
+    graph.cleanup()
+    onnx.save(model_of(graph), path)
+    return path
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("form", ["deepstream", "efficientnms", "names of an exporter"])
+def test_plugins_find_what_standard_operators_find(model: str, form: str, tmp_path: Path) -> None:
+    reference = open_engine(file(tmp_path, model, "onnx"))
+    if form == "names of an exporter":
+        engine = open_engine(exported(file(tmp_path, model, "efficientnms")))
+    else:
+        engine = open_engine(file(tmp_path, model, form, "plugin" if form == "deepstream" else "auto"))
+    assert engine.outputs.keys() == reference.outputs.keys() == set(OUTPUTS)
+    assert engine.size == (SIDE, SIDE)
+    assert engine.nms is not None
+    assert engine.nms.model_dump() == pytest.approx(Nms(score=0.05, iou=0.6, max_det=20).model_dump())
+    assert "ONNX's own operators" in engine.note
+    assert not reference.note
+    found, want = (each.infer(images(1)) for each in (engine, reference))
+    assert want["num_detections"].item() > 0
+    for name, each in want.items():
+        assert found[name].dtype == each.dtype
+        np.testing.assert_allclose(found[name], each, atol=1e-4, err_msg=name)
+    for one, other in zip(*(finder(each, Nms())(each.infer(images(1))) for each in (engine, reference)), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+def test_layers_of_a_graph_with_a_plugin(tmp_path: Path) -> None:
+    files = [file(tmp_path, "anchor-free", "deepstream", impl) for impl in ("plugin", "onnx")]
+    rows = layers.compare(*files, [images(1)])
+    assert rows
+    assert all(row.difference.largest < 1e-4 for row in rows)
+
+
+@pytest.mark.parametrize("change", ["another plugin", "no threshold", "a third input"])
+def test_a_plugin_that_can_not_be_exchanged_is_named_with_its_file(change: str, tmp_path: Path) -> None:
+    path = file(tmp_path, "objectness", "efficientnms")
+    graph = graph_of(load(path))
+    node = existing_nms(graph)
+    if change == "another plugin":
+        node.op = "BatchedNMS_TRT"
+    elif change == "no threshold":
+        del node.attrs["iou_threshold"]
+    else:
+        node.inputs.append(gs.Constant("anchors", np.zeros((1, 4), np.float32)))
+    onnx.save(model_of(graph), path)
+    with pytest.raises(MachineError, match=f"{path.name}: .*can't be exchanged.*runs only in TensorRT"):
+        open_engine(path)

@@ -1,0 +1,62 @@
+"""calibration.json -> pictures: each tensor's histogram with its range."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from trtforge.errors import ForgeError
+from trtforge.manifest import swap
+from trtforge.store import draft_in
+
+OURS = re.compile(r"\d{4,}-[\w.-]*\.svg", re.ASCII)
+LONGEST = 60  # letters of a tensor's name in a file's
+
+
+def write(table: Path, out: Path) -> int:
+    """Write an SVG for each observed tensor into ``out``, the folder whole or not at all; pictures in it are replaced.
+
+    A file is called after the tensor's place in the table and what of its name any file system takes.
+
+    Args:
+        table: ``calibration.json``, made here.
+
+    Returns:
+        their number.
+
+    Raises:
+        ForgeError: see ``check``.
+    """
+    from trtforge import present
+    from trtforge.calibrate import ranges
+    from trtforge.report import range_picture
+
+    found = ranges.load(table)
+    images = len(found.source.images) if found.source else 0
+    with draft_in(out.absolute().parent) as draft, present.progress("plots", len(found.histograms)) as done:
+        for number, (name, seen) in enumerate(found.histograms.items(), 1):
+            picture = range_picture.render(name, seen, found.amax[name], found.methods[name], images)
+            (draft / file_name(number, name)).write_text(picture, encoding="utf-8")
+            done(number)
+        check(out)
+        swap(draft, out.resolve())
+    return len(found.histograms)
+
+
+def file_name(number: int, name: str) -> str:
+    """The number tells files apart, whatever the names are; they are sorted as the tensors are."""
+    return f"{number:04d}-{re.sub('[^A-Za-z0-9]+', '-', name[-LONGEST:]).strip('-')}.svg"
+
+
+def check(out: Path) -> None:
+    """Refuse a folder whose files would be lost.
+
+    Raises:
+        ForgeError: it is a file, or holds anything but such pictures.
+    """
+    if out.exists() and not out.is_dir():
+        raise ForgeError(f"{out}: is a file", "give a folder with --plots")
+    there = out.iterdir() if out.is_dir() else ()
+    other = [path.name for path in there if not (path.is_file() and OURS.fullmatch(path.name))]
+    if other:
+        raise ForgeError(f"{out}: holds {min(other)!r}, which is no plot", "give a new or empty folder with --plots")
