@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
 # trtforge on a base that brings TensorRT. An engine loads only in the TensorRT that made it, so the base is the image
-# in which the target's DeepStream runs; `make image DEVICE=orin-nx` finds it in trtforge/stacks.yaml.
+# in which the target's DeepStream runs; `make image DEVICE=orin-nx` finds it in trtforge/devices/stacks.yaml.
 #   x86         nvcr.io/nvidia/deepstream:9.1-samples-multiarch, nvcr.io/nvidia/tensorrt:26.04-py3 without DeepStream
 #   Jetson      nvcr.io/nvidia/deepstream:9.1-samples-multiarch, on JetPack 7.2
 #   DGX Spark   nvcr.io/nvidia/deepstream:9.1-triton-sbsa-dgx-spark

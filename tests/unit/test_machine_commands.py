@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from trtforge import device_file, devices
+from trtforge import devices
 from trtforge.cli import app
 from trtforge.devices import catalogue
+from trtforge.devices import file as device_file
 from trtforge.errors import ForgeError
 from trtforge.store import Stage, Store
 

@@ -49,8 +49,8 @@ def clean(
     """
     import time
 
-    from trtforge import clean as clean_
     from trtforge import options, present
+    from trtforge.store import clean as clean_
     from trtforge.store import default_root
 
     root = default_root()

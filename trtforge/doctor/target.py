@@ -11,11 +11,11 @@ from trtforge.backends.tensorrt import refuses
 from trtforge.backends.tensorrt_rtx import INSTALL
 from trtforge.deepstream import versions
 from trtforge.devices import Device
+from trtforge.devices.stacks import stack
 from trtforge.doctor.driver import upgrade
 from trtforge.doctor.engines import bindings, imported, sudo, usable
 from trtforge.doctor.finding import Finding
 from trtforge.probe import Machine
-from trtforge.stacks import stack
 
 
 def examine(machine: Machine, device: Device | None) -> Iterator[Finding]:

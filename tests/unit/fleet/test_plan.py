@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from trtforge import devices
+from trtforge.devices import file as device_file
 from trtforge.errors import ForgeError
 from trtforge.fleet import listing
 
@@ -42,7 +43,7 @@ def built(plan):
 
 
 def test_no_precision_that_a_gpu_lacks(planned, monkeypatch):
-    known = devices.catalogue() | devices.parse(NANO, "devices.yaml")
+    known = devices.catalogue() | device_file.parse(NANO, "devices.yaml")
     monkeypatch.setattr(devices, "catalogue", lambda: known)
     plan = planned("precisions: [fp32, int8, fp8]\ndevices: {nano: {}, rtx-3090: {}, l4: {}, cpu: {}}")
     assert built(plan) == {("nano", "fp32"), ("rtx-3090", "fp32"), ("rtx-3090", "int8"), ("l4", "fp32"),
@@ -76,7 +77,7 @@ def test_hosted_runners_build_what_needs_no_gpu(planned):
 
 def test_a_label_of_a_users_own_device_is_checked(planned, monkeypatch):
     odd = NANO.replace("gpu-nano", "${{ secrets.TOKEN }}")
-    known = devices.catalogue() | devices.parse(odd, "mine.yaml")
+    known = devices.catalogue() | device_file.parse(odd, "mine.yaml")
     monkeypatch.setattr(devices, "catalogue", lambda: known)
     with pytest.raises(ForgeError, match="no runner's label"):
         planned("precisions: [fp32]\ndevices: {nano: {}}")

@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 import yaml  # type: ignore[import-untyped, unused-ignore]
 
-from trtforge import device_file, devices
-from trtforge.device_file import parse
+from trtforge import devices
 from trtforge.devices import Device, catalogue, device, precisions_of, this_machine
+from trtforge.devices import file as device_file
+from trtforge.devices.file import parse
 from trtforge.errors import ForgeError
 
 ASKED_FOR = """
@@ -27,7 +28,7 @@ ASKED_FOR = """
 
 def entry(changes: Mapping[str, object]) -> dict[str, object]:
     """A valid entry with some keys changed; a key given as ``...`` is left out."""
-    text = resources.files("trtforge").joinpath("devices.yaml").read_text("utf-8")
+    text = resources.files("trtforge.devices").joinpath("devices.yaml").read_text("utf-8")
     made = yaml.safe_load(text)["t4"] | dict(changes)
     return {key: value for key, value in made.items() if value is not ...}
 

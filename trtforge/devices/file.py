@@ -27,7 +27,7 @@ def load() -> dict[str, Device]:
     Raises:
         ForgeError: the user's file can't be read, is wrong, or gives a shipped device another meaning.
     """
-    shipped = parse(resources.files("trtforge").joinpath("devices.yaml").read_text("utf-8"), "devices.yaml")
+    shipped = parse(resources.files("trtforge.devices").joinpath("devices.yaml").read_text("utf-8"), "devices.yaml")
     file = users_file()
     if file is None:
         return shipped

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from trtforge import clean
 from trtforge.errors import ForgeError
-from trtforge.store import RECORD, STALE_S, Stage, Store, draft_in
+from trtforge.store import RECORD, STALE_S, Stage, Store, clean, draft_in
 
 DAY = 86400.0
 NOW = 2_000_000_000.0

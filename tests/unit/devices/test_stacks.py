@@ -7,14 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from trtforge import stacks
 from trtforge.deepstream import versions
-from trtforge.device_file import parse
-from trtforge.devices import Device, catalogue, device
+from trtforge.devices import Device, catalogue, device, stacks
+from trtforge.devices.file import parse
+from trtforge.devices.stacks import Stack, base, main, stack
 from trtforge.errors import MachineError
-from trtforge.stacks import Stack, base, main, stack
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 OLDER = """
 nx-jp6: {like: orin-nx, jetpack: "6.1", deepstream: "7.1", tensorrt: "10.3", cuda: "12.6"}
 nx-odd: {like: orin-nx, deepstream: "9.0"}

@@ -129,7 +129,7 @@ def workers(on: str, store: Store, devices: Sequence[Device] = (), timeout: floa
         number = int(count[1] or 1)
         yield Workers(number, True, partial(_in_processes, number, store)) if number > 1 else alone(store)
         return
-    from trtforge import ray_nodes
+    from trtforge.spread import ray_nodes
 
     with ray_nodes.connected(on, devices) as nodes:
         yield Workers(nodes, False, partial(ray_nodes.each, store, timeout))

@@ -1,6 +1,6 @@
 """JetPack, DeepStream, TensorRT and CUDA that belong together, and the container image to build a device's engines in.
 
-    python -m trtforge.stacks orin-nx
+    python -m trtforge.devices.stacks orin-nx
 
 prints the image on stdout, and why it is that one on stderr; ``make image`` uses it. The facts live in
 ``stacks.yaml``.
@@ -51,7 +51,7 @@ class Stack:
 def stacks() -> tuple[Stack, ...]:
     import yaml  # type: ignore[import-untyped, unused-ignore]
 
-    rows = yaml.safe_load(resources.files("trtforge").joinpath("stacks.yaml").read_text("utf-8"))
+    rows = yaml.safe_load(resources.files("trtforge.devices").joinpath("stacks.yaml").read_text("utf-8"))
     return tuple(Stack(**row) for row in rows)
 
 
@@ -103,7 +103,7 @@ def base(target: Device, contents: Contents = "deepstream") -> tuple[str, list[s
 
 def main(arguments: list[str]) -> int:
     if not 1 <= len(arguments) <= 2 or (arguments[1:] and arguments[1] not in get_args(Contents)):
-        note("usage: python -m trtforge.stacks DEVICE [deepstream|tensorrt]")
+        note("usage: python -m trtforge.devices.stacks DEVICE [deepstream|tensorrt]")
         return ForgeError.code
     try:
         target = device(arguments[0])

@@ -2,7 +2,7 @@
 
 An entry is a folder that never changes. It is made in a draft folder and renamed when it is complete, so neither a
 crash nor a second process can leave half of one, and a failure is never stored. That holds for a folder that several
-machines share, too. Behind the folder may stand a shared store at a URL: see ``trtforge.shared``.
+machines share, too. Behind the folder may stand a shared store at a URL: see ``trtforge.store.shared``.
 """
 
 from __future__ import annotations
@@ -182,13 +182,13 @@ class Store:
         return _record(entry)
 
     def _shared_record(self, entry: Path) -> Facts | None:
-        from trtforge import shared
+        from trtforge.store import shared
 
         url, name = self.shared, entry.relative_to(self.root).as_posix()
         return self._take(entry, lambda draft: shared.fetch(url, name, draft)) if url else None
 
     def _share(self, entry: Path) -> None:
-        from trtforge import shared
+        from trtforge.store import shared
 
         if self.shared and (record := _record(entry)):
             with draft_in(self.root) as draft:

@@ -13,9 +13,8 @@ from typing import Any
 
 import pytest
 
-from trtforge import shared
 from trtforge.errors import ForgeError, MachineError
-from trtforge.store import RECORD, Facts, Stage, Store, digest, opened, source
+from trtforge.store import RECORD, Facts, Stage, Store, digest, opened, shared, source
 
 pytest.importorskip("fsspec")
 
@@ -164,7 +163,7 @@ KILLING = textwrap.dedent(
     import json, os, random, signal, sys, time
     from pathlib import Path
     import fsspec.implementations.local  # once, not in each child
-    from trtforge import shared
+    from trtforge.store import shared
     from trtforge.store import RECORD, Stage, Store, digest, source
 
     folder, tries = Path(sys.argv[1]), int(sys.argv[2])

@@ -16,11 +16,11 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from trtforge import __version__, parcel, present
+from trtforge import __version__, present
 from trtforge.devices import Device, this_machine
 from trtforge.errors import ForgeError, MachineError
-from trtforge.parcel import Parcel
-from trtforge.spread import RETRIES, Cell, Done, Work, died, perform
+from trtforge.spread import RETRIES, Cell, Done, Work, died, parcel, perform
+from trtforge.spread.parcel import Parcel
 from trtforge.store import Artifact, Store, opened
 
 POLL_S = 1.0  # between two looks at the nodes

@@ -1,7 +1,7 @@
 """The devices that engines are built for, and which of them this machine is.
 
 The facts live in ``devices.yaml`` beside this file, each entry with the pages it was read from. A file of the
-user's own adds to them (see ``trtforge.device_file``). Everything here is light to import: YAML is read on first use,
+user's own adds to them (see ``trtforge.devices.file``). Everything here is light to import: YAML is read on first use,
 and the GPU is asked through ``nvidia-smi``, not through a CUDA binding.
 """
 
@@ -120,9 +120,9 @@ def catalogue() -> dict[str, Device]:
     Raises:
         ForgeError: the user's device file is wrong.
     """
-    from trtforge import device_file
+    from trtforge.devices import file
 
-    return device_file.load()
+    return file.load()
 
 
 def device(name: str) -> Device:

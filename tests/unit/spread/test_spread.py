@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from trtforge import parcel
 from trtforge.devices import catalogue
 from trtforge.errors import BuildError, ForgeError
-from trtforge.ray_nodes import demand
-from trtforge.spread import RETRIES, Cell, workers
+from trtforge.spread import RETRIES, Cell, parcel, workers
+from trtforge.spread.ray_nodes import demand
 from trtforge.store import Facts, File, Stage, Store, source
 
 
