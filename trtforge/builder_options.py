@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from trtforge import parse
 from trtforge.errors import ForgeError
 from trtforge.job import INT8_MODES, BuildOptions, Shape, Target
-from trtforge.options import one_of, parse_memory
 
 
 def weakly_typed(int8_mode: str | None, int8: bool, targets: Sequence[Target]) -> bool | None:
@@ -22,7 +22,7 @@ def weakly_typed(int8_mode: str | None, int8: bool, targets: Sequence[Target]) -
         ForgeError: the request contradicts precision or device.
     """
     if int8_mode is not None:
-        one_of(int8_mode, INT8_MODES, "--int8-mode")
+        parse.one_of(int8_mode, INT8_MODES, "--int8-mode")
         if not int8:
             raise ForgeError(f"--int8-mode {int8_mode} without --int8", "add --int8")
     old = [target.device for target in targets if target.device and not target.device.typed]
@@ -48,13 +48,14 @@ def builder(
     pools = []
     for text in memory_pool:
         name, _, size = text.partition("=")
-        pools.append((one_of(name, tuple(POOLS), "--memory-pool"), parse_memory(size, f"--memory-pool {name}=") or 0))
+        known = parse.one_of(name, tuple(POOLS), "--memory-pool")
+        pools.append((known, parse.memory(size, f"--memory-pool {name}=") or 0))
     sources = None if tactic_sources is None else tuple(filter(None, tactic_sources.split(",")))
     for name in sources or ():
-        one_of(name, tuple(TACTICS), "--tactic-sources")
+        parse.one_of(name, tuple(TACTICS), "--tactic-sources")
     if timing_cache and timing_cache.is_dir():
         raise ForgeError(f"{timing_cache}: is a folder", "give a file with --timing-cache")
-    return BuildOptions(workspace=parse_memory(workspace), pools=tuple(pools),
+    return BuildOptions(workspace=parse.memory(workspace), pools=tuple(pools),
                         profiles=tuple(parse_profile(text) for text in profile), tactic_sources=sources,
                         timing_cache=str(timing_cache.absolute()) if timing_cache else None, **given)  # fmt: skip
 

@@ -2,41 +2,34 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import ValidationError
 
-from trtforge import prepared
+from trtforge import parse, prepared
 from trtforge import recipe as recipes
-from trtforge.devices import FIRST_SM, Device
-from trtforge.errors import ForgeError, GateError
+from trtforge.devices import FIRST_SM, no_kernels
+from trtforge.errors import ForgeError
 from trtforge.job import CALIBRATORS, QUANTIZED, Job, Precision, Ready, Target
 from trtforge.recipe import Nms, Recipe
-from trtforge.store import Facts, draft_in
+from trtforge.store import Facts
 
 if TYPE_CHECKING:
-    from trtforge.evaluate.report import Report
     from trtforge.stages.bench import Asked
     from trtforge.sweep import Asked as Sweep
     from trtforge.sweep import Pick
-    from trtforge.timing.table import Report as Timed
 
 METHODS = get_args(recipes.Method)
 NMS_FORMS = ("auto", "none", "keep", "onnx", "efficientnms", "deepstream")
 UNQUOTED = "#:;\n\r\t'\"\\"  # no quotes in nvinfer's dialects: these would end a value, or begin something else
 NMS_IMPLS = ("auto", "plugin", "onnx")
 PROVIDERS = ("auto", "cpu", "cuda")
-MOST_BATCH = 1024  # nvinfer takes no more
-KWARGS_HINT = """for example --kwargs '{"classes": 10}'"""
 MOST_STREAMS = 64
 MOST_LEVEL = 5
-UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 
 
 def work(
@@ -93,7 +86,7 @@ def work(
         raise ForgeError(f"{model}: names no model", "add a line `model: FILE.onnx`, or give the ONNX and --recipe")
     if weak and fp8:
         raise ForgeError("--int8-mode implicit has no FP8", "give --int8")
-    if one_of(calibrator, CALIBRATORS, "--calibrator") != "own" and not (weak and int8):
+    if parse.one_of(calibrator, CALIBRATORS, "--calibrator") != "own" and not (weak and int8):
         raise ForgeError(f"--calibrator {calibrator}: TensorRT calibrates implicit INT8 alone",
                          "add --int8 --int8-mode implicit")  # fmt: skip
     precision: Precision = "fp8" if fp8 else "int8" if int8 else "fp16" if fp16 else "fp32"
@@ -102,12 +95,12 @@ def work(
         recipe=spec,
         precision=precision,
         images=calib,
-        batch=parse_batch(batch),
-        size=parse_size(size),
-        nms=one_of(nms, NMS_FORMS, "--nms"),
-        nms_impl=one_of(nms_impl, NMS_IMPLS, "--nms-impl"),
+        batch=parse.batch(batch),
+        size=parse.size(size),
+        nms=parse.one_of(nms, NMS_FORMS, "--nms"),
+        nms_impl=parse.one_of(nms_impl, NMS_IMPLS, "--nms-impl"),
         check=not no_check,
-        provider=one_of(provider, PROVIDERS, "--provider"),
+        provider=parse.one_of(provider, PROVIDERS, "--provider"),
         weak=bool(weak) and (int8 or fp16),
         calibrator=next(each for each in CALIBRATORS if each == calibrator),
     )
@@ -137,12 +130,12 @@ def calibration(
     from trtforge.backends.onnxruntime import calibration_provider
     from trtforge.graph.taps import TAPS
 
-    given = {"method": one_of(method, METHODS, "--method")} if method else {}
+    given = {"method": parse.one_of(method, METHODS, "--method")} if method else {}
     choosing = recipe.calibration.model_dump(exclude={"images", "refine"}) | given
     observing = {
         "preprocess": recipe.preprocess.model_dump(mode="json"),
-        "taps": one_of(taps, TAPS, "--taps"),
-        "provider": one_of(provider, PROVIDERS, "--provider"),
+        "taps": parse.one_of(taps, TAPS, "--taps"),
+        "provider": parse.one_of(provider, PROVIDERS, "--provider"),
     }
     if merge:
         if calib or shard is not None:
@@ -154,7 +147,7 @@ def calibration(
     if images is None:
         raise ForgeError("calibration needs photographs", "give --calib FOLDER")
     observing["provider"] = calibration_provider(provider)
-    return Calibration(files[0], images, [], parse_shard(shard) if shard is not None else None, observing, choosing)
+    return Calibration(files[0], images, [], parse.shard(shard) if shard is not None else None, observing, choosing)
 
 
 def benchmark(
@@ -168,20 +161,20 @@ def benchmark(
     """
     from trtforge.stages.bench import AGAINST, TORCH, Asked
 
-    names = parse_names(against, "--against", AGAINST) if against else []
+    names = parse.names(against, "--against", AGAINST) if against else []
     if torch and not set(names) & set(TORCH):
         raise ForgeError("--torch is for rows of PyTorch", "add --against torch")
     if weights and not torch:
         raise ForgeError("--weights belong to --torch", "give --torch package.module:callable")
     return Asked(
-        batches=parse_numbers(batch, "--batch", MOST_BATCH) if batch else [],
-        streams=parse_numbers(streams, "--streams", MOST_STREAMS),
+        batches=parse.numbers(batch, "--batch", parse.MOST_BATCH) if batch else [],
+        streams=parse.numbers(streams, "--streams", MOST_STREAMS),
         against=names,
-        provider=one_of(provider, PROVIDERS, "--provider"),
+        provider=parse.one_of(provider, PROVIDERS, "--provider"),
         cuda_graph=cuda_graph,
         transfers=transfers,
-        warmup=parse_seconds(warmup, "--warmup"),
-        duration=parse_seconds(duration, "--duration"),
+        warmup=parse.seconds(warmup, "--warmup"),
+        duration=parse.seconds(duration, "--duration"),
         module=_torch_module(torch, weights) if torch else None,
     )
 
@@ -199,7 +192,7 @@ def sweeping(
     from trtforge.sweep import PICKS
     from trtforge.sweep import Asked as Sweep
 
-    precisions: list[Any] = parse_names(precision, "--precision", get_args(Precision))
+    precisions: list[Any] = parse.names(precision, "--precision", get_args(Precision))
     quantized = set(precisions) & set(QUANTIZED)
     if calib and not quantized:
         raise ForgeError("--calib is for INT8 and FP8", "add int8 to --precision, or drop --calib")
@@ -214,13 +207,13 @@ def sweeping(
         check_precision(replace(job, precision=each), [target])
     asked = Sweep(
         precisions=precisions,
-        batches=parse_numbers(batch, "--batch", MOST_BATCH) if batch else [],
-        workspaces=list(dict.fromkeys(parse_memory(part.strip()) for part in (workspace or "").split(",") if workspace))
+        batches=parse.numbers(batch, "--batch", parse.MOST_BATCH) if batch else [],
+        workspaces=list(dict.fromkeys(parse.memory(part.strip()) for part in (workspace or "").split(",") if workspace))
         or [None],
-        opt_levels=parse_numbers(opt_level, "--opt-level", MOST_LEVEL) if opt_level else [None],
-        images=images, labels=labels, seconds=parse_seconds(duration, "--duration"),
+        opt_levels=parse.numbers(opt_level, "--opt-level", MOST_LEVEL) if opt_level else [None],
+        images=images, labels=labels, seconds=parse.seconds(duration, "--duration"),
     )  # fmt: skip
-    best: Any = one_of(pick, PICKS, "--pick") if pick else None
+    best: Any = parse.one_of(pick, PICKS, "--pick") if pick else None
     return job, asked, best
 
 
@@ -313,42 +306,6 @@ def nms(base: Nms, given: Facts) -> Nms:
         raise ForgeError(f"--{str(first['loc'][-1]).replace('_', '-')}: {first['msg'].lower()}", "") from error
 
 
-def gates(report: Report, least: float | None, most_lost: float | None, least_cosine: float | None) -> None:
-    """Hold what was measured to the user's limits.
-
-    Raises:
-        GateError: one is not met; it names the figure.
-        ForgeError: a limit on something that was not measured.
-    """
-    if (least is not None or most_lost is not None) and not report.accuracy:
-        raise ForgeError("--min-map and --max-drop need labels", "give --labels")
-    if most_lost is not None and not report.drops:
-        raise ForgeError("--max-drop compares two engines", "give a second one")
-    if least_cosine is not None and not report.outputs:
-        raise ForgeError("--min-cosine compares outputs that two engines share", "give two engines with equal outputs")
-    if least is not None and min(report.accuracy) < least:
-        raise GateError(f"{report.metric} is {min(report.accuracy):.4f}, under {least}", "")
-    if most_lost is not None and max(report.drops) > most_lost:
-        raise GateError(f"{report.metric} drops by {max(report.drops):.2f} points, over {most_lost}", "")
-    for name, difference in report.outputs.items():
-        if least_cosine is not None and difference.cosine < least_cosine:
-            raise GateError(f"cosine of {name} is {difference.cosine:.5f}, under {least_cosine}", "")
-
-
-def latency_gate(report: Timed, limit: str | None) -> None:
-    """Hold the subject's fastest median to the user's limit.
-
-    Raises:
-        GateError: it takes longer.
-    """
-    if limit is None:
-        return
-    most, own = 1000 * parse_seconds(limit, "--max-latency"), report.rows[0].runtime
-    median = min(row.latency_ms.median for row in report.rows if row.runtime == own)
-    if median > most:
-        raise GateError(f"{report.subject}: the median pass takes {median:.3f} ms, over {most:g} ms", "")
-
-
 def check_precision(work: Job | Ready, targets: Sequence[Target]) -> None:
     """Refuse a precision that a target's GPU has no kernels for.
 
@@ -360,14 +317,6 @@ def check_precision(work: Job | Ready, targets: Sequence[Target]) -> None:
         if device and target.backend != "onnxruntime" and (why := no_kernels(device, work.precision)):
             first = next(sm for name, sm in FIRST_SM.items() if name == work.precision)
             raise ForgeError(why, f"{work.precision.upper()} needs SM{first} or newer")
-
-
-def no_kernels(device: Device, precision: str) -> str:
-    """Why TensorRT can't compute in that precision on a device; empty if it can."""
-    if precision in device.precisions:
-        return ""
-    has = ", ".join(device.precisions).upper()
-    return f"{device.title} (SM{device.sm}) has no {precision.upper()} kernels, only {has}"
 
 
 def folders(out: Path | None, job: Job | Ready, targets: Sequence[Target]) -> list[Path]:
@@ -390,160 +339,3 @@ def _place(target: Target) -> str:
     if target.device:
         return target.device.name
     return "cpu" if target.backend else "prepared"
-
-
-def parse_batch(text: str | None) -> tuple[int, int, int] | None:
-    """``N`` is 1:N:N, as nvinfer builds it."""
-    if text is None:
-        return None
-    parts = text.split(":")
-    if len(parts) not in (1, 3) or not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise ForgeError(f"--batch {text}: neither N nor MIN:OPT:MAX", "for example --batch 8, or --batch 1:8:16")
-    least, best, most = (1, int(text), int(text)) if len(parts) == 1 else map(int, parts)
-    if most > MOST_BATCH:
-        raise ForgeError(f"--batch {text}: over {MOST_BATCH}", "nvinfer's own limit is 1024")
-    if not least <= best <= most:
-        raise ForgeError(f"--batch {text}: not in order", "MIN <= OPT <= MAX, for example --batch 1:8:16")
-    return least, best, most
-
-
-def parse_size(text: str | None) -> tuple[int, int] | None:
-    """``HxW`` in pixels."""
-    if text is None:
-        return None
-    found = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text.lower())
-    if not found:
-        raise ForgeError(f"--size {text}: not HxW", "for example --size 640x640")
-    return int(found[1]), int(found[2])
-
-
-def parse_memory(text: str | None, option: str = "--workspace ") -> int | None:
-    """Bytes of ``4GiB``, ``512MB`` or ``1000000``."""
-    if text is None:
-        return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]?i?)b?", text.lower())
-    if not found or found[2] not in UNITS or float(found[1]) * UNITS[found[2]] < 1:
-        raise ForgeError(f"{option}{text}: not an amount of memory", f"for example {option}4GiB")
-    return int(float(found[1]) * UNITS[found[2]])
-
-
-def parse_seconds(text: str, option: str = "--time") -> float:
-    """Seconds of ``200ms``, ``90s``, ``30m``, ``2h``, ``30d`` or ``4w``."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|[smhdw])", text.lower())
-    if not found or not float(found[1]):
-        raise ForgeError(f"{option} {text}: not a time", f"for example {option} 30s")
-    return float(found[1]) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}[found[2]]
-
-
-def parse_timeout(text: str | None) -> float | None:
-    """Seconds of ``10m``, or None."""
-    return None if text is None else parse_seconds(text, "--timeout")
-
-
-def parse_numbers(text: str, option: str, most: int) -> list[int]:
-    """Whole numbers of ``1,8,16``, each once, in 1..most."""
-    parts = [part.strip() for part in text.split(",")]
-    if not all(re.fullmatch(r"\d{1,9}", part) and 1 <= int(part) <= most for part in parts):
-        raise ForgeError(f"{option} {text}: not numbers of 1 to {most}", f"for example {option} 1,8")
-    return list(dict.fromkeys(map(int, parts)))
-
-
-def parse_names(text: str, option: str, allowed: Sequence[str]) -> list[str]:
-    """Names of ``fp32,int8``, each once."""
-    parts = [part.strip().lower() for part in text.split(",")]
-    return list(dict.fromkeys(one_of(part, allowed, option) for part in parts))
-
-
-def parse_version(text: str | None) -> str | None:
-    """A DeepStream version, such as ``9.1``."""
-    if text is not None and not re.fullmatch(r"\d{1,2}\.\d{1,2}(\.\d{1,2})?", text):
-        raise ForgeError(f"--deepstream {text}: not a version", "for example --deepstream 9.1")
-    return text
-
-
-def parse_shard(text: str) -> tuple[int, int]:
-    """``I/N``: the I-th of N parts, counted from 1."""
-    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
-    if not found or not 1 <= int(found[1]) <= int(found[2]):
-        raise ForgeError(f"--shard {text}: not I/N with 1 <= I <= N", "for example --shard 2/8")
-    return int(found[1]), int(found[2])
-
-
-def one_of(value: str, allowed: Sequence[str], option: str) -> str:
-    if value not in allowed:
-        raise ForgeError(f"{option} {value}: not known", f"one of: {', '.join(allowed)}")
-    return value
-
-
-def in_range(value: int, allowed: range, option: str) -> int:
-    if value not in allowed:
-        raise ForgeError(f"{option} {value}: not from {allowed[0]} to {allowed[-1]}", "")
-    return value
-
-
-def parse_kwargs(text: str | None) -> Facts:
-    """A JSON object of arguments."""
-    try:
-        found = json.loads(text or "{}")
-    except ValueError as error:
-        raise ForgeError(f"--kwargs {text}: not JSON ({error})", KWARGS_HINT) from error
-    if not isinstance(found, dict):
-        raise ForgeError(f"--kwargs {text}: not a JSON object", KWARGS_HINT)
-    return found
-
-
-def parse_percent(text: str | None, option: str) -> float | None:
-    """Percent of ``3%`` or ``3``, 0 or more."""
-    if text is None:
-        return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%?", text.strip())
-    if not found:
-        raise ForgeError(f"{option} {text}: not a percentage", f"for example {option} 3%")
-    return float(found[1])
-
-
-def single(run: Callable[..., Facts], made: str, out: Path, *, beside: str = "", **arguments: Any) -> Facts:
-    """Run one stage for one file: ``out`` appears whole, or stays as it was.
-
-    Args:
-        beside: a second file that the stage may make, for a model that is no use without it.
-
-    Raises:
-        ForgeError: the stage's own, or ``out`` is a folder or an input.
-    """
-    check_file(out)
-    given = [value for each in arguments.values() for value in (each if isinstance(each, list) else [each])]
-    if any(isinstance(value, Path) and value.exists() and out.exists() and value.samefile(out) for value in given):
-        raise ForgeError(f"{out}: is the input itself", "give another file with -o")
-    with draft_in(out.absolute().parent) as draft:
-        facts = run(draft, **arguments)
-        if beside and (draft / beside).exists():
-            (draft / beside).replace(out.with_name(beside))
-        (draft / made).replace(out)
-    return facts
-
-
-def check_file(out: Path) -> None:
-    """Refuse, before any work, a place where no file can be.
-
-    Raises:
-        ForgeError: it is a folder, or in none.
-    """
-    if out.is_dir():
-        raise ForgeError(f"{out}: is a folder", "give a file with -o")
-    if not out.absolute().parent.is_dir():
-        raise ForgeError(f"{out}: there is no folder {out.parent}", "make it first")
-
-
-def write_text(out: Path, text: str) -> None:
-    """Write a file, whole or not at all.
-
-    Raises:
-        ForgeError: see ``single``.
-    """
-
-    def run(draft: Path) -> Facts:
-        (draft / "text").write_text(text, encoding="utf-8")
-        return {}
-
-    single(run, "text", out)

@@ -171,7 +171,7 @@ def write(found: Swept, out: Path) -> list[Path]:
     Raises:
         ForgeError: the folder can't be written.
     """
-    from trtforge.options import write_text
+    from trtforge import outfile
     from trtforge.report import sweep_picture
 
     try:
@@ -181,7 +181,7 @@ def write(found: Swept, out: Path) -> list[Path]:
     texts = {"sweep.json": json.dumps(asdict(found), indent=1) + "\n", "sweep.csv": _csv(found.rows),
              "sweep.svg": sweep_picture.render(found)}  # fmt: skip
     for name, text in texts.items():
-        write_text(out / name, text)
+        outfile.write_text(out / name, text)
     return [out / name for name in texts]
 
 

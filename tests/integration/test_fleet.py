@@ -13,7 +13,7 @@ import workflow
 from conftest import PHOTOS
 
 from tests import models
-from trtforge import options
+from trtforge import parse
 from trtforge.fleet import github, listing
 from trtforge.fleet.plan import plan
 from trtforge.fleet.schema import load
@@ -74,7 +74,7 @@ def shaped(model):
 def promised(planned):
     """Bundles by artifact and folder: model, precision, device, backend and batch of each."""
     return {(f"bundle-{job.id}", bundle.precision): (job.model, bundle.precision, job.target, job.backend,
-                                                     options.parse_batch(bundle.batch) or (1, 1, 1))
+                                                     parse.batch(bundle.batch) or (1, 1, 1))
             for job in planned.jobs for bundle in job.bundles}  # fmt: skip
 
 

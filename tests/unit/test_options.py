@@ -7,20 +7,11 @@ from typing import Any
 
 import pytest
 
+from trtforge import parse
 from trtforge.errors import ForgeError
 from trtforge.job import Job, Target
-from trtforge.options import (
-    calibration,
-    folders,
-    load_recipe,
-    one_of,
-    parse_batch,
-    parse_memory,
-    parse_shard,
-    parse_size,
-    single,
-    work,
-)
+from trtforge.options import calibration, folders, load_recipe, work
+from trtforge.outfile import single
 from trtforge.store import Facts
 
 GIVEN: dict[str, Any] = {
@@ -44,7 +35,7 @@ def job(model: str | Path = "m.onnx", **options: Any) -> Job:
     [(None, None), ("1", (1, 1, 1)), ("8", (1, 8, 8)), ("1:8:16", (1, 8, 16)), ("4:4:4", (4, 4, 4))],
 )
 def test_batch(text: str | None, want: tuple[int, int, int] | None) -> None:
-    assert parse_batch(text) == want
+    assert parse.batch(text) == want
 
 
 @pytest.mark.parametrize(
@@ -52,20 +43,20 @@ def test_batch(text: str | None, want: tuple[int, int, int] | None) -> None:
 )
 def test_bad_batches(text: str) -> None:
     with pytest.raises(ForgeError, match="--batch"):
-        parse_batch(text)
+        parse.batch(text)
 
 
 @pytest.mark.parametrize("text", ["10000000000000000000000", "1:8:99999999999"])
 def test_batches_beyond_reason(text: str) -> None:
     with pytest.raises(ForgeError, match="--batch"):
-        parse_batch(text)
+        parse.batch(text)
 
 
 @pytest.mark.parametrize(
     ("text", "want"), [(None, None), ("640x640", (640, 640)), ("384X640", (384, 640)), ("1x99999", (1, 99999))]
 )
 def test_size(text: str | None, want: tuple[int, int] | None) -> None:
-    assert parse_size(text) == want
+    assert parse.size(text) == want
 
 
 @pytest.mark.parametrize(
@@ -73,7 +64,7 @@ def test_size(text: str | None, want: tuple[int, int] | None) -> None:
 )
 def test_bad_sizes(text: str) -> None:
     with pytest.raises(ForgeError, match="--size"):
-        parse_size(text)
+        parse.size(text)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +75,7 @@ def test_bad_sizes(text: str) -> None:
     ],
 )  # fmt: skip
 def test_memory(text: str | None, want: int | None) -> None:
-    assert parse_memory(text) == want
+    assert parse.memory(text) == want
 
 
 @pytest.mark.parametrize(
@@ -92,18 +83,18 @@ def test_memory(text: str | None, want: int | None) -> None:
 )
 def test_bad_memory(text: str) -> None:
     with pytest.raises(ForgeError, match="--workspace"):
-        parse_memory(text)
+        parse.memory(text)
 
 
 def test_memory_of_less_than_a_byte() -> None:
     with pytest.raises(ForgeError, match="--workspace"):
-        parse_memory("0.1")
+        parse.memory("0.1")
 
 
 def test_one_of() -> None:
-    assert one_of("a", ("a", "b"), "--x") == "a"
+    assert parse.one_of("a", ("a", "b"), "--x") == "a"
     with pytest.raises(ForgeError, match="--x c: not known") as caught:
-        one_of("c", ("a", "b"), "--x")
+        parse.one_of("c", ("a", "b"), "--x")
     assert caught.value.hint == "one of: a, b"
 
 
@@ -206,7 +197,7 @@ def test_values_out_of_range_name_the_option(option: str, value: float) -> None:
 
 @pytest.mark.parametrize(("text", "want"), [("1/1", (1, 1)), ("2/8", (2, 8)), ("8/8", (8, 8))])
 def test_shards(text: str, want: tuple[int, int]) -> None:
-    assert parse_shard(text) == want
+    assert parse.shard(text) == want
 
 
 def test_the_command_line_chooses_the_method_and_the_recipe_the_rest(tmp_path: Path) -> None:

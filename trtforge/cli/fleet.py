@@ -27,11 +27,11 @@ def matrix(
     """
     import json
 
-    from trtforge import options, present
+    from trtforge import outfile, parse, present
     from trtforge.fleet import github, gitlab, listing, schema
     from trtforge.fleet.plan import plan
 
-    form = "json" if as_json else options.one_of(form, FORMS, "--format")
+    form = "json" if as_json else parse.one_of(form, FORMS, "--format")
     found = plan(schema.load(fleet))
     written = [f"Written by `trtforge matrix {fleet} --format {form}`: change {fleet.name}, not this file.",
                *listing.remarks(found)]  # fmt: skip
@@ -45,7 +45,7 @@ def matrix(
         for remark in listing.remarks(found):
             present.note(remark)
     if out:
-        options.write_text(out, text.rstrip("\n") + "\n")
+        outfile.write_text(out, text.rstrip("\n") + "\n")
         text = f"{out}: {len(found.jobs)} jobs, {sum(len(job.bundles) for job in found.jobs)} bundles"
         result(as_json, {"file": str(out)}, text)
     else:

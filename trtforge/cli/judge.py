@@ -26,7 +26,7 @@ def verify(
 
     Example: trtforge verify model.onnx out/ --images val/ --labels val/labels.json --max-drop 1
     """
-    from trtforge import options, summary
+    from trtforge import gates, options, summary
     from trtforge.stages.verify import EVALUATION
     from trtforge.stages.verify import verify as measure
 
@@ -42,7 +42,7 @@ def verify(
         per_layer=per_layer or find_worst,
     )
     result(as_json, report.document(), summary.verified(report, find_worst))
-    options.gates(report, min_map, max_drop, min_cosine)
+    gates.accuracy(report, min_map, max_drop, min_cosine)
 
 
 def bench(
@@ -70,19 +70,19 @@ def bench(
     """
     from dataclasses import asdict
 
-    from trtforge import options
+    from trtforge import gates, options, outfile, parse
     from trtforge.stages import bench as stage
     from trtforge.timing import table
 
     asked = options.benchmark(batch, streams, against, torch, weights, provider, cuda_graph, transfers, warmup,
                               duration)  # fmt: skip
     if max_latency:
-        options.parse_seconds(max_latency, "--max-latency")  # a wrong one is said before any work
+        parse.seconds(max_latency, "--max-latency")  # a wrong one is said before any work
     found = stage.run(stage.subject(engine), asked)
     if csv:
-        options.write_text(csv, table.as_csv(found.rows))
+        outfile.write_text(csv, table.as_csv(found.rows))
     result(as_json, asdict(found), table.text(found))
-    options.latency_gate(found, max_latency)
+    gates.latency(found, max_latency)
 
 
 def detect(
@@ -154,11 +154,11 @@ def diff(
 
     Example: trtforge diff fp16/ int8/ --no-new-reformat
     """
-    from trtforge import options
+    from trtforge import parse
     from trtforge.report import diff as compare
     from trtforge.stages.report import read
 
-    limit = options.parse_percent(max_slower, "--max-slower")
+    limit = parse.percent(max_slower, "--max-slower")
     found = compare.diff(read(one)[0], read(other)[0])
     result(as_json, found.document(), compare.text(found))
     compare.gates(found, limit, no_new_reformat)

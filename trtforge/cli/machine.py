@@ -49,14 +49,14 @@ def clean(
     """
     import time
 
-    from trtforge import options, present
+    from trtforge import parse, present
     from trtforge.store import clean as clean_
     from trtforge.store import default_root
 
     root = default_root()
-    age = options.parse_seconds(older_than, "--older-than") if older_than else None
+    age = parse.seconds(older_than, "--older-than") if older_than else None
     now = time.time()
-    done = clean_.plan(root, age, options.parse_memory(max_size, "--max-size "), now)
+    done = clean_.plan(root, age, parse.memory(max_size, "--max-size "), now)
     if not dry_run:
         with present.progress("cleaning", len(done.gone)) as bar:
             done = clean_.carry_out(root, done, bar)

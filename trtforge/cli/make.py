@@ -82,7 +82,7 @@ def build(
     On the machines that have the GPUs: trtforge build yolov7.onnx --fp16 --device orin-nx --device l4 --on
     ray://head:10001
     """
-    from trtforge import devices, options, present
+    from trtforge import devices, options, parse, present
     from trtforge.backends.select import check
     from trtforge.backends.select import targets as serving
     from trtforge.builder_options import builder, weakly_typed
@@ -90,7 +90,7 @@ def build(
     from trtforge.spread import workers
 
     store, wanted = open_store(dry_run, force), [devices.device(name) for name in device or []]
-    with workers(on, store, wanted, options.parse_timeout(timeout)) as staff:
+    with workers(on, store, wanted, parse.timeout(timeout)) as staff:
         targets, notes = serving(staff, backend, wanted or [None])
         for note in notes:
             present.note(note)
@@ -102,7 +102,7 @@ def build(
         )  # fmt: skip
         options.check_precision(work, targets)
         outs = options.folders(out, work, targets)
-        version = options.parse_version(deepstream)
+        version = parse.version(deepstream)
         how = builder(
             workspace, memory_pool or (), profile or (), tactic_sources, timing_cache, opt_level=opt_level,
             sparsity=sparsity, version_compatible=version_compatible, hardware_compatible=hardware_compatible,
@@ -130,7 +130,7 @@ def prepare(
 
     Example: trtforge prepare yolov7.onnx --int8 --calib photos/ --device orin-nx -o prepared
     """
-    from trtforge import devices, options
+    from trtforge import devices, options, parse
     from trtforge.builder_options import weakly_typed
     from trtforge.job import Target
     from trtforge.pipeline import deliver
@@ -142,7 +142,7 @@ def prepare(
         no_check=no_check, provider=provider, keep=keep or (), only=only or (),
         weak=weakly_typed(int8_mode, int8, targets),
     )  # fmt: skip
-    version = options.parse_version(deepstream)
+    version = parse.version(deepstream)
     store = open_store(dry_run, force)
     options.check_precision(work, targets)
     outs = options.folders(out, work, targets)
@@ -174,14 +174,14 @@ def sweep(
     """
     from dataclasses import asdict
 
-    from trtforge import options, present, summary
+    from trtforge import options, parse, present, summary
     from trtforge import sweep as sweeping
     from trtforge.backends.select import targets as serving
     from trtforge.devices import device as known
     from trtforge.spread import workers
 
     store, wanted = open_store(), [known(device)] if device else []
-    with workers(on, store, wanted, options.parse_timeout(timeout)) as staff:
+    with workers(on, store, wanted, parse.timeout(timeout)) as staff:
         (target,), remarks = serving(staff, backend, wanted or [None])
         for remark in remarks:
             present.note(remark)
@@ -215,18 +215,18 @@ def tune(
     """
     from dataclasses import asdict
 
-    from trtforge import options, summary
+    from trtforge import options, outfile, parse, summary
     from trtforge.job import Job
     from trtforge.report import tune_picture
     from trtforge.tune import bench, fragment
     from trtforge.tune import tune as search
 
-    seconds = options.parse_seconds(time)
+    seconds = parse.seconds(time)
     picture = out.with_suffix(".svg")
     if picture == out:
         raise ForgeError(f"{out}: the picture would take the recipe's place", "call the recipe .yaml")
-    options.check_file(out)
-    options.check_file(picture)
+    outfile.check(out)
+    outfile.check(picture)
     job = options.work(
         model, fp32=False, fp16=False, int8=True, fp8=False, calib=calib, batch=None, size=size, recipe=recipe,
         labels=None, nms="none", nms_impl="plugin", score=None, iou=None, max_det=None, class_agnostic=False,
@@ -236,6 +236,6 @@ def tune(
         raise ForgeError(f"{model}: a prepared folder is quantized already", "tune the ONNX file")
     tuned = search(bench(job, open_store(), images, val, probes, seconds), max_drop)
     how = f"trtforge tune {model.name}: {tuned.drop:.2f} points lost, {tuned.share:.1%} of the MACs in INT8"
-    options.write_text(out, fragment(job.recipe, tuned, how))
-    options.write_text(picture, tune_picture.render(tuned, max_drop, model.name))
+    outfile.write_text(out, fragment(job.recipe, tuned, how))
+    outfile.write_text(picture, tune_picture.render(tuned, max_drop, model.name))
     result(as_json, asdict(tuned) | {"picture": str(picture)}, summary.tuned(tuned, max_drop, out, picture))

@@ -52,17 +52,17 @@ def export(
 
     Example: trtforge export mymodels.yolo:build --weights best.pt --dynamic batch -o yolo.onnx
     """
-    from trtforge import options, present
+    from trtforge import outfile, parse, present
     from trtforge.pipeline import DEFAULT_SIZE
     from trtforge.stages import MODEL
     from trtforge.stages import export as stage
 
-    axes = list(dict.fromkeys(options.one_of(each, stage.DYNAMIC, "--dynamic") for each in dynamic or []))
-    facts = options.single(
+    axes = list(dict.fromkeys(parse.one_of(each, stage.DYNAMIC, "--dynamic") for each in dynamic or []))
+    facts = outfile.single(
         stage.run, MODEL, out, beside=f"{out.name}.data", data=f"{out.name}.data",
-        source=Path(source) if Path(source).is_file() else source, kwargs=options.parse_kwargs(kwargs), weights=weights,
-        trusted=trust_pickle, batch=batch, size=options.parse_size(size), default_size=DEFAULT_SIZE, dynamic=axes,
-        wanted=output or [], opset=options.in_range(opset, stage.OPSETS, "--opset"), atol=atol, rtol=rtol,
+        source=Path(source) if Path(source).is_file() else source, kwargs=parse.kwargs(kwargs), weights=weights,
+        trusted=trust_pickle, batch=batch, size=parse.size(size), default_size=DEFAULT_SIZE, dynamic=axes,
+        wanted=output or [], opset=parse.in_range(opset, stage.OPSETS, "--opset"), atol=atol, rtol=rtol,
         check=not no_check,
     )  # fmt: skip
     for remark in stage.remarks(facts):
@@ -80,13 +80,13 @@ def fold(
 
     Example: trtforge fold yolov7.onnx -o clean.onnx --size 640x640 --batch 1
     """
-    from trtforge import options
+    from trtforge import outfile, parse
     from trtforge.pipeline import DEFAULT_SIZE
     from trtforge.stages import MODEL
     from trtforge.stages import fold as stage
 
-    wanted = options.parse_size(size)
-    facts = options.single(stage.run, MODEL, out, model=model, size=wanted and list(wanted), head="auto",
+    wanted = parse.size(size)
+    facts = outfile.single(stage.run, MODEL, out, model=model, size=wanted and list(wanted), head="auto",
                            default_size=list(DEFAULT_SIZE), check=not no_check, batch=batch, image=False)  # fmt: skip
     result(as_json, facts, f"{out}: {stage.say(facts)}")
 
@@ -119,7 +119,7 @@ def calibrate(
 
     On all nodes of a Ray cluster: trtforge calibrate clean.onnx --calib photos/ --on ray://head:10001
     """
-    from trtforge import options, present
+    from trtforge import options, outfile, parse, present
     from trtforge.spread import workers
     from trtforge.stages import calibrate as stage
     from trtforge.stages import observe, seen
@@ -136,15 +136,15 @@ def calibrate(
     if preview_to:
         seen.write(asked.model, asked.images, preview_to, spec.preprocess)
     if asked.shard:
-        facts = options.single(observe.run, observe.TABLE, out, model=asked.model, images=asked.images,
+        facts = outfile.single(observe.run, observe.TABLE, out, model=asked.model, images=asked.images,
                                shard=asked.shard, **asked.observing)  # fmt: skip
         return result(as_json, facts, f"{out}: {observe.say(facts)}")
-    with workers(on, open_store(), timeout=options.parse_timeout(timeout)) as staff:
-        facts = options.single(stage.whole, stage.TABLE, out, model=asked.model, images=asked.images,
+    with workers(on, open_store(), timeout=parse.timeout(timeout)) as staff:
+        facts = outfile.single(stage.whole, stage.TABLE, out, model=asked.model, images=asked.images,
                                shards=asked.shards, observing=asked.observing, choosing=asked.choosing,
                                workers=None if on == "local" else staff)  # fmt: skip
     if cache:
-        options.single(stage.write_cache, stage.CACHE, cache, table=out, tensorrt=tensorrt)
+        outfile.single(stage.write_cache, stage.CACHE, cache, table=out, tensorrt=tensorrt)
     if plots:
         facts = {**facts, "plots": drawn.write(out, plots)}
     for remark in stage.remarks(facts):
@@ -166,14 +166,14 @@ def quantize(
 
     Example: trtforge quantize clean.onnx --calibration calibration.json --calib photos/ -o int8.onnx
     """
-    from trtforge import options
+    from trtforge import options, outfile
     from trtforge.stages import MODEL
     from trtforge.stages import quantize as stage
 
     spec = options.load_recipe(recipe, keep=keep or (), only=only or ())
     run = stage.refined if calib and not fp8 else stage.run
     images: dict[str, Any] = {"images": calib} if calib and not fp8 else {}
-    facts = options.single(run, MODEL, out, model=model, ranges=calibration, **images, keep=list(spec.precision.keep),
+    facts = outfile.single(run, MODEL, out, model=model, ranges=calibration, **images, keep=list(spec.precision.keep),
                            only=list(spec.precision.only), float_heads=spec.precision.heads == "float",
                            form="fp8" if fp8 else "int8")  # fmt: skip
     result(as_json, facts, f"{out}: {stage.say(facts)}")
@@ -189,11 +189,11 @@ def cast(
 
     Example: trtforge cast clean.onnx -o fp16.onnx
     """
-    from trtforge import options
+    from trtforge import outfile
     from trtforge.stages import MODEL
     from trtforge.stages import cast as stage
 
-    facts = options.single(stage.run, MODEL, out, model=model, keep=keep or [])
+    facts = outfile.single(stage.run, MODEL, out, model=model, keep=keep or [])
     result(as_json, facts, f"{out}: {stage.say(facts)}")
 
 
@@ -215,7 +215,7 @@ def patch(
 
     Example: trtforge patch int8.onnx --nms onnx -o ready.onnx
     """
-    from trtforge import options, summary
+    from trtforge import options, outfile, parse, summary
     from trtforge.stages import MODEL
     from trtforge.stages import patch as stage
 
@@ -227,8 +227,8 @@ def patch(
     if out is None:
         raise ForgeError("patch writes a file", "give it with -o, or look with --list")
     alone = preprocess or normalization or input_format is not None
-    form = options.one_of(nms or ("keep" if alone else "deepstream"), options.NMS_FORMS[1:], "--nms")
-    color = options.one_of(input_format, ("rgb", "bgr"), "--input-format") if input_format else None
-    facts = options.single(stage.edit, MODEL, out, model=model, form=form, impl=nms_impl, recipe=spec,
+    form = parse.one_of(nms or ("keep" if alone else "deepstream"), options.NMS_FORMS[1:], "--nms")
+    color = parse.one_of(input_format, ("rgb", "bgr"), "--input-format") if input_format else None
+    facts = outfile.single(stage.edit, MODEL, out, model=model, form=form, impl=nms_impl, recipe=spec,
                            front=preprocess, normalization=normalization, color=color)  # fmt: skip
     result(as_json, facts, f"{out}: {stage.say(facts)}; {summary.feed(facts['feed'])}")

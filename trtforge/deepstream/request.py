@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from trtforge import options
+from trtforge import options, parse
 from trtforge.deepstream import describe
 from trtforge.deepstream import streams as sources
 from trtforge.deepstream.graph import Kind
@@ -17,7 +17,7 @@ from trtforge.errors import ForgeError
 from trtforge.recipe import Recipe
 
 NEWEST = "9.1"  # whose parsers the tables of keys were read from
-one_of = options.one_of
+one_of = parse.one_of
 
 
 def wish(
@@ -68,7 +68,7 @@ def recipe(name: str | None) -> Recipe | None:
 
 
 def version(given: str | None, known: str | None) -> str:
-    return options.parse_version(given) or known or NEWEST
+    return parse.version(given) or known or NEWEST
 
 
 def streams(file: Path | None, given: Sequence[str]) -> tuple[sources.Stream, ...]:

@@ -269,3 +269,11 @@ def _kind(name: str, sm: int) -> Kind:
     if "GeForce" in name or "TITAN" in name.upper():
         return "geforce"
     return "workstation" if "RTX" in name or "Quadro" in name else "datacenter"
+
+
+def no_kernels(device: Device, precision: str) -> str:
+    """Why TensorRT can't compute in that precision on a device; empty if it can."""
+    if precision in device.precisions:
+        return ""
+    has = ", ".join(device.precisions).upper()
+    return f"{device.title} (SM{device.sm}) has no {precision.upper()} kernels, only {has}"

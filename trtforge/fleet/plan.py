@@ -9,11 +9,10 @@ from dataclasses import dataclass
 
 from trtforge import devices
 from trtforge.backends import tensorrt_rtx
-from trtforge.devices import Device
+from trtforge.devices import Device, no_kernels
 from trtforge.errors import ForgeError
 from trtforge.fleet.schema import HOSTED, LABEL, Fleet, Model, Place, Verify, device_name
 from trtforge.job import QUANTIZED, Precision
-from trtforge.options import no_kernels
 
 ON_DLA = ("fp16", "int8")
 CONFIGS = ("pgie_config.txt", "pgie_config.yml", "deepstream_app.txt")

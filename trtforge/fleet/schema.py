@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
-from trtforge import checked_yaml, devices, options, recipe
+from trtforge import checked_yaml, devices, parse, recipe
 from trtforge.errors import ForgeError
 from trtforge.job import QUANTIZED, Backend, Precision
 from trtforge.patches import Section
@@ -91,11 +91,11 @@ Branch = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", max_leng
 Word = Annotated[str, AfterValidator(_word)]
 Inside = Annotated[Path, AfterValidator(_beside)]
 RecipeName = Annotated[str, AfterValidator(_recipe)]
-Batch = Annotated[str, BeforeValidator(_batch), _parsed(options.parse_batch)]
-Size = Annotated[str, _parsed(options.parse_size)]
-Memory = Annotated[str, BeforeValidator(_text), AfterValidator(_word), _parsed(options.parse_memory)]
-Version = Annotated[str, _parsed(options.parse_version)]
-Time = Annotated[str, _parsed(options.parse_seconds)]
+Batch = Annotated[str, BeforeValidator(_batch), _parsed(parse.batch)]
+Size = Annotated[str, _parsed(parse.size)]
+Memory = Annotated[str, BeforeValidator(_text), AfterValidator(_word), _parsed(parse.memory)]
+Version = Annotated[str, _parsed(parse.version)]
+Time = Annotated[str, _parsed(parse.seconds)]
 Precisions = Annotated[tuple[Precision, ...], Field(min_length=1)]
 
 

@@ -1,0 +1,57 @@
+"""Files that commands write: each whole, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from trtforge.errors import ForgeError
+from trtforge.store import Facts, draft_in
+
+
+def single(run: Callable[..., Facts], made: str, out: Path, *, beside: str = "", **arguments: Any) -> Facts:
+    """Run one stage for one file: ``out`` appears whole, or stays as it was.
+
+    Args:
+        beside: a second file that the stage may make, for a model that is no use without it.
+
+    Raises:
+        ForgeError: the stage's own, or ``out`` is a folder or an input.
+    """
+    check(out)
+    given = [value for each in arguments.values() for value in (each if isinstance(each, list) else [each])]
+    if any(isinstance(value, Path) and value.exists() and out.exists() and value.samefile(out) for value in given):
+        raise ForgeError(f"{out}: is the input itself", "give another file with -o")
+    with draft_in(out.absolute().parent) as draft:
+        facts = run(draft, **arguments)
+        if beside and (draft / beside).exists():
+            (draft / beside).replace(out.with_name(beside))
+        (draft / made).replace(out)
+    return facts
+
+
+def check(out: Path) -> None:
+    """Refuse, before any work, a place where no file can be.
+
+    Raises:
+        ForgeError: it is a folder, or in none.
+    """
+    if out.is_dir():
+        raise ForgeError(f"{out}: is a folder", "give a file with -o")
+    if not out.absolute().parent.is_dir():
+        raise ForgeError(f"{out}: there is no folder {out.parent}", "make it first")
+
+
+def write_text(out: Path, text: str) -> None:
+    """Write a file, whole or not at all.
+
+    Raises:
+        ForgeError: see ``single``.
+    """
+
+    def run(draft: Path) -> Facts:
+        (draft / "text").write_text(text, encoding="utf-8")
+        return {}
+
+    single(run, "text", out)
