@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from trtforge.deepstream import ini, yml
-from trtforge.deepstream.document import read as read_document
+from trtforge.deepstream.dialects import read as read_document
 from trtforge.deepstream.keys import Key, Value, nearest, nvinfer
 from trtforge.deepstream.values import parse
 from trtforge.errors import ForgeError

@@ -6,11 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trtforge.errors import ForgeError
-
-LONGEST = 1 << 20  # bytes of a configuration file: more is none
-YAML_SUFFIXES = (".yml", ".yaml")  # nvinfer goes by the suffix alone; every other name is an INI file
-
 
 @dataclass(frozen=True)
 class Entry:
@@ -73,31 +68,3 @@ class Document:
         """Every key that holds: without those that a later one of the same name overrides."""
         last = {(entry.group, entry.key): entry for entry in self.entries}
         return iter(last.values())
-
-
-def dialect_of(path: Path) -> str:
-    """nvinfer goes by the suffix alone."""
-    return "yaml" if path.suffix in YAML_SUFFIXES else "ini"
-
-
-def read(path: Path) -> Document:
-    """Read a file, with its faults noted and not raised.
-
-    Raises:
-        ForgeError: there is no such file, or it is no text of a configuration's size.
-    """
-    if not path.is_file():
-        raise ForgeError(f"{path}: no such file", "give a configuration file of nvinfer or deepstream-app")
-    if path.stat().st_size > LONGEST:
-        raise ForgeError(f"{path}: larger than 1 MiB, so not a configuration", "")
-    data = path.read_bytes()
-    if b"\0" in data:
-        raise ForgeError(f"{path}: not text", "give a configuration file of nvinfer or deepstream-app")
-    return parse(data.decode("utf-8", errors="replace"), path)
-
-
-def parse(text: str, path: Path) -> Document:
-    """A file's text, in the dialect that its name says."""
-    from trtforge.deepstream import ini, yml
-
-    return yml.parse(text, path) if dialect_of(path) == "yaml" else ini.parse(text, path)

@@ -10,7 +10,7 @@ from typing import Any
 
 from trtforge import manifest
 from trtforge.deepstream import app, app_keys, config, describe, nvinfer
-from trtforge.deepstream.document import LONGEST
+from trtforge.deepstream.dialects import LONGEST
 from trtforge.deepstream.streams import Stream, secret
 from trtforge.errors import ForgeError
 from trtforge.store import draft_in

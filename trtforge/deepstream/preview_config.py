@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from trtforge.deepstream.document import read as read_document
+from trtforge.deepstream.dialects import read as read_document
 from trtforge.errors import ForgeError
 from trtforge.recipe import Preprocess
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trtforge.deepstream.document import LONGEST
+from trtforge.deepstream.dialects import LONGEST
 from trtforge.deepstream.keys import CLASS_GROUP
 from trtforge.deepstream.lint.finding import Finding
 from trtforge.deepstream.lint.subject import Subject

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from trtforge.deepstream import app_keys
-from trtforge.deepstream.document import Document, parse, read
+from trtforge.deepstream.dialects import parse, read
+from trtforge.deepstream.document import Document
 from trtforge.deepstream.graph import Graph, inspect
 from trtforge.deepstream.keys import PROPERTY, Value
 from trtforge.deepstream.lint import element, engine, outputs, parsers, paths, pipeline, preprocess, syntax, values
