@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from trtforge.backends import onnxruntime
+from trtforge.backends._gpu import primary
 from trtforge.calibrate.histogram import BINS, Histogram, empty, limit_above
 from trtforge.errors import MachineError
 
@@ -72,14 +73,10 @@ class DeviceTaps:
     """
 
     def __init__(self, model: bytes, tensors: Sequence[str], input_name: str) -> None:
-        try:
-            from pycuda import driver
-            from pycuda.compiler import SourceModule
-        except ImportError as error:
-            raise MachineError("calibration on the GPU needs pycuda", "pip install 'trtforge[gpu]'") from error
-        driver.init()
+        driver, self._context = primary()
         self._driver = driver
-        self._context = driver.Device(0).retain_primary_context()  # the one that ONNX Runtime uses
+        from pycuda.compiler import SourceModule
+
         self._lock = threading.Lock()
         self.parts = empty(tensors), empty(tensors)
         self._tapped, self._input = [name for name in tensors if name != input_name], input_name

@@ -1,7 +1,4 @@
-"""A stream of the first GPU by pycuda, and ONNX Runtime's CUDA provider on it.
-
-Everything lives in the device's primary context, which ONNX Runtime, PyTorch and TensorRT use too.
-"""
+"""A stream of the first GPU by pycuda, and ONNX Runtime's CUDA provider on it."""
 
 from __future__ import annotations
 
@@ -12,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from trtforge.backends._gpu import primary
 from trtforge.backends.onnxruntime import reason
 from trtforge.errors import ForgeError, MachineError
 from trtforge.timing import inputs
@@ -33,19 +31,10 @@ class Stream:
     """
 
     def __init__(self) -> None:
-        try:
-            from pycuda import driver
-        except ImportError as error:
-            raise MachineError("timing on the GPU needs pycuda", "pip install 'trtforge[gpu]'") from error
-        try:
-            driver.init()
-            self._context = driver.Device(0).retain_primary_context()
-        except driver.Error as error:
-            raise MachineError(f"pycuda finds no GPU: {reason(error)}", "check nvidia-smi") from error
-        self.driver = driver
+        self.driver, self._context = primary()
         with self.current():
-            self._stream = driver.Stream(NON_BLOCKING)
-            self._start, self._stop = driver.Event(), driver.Event()
+            self._stream = self.driver.Stream(NON_BLOCKING)
+            self._start, self._stop = self.driver.Event(), self.driver.Event()
         self.handle = int(self._stream.handle)
 
     @contextmanager
@@ -72,7 +61,13 @@ class Stream:
         with self.current():
             return {name: Buffer(self.driver, self._stream, *each) for name, each in shapes.items()}
 
-    def passes(self, enqueue: Callable[[], None], before: list[Buffer], after: list[Buffer]) -> Runner:
+    def passes(
+        self,
+        enqueue: Callable[[], None],
+        before: list[Buffer],
+        after: list[Buffer],
+        close: Callable[[], None] = lambda: None,
+    ) -> Runner:
         """A runner that copies ``before`` to the device, runs the network and copies ``after`` back."""
 
         def one() -> None:
@@ -82,7 +77,7 @@ class Stream:
             for buffer in after:
                 buffer.download()
 
-        return Runner(lambda count: self.timed(one, count), CLOCK, queues=True)
+        return Runner(lambda count: self.timed(one, count), CLOCK, queues=True, close=close)
 
 
 class Buffer:
@@ -142,7 +137,18 @@ def opener(
         def enqueue(bound: object = (given, made)) -> None:  # the binding holds addresses alone: this holds the memory
             engine.run_with_iobinding(binding, options)
 
-        return stream.passes(enqueue, before, after)
+        def close() -> None:
+            """A session goes before the stream that it works on, with nothing left to free.
+
+            What passes need on the host, ONNX Runtime frees behind the next synchronized one; a session that is
+            deleted with some left frees it in a callback of CUDA's, where that is forbidden, and aborts the process.
+            """
+            nonlocal engine, binding
+            with stream.current():
+                engine.run_with_iobinding(binding)
+            del binding, engine
+
+        return stream.passes(enqueue, before, after, close)
 
     return open_runner
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,11 +30,13 @@ class Runner:
         passes: runs so many passes back to back, and returns the seconds they took.
         clock: what the seconds are of.
         queues: passes are enqueued ahead of a device, so that many at once take less than one by one.
+        close: lets go of what has to go first; nothing can be run any more.
     """
 
     passes: Callable[[int], float]
     clock: str
     queues: bool
+    close: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)
@@ -97,12 +100,14 @@ def measure(open_runner: Callable[[], Runner], batch: int, streams: int, warmup:
         try:
             with turn:
                 runner = _warm(open_runner, warmup)
-            together.wait()
-            latencies = _one_by_one(runner, duration)
-            together.wait()
-            rate = len(latencies) / sum(latencies)
-            if runner.queues:
-                rate = _queued(runner, statistics.median(latencies), duration)
+            with closing(runner):
+                together.wait()
+                latencies = _one_by_one(runner, duration)
+                together.wait()
+                rate = len(latencies) / sum(latencies)
+                if runner.queues:
+                    rate = _queued(runner, statistics.median(latencies), duration)
+                together.wait()  # to free memory waits for the device, and would hold up the others
             return latencies, rate, runner.clock
         except BaseException:
             together.abort()

@@ -1,0 +1,27 @@
+"""The first GPU by pycuda, in its primary context: the one that ONNX Runtime, PyTorch and TensorRT use, too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trtforge.backends.onnxruntime import reason
+from trtforge.errors import MachineError
+
+
+def primary() -> tuple[Any, Any]:
+    """pycuda's driver module, and the context for this thread: pycuda frees nothing from another one.
+
+    The context lives as long as somebody holds it, which ONNX Runtime's sessions do not.
+
+    Raises:
+        MachineError: pycuda or the GPU is missing.
+    """
+    try:
+        from pycuda import driver
+    except ImportError as error:
+        raise MachineError("working on the GPU needs pycuda", "pip install 'trtforge[gpu]'") from error
+    try:
+        driver.init()
+        return driver, driver.Device(0).retain_primary_context()
+    except driver.Error as error:
+        raise MachineError(f"pycuda finds no GPU: {reason(error)}", "check nvidia-smi") from error
