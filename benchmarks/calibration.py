@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -72,11 +73,12 @@ def floor(model: Path, batches: list[np.ndarray]) -> float:
 def ours(model: Path, images: Path, taps: str, folder: Path) -> float:
     """Seconds from the folded model to the table of ranges: session, decoding, network, histograms, thresholds."""
     from trtforge.recipe import Preprocess
-    from trtforge.stages import calibrate, observe
+    from trtforge.stages import calibrate
 
+    observing = {"preprocess": Preprocess().model_dump(mode="json"), "taps": taps}
+    choosing: dict[str, Any] = {"method": "entropy", "percentile": 99.999, "methods": {}}
     started = time.monotonic()
-    observe.run(folder, model, images, preprocess=Preprocess().model_dump(mode="json"), taps=taps)
-    calibrate.run(folder, folder / observe.TABLE, method="entropy", percentile=99.999, methods={})
+    calibrate.whole(folder, model, images, (), observing=observing, choosing=choosing)
     return time.monotonic() - started
 
 

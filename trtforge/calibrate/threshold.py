@@ -8,6 +8,7 @@ from numba import njit
 from trtforge.calibrate.histogram import BINS, Histogram
 
 LEVELS = 128  # magnitudes that INT8 tells apart, in TensorRT's entropy calibration
+COARSE = 64  # bins between the candidates of the search's first round
 
 
 def threshold(histogram: Histogram, method: str, percentile: float = 99.999) -> float:
@@ -100,23 +101,29 @@ def _search(counts, last):  # type: ignore[no-untyped-def]
         surprise[index + 1] = surprise[index] + (count * np.log(count) if count > 0 else 0.0)
     total = mass[last]
     best, best_bins = np.inf, last
-    for kept in range(LEVELS, last + 1):
-        tail = counts[kept - 1]
-        outliers = total - mass[kept]
-        if tail == 0:
-            continue  # P has the outliers where Q has nothing: infinitely far apart, or the same as one bin less
-        inside = mass[kept]
-        # sum P log P, but for the normalisation: the last bin holds the outliers too
-        distance = surprise[kept] - tail * np.log(tail) + (tail + outliers) * np.log(tail + outliers)
-        start = 0
-        for level in range(LEVELS):
-            end = (level + 1) * kept // LEVELS
-            weight = mass[end] - mass[start]
-            if weight > 0:
-                in_p = weight + (outliers if end == kept else 0.0)
-                distance -= in_p * np.log(weight / (filled[end] - filled[start]))
-            start = end
-        distance = distance / total - np.log(total) + np.log(inside)
-        if distance < best:
-            best, best_bins = distance, kept
+    # No level's part is negative (the log sum inequality), so a candidate is out as soon as its parts exceed the best
+    # sum: with a good one from a coarse round at hand, after a ninth of the steps.
+    for step in (COARSE, 1):
+        for kept in range(LEVELS, last + 1, step):
+            tail = counts[kept - 1]
+            if tail == 0:
+                continue  # P has the outliers where Q has nothing: infinitely far apart, or the same as one bin less
+            normalised = np.log(mass[kept] / total)
+            most = (best - normalised) * total
+            # The last level first: its last bin holds the outliers, too, which cost most where too few bins are kept.
+            outliers = total - mass[kept]
+            distance = (tail + outliers) * np.log(tail + outliers) - tail * np.log(tail)
+            for turn in range(LEVELS):
+                level = turn - 1 if turn else LEVELS - 1
+                start, end = level * kept // LEVELS, (level + 1) * kept // LEVELS
+                weight = mass[end] - mass[start]
+                if weight > 0:
+                    in_p = weight + (0.0 if turn else outliers)
+                    distance += surprise[end] - surprise[start] - in_p * np.log(weight / (filled[end] - filled[start]))
+                    if distance > most:
+                        break
+            else:
+                distance = distance / total + normalised
+                if distance < best or (distance == best and kept < best_bins):
+                    best, best_bins = distance, kept
     return best_bins

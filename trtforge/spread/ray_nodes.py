@@ -24,6 +24,7 @@ from trtforge.spread.parcel import Parcel
 from trtforge.store import Artifact, Store, opened
 
 POLL_S = 1.0  # between two looks at the nodes
+TRIES = 4  # to connect
 ACCELERATOR = "accelerator_type:"
 MAKERS = ("nvidia", "tesla")  # in the names of GPUs, not in Ray's
 Carried = list[tuple[Artifact, dict[str, list[bytes]]]]  # entries, and their files where the caller lacks them
@@ -54,7 +55,7 @@ def connected(on: str, devices: Sequence[Device]) -> Iterator[int]:
             ray.init("local", resources=resources, include_dashboard=False, log_to_driver=False,
                      logging_level=logging.ERROR)  # fmt: skip
         else:
-            ray.init(on, log_to_driver=False, logging_level=logging.ERROR)
+            _join(on)
     except (ConnectionError, RuntimeError, ValueError) as error:
         why = next(iter(str(error).strip().splitlines()[::-1]), "")  # a server's traceback ends with its reason
         hint = "`ray start --head` starts one; Python and Ray must be the same versions there"
@@ -63,6 +64,23 @@ def connected(on: str, devices: Sequence[Device]) -> Iterator[int]:
         yield sum(node["Alive"] and node["Resources"].get("CPU", 0) >= 1 for node in ray.nodes())
     finally:
         ray.shutdown()
+
+
+def _join(address: str) -> None:
+    """Connect to a cluster.
+
+    Its head forks a server for each client while gRPC's threads run there, and now and then that server crashes at once
+    (https://github.com/ray-project/ray/issues/60316): the next one may not.
+    """
+    import ray
+
+    for left in reversed(range(TRIES)):
+        try:
+            ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
+            return
+        except ConnectionAbortedError:
+            if not left:
+                raise
 
 
 def each(store: Store, timeout: float | None, work: Work, cells: Sequence[Cell]) -> Iterator[Done]:

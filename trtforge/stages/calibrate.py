@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trtforge.errors import ForgeError
 from trtforge.spread import Workers
 from trtforge.stages import observe
 from trtforge.store import Facts, Stage
+
+if TYPE_CHECKING:
+    from trtforge.calibrate.observed import Observed
 
 TABLE = "calibration.json"
 CACHE = "calibration.cache"
@@ -32,13 +35,19 @@ def run(draft: Path, histograms: Path, *, method: str, percentile: float, method
     Raises:
         ForgeError: the histograms are a shard's; a pattern matches no tensor.
     """
-    from trtforge.calibrate import observed, ranges
+    from trtforge.calibrate import observed
 
     seen = observed.load(histograms)
     if len(seen.source.images) + len(seen.source.skipped) != seen.source.total:
         raise ForgeError(f"{histograms}: a shard: {len(seen.source.images)} of {seen.source.total} images",
                          "merge every shard with `trtforge calibrate --merge`")  # fmt: skip
-    table = ranges.choose(seen, method, percentile, methods)
+    return _choose(draft, seen, method=method, percentile=percentile, methods=methods)
+
+
+def _choose(draft: Path, seen: Observed, **choosing: Any) -> Facts:
+    from trtforge.calibrate import ranges
+
+    table = ranges.choose(seen, **choosing)
     ranges.save(table, draft / TABLE)
     worst = max(table.moved, key=lambda name: table.moved[name])
     return {
@@ -72,13 +81,12 @@ def whole(
     from trtforge.calibrate import observed
 
     if model and images and workers:
-        observe.spread(draft, model, images, workers, **observing)
+        seen = observe.spread(model, images, workers, **observing)
     elif model and images:
-        observe.run(draft, model, images, **observing)
+        seen = observe.observe(model, images, **observing)
     else:
-        parts = [observed.load(path) for path in shards]
-        observed.save(observed.merge(parts, [str(path) for path in shards]), draft / observe.TABLE)
-    return run(draft, draft / observe.TABLE, **choosing)
+        seen = observed.merge([observed.load(path) for path in shards], [str(path) for path in shards])
+    return _choose(draft, seen, **choosing)
 
 
 def write_cache(draft: Path, table: Path, *, tensorrt: str) -> Facts:

@@ -4,18 +4,34 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trtforge import present
 from trtforge.errors import ForgeError
 from trtforge.spread import Cell, Workers
 from trtforge.store import Facts, File, Stage, Store, digest, source, version_of
 
+if TYPE_CHECKING:
+    from trtforge.calibrate.observed import Observed
+
 TABLE = "histograms.json"
 
 
-def run(
-    draft: Path,
+def run(draft: Path, model: Path, images: Path, *, provider: str = "cpu", **observing: Any) -> Facts:
+    """Write ``draft/histograms.json``; see ``observe``.
+
+    Returns:
+        numbers of images and tensors, and what was skipped.
+    """
+    from trtforge.calibrate import observed
+
+    found = observe(model, images, provider=provider, **observing)
+    observed.save(found, draft / TABLE)
+    return {"images": len(found.source.images), "skipped": found.source.skipped,
+            "duplicates": found.source.duplicates, "tensors": len(found.early), "provider": provider}  # fmt: skip
+
+
+def observe(
     model: Path,
     images: Path,
     *,
@@ -23,8 +39,8 @@ def run(
     taps: str = "explicit",
     provider: str = "cpu",
     shard: tuple[int, int] = (1, 1),
-) -> Facts:
-    """Write ``draft/histograms.json``.
+) -> Observed:
+    """Histograms of a model's activations over a folder of images.
 
     Args:
         model: folded float model.
@@ -33,9 +49,6 @@ def run(
         taps: see ``trtforge.graph.taps.tapped``.
         provider: ``cpu`` or ``cuda``.
         shard: (I, N), 1 <= I <= N: every N-th image, from the I-th on.
-
-    Returns:
-        numbers of images and tensors, and what was skipped.
 
     Raises:
         ForgeError: see ``trtforge.calibrate.collect``; there are fewer images than shards; the model has not one input
@@ -83,16 +96,14 @@ def run(
         total=len(files),
         versions={tool: version_of(tool) for tool in STAGE.tools},
     )
-    observed.save(observed.Observed(source, groups, first, rest), draft / TABLE)
-    return {"images": len(used), "skipped": source.skipped, "duplicates": source.duplicates, "tensors": len(tensors),
-            "provider": provider}  # fmt: skip
+    return observed.Observed(source, groups, first, rest)
 
 
-def spread(draft: Path, model: Path, images: Path, workers: Workers, **observing: Any) -> Facts:
-    """``run``, with the images divided among workers; the same bytes. Each shard is kept in the store.
+def spread(model: Path, images: Path, workers: Workers, **observing: Any) -> Observed:
+    """``observe``, with the images divided among workers; the same counts. Each shard is kept in the store.
 
     Raises:
-        ForgeError: see ``run`` and ``trtforge.calibrate.observed.merge``.
+        ForgeError: see ``observe`` and ``trtforge.calibrate.observed.merge``.
     """
     from trtforge.calibrate import images as pictures
     from trtforge.calibrate import observed
@@ -107,11 +118,7 @@ def spread(draft: Path, model: Path, images: Path, workers: Workers, **observing
     for done in workers.all(_shard, shards, f"calibrating on {len(files)} images"):
         done.result()
         tables[f"shard {done.number + 1}/{count}"] = done.made[-1].file(TABLE).path
-    merged = observed.merge([observed.load(path) for path in tables.values()], list(tables))
-    observed.save(merged, draft / TABLE)
-    found = merged.source
-    return {"images": len(found.images), "skipped": found.skipped, "duplicates": found.duplicates,
-            "tensors": len(merged.early), "provider": observing["provider"]}  # fmt: skip
+    return observed.merge([observed.load(path) for path in tables.values()], list(tables))
 
 
 def _shard(arguments: tuple[dict[str, File], dict[str, Any]], store: Store) -> None:
