@@ -20,7 +20,8 @@ from trtforge.job import Job, Target
 from trtforge.recipe import Recipe
 from trtforge.spread import workers
 from trtforge.store import Store
-from trtforge.sweep import Asked, Swept, sweep
+from trtforge.sweep import Asked, sweep
+from trtforge.sweep.rows import Swept
 
 MODEL = Path(__file__).parents[1] / "recipes" / "demo" / "demo.onnx"
 MIB = 2**20

@@ -21,7 +21,7 @@ from trtforge.store import Facts
 if TYPE_CHECKING:
     from trtforge.stages.bench import Asked
     from trtforge.sweep import Asked as Sweep
-    from trtforge.sweep import Pick
+    from trtforge.sweep.rows import Pick
 
 METHODS = get_args(recipes.Method)
 NMS_FORMS = ("auto", "none", "keep", "onnx", "efficientnms", "deepstream")
@@ -189,8 +189,8 @@ def sweeping(
     Raises:
         ForgeError: an option is wrong, or they contradict each other.
     """
-    from trtforge.sweep import PICKS
     from trtforge.sweep import Asked as Sweep
+    from trtforge.sweep.rows import PICKS
 
     precisions: list[Any] = parse.names(precision, "--precision", get_args(Precision))
     quantized = set(precisions) & set(QUANTIZED)

@@ -218,8 +218,9 @@ def tune(
     from trtforge import options, outfile, parse, summary
     from trtforge.job import Job
     from trtforge.report import tune_picture
-    from trtforge.tune import bench, fragment
+    from trtforge.tune import fragment
     from trtforge.tune import tune as search
+    from trtforge.tune.bench import bench
 
     seconds = parse.seconds(time)
     picture = out.with_suffix(".svg")

@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 from trtforge import present
 from trtforge.report import svg
 from trtforge.report.plots import Point, scatter
-from trtforge.sweep import Row, Swept, mib
+from trtforge.sweep.rows import Row, Swept, mib
 
 KINDS = {"fp32": "float", "fp16": "half", "int8": "int8", "fp8": "fp8"}
 # White stands out from cells a shade darker than the reports' colours.

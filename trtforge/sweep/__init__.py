@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from trtforge import present
 from trtforge.backends import tensorrt_rtx
@@ -21,65 +19,10 @@ from trtforge.pipeline import deliver, forge, prepare, to_build
 from trtforge.spread import Workers, alone
 from trtforge.stages import build, measure
 from trtforge.store import File, Store, source
+from trtforge.sweep.rows import Cell, Pick, Row, Swept, as_csv, best, on_front, thresholds
 
-Pick = Literal["latency", "throughput", "memory"]
-PICKS: tuple[Pick, ...] = ("latency", "throughput", "memory")
 # What a backend takes no notice of; ONNX Runtime's engine is the graph.
 IGNORED = {"tensorrt": (), "tensorrt-rtx": tuple(tensorrt_rtx.UNSERVED), "onnxruntime": ("workspace", "opt_level")}
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One engine to build; None is the builder's default."""
-
-    precision: Precision
-    batch: int
-    workspace: int | None
-    opt_level: int | None
-
-    @property
-    def options(self) -> BuildOptions:
-        return BuildOptions(workspace=self.workspace, opt_level=self.opt_level)
-
-
-@dataclass(frozen=True)
-class Row:
-    """What became of a cell.
-
-    Attributes:
-        number: from 1 on, in the order of the sweep.
-        why_not: why it was not built; empty if it was.
-        cached: it was built in an earlier run.
-        build_seconds: when it was built.
-        engine_bytes, activation_bytes, scratch_bytes: as the builder says; None where it does not.
-        digest: sha256 of the engine.
-        same_as: number of the first row whose engine has the same bytes.
-        latency_ms: median, one pass at a time; None where the engine can't run here.
-        images_per_second: with the queue full.
-        accuracy, lost: metric's value, and points lost against FP32; None if not asked for.
-        front: no other row is better in one figure and as good in the rest.
-    """
-
-    number: int
-    cell: Cell
-    why_not: str = ""
-    cached: bool = False
-    build_seconds: float = 0.0
-    engine_bytes: int | None = None
-    activation_bytes: int | None = None
-    scratch_bytes: int | None = None
-    digest: str = ""
-    same_as: int | None = None
-    latency_ms: float | None = None
-    images_per_second: float | None = None
-    accuracy: float | None = None
-    lost: float | None = None
-    front: bool = False
-
-    @property
-    def memory(self) -> int:
-        """Bytes on the device: engine and activations, of which scratch is a part."""
-        return (self.engine_bytes or 0) + max(self.activation_bytes or 0, self.scratch_bytes or 0)
 
 
 @dataclass(frozen=True)
@@ -100,22 +43,6 @@ class Asked:
     images: Path | None
     labels: Path | None
     seconds: float
-
-
-@dataclass(frozen=True)
-class Swept:
-    """All rows, with remarks for the user.
-
-    Attributes:
-        metric: name of the accuracy; empty if it was not measured.
-    """
-
-    model: str
-    backend: str
-    device: str
-    rows: list[Row]
-    metric: str
-    remarks: list[str]
 
 
 def sweep(job: Job, target: Target, store: Store, asked: Asked, workers: Workers | None = None) -> Swept:
@@ -139,30 +66,9 @@ def sweep(job: Job, target: Target, store: Store, asked: Asked, workers: Workers
     metric = ""
     if asked.images:
         metric, rows = _with_accuracy(rows, job, target.backend, store, asked)
-    rows = [replace(row, front=_on_front(row, rows)) for row in rows]
+    rows = [replace(row, front=on_front(row, rows)) for row in rows]
     place = target.device.title if target.device else measure.machine()
     return Swept(job.model.name, target.backend, place, rows, metric, [*ignored, *_remarks(rows, target)])
-
-
-def best(rows: Sequence[Row], pick: Pick) -> Row:
-    """The row with the lowest latency, highest throughput or least memory.
-
-    Raises:
-        BuildError: nothing was built.
-        ForgeError: nothing was timed.
-    """
-    built = [row for row in rows if not row.why_not]
-    if not built:
-        raise BuildError(f"none of the {len(rows)} engines was built: {rows[0].why_not}", "")
-    if pick == "memory":
-        return min(built, key=lambda row: row.memory)
-    timed = [row for row in built if row.latency_ms is not None and row.images_per_second is not None]
-    if not timed:
-        raise ForgeError(f"--pick {pick}: these engines can't be timed on this machine",
-                         "run the sweep on the target, or give --pick memory")  # fmt: skip
-    if pick == "latency":
-        return min(timed, key=lambda row: row.latency_ms or 0.0)
-    return max(timed, key=lambda row: row.images_per_second or 0.0)
 
 
 def write(found: Swept, out: Path) -> list[Path]:
@@ -178,7 +84,7 @@ def write(found: Swept, out: Path) -> list[Path]:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ForgeError(f"{out}: can't be a folder ({error.strerror})", "give another folder with -o") from error
-    texts = {"sweep.json": json.dumps(asdict(found), indent=1) + "\n", "sweep.csv": _csv(found.rows),
+    texts = {"sweep.json": json.dumps(asdict(found), indent=1) + "\n", "sweep.csv": as_csv(found.rows),
              "sweep.svg": sweep_picture.render(found)}  # fmt: skip
     for name, text in texts.items():
         outfile.write_text(out / name, text)
@@ -302,21 +208,6 @@ def _whole(digests: dict[str, str]) -> str:
     return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
 
 
-def _figures(row: Row) -> tuple[float, ...]:
-    """What the front weighs, less is better: memory, time and accuracy where known; without time, the batch."""
-    time = [row.latency_ms, -(row.images_per_second or 0.0)] if row.latency_ms is not None else [-row.cell.batch]
-    return (row.memory, *time, -(row.accuracy or 0.0))
-
-
-def _on_front(row: Row, rows: Sequence[Row]) -> bool:
-    if row.why_not or row.same_as:
-        return False
-    mine = _figures(row)
-    others = [other for other in rows if not other.why_not and not other.same_as and other is not row]
-    as_good = [other for other in others if all(a <= b for a, b in zip(_figures(other), mine, strict=True))]
-    return not any(_figures(other) != mine or other.number < row.number for other in as_good)  # of equals the first
-
-
 def _remarks(rows: Sequence[Row], target: Target) -> list[str]:
     found = []
     if all(row.latency_ms is None for row in rows):
@@ -325,41 +216,5 @@ def _remarks(rows: Sequence[Row], target: Target) -> list[str]:
     time = "batch" if all(row.latency_ms is None for row in rows) else "latency, images/s"
     accuracy = ", accuracy" if any(row.accuracy is not None for row in rows) else ""
     found.append(f"front: no other engine is better in one of memory, {time}{accuracy} and as good in the rest")
-    found += _thresholds(rows)
+    found += thresholds(rows)
     return found
-
-
-def _thresholds(rows: Sequence[Row]) -> list[str]:
-    """Between which workspaces a build begins to succeed."""
-    found = []
-    kinds = [(row.cell.precision, row.cell.batch, row.cell.opt_level) for row in rows]
-    for precision, batch, level in dict.fromkeys(kinds):
-        limited = [(row.cell.workspace, row.why_not) for row, kind in zip(rows, kinds, strict=True)
-                   if row.cell.workspace and kind == (precision, batch, level)]  # fmt: skip
-        failed, built = [size for size, why in limited if why], [size for size, why in limited if not why]
-        if failed and built and max(failed) < min(built):
-            found.append(f"{precision}, batch {batch}: a workspace of {mib(max(failed))} is too small, "
-                         f"{mib(min(built))} is enough")  # fmt: skip
-    return found
-
-
-def _csv(rows: Sequence[Row]) -> str:
-    flat = []
-    for row in rows:
-        cells = asdict(row)
-        flat.append({"number": cells.pop("number"), **cells.pop("cell"), **cells})
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, list(flat[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(flat)
-    return stream.getvalue()
-
-
-def mib(count: int | None) -> str:
-    """Bytes as people give them: 64MiB."""
-    if count is None:
-        return "default"
-    for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if count % size == 0:
-            return f"{count // size}{unit}"
-    return str(count)

@@ -11,7 +11,8 @@ from trtforge import summary
 from trtforge.errors import BuildError, ForgeError
 from trtforge.job import Target
 from trtforge.report import sweep_picture
-from trtforge.sweep import Asked, Cell, Row, Swept, _cells, _on_front, _thresholds, best, mib
+from trtforge.sweep import Asked, _cells
+from trtforge.sweep.rows import Cell, Row, Swept, best, mib, on_front, thresholds
 
 MIB = 2**20
 HOSTILE = "<script>&'\"</script>\x1b"
@@ -45,14 +46,14 @@ def test_axes_that_a_backend_ignores_are_said_and_not_built_twice(backend, count
 def test_the_front_without_times_weighs_memory_and_batch() -> None:
     rows = [built(1, 100), built(2, 90), built(3, 120, batch=8), built(4, 130, batch=8), failed(5, MIB),
             built(6, 90, same_as=2)]  # fmt: skip
-    assert [row.number for row in rows if _on_front(row, rows)] == [2, 3]
+    assert [row.number for row in rows if on_front(row, rows)] == [2, 3]
 
 
 def test_the_front_with_times_and_accuracy() -> None:
     rows = [built(1, 100, latency_ms=2.0, images_per_second=500.0, accuracy=0.8),
             built(2, 100, latency_ms=1.0, images_per_second=900.0, accuracy=0.7),
             built(3, 100, latency_ms=2.0, images_per_second=500.0, accuracy=0.7)]  # fmt: skip
-    assert [_on_front(row, rows) for row in rows] == [True, True, False]
+    assert [on_front(row, rows) for row in rows] == [True, True, False]
 
 
 def test_the_best() -> None:
@@ -67,9 +68,9 @@ def test_the_best() -> None:
 
 def test_a_threshold_is_said_only_where_it_is_one() -> None:
     rows = [failed(1, MIB), failed(2, 32 * MIB), built(3, 1), built(4, 1, workspace=2**30)]
-    assert _thresholds(rows) == ["fp16, batch 1: a workspace of 32MiB is too small, 64MiB is enough"]
-    assert _thresholds([*rows, failed(5, 2**31)]) == []
-    assert _thresholds(rows[2:]) == []
+    assert thresholds(rows) == ["fp16, batch 1: a workspace of 32MiB is too small, 64MiB is enough"]
+    assert thresholds([*rows, failed(5, 2**31)]) == []
+    assert thresholds(rows[2:]) == []
 
 
 def test_amounts_as_people_give_them() -> None:

@@ -1,0 +1,157 @@
+"""What became of every cell of a sweep, and what the rows say together."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from trtforge.errors import BuildError, ForgeError
+from trtforge.job import BuildOptions, Precision
+
+Pick = Literal["latency", "throughput", "memory"]
+PICKS: tuple[Pick, ...] = ("latency", "throughput", "memory")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One engine to build; None is the builder's default."""
+
+    precision: Precision
+    batch: int
+    workspace: int | None
+    opt_level: int | None
+
+    @property
+    def options(self) -> BuildOptions:
+        return BuildOptions(workspace=self.workspace, opt_level=self.opt_level)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of a cell.
+
+    Attributes:
+        number: from 1 on, in the order of the sweep.
+        why_not: why it was not built; empty if it was.
+        cached: it was built in an earlier run.
+        build_seconds: when it was built.
+        engine_bytes, activation_bytes, scratch_bytes: as the builder says; None where it does not.
+        digest: sha256 of the engine.
+        same_as: number of the first row whose engine has the same bytes.
+        latency_ms: median, one pass at a time; None where the engine can't run here.
+        images_per_second: with the queue full.
+        accuracy, lost: metric's value, and points lost against FP32; None if not asked for.
+        front: no other row is better in one figure and as good in the rest.
+    """
+
+    number: int
+    cell: Cell
+    why_not: str = ""
+    cached: bool = False
+    build_seconds: float = 0.0
+    engine_bytes: int | None = None
+    activation_bytes: int | None = None
+    scratch_bytes: int | None = None
+    digest: str = ""
+    same_as: int | None = None
+    latency_ms: float | None = None
+    images_per_second: float | None = None
+    accuracy: float | None = None
+    lost: float | None = None
+    front: bool = False
+
+    @property
+    def memory(self) -> int:
+        """Bytes on the device: engine and activations, of which scratch is a part."""
+        return (self.engine_bytes or 0) + max(self.activation_bytes or 0, self.scratch_bytes or 0)
+
+
+@dataclass(frozen=True)
+class Swept:
+    """All rows, with remarks for the user.
+
+    Attributes:
+        metric: name of the accuracy; empty if it was not measured.
+    """
+
+    model: str
+    backend: str
+    device: str
+    rows: list[Row]
+    metric: str
+    remarks: list[str]
+
+
+def best(rows: Sequence[Row], pick: Pick) -> Row:
+    """The row with the lowest latency, highest throughput or least memory.
+
+    Raises:
+        BuildError: nothing was built.
+        ForgeError: nothing was timed.
+    """
+    built = [row for row in rows if not row.why_not]
+    if not built:
+        raise BuildError(f"none of the {len(rows)} engines was built: {rows[0].why_not}", "")
+    if pick == "memory":
+        return min(built, key=lambda row: row.memory)
+    timed = [row for row in built if row.latency_ms is not None and row.images_per_second is not None]
+    if not timed:
+        raise ForgeError(f"--pick {pick}: these engines can't be timed on this machine",
+                         "run the sweep on the target, or give --pick memory")  # fmt: skip
+    if pick == "latency":
+        return min(timed, key=lambda row: row.latency_ms or 0.0)
+    return max(timed, key=lambda row: row.images_per_second or 0.0)
+
+
+def _figures(row: Row) -> tuple[float, ...]:
+    """What the front weighs, less is better: memory, time and accuracy where known; without time, the batch."""
+    time = [row.latency_ms, -(row.images_per_second or 0.0)] if row.latency_ms is not None else [-row.cell.batch]
+    return (row.memory, *time, -(row.accuracy or 0.0))
+
+
+def on_front(row: Row, rows: Sequence[Row]) -> bool:
+    if row.why_not or row.same_as:
+        return False
+    mine = _figures(row)
+    others = [other for other in rows if not other.why_not and not other.same_as and other is not row]
+    as_good = [other for other in others if all(a <= b for a, b in zip(_figures(other), mine, strict=True))]
+    return not any(_figures(other) != mine or other.number < row.number for other in as_good)  # of equals the first
+
+
+def thresholds(rows: Sequence[Row]) -> list[str]:
+    """Between which workspaces a build begins to succeed."""
+    found = []
+    kinds = [(row.cell.precision, row.cell.batch, row.cell.opt_level) for row in rows]
+    for precision, batch, level in dict.fromkeys(kinds):
+        limited = [(row.cell.workspace, row.why_not) for row, kind in zip(rows, kinds, strict=True)
+                   if row.cell.workspace and kind == (precision, batch, level)]  # fmt: skip
+        failed, built = [size for size, why in limited if why], [size for size, why in limited if not why]
+        if failed and built and max(failed) < min(built):
+            found.append(f"{precision}, batch {batch}: a workspace of {mib(max(failed))} is too small, "
+                         f"{mib(min(built))} is enough")  # fmt: skip
+    return found
+
+
+def as_csv(rows: Sequence[Row]) -> str:
+    flat = []
+    for row in rows:
+        cells = asdict(row)
+        flat.append({"number": cells.pop("number"), **cells.pop("cell"), **cells})
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, list(flat[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(flat)
+    return stream.getvalue()
+
+
+def mib(count: int | None) -> str:
+    """Bytes as people give them: 64MiB."""
+    if count is None:
+        return "default"
+    for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if count % size == 0:
+            return f"{count // size}{unit}"
+    return str(count)
