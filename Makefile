@@ -23,8 +23,8 @@ bench: $(VENV)/test.stamp  ## ratios, each taken in one run
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/calibration.py
 
-gpu-test: $(VENV)/test.stamp  ## on a machine with a GPU
-	$(BIN)/python -m pytest tests/gpu -m "gpu or tensorrt" -rap
+gpu-test: .venv-gpu/test.stamp  ## on a machine with a GPU
+	.venv-gpu/bin/python -m pytest tests/gpu -m "gpu or tensorrt" -rap
 
 # make image DEVICE=orin-nx: prints the base that it takes, and why. HOLDS=tensorrt takes one without DeepStream.
 HOLDS ?= deepstream
@@ -35,7 +35,7 @@ image: $(BIN)/python
 	  && docker build --build-arg BASE="$$1" --platform "$$2" --tag 'trtforge:$(DEVICE)' .
 
 clean:
-	rm -rf $(VENV) demo-out .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-gpu demo-out .mypy_cache .pytest_cache .ruff_cache
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -44,6 +44,16 @@ $(VENV)/bin/python:
 $(VENV)/demo.stamp: $(VENV)/bin/python pyproject.toml constraints.txt
 	@echo "Installing trtforge, and TensorRT-RTX under NVIDIA's licence (see its package for the terms) ..."
 	$(PIP) --editable '.[rtx]'
+	touch $@
+
+# It sees the bindings that JetPack and DeepStream bring. What can't be had is named here, and its tests are skipped;
+# onnxruntime-gpu comes last, because it and onnxruntime overwrite each other's files.
+.venv-gpu/test.stamp: pyproject.toml
+	$(PYTHON) -m venv --system-site-packages .venv-gpu
+	.venv-gpu/bin/python -m pip install --quiet --editable . pytest
+	.venv-gpu/bin/python -c 'import tensorrt' || .venv-gpu/bin/python -m pip install 'tensorrt>=10.3' || echo "without TensorRT"
+	.venv-gpu/bin/python -m pip install 'pycuda>=2025.1' 'cuda-python>=12.8' nvidia-ml-py || echo "without pycuda: needs CUDA's headers"
+	.venv-gpu/bin/python -m pip install --force-reinstall --no-deps 'onnxruntime-gpu>=1.23' || echo "without onnxruntime-gpu"
 	touch $@
 
 # torch is pinned: a range would pull gigabytes of CUDA where an index has newer builds.

@@ -1,4 +1,4 @@
-"""What `trtforge --help` costs beside a bare typer app with the same commands, and what a second `build` costs.
+"""What `trtforge --help` costs beside a bare typer app with the same commands.
 
     python benchmarks/startup.py [RUNS]
 

@@ -194,7 +194,7 @@ def load(path: Path) -> Recipe:
     Raises:
         ForgeError: the file is no YAML, or breaks the schema; the message lists every error with its line.
     """
-    recipe = checked_yaml.read(path, Recipe, "recipe", "see `trtforge recipes show yolov7` for a complete one")
+    recipe = checked_yaml.read(path, Recipe, "recipe", "see `trtforge recipes show yolov7`, or the README for all keys")
     return _resolved(recipe, path.parent)
 
 

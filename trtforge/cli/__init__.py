@@ -39,7 +39,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help="From an ONNX model to calibrated TensorRT engines and DeepStream configuration.\n\n"
-    "Example: trtforge build yolov7.onnx --int8 --calib photos/ --device rtx-4090",
+    "Example: trtforge build yolov7.onnx --int8 --calib photos/ --device rtx-4090\n\n"
+    "Exit codes: 0 done, 1 refused by the builder, 2 wrong input, 3 missing on this machine, 4 a gate was not met.",
 )
 
 

@@ -49,7 +49,8 @@ Int8Mode = Annotated[Optional[str], typer.Option("--int8-mode", help="explicit (
 CalibratorName = Annotated[str, typer.Option("--calibrator", help="Of implicit INT8: own, or TensorRT's entropy or "
                                              "minmax on the target.")]  # fmt: skip
 DeepStream = Annotated[Optional[str], typer.Option(help="DeepStream version that will read the configuration.")]
-Out = Annotated[Optional[Path], typer.Option("-o", "--out", help="Output folder; with several devices, their parent.")]
+Out = Annotated[Optional[Path], typer.Option("-o", "--out", help="Output folder; with several devices, their parent. "
+                                                      "Default: named after the model, here.")]  # fmt: skip
 Force = Annotated[bool, typer.Option("--force", help="Run every stage again, and overwrite changed outputs.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would run, and why; change nothing.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]

@@ -139,10 +139,12 @@ def _kind(document: Document) -> str:
         return "nvinfer"
     if any(app_keys.app(group) is not None for group in groups):
         return "app"
-    if document.faults or any(entry.key in PROPERTY for entry in document.entries):
+    unread = any(fault.rule == "yaml-syntax" for fault in document.faults)
+    if unread or any(entry.key in PROPERTY for entry in document.entries):
         return "nvinfer"
     raise ForgeError(
-        f"{document.path}: neither nvinfer's nor deepstream-app's file", "it has no group that either reads"
+        f"{document.path}: neither nvinfer's nor deepstream-app's file",
+        "it has no group that either reads; leave it out",
     )
 
 
