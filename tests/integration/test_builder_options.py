@@ -97,7 +97,8 @@ def test_tactics_and_pools_that_a_version_lacks_are_refused_by_name():
 
 @pytest.mark.parametrize(("words", "code", "text"), [
     (["--int8", "--int8-mode", "implicit", "--calib", "PHOTOS", "--device", "l4"], 3, "has no implicit INT8"),
-    (["--int8", "--int8-mode", "implicit", "--calib", "PHOTOS", "--backend", "onnxruntime"], 2, "no implicit INT8"),
+    (["--int8", "--int8-mode", "implicit", "--calib", "PHOTOS", "--backend", "onnxruntime"], 2, "from the graph alone"),
+    (["--fp16", "--device", "xavier-nx", "--backend", "onnxruntime"], 2, "from the graph alone"),
     (["--int8", "--calib", "PHOTOS", "--device", "xavier-nx"], 3, "ends at TensorRT 8.5.2"),
     (["--opt-level", "3", "--device", "l4"], 3, "ignores the optimisation level"),
     (["--refit", "--backend", "onnxruntime"], 2, "onnxruntime has no builder that takes --refit"),

@@ -81,6 +81,9 @@ def check(
         MachineError: a builder lacks what is asked for, or DeepStream can't load what it makes.
         ForgeError: ONNX Runtime has no such options.
     """
+    if work.weak and any(target.backend == "onnxruntime" for target in targets):
+        raise ForgeError("ONNX Runtime takes precisions from the graph alone, not from a builder's choice",
+                         "give --int8-mode explicit, or no device that ends at TensorRT 8")  # fmt: skip
     if work.weak and work.precision == "int8":
         options = replace(options, implicit=work.recipe.precision.rest)
     cells = [Cell((target, options, deepstream), place(target)) for target in targets]
@@ -98,8 +101,6 @@ def _target(asked: tuple[str, Device | None], store: Store) -> tuple[Target, str
 
 def _check(asked: tuple[Target, BuildOptions, str | None], store: Store) -> list[str]:
     chosen, options, deepstream = asked
-    if chosen.backend == "onnxruntime" and options.implicit:
-        raise ForgeError("ONNX Runtime has no implicit INT8", "use --int8-mode explicit")
     if chosen.backend == "onnxruntime" and (given := _given(options)):
         raise ForgeError(f"onnxruntime has no builder that takes {given}", "drop it, or build for a GPU")
     if chosen.backend == "tensorrt-rtx":

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from trtforge import store
 from trtforge.errors import ForgeError
@@ -110,7 +110,9 @@ def read(path: Path) -> Image.Image:
             if upright.mode == "F":
                 raise CorruptImage(f"{path}: floating-point pixels")
             return upright.convert("RGB")
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (CorruptImage, MemoryError):
+        raise
+    except Exception as error:  # decoders of many hands on anybody's bytes: struct.error, RuntimeError, SyntaxError ...
         raise CorruptImage(f"{path}: {error}") from error
 
 

@@ -88,9 +88,11 @@ def merge(parts: Sequence[Observed], names: Sequence[str]) -> Observed:
     images: dict[str, str] = {}
     skipped: list[str] = []
     for part, name in zip(parts, names, strict=True):
-        for field in ("model", "taps", "preprocess", "total", "duplicates", "versions"):
-            if getattr(part.source, field) != getattr(first, field) or part.groups != parts[0].groups:
-                raise ForgeError(f"{name}: differs from {names[0]} in {field!r}", "merge shards of one calibration")
+        fields = ("model", "taps", "preprocess", "total", "duplicates", "versions")
+        differs = next((each for each in fields if getattr(part.source, each) != getattr(first, each)), "")
+        if differs or part.groups != parts[0].groups:
+            raise ForgeError(f"{name}: differs from {names[0]} in {differs or 'groups'!r}",
+                             "merge shards of one calibration")  # fmt: skip
         twice = ({*images, *skipped}) & {*part.source.images, *part.source.skipped}
         if twice:
             raise ForgeError(f"{name}: holds {min(twice)} that an earlier table holds too", "merge each shard once")

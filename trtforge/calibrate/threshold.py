@@ -76,7 +76,7 @@ def entropy_bins(counts: np.ndarray) -> int:
         counts: int64 of shape (bins,), not negative.
 
     Returns:
-        A number of bins between 128 and len(counts); beyond the last bin that is not empty only if that is under 128.
+        A number of bins, at least 128 where so many are filled, and at most up to the last that is not empty.
     """
     counts = counts.copy()
     counts[0] = min(counts[0], counts[1])

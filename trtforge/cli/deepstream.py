@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Optional
 
 import typer
+
+from trtforge.cli.arguments import AsJson
+from trtforge.cli.output import result
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -17,9 +19,7 @@ app = typer.Typer(
 Out = Annotated[Path, typer.Option("-o", "--out", help="Folder for the files.")]
 Version = Annotated[Optional[str], typer.Option("--deepstream", help="Version that will read the files, e.g. 9.1.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace files that are there.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 Bundle = Annotated[Path, typer.Argument(help="Folder made by `trtforge build` or `prepare`.")]
-OutFolder = Annotated[Path, typer.Option("-o", "--out", help="Output folder.")]
 
 
 @app.command()
@@ -60,7 +60,7 @@ def config(
     found = request.model(model, recipe, labels)
     version = request.version(deepstream, found.deepstream)
     made = files.network(found, wish, out, version, "sgie" if sgie else "pgie", force)
-    _result(as_json, made, files.said(made))
+    result(as_json, made, files.said(made))
 
 
 @app.command("app")
@@ -90,7 +90,7 @@ def pipeline(
         frame=request.pair(frame, "--frame"), interval=request.at_least(interval, 0, "--interval"), output=output,
         port=request.at_least(port, 1, "--port"), force=force,
     )  # fmt: skip
-    _result(as_json, made, files.said(made))
+    result(as_json, made, files.said(made))
 
 
 @app.command()
@@ -118,7 +118,7 @@ def lint(
 def preview(
     bundle: Bundle,
     images: Annotated[list[Path], typer.Argument(help="Images, or folders of them; each is one frame of the muxer.")],
-    out: OutFolder,
+    out: Out,
     as_json: AsJson = False,
 ) -> None:
     """Draw what DeepStream will show, without DeepStream: nvinfer's arithmetic as pgie_config.txt says, on the CPU.
@@ -129,13 +129,13 @@ def preview(
     from trtforge.stages.preview import run
 
     found = run(bundle, images, out)
-    _result(as_json, found, summary.detected(found, out))
+    result(as_json, found, summary.detected(found, out))
 
 
 @app.command()
 def parser(
     model: Annotated[Path, typer.Argument(help="Folder made with --nms none, or an ONNX file without NMS.")],
-    out: OutFolder,
+    out: Out,
     as_json: AsJson = False,
 ) -> None:
     """Write a C++ output parser and its Makefile, for DeepStream's clustering instead of NMS in the graph.
@@ -148,13 +148,13 @@ def parser(
     lines = [line for group, keys in facts["keys"].items()
              for line in (f"  [{group}]", *(f"  {key}={value}" for key, value in keys.items()))]  # fmt: skip
     told = ["Run make in it on the target, copy the library beside the configuration, and set there:", *lines]
-    _result(as_json, facts, "\n".join([facts["why"], f"{facts['source']}, {facts['makefile']}", *told]))
+    result(as_json, facts, "\n".join([facts["why"], f"{facts['source']}, {facts['makefile']}", *told]))
 
 
 @app.command()
 def triton(
     bundle: Bundle,
-    out: OutFolder,
+    out: Out,
     backend: Annotated[str, typer.Option(help="auto, tensorrt (the bundle's engine) or onnxruntime.")] = "auto",
     instances: Annotated[int, typer.Option(min=1, help="Copies of the model on each GPU.")] = 1,
     gpu: Annotated[Optional[list[int]], typer.Option(min=0, help="Number of a GPU, repeatable; 0 by default.")] = None,
@@ -169,9 +169,5 @@ def triton(
     from trtforge.deepstream.triton import Serving, write
 
     facts = write(bundle, out, backend, Serving(instances, tuple(gpu or [0]), delay, grpc))
-    _result(as_json, facts, f"{facts['config']}: {facts['backend']}\n{facts['nvinferserver']}: for nvinferserver "
+    result(as_json, facts, f"{facts['config']}: {facts['backend']}\n{facts['nvinferserver']}: for nvinferserver "
             "(plugin-type=1 in deepstream-app)")  # fmt: skip
-
-
-def _result(as_json: bool, document: Any, text: str) -> None:
-    print(json.dumps(document) if as_json else text)

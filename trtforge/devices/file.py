@@ -65,7 +65,7 @@ def parse(text: str, origin: str, models: Mapping[str, Device] | None = None) ->
 
     try:
         raw = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that is none
         raise ForgeError(f"{origin} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(raw, dict):
         raise ForgeError(f"{origin} holds no devices", "It should map device names to entries.")

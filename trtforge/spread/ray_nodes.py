@@ -100,7 +100,7 @@ def each(store: Store, timeout: float | None, work: Work, cells: Sequence[Cell])
             nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
             for number, cell in list(waiting.items()):
                 if (needs := demand(nodes, cell)) is not None:
-                    message = _message(ray.put, sent, work, cell, store)
+                    message = _message(ray.put, sent, work, cell)
                     running[there.options(**needs).remote(__version__, number, store.force, *message)] = number
                     del waiting[number]
             _look(nodes, [cells[number] for number in [*waiting, *running.values()]], missing, timeout)
@@ -170,7 +170,7 @@ def _look(
 
 
 def _message(
-    put: parcel.Put, sent: dict[str, Parcel], work: Work, cell: Cell, store: Store
+    put: parcel.Put, sent: dict[str, Parcel], work: Work, cell: Cell
 ) -> tuple[bytes, dict[str, Parcel], list[tuple[Artifact, dict[str, list[Any]]]]]:
     """What ``_there`` needs; files that were sent for another cell are not sent again."""
     content, files = parcel.pack((work, cell.arguments))

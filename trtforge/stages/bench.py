@@ -183,7 +183,8 @@ def _own_runtime(what: Subject, provider: str) -> str:
         if provider == "cpu" or this_machine() is None:
             raise MachineError(f"{what.engine}: an engine runs only on its GPU, and none is here",
                                "give the .onnx beside it: the same graph in ONNX Runtime")  # fmt: skip
-        return "tensorrt-rtx" if what.engine.read_bytes()[:4] == b"vtrt" else "tensorrt"
+        with what.engine.open("rb") as stream:
+            return "tensorrt-rtx" if stream.read(4) == b"vtrt" else "tensorrt"
     return "onnxruntime-cuda" if calibration_provider(provider) == "cuda" else "onnxruntime"
 
 

@@ -31,7 +31,7 @@ def run(draft: Path, model: Path, ranges: Path, images: Path) -> Facts:
         numbers of operators with refined weights, and of narrowed ranges.
 
     Raises:
-        ForgeError: the table is no table of ours, or the folder holds none of its images.
+        ForgeError: the table is no table of ours, or the folder holds none of its images, or another of the same name.
     """
     from threadpoolctl import threadpool_limits
 
@@ -54,8 +54,11 @@ def run(draft: Path, model: Path, ranges: Path, images: Path) -> Facts:
     size = input_size(graph)
     if size is None:
         raise ForgeError(f"{model}: its input has no fixed height and width", "run `trtforge fold --size HxW` first")
-    used = set(table.source.images)
-    files = [file for file in pictures.list_images(images) if pictures.names([file], images)[0] in used]
+    used, there = table.source.images, pictures.list_images(images)
+    digests = pictures.digest(there, images)
+    if changed := next((name for name in used if digests.get(name, used[name]) != used[name]), None):
+        raise ForgeError(f"{images / changed}: has changed since the ranges were made", "calibrate again")
+    files = [file for file, name in zip(there, digests, strict=True) if name in used]
     if not files:
         raise ForgeError(f"{images}: none of the images that the ranges come from", "give the folder of `calibrate`")
     placement = place(graph)

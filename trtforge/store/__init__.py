@@ -291,13 +291,16 @@ def _return_memory() -> None:
 
 
 def version_of(distribution: str) -> str:
-    """The installed version of a distribution, 'none' without it; trtforge's stages carry their own versions."""
+    """The installed version of a distribution, 'none' without it; trtforge's stages carry their own versions.
+
+    NVIDIA's wheels also go by names with CUDA's version, which can be installed without the plain one.
+    """
     from importlib.metadata import PackageNotFoundError, version
 
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return "none"
+    for suffix in ("", "-cu13", "-cu12", "-cu11"):
+        with suppress(PackageNotFoundError):
+            return version(distribution + suffix)
+    return "none"
 
 
 def _key(request: Facts) -> str:

@@ -318,6 +318,15 @@ def test_bytes_that_were_changed_never_escape_as_another_error(tmp_path: Path) -
                 assert read(tmp_path / f"a{suffix}").mode == "RGB"
 
 
+def test_a_damaged_exif_tag_is_corrupt(tmp_path: Path) -> None:
+    """Pillow's reader of tags raises what ``struct`` does."""
+    orientation = b"\x01\x12\0\x03\0\0\0\x01\0\x06\0\0"
+    text_for_a_number = b"\x01\x19\0\x02\0\0\0\x06\0\0\0&"
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x02" + text_for_a_number + orientation + b"\0\0\0\0hello\0"
+    with pytest.raises(CorruptImage, match=r"a\.jpg"):
+        read(saved(tmp_path / "a.jpg", noise(16, 16), exif=exif))
+
+
 def test_a_missing_file_is_corrupt(tmp_path: Path) -> None:
     with pytest.raises(CorruptImage):
         read(tmp_path / "a.jpg")

@@ -209,7 +209,15 @@ def test_loader_names_all_faults_of_an_entry_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [("a: [", "not YAML"), ("", "no devices"), ("- a", "no devices"), ("a: 1", "missing: title")]
+    ("text", "said"),
+    [
+        ("a: [", "not YAML"),
+        ("", "no devices"),
+        ("- a", "no devices"),
+        ("a: 1", "missing: title"),
+        ("a: 2024-13-45", "not YAML"),
+        ("[" * 2000, "not YAML"),
+    ],
 )
 def test_loader_refuses_what_is_no_catalogue(text: str, said: str) -> None:
     with pytest.raises(ForgeError, match=said):

@@ -336,3 +336,11 @@ def test_versions() -> None:
 
     assert version_of("numpy") == np.__version__
     assert version_of("no-such-distribution") == "none"
+
+
+def test_wheels_with_cudas_version_in_their_names_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "made_up_engine_cu12-1.2.3.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: made-up-engine-cu12\nVersion: 1.2.3\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert version_of("made-up-engine") == "1.2.3"
