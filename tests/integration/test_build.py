@@ -210,6 +210,9 @@ def test_quantize_without_images_rounds_to_nearest_and_with_others_is_refused(tr
     (tmp_path / "others" / "other.png").write_bytes(next(photos.iterdir()).read_bytes())
     refused = quantize("--calib", tmp_path / "others")
     assert refused.code == 2 and "none of the images that the ranges come from" in refused.err
+    (tmp_path / "others" / min(photos.iterdir()).name).write_bytes(max(photos.iterdir()).read_bytes())
+    changed = quantize("--calib", tmp_path / "others")
+    assert changed.code == 2 and "has changed since the ranges were made" in changed.err
 
 
 def test_stages_alone_give_what_build_gives(trtforge, photos, int8, tmp_path):
