@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import ValidationError
 
-from trtforge import parse, prepared
+from trtforge import outfile, parse, prepared
 from trtforge import recipe as recipes
 from trtforge.devices import FIRST_SM, no_kernels
 from trtforge.errors import ForgeError
@@ -224,11 +224,12 @@ def _torch_module(name: str, weights: Path | None) -> Any:
         return source.load(name, {}, weights, False).module
 
 
-def check_cache(cache: Path, out: Path, shard: str | None, tensorrt: str) -> None:
+def check_cache(cache: Path, out: Path, shard: str | None, tensorrt: str, inputs: Sequence[Path | None]) -> None:
     """Refuse ``--cache`` before any work.
 
     Raises:
-        ForgeError: there are no ranges yet, ``tensorrt`` is no version, or the cache can't be written there.
+        ForgeError: there are no ranges yet, ``tensorrt`` is no version, or the cache can't be written there, or would
+            take an input's place.
     """
     from trtforge.calibrate.cache import version_number
 
@@ -237,8 +238,7 @@ def check_cache(cache: Path, out: Path, shard: str | None, tensorrt: str) -> Non
     version_number(tensorrt)
     if cache.absolute() == out.absolute():
         raise ForgeError(f"{cache}: is the table itself", "give another file with --cache")
-    if cache.is_dir() or not cache.absolute().parent.is_dir():
-        raise ForgeError(f"{cache}: is a folder, or in none", "give a file with --cache")
+    outfile.check(cache, *inputs)
 
 
 def check_plots(plots: Path, shard: str | None, images: Path | None, others: Sequence[Path | None]) -> None:
@@ -314,6 +314,8 @@ def check_precision(work: Job | Ready, targets: Sequence[Target]) -> None:
     """
     for target in targets:
         device = target.device
+        if work.precision == "fp8" and target.backend == "onnxruntime":
+            raise ForgeError("ONNX Runtime has no FP8 convolutions on the CPU", "give --device, or --int8")
         if device and target.backend != "onnxruntime" and (why := no_kernels(device, work.precision)):
             first = next(sm for name, sm in FIRST_SM.items() if name == work.precision)
             raise ForgeError(why, f"{work.precision.upper()} needs SM{first} or newer")

@@ -19,10 +19,8 @@ def single(run: Callable[..., Facts], made: str, out: Path, *, beside: str = "",
     Raises:
         ForgeError: the stage's own, or ``out`` is a folder or an input.
     """
-    check(out)
     given = [value for each in arguments.values() for value in (each if isinstance(each, list) else [each])]
-    if any(isinstance(value, Path) and value.exists() and out.exists() and value.samefile(out) for value in given):
-        raise ForgeError(f"{out}: is the input itself", "give another file with -o")
+    check(out, *(value for value in given if isinstance(value, Path)))
     with draft_in(out.absolute().parent) as draft:
         facts = run(draft, **arguments)
         if beside and (draft / beside).exists():
@@ -31,16 +29,24 @@ def single(run: Callable[..., Facts], made: str, out: Path, *, beside: str = "",
     return facts
 
 
-def check(out: Path) -> None:
+def check(out: Path, *inputs: Path | None) -> None:
     """Refuse, before any work, a place where no file can be.
 
     Raises:
-        ForgeError: it is a folder, or in none.
+        ForgeError: it is a folder, or in none; it is one of the inputs, or an image in one of them.
     """
     if out.is_dir():
-        raise ForgeError(f"{out}: is a folder", "give a file with -o")
+        raise ForgeError(f"{out}: is a folder", "give a file")
     if not out.absolute().parent.is_dir():
         raise ForgeError(f"{out}: there is no folder {out.parent}", "make it first")
+    for each in inputs if out.exists() else ():
+        if each and each.exists() and each.samefile(out):
+            raise ForgeError(f"{out}: is the input itself", "give another file")
+        if each and each.is_dir() and out.resolve().is_relative_to(each.resolve()):
+            from trtforge.calibrate.images import SUFFIXES
+
+            if out.suffix.lower() in SUFFIXES:
+                raise ForgeError(f"{out}: is one of the images", "give another file")
 
 
 def write_text(out: Path, text: str) -> None:

@@ -33,6 +33,10 @@ def prepare(job: Job, store: Store, backends: Sequence[str]) -> Ready:
     job, original = _adapted(job, original, store)
     recipe = job.recipe
     folded = _fold(job, original, store)
+    if job.nms == "keep" and folded.facts["stripped_nms"]:
+        own = folded.facts["stripped_nms"]
+        raise ForgeError(f"{job.model}: --nms keep: its {own} runs in TensorRT alone, not where it is calibrated",
+                         "without --nms it is put back as each target needs it")  # fmt: skip
     labels(recipe.labels, (folded.facts.get("detection") or {}).get("classes"))  # wrong ones are said before any work
     batch = _batch(job.batch, folded.facts.get("batch"))
     typed = plain = folded.file(MODEL)
@@ -286,10 +290,11 @@ def _remarks(ready: Ready) -> list[str]:
     detection = ready.facts.get("detection")
     if detection:
         found.append(f"detector: {detection['why']}")
-    else:
+    elif ready.facts.get("likely"):
+        found.append(f"no decoded detector recognised, so no NMS; {ready.facts['likely']}")
+    elif ready.recipe.head != "none":
         found.append("no decoded detector recognised: outputs stay as they are, without NMS")
     if ready.facts.get("stripped_nms"):
-        found.append(
-            f"the model's own {ready.facts['stripped_nms']} was cut away and is put back as the target needs it"
-        )
+        back = " and is put back as the target needs it" if ready.patches["tensorrt"]["form"] != "none" else ""
+        found.append(f"the model's own {ready.facts['stripped_nms']} was cut away{back}")
     return found

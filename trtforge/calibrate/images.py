@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 NOTHING = hashlib.sha256(b"").hexdigest()
 MOST_PIXELS = 100_000_000  # more is no photograph but an attack or a mistake
+warnings.filterwarnings("ignore", module="PIL")  # of files that it reads all the same
 
 
 class CorruptImage(Exception):

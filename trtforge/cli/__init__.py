@@ -19,6 +19,14 @@ from trtforge.errors import ForgeError
 class _Reporting(TyperGroup):
     """What the user can put right ends in one line and its exit code; any other error keeps its traceback."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        # A path of nothing is the working directory, which nobody means by an unset variable.
+        for before, arg in zip(["", *args], args, strict=False):
+            if not arg or (arg.startswith("--") and arg.endswith("=")):
+                name = arg.rstrip("=") or (before if before.startswith("-") else "an argument")
+                ctx.fail(f"{name} has no value: is a variable unset?")
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)

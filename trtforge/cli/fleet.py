@@ -32,6 +32,8 @@ def matrix(
     from trtforge.fleet.plan import plan
 
     form = "json" if as_json else parse.one_of(form, FORMS, "--format")
+    if out:
+        outfile.check(out, fleet)
     found = plan(schema.load(fleet))
     written = [f"Written by `trtforge matrix {fleet} --format {form}`: change {fleet.name}, not this file.",
                *listing.remarks(found)]  # fmt: skip

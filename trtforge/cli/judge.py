@@ -78,6 +78,8 @@ def bench(
                               duration)  # fmt: skip
     if max_latency:
         parse.seconds(max_latency, "--max-latency")  # a wrong one is said before any work
+    if csv:
+        outfile.check(csv, engine)
     found = stage.run(stage.subject(engine), asked)
     if csv:
         outfile.write_text(csv, table.as_csv(found.rows))

@@ -226,8 +226,8 @@ def tune(
     picture = out.with_suffix(".svg")
     if picture == out:
         raise ForgeError(f"{out}: the picture would take the recipe's place", "call the recipe .yaml")
-    outfile.check(out)
-    outfile.check(picture)
+    for made in (out, picture):
+        outfile.check(made, model, calib, images, val)
     job = options.work(
         model, fp32=False, fp16=False, int8=True, fp8=False, calib=calib, batch=None, size=size, recipe=recipe,
         labels=None, nms="none", nms_impl="plugin", score=None, iou=None, max_det=None, class_agnostic=False,

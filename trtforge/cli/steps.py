@@ -130,7 +130,7 @@ def calibrate(
     spec = options.load_recipe(recipe)
     asked = options.calibration(files, calib, merge, shard, spec, method, taps, provider)
     if cache:
-        options.check_cache(cache, out, shard, tensorrt)
+        options.check_cache(cache, out, shard, tensorrt, [*files, asked.images])
     if plots:
         options.check_plots(plots, shard, asked.images, [out, cache, preview_to])
     if preview_to:

@@ -135,6 +135,8 @@ def device(name: str) -> Device:
     wanted = re.sub(r"[\s_]+", "-", name.strip()).lower()
     if wanted in known:
         return known[wanted]
+    if wanted in ("cpu", "onnxruntime"):
+        raise ForgeError(f"{name} is no device", "for the CPU give --backend onnxruntime, and no --device")
     near = difflib.get_close_matches(wanted, known, n=3, cutoff=0.5)
     hint = f"Did you mean {' or '.join(near)}?" if near else f"There are {', '.join(known)}."
     raise ForgeError(f"there is no device called {name!r}", hint)

@@ -90,16 +90,21 @@ def _different_after_choices(
 
 
 def _without_plugins(model: onnx.ModelProto) -> onnx.ModelProto:
-    """TensorRT's plugins run nowhere else: where they end a graph, what they read is the output."""
+    """TensorRT's plugins run nowhere else: what they read is the output, and what comes behind them is left out."""
     plugins = [node for node in model.graph.node if node.op_type.endswith(PLUGIN)]
     if not plugins:
         return model
     cut = onnx.ModelProto()
     cut.CopyFrom(model)
-    left = [node for node in model.graph.node if node not in plugins]
-    read = [onnx.helper.make_node("Identity", [name], [f"{node.output[0]}<-{index}"])
-            for node in plugins for index, name in enumerate(node.input)]  # fmt: skip
-    made = {name for node in plugins for name in node.output}
+    read = [onnx.helper.make_node("Identity", [name], [f"{node.op_type} {number} <- {index}"])
+            for number, node in enumerate(plugins) for index, name in enumerate(node.input)]  # fmt: skip
+    made: set[str] = set()
+    left = []
+    for node in model.graph.node:  # each behind those that it reads
+        if node in plugins or made & set(node.input):
+            made |= set(node.output)
+        else:
+            left.append(node)
     outputs = [value for value in cut.graph.output if value.name not in made]
     del cut.graph.node[:], cut.graph.output[:]
     cut.graph.node.extend([*left, *read])

@@ -22,6 +22,7 @@ __all__ = ["OPSET", "dims", "fold", "image_input", "quiet"]
 
 # FP16 scales of QuantizeLinear exist since opset 19; TensorRT 10 and 11 read 9 to 20 and more.
 OPSET = 19
+PLUGINS = "plugins"  # a domain for while the opset is raised
 LARGE = 1024  # bytes: constants beyond it are weights, which no conversion of operators reads
 ROUNDS = 20  # each makes the graph smaller; real exports need two or three
 
@@ -93,6 +94,11 @@ def _raise_opset(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     for tensor in model.graph.initializer:
         if tensor.name in weights:
             tensor.ClearField("raw_data")
+    foreign = [node for node in model.graph.node if not node.domain and not onnx.defs.has(node.op_type)]
+    for node in foreign:  # TensorRT's plugins stand in ONNX's own domain, where the converter knows none of them
+        node.domain = PLUGINS
+    if foreign:
+        model.opset_import.add(domain=PLUGINS, version=1)
     try:
         raised = onnx.version_converter.convert_version(model, opset)
     except Exception as error:
@@ -102,6 +108,11 @@ def _raise_opset(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     for tensor in raised.graph.initializer:
         if tensor.name in weights:
             tensor.raw_data = weights[tensor.name]
+    for node in raised.graph.node:
+        if node.domain == PLUGINS:
+            node.domain = ""
+    for entry in [entry for entry in raised.opset_import if entry.domain == PLUGINS]:
+        raised.opset_import.remove(entry)
     return raised
 
 

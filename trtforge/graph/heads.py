@@ -55,7 +55,9 @@ def _inputs(nodes: Iterable[gs.Node]) -> list[gs.Tensor]:
 
 def is_expectation(node: gs.Node) -> bool:
     """Whether a convolution takes the mean of a Softmax's distribution."""
+    if node.op != "Conv":
+        return False
     producer = node.inputs[0].inputs[0] if node.inputs[0].inputs else None
     while producer is not None and producer.op in LAYOUT:
         producer = producer.inputs[0].inputs[0] if producer.inputs[0].inputs else None
-    return node.op == "Conv" and producer is not None and producer.op == "Softmax"
+    return producer is not None and producer.op == "Softmax"

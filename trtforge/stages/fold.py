@@ -41,13 +41,13 @@ def run(
     Returns:
         nodes before and after, input and its size (None without one image input), batch (None is dynamic), outputs,
         typed (it holds Q/DQ or FP16 already), detection (None if there is none), names of nodes that are constant and
-        too large to be folded.
+        too large to be folded, likely (what the outputs may be, and what decides).
 
     Raises:
         ForgeError: the model can't be read, or does not fit the options.
     """
     from trtforge.graph.constants import left_alone
-    from trtforge.graph.detection import existing_nms, recognise
+    from trtforge.graph.detection import existing_nms, looks_like, recognise
     from trtforge.graph.equality import different
     from trtforge.graph.fold import OPSET, fold
     from trtforge.graph.inputs import dims, image_input
@@ -73,6 +73,7 @@ def run(
         folded = model_of(graph)
     figures = Decode.model_validate(decode or {})
     found = None if head == "none" else recognise(graph_of(folded), None if head == "auto" else head, figures)
+    likely = [] if found or head == "none" else looks_like(graph_of(folded))
     save(folded, draft / MODEL)
     return {
         "nodes_before": len(original.graph.node),
@@ -85,6 +86,7 @@ def run(
         "detection": {"form": found.form, "classes": found.classes, "boxes": found.boxes, "why": found.why}
         if found
         else None,
+        "likely": f"{likely[0].why}: {likely[0].ask}" if likely else "",
         "too_large": large,
     }
 
@@ -104,4 +106,4 @@ def say(facts: Facts) -> str:
     return f"{said}; {len(large)} constant results stay unfolded for their size: {large[0]}" if large else said
 
 
-STAGE = Stage("fold", 5, ("onnx", "onnx-graphsurgeon", "onnxruntime", "numpy"), run, say)
+STAGE = Stage("fold", 6, ("onnx", "onnx-graphsurgeon", "onnxruntime", "numpy"), run, say)
