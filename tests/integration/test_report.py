@@ -179,6 +179,20 @@ def test_what_a_user_gets_wrong(trtforge, words, code, told):
     assert told in run.err
 
 
+def test_times_and_graphs_of_other_engines(trtforge, bundles, tmp_path):
+    onnx.save(models.classifier(), tmp_path / "other.onnx")
+    (tmp_path / "times.json").write_text(json.dumps([{"count": 1}, {"name": "other", "averageMs": 1.0}]))
+    (tmp_path / "table.json").write_text(json.dumps({"amax": {}}))
+    for words, told in (
+        (["--onnx", tmp_path / "other.onnx"], "no convolution of it"),
+        (["--profile", tmp_path / "times.json"], "times none of the layers"),
+        (["--profile", tmp_path / "table.json"], "not a profile of layers"),
+    ):
+        run = trtforge("report", bundles["fp16"], *words, "-o", tmp_path / "report")
+        assert run.code == 2 and told in run.err, run.err
+    assert not (tmp_path / "report").exists()
+
+
 def test_an_engine_file_alone_cannot_be_told(trtforge, bundles):
     run = trtforge("report", bundles["fp16"] / "demo.rtx.engine")
     assert run.code == 3

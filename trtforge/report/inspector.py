@@ -57,6 +57,8 @@ def profile(text: str, origin: str) -> list[tuple[str, float]]:
     """
     try:
         rows = [row for row in json.loads(text) if "name" in row]
+        if not rows:
+            raise ValueError("no layers")
         return [(_text(row["name"]), _milliseconds(row)) for row in rows]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ForgeError(f"{origin}: not a profile of layers", "give what `trtexec --exportProfile` wrote") from error

@@ -57,8 +57,13 @@ def read(
     report, context = _bundle(source) if source.is_dir() else (_file(layers or source, onnx), Context(source.name))
     if source.is_dir() and (layers or onnx):
         report = _file(layers or source / LAYERS, onnx or _own_graph(source, report), report)
+    learned = [node for node in report.nodes if node.learned]
+    if onnx and learned and all(node.place == "unaccounted" for node in learned):
+        raise ForgeError(f"{onnx}: no convolution of it is in {source}", "give the graph that it was built from")
     if profile:
         report = assemble.timed(report, times)
+        if not any(layer.time_ms is not None for layer in report.layers):
+            raise ForgeError(f"{profile}: times none of the layers of {source}", "profile the same engine")
     device = device or context.device or (catalogue().get(report.engine.device) if report.engine.device else None)
     return assemble.on(report, device), replace(context, device=device, accuracy=measured)
 
