@@ -15,7 +15,7 @@ from trtforge.backends import tensorrt_rtx
 from trtforge.devices import this_machine
 from trtforge.errors import BuildError, ForgeError
 from trtforge.job import QUANTIZED, BuildOptions, Job, Precision, Ready, Target
-from trtforge.pipeline import deliver, forge, prepare, to_build
+from trtforge.pipeline import after_adapting, deliver, forge, prepare, to_build
 from trtforge.spread import Workers, alone
 from trtforge.stages import build, measure
 from trtforge.store import File, Store, source
@@ -188,7 +188,7 @@ def _with_accuracy(rows: Sequence[Row], job: Job, backend: str, store: Store, as
         for number, precision in enumerate(asked.precisions, 1):
             graph = prepare(job_for(job, Cell(precision, 1, None, None)), store, [form]).graphs[form]
             inputs = {"reference": reference, "model": graph, "images": images, "labels": _labels(asked.labels)}
-            recipe = {"recipe": job.recipe.model_dump(mode="json")}
+            recipe = {"recipe": after_adapting(job.recipe).model_dump(mode="json")}
             found[precision] = store.run(measure.ACCURACY, inputs, recipe).facts
             done(number)
     metric = next(iter(found.values()))["metric"]

@@ -135,7 +135,7 @@ def bench(job: Job, store: Store, images: Path | None, labels: Path | None, prob
     from trtforge.stages.verify import EVALUATION
 
     deadline = time.monotonic() + seconds
-    recipe = job.recipe
+    recipe = pipeline.after_adapting(job.recipe)
     folder = images or job.images or recipe.calibration.images
     if folder is None:
         raise ForgeError("calibration needs photographs", "give --calib FOLDER")

@@ -1,0 +1,34 @@
+"""What tune measures, on a classifier that runs in milliseconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from tests import models, photos
+from trtforge.calibrate.images import prepare
+from trtforge.job import Job
+from trtforge.store import Store
+from trtforge.tune.bench import JUDGED, SEARCHED, Bench, bench
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    onnx.save(photos.classifier(), tmp_path / "model.onnx")
+    return Job(tmp_path / "model.onnx", photos.RECIPE, "int8", photos.write(tmp_path / "photos", 24))
+
+
+def ready(job: Job, store_root: Path, labels: Path | None = None, probes: int = 2) -> Bench:
+    return bench(job, Store(store_root), None, labels, probes, 1000)
+
+
+def test_deviations_count_once(job: Job, store_root: Path, tmp_path: Path) -> None:
+    assert job.images
+    found = ready(job, store_root, photos.label(job.images, tmp_path / "labels.csv"))
+    (output,) = found.network.open(None)(found.probes[0]).values()
+    image = prepare(found.files[0], job.recipe.preprocess, found.network.size)
+    np.testing.assert_allclose(output, models.outputs(photos.classifier(), image)[0], rtol=1e-3, atol=1e-3)
+    assert [found.accuracy(None, part)(None) for part in (SEARCHED, JUDGED)] == [1, 1]
