@@ -181,12 +181,13 @@ def _with_accuracy(rows: Sequence[Row], job: Job, backend: str, store: Store, as
 
     assert asked.images and asked.labels
     form = "onnxruntime" if backend == "onnxruntime" else "tensorrt-rtx"  # nobody else has TensorRT's plugins
-    reference = prepare(job_for(job, Cell("fp32", 1, None, None)), store, [form]).graphs[form]
+    batch = rows[0].cell.batch  # a model's own may be the only one that it takes
+    reference = prepare(job_for(job, Cell("fp32", batch, None, None)), store, [form]).graphs[form]
     images = File(asked.images, _whole(digest(list_images(asked.images), asked.images)))
     found: dict[str, Any] = {}
     with present.progress("accuracy", len(asked.precisions)) as done:
         for number, precision in enumerate(asked.precisions, 1):
-            graph = prepare(job_for(job, Cell(precision, 1, None, None)), store, [form]).graphs[form]
+            graph = prepare(job_for(job, Cell(precision, batch, None, None)), store, [form]).graphs[form]
             inputs = {"reference": reference, "model": graph, "images": images, "labels": _labels(asked.labels)}
             recipe = {"recipe": after_adapting(job.recipe).model_dump(mode="json")}
             found[precision] = store.run(measure.ACCURACY, inputs, recipe).facts

@@ -32,3 +32,8 @@ def swept(images: Path, store_root: Path, batch: int | str = "batch") -> Swept:
 def test_deviations_count_once(images: Path, store_root: Path) -> None:
     (row,) = swept(images, store_root).rows
     assert row.accuracy == 1
+
+
+def test_a_fixed_batch(images: Path, store_root: Path) -> None:
+    (row,) = swept(images, store_root, 4).rows
+    assert (row.cell.batch, row.accuracy) == (4, 1)

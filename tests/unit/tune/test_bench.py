@@ -25,8 +25,10 @@ def ready(job: Job, store_root: Path, labels: Path | None = None, probes: int = 
     return bench(job, Store(store_root), None, labels, probes, 1000)
 
 
-def test_deviations_count_once(job: Job, store_root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("batch", ["batch", 4])
+def test_deviations_count_once(job: Job, store_root: Path, tmp_path: Path, batch: int | str) -> None:
     assert job.images
+    onnx.save(photos.classifier(batch), job.model)
     found = ready(job, store_root, photos.label(job.images, tmp_path / "labels.csv"))
     (output,) = found.network.open(None)(found.probes[0]).values()
     image = prepare(found.files[0], job.recipe.preprocess, found.network.size)
