@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -40,7 +38,7 @@ class Bench:
 
     Attributes:
         inputs: what decides the results: model, ranges, and the images with their labels.
-        options: likewise: preprocessing, head, thresholds.
+        options: likewise: preprocessing, head and its figures, thresholds.
         macs: of each learned operator.
         candidates: operators that may be INT8.
         always: those that the recipe keeps float.
@@ -61,7 +59,7 @@ class Bench:
 
     def harm(self, keep: Sequence[str]) -> float:
         """Noise in the outputs with the operators ``keep`` float, on the probes."""
-        stage = Stage("tune-harm", 2, TOOLS, lambda draft, **_: {"harm": self._harm(keep)})
+        stage = Stage("tune-harm", 3, TOOLS, lambda draft, **_: {"harm": self._harm(keep)})
         return float(self._run(stage, {"keep": sorted(keep), "probes": len(self.probes)}).facts["harm"])
 
     def accuracy(self, keep: Sequence[str] | None, part: slice) -> Accuracy:
@@ -160,9 +158,9 @@ def bench(job: Job, store: Store, images: Path | None, labels: Path | None, prob
     return Bench(
         network=network,
         store=store,
-        inputs={**inputs, "images": File(folder, hashlib.sha256(json.dumps(digests).encode()).hexdigest())},
-        options={"preprocess": recipe.preprocess.model_dump(mode="json"), "head": recipe.head,
-                 "keep_always": sorted(costs.keys() - set(candidates))},
+        inputs={**inputs, "images": File(folder, pictures.whole(digests))},
+        options={**recipe.model_dump(mode="json", include={"preprocess", "head", "decode"}),
+                 "nms": EVALUATION.model_dump(), "keep_always": sorted(costs.keys() - set(candidates))},
         files=files,
         probes=[pictures.prepare(file, recipe.preprocess, network.size) for file in _spread(files, probes)],
         truth=_truth(network, labels, files),
@@ -176,7 +174,8 @@ def bench(job: Job, store: Store, images: Path | None, labels: Path | None, prob
 def _spread(files: Sequence[Path], count: int) -> list[Path]:
     """So many of the searched images, evenly spaced."""
     searched = files[SEARCHED]
-    return [searched[index * len(searched) // count] for index in range(min(count, len(searched)))]
+    count = min(count, len(searched))
+    return [searched[index * len(searched) // count] for index in range(count)]
 
 
 def _truth(network: Network, labels: Path | None, files: Sequence[Path]) -> coco.Truth | np.ndarray | None:

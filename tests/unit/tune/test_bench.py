@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ import pytest
 from tests import models, photos
 from trtforge.calibrate.images import prepare
 from trtforge.job import Job
+from trtforge.recipe import Decode
 from trtforge.store import Store
-from trtforge.tune.bench import JUDGED, SEARCHED, Bench, bench
+from trtforge.tune.bench import JUDGED, SEARCHED, Bench, _spread, bench
 
 
 @pytest.fixture
@@ -34,3 +36,15 @@ def test_deviations_count_once(job: Job, store_root: Path, tmp_path: Path, batch
     image = prepare(found.files[0], job.recipe.preprocess, found.network.size)
     np.testing.assert_allclose(output, models.outputs(photos.classifier(), image)[0], rtol=1e-3, atol=1e-3)
     assert [found.accuracy(None, part)(None) for part in (SEARCHED, JUDGED)] == [1, 1]
+
+
+def test_figures_of_the_head_decide_the_results(job: Job, store_root: Path) -> None:
+    kept = [ready(replace(job, recipe=recipe), store_root)._found(None, JUDGED)
+            for recipe in (job.recipe, job.recipe.model_copy(update={"decode": Decode(background="first")}))]  # fmt: skip
+    assert kept[0] != kept[1]
+
+
+def test_probes_are_spread_and_none_counts_twice() -> None:
+    files = [Path(str(number)) for number in range(16)]
+    assert [file.name for file in _spread(files, 4)] == ["0", "4", "8", "12"]
+    assert _spread(files, 9) == files[SEARCHED]
