@@ -99,16 +99,16 @@ def harm(reference: Sequence[dict[str, np.ndarray]], infer: Infer, batches: Sequ
     return total.value
 
 
-def find(network: Network, infer: Infer, files: Sequence[Path], done: Callable[[int], None]) -> dict[str, Objects]:
-    """What a detector finds on each image, by file name, in pixels of the image."""
-    size, found = network.size, {}
+def find(network: Network, infer: Infer, files: Sequence[Path], done: Callable[[int], None]) -> list[Objects]:
+    """What a detector finds on each image, in pixels of the image."""
+    size, found = network.size, []
     for number, file in enumerate(files, 1):
         image = read(file)
         outputs = infer(normalise(letterbox(image, network.preprocess, size), network.preprocess)[None])
         valid = int(outputs["num_detections"].reshape(-1)[0])
         boxes = to_image(outputs["detection_boxes"][0, :valid], image.height, image.width, size, network.preprocess)
         scores = outputs["detection_scores"][0, :valid].astype(np.float64)
-        found[file.name] = Objects(boxes, scores, outputs["detection_classes"][0, :valid].astype(np.int64))
+        found.append(Objects(boxes, scores, outputs["detection_classes"][0, :valid].astype(np.int64)))
         done(number)
     return found
 

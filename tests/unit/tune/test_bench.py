@@ -11,8 +11,10 @@ import pytest
 
 from tests import models, photos
 from trtforge.calibrate.images import prepare
+from trtforge.errors import ForgeError
+from trtforge.graph.fold import fold
 from trtforge.job import Job
-from trtforge.recipe import Decode
+from trtforge.recipe import Decode, Recipe
 from trtforge.store import Store
 from trtforge.tune.bench import JUDGED, SEARCHED, Bench, _spread, bench
 
@@ -39,12 +41,37 @@ def test_deviations_count_once(job: Job, store_root: Path, tmp_path: Path, batch
 
 
 def test_figures_of_the_head_decide_the_results(job: Job, store_root: Path) -> None:
-    kept = [ready(replace(job, recipe=recipe), store_root)._found(None, JUDGED)
-            for recipe in (job.recipe, job.recipe.model_copy(update={"decode": Decode(background="first")}))]  # fmt: skip
-    assert kept[0] != kept[1]
+    other = job.recipe.model_copy(update={"decode": Decode(background="first")})
+    one, two = (ready(replace(job, recipe=recipe), store_root) for recipe in (job.recipe, other))
+    assert one._found(None, JUDGED) != two._found(None, JUDGED)
 
 
 def test_probes_are_spread_and_none_counts_twice() -> None:
     files = [Path(str(number)) for number in range(16)]
     assert [file.name for file in _spread(files, 4)] == ["0", "4", "8", "12"]
     assert _spread(files, 9) == files[SEARCHED]
+
+
+def test_a_few_unreadable_images_are_left_out_and_more_are_refused(
+    job: Job, store_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert job.images
+    (job.images / "broken.png").write_bytes(b"no image")
+    found = ready(job, store_root)
+    assert len(found.files) == 24 and len(found._true_classes(SEARCHED)) == 12
+    assert "1 unreadable skipped" in capsys.readouterr().err
+    (job.images / "cut.png").write_bytes(b"no image")
+    with pytest.raises(ForgeError, match=r"cut\.png: not a readable image, the second of 26"):
+        ready(job, store_root)
+
+
+def test_images_of_one_name_in_two_folders(store_root: Path, tmp_path: Path) -> None:
+    onnx.save(fold(models.yolov8_like()), tmp_path / "model.onnx")
+    folder = tmp_path / "photos"
+    for camera in ("a", "b"):
+        photos.write(folder / camera, 4)
+    job = Job(tmp_path / "model.onnx", Recipe(), "int8", folder)
+    found = ready(job, store_root)
+    assert found.accuracy(None, SEARCHED)(None) == 1
+    with pytest.raises(ForgeError, match=r"2 images are called 00\.png"):
+        ready(job, store_root, tmp_path / "labels.json")
