@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,14 +16,17 @@ from trtforge.backends import tensorrt_rtx
 from trtforge.devices import this_machine
 from trtforge.errors import BuildError, ForgeError
 from trtforge.job import QUANTIZED, BuildOptions, Job, Precision, Ready, Target
-from trtforge.pipeline import after_adapting, deliver, forge, prepare, to_build
+from trtforge.manifest import check_output
+from trtforge.pipeline import after_adapting, forge, prepare, to_build
 from trtforge.spread import Workers, alone
-from trtforge.stages import build, measure
+from trtforge.stages import build, bundle, measure
 from trtforge.store import File, Store, source
 from trtforge.sweep.rows import Cell, Pick, Row, Swept, as_csv, best, on_front, thresholds
 
 # What a backend takes no notice of; ONNX Runtime's engine is the graph.
 IGNORED = {"tensorrt": (), "tensorrt-rtx": tuple(tensorrt_rtx.UNSERVED), "onnxruntime": ("workspace", "opt_level")}
+FILES = ("sweep.json", "sweep.csv", "sweep.svg")
+ENGINE = "engine"  # folder of the picked one
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,24 @@ def sweep(job: Job, target: Target, store: Store, asked: Asked, workers: Workers
     return Swept(job.model.name, target.backend, place, rows, metric, [*ignored, *_remarks(rows, target)])
 
 
+def check(out: Path, engine: bool) -> None:
+    """Refuse, before any work, a folder for ``write``, and with ``engine`` for ``deliver_best``, that can't be used.
+
+    Raises:
+        ForgeError: it is or lies in a file, can't be written, or holds what is not a sweep's.
+    """
+    there = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise ForgeError(f"{there}: is a file", "give a folder with -o")
+    if not os.access(there, os.W_OK):
+        raise ForgeError(f"{out}: can't be written (no permission in {there})", "give another folder with -o")
+    for name in FILES:
+        if (out / name).is_dir():
+            raise ForgeError(f"{out / name}: is a folder", "give another folder with -o")
+    if engine:
+        check_output(out / ENGINE)
+
+
 def write(found: Swept, out: Path) -> list[Path]:
     """The rows as JSON and CSV, and their picture, each file whole or not at all.
 
@@ -84,22 +106,26 @@ def write(found: Swept, out: Path) -> list[Path]:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ForgeError(f"{out}: can't be a folder ({error.strerror})", "give another folder with -o") from error
-    texts = {"sweep.json": json.dumps(asdict(found), indent=1) + "\n", "sweep.csv": as_csv(found.rows),
-             "sweep.svg": sweep_picture.render(found)}  # fmt: skip
-    for name, text in texts.items():
+    texts = json.dumps(asdict(found), indent=1) + "\n", as_csv(found.rows), sweep_picture.render(found)
+    for name, text in zip(FILES, texts, strict=True):
         outfile.write_text(out / name, text)
-    return [out / name for name in texts]
+    return [out / name for name in FILES]
 
 
 def deliver_best(found: Swept, pick: Pick, job: Job, target: Target, store: Store, out: Path) -> Path:
-    """The bundle of the best row, in ``out/engine``: everything comes out of the store.
+    """The bundle of the best row, in ``out/engine``: with the very engine that was measured, whoever built it.
+
+    Args:
+        store: of the sweep.
 
     Raises:
-        ForgeError: see ``best`` and ``trtforge.pipeline.deliver``.
+        ForgeError: see ``best`` and ``trtforge.stages.bundle.write``.
     """
-    cell = best(found.rows, pick).cell
-    folder = out / "engine"
-    deliver(job_for(job, cell), [target], [folder], store, options=cell.options, deepstream=None, force=False)
+    assert target.backend
+    row = best(found.rows, pick)
+    engine = next(made for made in store.ran if made.digests.get(build.ENGINE) == row.digest)
+    folder = out / ENGINE
+    bundle.write(folder, prepare(job_for(job, row.cell), store, [target.backend]), target, engine, None, False)
     return folder
 
 
