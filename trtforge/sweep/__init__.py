@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import os
@@ -20,7 +19,7 @@ from trtforge.manifest import check_output
 from trtforge.pipeline import after_adapting, forge, prepare, to_build
 from trtforge.spread import Workers, alone
 from trtforge.stages import build, bundle, measure
-from trtforge.store import File, Store, source
+from trtforge.store import File, Store, digest, source
 from trtforge.sweep.rows import Cell, Pick, Row, Swept, as_csv, best, on_front, thresholds
 
 # What a backend takes no notice of; ONNX Runtime's engine is the graph.
@@ -203,13 +202,13 @@ def _runtime(target: Target) -> str:
 
 def _with_accuracy(rows: Sequence[Row], job: Job, backend: str, store: Store, asked: Asked) -> tuple[str, list[Row]]:
     """Accuracy depends on the graph alone: it is measured once for each precision, in ONNX Runtime."""
-    from trtforge.calibrate.images import digest, list_images
+    from trtforge.calibrate import images as pictures
 
     assert asked.images and asked.labels
     form = "onnxruntime" if backend == "onnxruntime" else "tensorrt-rtx"  # nobody else has TensorRT's plugins
     batch = rows[0].cell.batch  # a model's own may be the only one that it takes
     reference = prepare(job_for(job, Cell("fp32", batch, None, None)), store, [form]).graphs[form]
-    images = File(asked.images, _whole(digest(list_images(asked.images), asked.images)))
+    images = File(asked.images, pictures.whole(pictures.digest(pictures.list_images(asked.images), asked.images)))
     found: dict[str, Any] = {}
     with present.progress("accuracy", len(asked.precisions)) as done:
         for number, precision in enumerate(asked.precisions, 1):
@@ -224,15 +223,13 @@ def _with_accuracy(rows: Sequence[Row], job: Job, backend: str, store: Store, as
 
 
 def _labels(labels: Path) -> File:
+    from trtforge.calibrate import images as pictures
+
     if labels.is_dir():  # masks
         return File(
-            labels, _whole({path.name: source(path).digest or "" for path in labels.iterdir() if path.is_file()})
+            labels, pictures.whole({path.name: digest(path) for path in sorted(labels.iterdir()) if path.is_file()})
         )
     return source(labels)
-
-
-def _whole(digests: dict[str, str]) -> str:
-    return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
 
 
 def _remarks(rows: Sequence[Row], target: Target) -> list[str]:
