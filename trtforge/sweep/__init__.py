@@ -19,7 +19,7 @@ from trtforge.manifest import check_output
 from trtforge.pipeline import after_adapting, forge, prepare, to_build
 from trtforge.spread import Workers, alone
 from trtforge.stages import build, bundle, measure
-from trtforge.store import File, Store, digest, source
+from trtforge.store import Facts, File, Store, digest, source
 from trtforge.sweep.rows import Cell, Pick, Row, Swept, as_csv, best, on_front, thresholds
 
 # What a backend takes no notice of; ONNX Runtime's engine is the graph.
@@ -65,10 +65,10 @@ def sweep(job: Job, target: Target, store: Store, asked: Asked, workers: Workers
     batches = asked.batches or [prepare(replace(job, precision="fp32", images=None), store, [target.backend]).batch[2]]
     cells, ignored = _cells(target.backend, replace(asked, batches=batches))
     ready = {(cell.precision, cell.batch): prepare(job_for(job, cell), store, [target.backend]) for cell in cells}
-    rows = _rows(cells, ready, target, store, asked, workers or alone(store))
-    metric = ""
-    if asked.images:
-        metric, rows = _with_accuracy(rows, job, target.backend, store, asked)
+    # Before the engines: labels that don't fit are said at once.
+    metric, accuracy = _accuracy(job, target.backend, batches[0], store, asked) if asked.images else ("", {})
+    rows = [row if row.why_not else replace(row, **accuracy.get(row.cell.precision, {}))
+            for row in _rows(cells, ready, target, store, asked, workers or alone(store))]  # fmt: skip
     rows = [replace(row, front=on_front(row, rows)) for row in rows]
     place = target.device.title if target.device else measure.machine()
     return Swept(job.model.name, target.backend, place, rows, metric, [*ignored, *_remarks(rows, target)])
@@ -200,26 +200,31 @@ def _runtime(target: Target) -> str:
     return target.backend or "" if fits else ""
 
 
-def _with_accuracy(rows: Sequence[Row], job: Job, backend: str, store: Store, asked: Asked) -> tuple[str, list[Row]]:
-    """Accuracy depends on the graph alone: it is measured once for each precision, in ONNX Runtime."""
+def _accuracy(job: Job, backend: str, batch: int, store: Store, asked: Asked) -> tuple[str, dict[Precision, Facts]]:
+    """Accuracy depends on the graph alone: it is measured once for each precision, in ONNX Runtime.
+
+    Args:
+        batch: that the model takes.
+
+    Returns:
+        the metric, and a row's accuracy and loss for each precision.
+    """
     from trtforge.calibrate import images as pictures
 
     assert asked.images and asked.labels
     form = "onnxruntime" if backend == "onnxruntime" else "tensorrt-rtx"  # nobody else has TensorRT's plugins
-    batch = rows[0].cell.batch  # a model's own may be the only one that it takes
     reference = prepare(job_for(job, Cell("fp32", batch, None, None)), store, [form]).graphs[form]
     images = File(asked.images, pictures.whole(pictures.digest(pictures.list_images(asked.images), asked.images)))
-    found: dict[str, Any] = {}
+    metric, found = "", dict[Precision, Facts]()
     with present.progress("accuracy", len(asked.precisions)) as done:
         for number, precision in enumerate(asked.precisions, 1):
             graph = prepare(job_for(job, Cell(precision, batch, None, None)), store, [form]).graphs[form]
             inputs = {"reference": reference, "model": graph, "images": images, "labels": _labels(asked.labels)}
             recipe = {"recipe": after_adapting(job.recipe).model_dump(mode="json")}
-            found[precision] = store.run(measure.ACCURACY, inputs, recipe).facts
+            facts = store.run(measure.ACCURACY, inputs, recipe).facts
+            metric, found[precision] = facts["metric"], {name: facts[name] for name in ("accuracy", "lost")}
             done(number)
-    metric = next(iter(found.values()))["metric"]
-    return metric, [replace(row, accuracy=found[row.cell.precision]["accuracy"], lost=found[row.cell.precision]["lost"])
-                    if not row.why_not else row for row in rows]  # fmt: skip
+    return metric, found
 
 
 def _labels(labels: Path) -> File:
@@ -229,6 +234,8 @@ def _labels(labels: Path) -> File:
         return File(
             labels, pictures.whole({path.name: digest(path) for path in sorted(labels.iterdir()) if path.is_file()})
         )
+    if not labels.is_file():
+        raise ForgeError(f"{labels}: no such file of labels", "give the images' labels with --labels")
     return source(labels)
 
 

@@ -84,3 +84,15 @@ def test_a_folder_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
     (out / "sweep.csv").mkdir()
     with pytest.raises(ForgeError, match=r"sweep\.csv: is a folder"):
         check(out, engine=False)
+
+
+def test_labels_that_do_not_fit_are_refused_before_the_first_build(images: Path, store_root: Path) -> None:
+    model, labels = images.with_name("model.onnx"), images.with_name("labels.csv")
+    onnx.save(photos.classifier(), model)
+    asked = Asked(["fp32"], [], [None], [None], images, labels, 0.001)
+    with pytest.raises(ForgeError, match="no such file"):
+        sweep(Job(model, photos.RECIPE, "fp32"), CPU, Store(store_root), asked)
+    labels.write_text("00.png,0\n")
+    with pytest.raises(ForgeError, match=r"no class for 01\.png"):
+        sweep(Job(model, photos.RECIPE, "fp32"), CPU, Store(store_root), asked)
+    assert not (store_root / "build-onnxruntime").exists()
