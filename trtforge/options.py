@@ -199,7 +199,7 @@ def sweeping(
     if (images is None) != (labels is None):
         raise ForgeError("accuracy needs both --images and --labels", "give both, or neither")
     job = work(model, fp32=False, fp16=False, int8=bool(quantized), calib=calib, batch=None, size=size, recipe=recipe,
-               labels=None, nms="auto", nms_impl="plugin", score=None, iou=None, max_det=None, class_agnostic=False,
+               labels=None, nms="auto", nms_impl="auto", score=None, iou=None, max_det=None, class_agnostic=False,
                no_check=False, provider=provider)  # fmt: skip
     if not isinstance(job, Job):
         raise ForgeError(f"{model}: a prepared folder has one precision", "sweep the ONNX file")

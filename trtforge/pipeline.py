@@ -13,6 +13,7 @@ from trtforge.backends.select import place
 from trtforge.deepstream.labels import labels
 from trtforge.errors import ForgeError
 from trtforge.job import AUTO_NMS, BACKENDS, PLAIN, QUANTIZED, BuildOptions, Job, Ready, Target
+from trtforge.recipe import Recipe
 from trtforge.spread import Cell, Workers, alone
 from trtforge.stages import MODEL, adapt, build, bundle, calibrate, cast, fold, observe, patch, quantize, refine
 from trtforge.store import Artifact, File, Store, source
@@ -68,8 +69,12 @@ def _adapted(job: Job, model: File, store: Store) -> tuple[Job, File]:
         return job, model
     wanted = recipe.model_dump(mode="json", include={"patches", "preprocess"})
     adapted = store.run(adapt.STAGE, {"model": model}, {"recipe": wanted}).file(MODEL)
-    left = recipe.model_copy(update={"patches": (), "preprocess": recipe.preprocess.model_copy(update={"std": None})})
-    return replace(job, recipe=left), adapted
+    return replace(job, recipe=after_adapting(recipe)), adapted
+
+
+def after_adapting(recipe: Recipe) -> Recipe:
+    """What is left of a recipe for graphs of the pipeline: its patches are made, its deviations are in the weights."""
+    return recipe.model_copy(update={"patches": (), "preprocess": recipe.preprocess.model_copy(update={"std": None})})
 
 
 def _float(job: Job, clean: File, store: Store) -> File:
@@ -94,6 +99,8 @@ def _quantized(job: Job, clean: File, images: File, store: Store) -> tuple[File,
 
 def calibrated(job: Job, store: Store) -> dict[str, File]:
     """What ``quantize`` reads: the folded model, its ranges, and its refined weights if the recipe wants them.
+
+    The model takes images as ``after_adapting`` says.
 
     Raises:
         ForgeError: see the stages.

@@ -86,6 +86,17 @@ def test_bad_options_are_one_line(trtforge, tmp_path, words, problem):
     assert not (tmp_path / "o").exists()
 
 
+def test_a_folder_that_cannot_be_used_is_refused_before_the_first_build(trtforge, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    foreign = tmp_path / "out" / "engine"
+    foreign.mkdir(parents=True)
+    (foreign / "mine").write_text("mine")
+    for out, problem in ((tmp_path / "file", "is a file"), (tmp_path / "out", "holds other files")):
+        run = trtforge(*SWEEP, "-o", out, TRTFORGE_STORE=str(tmp_path / "store"))
+        assert run.code == 2 and problem in run.err, run.err
+    assert not (tmp_path / "store").exists()
+
+
 def test_accuracy_of_each_precision_and_what_it_loses(trtforge, store, tmp_path):
     validation = DEMO.parent / "validation"
     content = json.loads((validation / "labels.json").read_text())

@@ -121,6 +121,19 @@ def run(engine: onnxruntime.InferenceSession, images: np.ndarray) -> dict[str, n
     return dict(zip((output.name for output in engine.get_outputs()), outputs, strict=True))
 
 
+def run_one(engine: onnxruntime.InferenceSession, image: np.ndarray) -> dict[str, np.ndarray]:
+    """``run`` for one image (1, C, H, W): a fixed batch is filled with it, and of the outputs the first image's count.
+
+    Raises:
+        ForgeError: see ``run``.
+    """
+    batch = engine.get_inputs()[0].shape[0]
+    if not isinstance(batch, int) or batch <= 1:
+        return run(engine, image)
+    outputs = run(engine, image.repeat(batch, axis=0))
+    return {name: output[:1] if output.shape[:1] == (batch,) else output for name, output in outputs.items()}
+
+
 def build(model: Path, *, batches: tuple[int, ...], size: tuple[int, int]) -> onnx.ModelProto:
     """Optimise a graph for this machine's CPU, and run it at each batch size.
 

@@ -15,7 +15,7 @@ import onnx_graphsurgeon as gs
 from trtforge.backends import onnxruntime
 from trtforge.calibrate.histogram import Histogram, empty
 from trtforge.calibrate.images import CorruptImage
-from trtforge.calibrate.observed import MOST_CORRUPT, merged
+from trtforge.calibrate.observed import check_corrupt, merged
 from trtforge.errors import ForgeError
 
 if TYPE_CHECKING:
@@ -170,18 +170,12 @@ class _Stream:
     def skip(self, path: Path) -> None:
         with self._lock:
             self.skipped.append(path)
-            if len(self.skipped) > MOST_CORRUPT * self._total:
-                raise ForgeError(f"{path}: not a readable image, the {_ordinal(len(self.skipped))} of {self._total}",
-                                 "over 5 % unreadable is refused: remove them from the folder")  # fmt: skip
+            check_corrupt(path, len(self.skipped), self._total)
         self.done()
 
     def stop(self) -> None:
         with self._lock:
             self._images = iter(())
-
-
-def _ordinal(number: int) -> str:
-    return {1: "first", 2: "second", 3: "third"}.get(number, f"{number}th")
 
 
 def _cut(graph: gs.Graph, tensors: Sequence[str]) -> bytes:

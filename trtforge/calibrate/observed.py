@@ -110,6 +110,18 @@ def merge(parts: Sequence[Observed], names: Sequence[str]) -> Observed:
     return Observed(source, parts[0].groups, early, late)
 
 
+def check_corrupt(path: Path, count: int, total: int) -> None:
+    """Refuse a folder of ``total`` images of which too many can't be read; ``path`` is the ``count``-th of those.
+
+    Raises:
+        ForgeError: it is over 5 %.
+    """
+    if count > MOST_CORRUPT * total:
+        nth = {1: "first", 2: "second", 3: "third"}.get(count, f"{count}th")
+        raise ForgeError(f"{path}: not a readable image, the {nth} of {total}",
+                         "over 5 % unreadable is refused: remove them from the folder")  # fmt: skip
+
+
 def save(observed: Observed, path: Path) -> None:
     content = {
         "format": FORMAT,

@@ -180,6 +180,7 @@ def sweep(
     from trtforge.devices import device as known
     from trtforge.spread import workers
 
+    sweeping.check(out, engine=bool(pick))
     store, wanted = open_store(), [known(device)] if device else []
     with workers(on, store, wanted, parse.timeout(timeout)) as staff:
         (target,), remarks = serving(staff, backend, wanted or [None])
@@ -230,7 +231,7 @@ def tune(
         outfile.check(made, model, calib, images, val)
     job = options.work(
         model, fp32=False, fp16=False, int8=True, fp8=False, calib=calib, batch=None, size=size, recipe=recipe,
-        labels=None, nms="none", nms_impl="plugin", score=None, iou=None, max_det=None, class_agnostic=False,
+        labels=None, nms="none", nms_impl="auto", score=None, iou=None, max_det=None, class_agnostic=False,
         no_check=False, provider=provider,
     )  # fmt: skip
     if not isinstance(job, Job):

@@ -92,7 +92,7 @@ def _open_folder(path: Path) -> Engine:
 
 
 def _open_onnx(path: Path, file: Path, recipe: Recipe | None, note: str, given: Recipe | None = None) -> Engine:
-    from trtforge.backends.onnxruntime import run
+    from trtforge.backends.onnxruntime import run_one
     from trtforge.graph.detection import existing_nms, recognise
     from trtforge.graph.fold import dims, fold, image_input
     from trtforge.graph.model import graph_of
@@ -109,7 +109,7 @@ def _open_onnx(path: Path, file: Path, recipe: Recipe | None, note: str, given: 
     engine = reference_session(model)
     return Engine(
         path=path,
-        infer=lambda images: _in_pixels(_renamed(run(engine, images), names), (height, width)),
+        infer=lambda images: _in_pixels(_renamed(run_one(engine, images), names), (height, width)),
         size=(height, width),
         graph=file,
         outputs=_renamed(_output_dims(model), names),

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from trtforge.backends.onnxruntime import run_one
 from trtforge.calibrate.images import letterbox, normalise, read
 from trtforge.calibrate.ranges import spread
 from trtforge.evaluate.detections import Objects, to_image
@@ -48,7 +49,7 @@ class Network:
         """The network with everything but the operators ``keep`` in INT8; None is all float.
 
         Returns:
-            float32 images (1, 3, H, W) to outputs: of a detector ``boxes`` (1, K, 4) as corners and ``scores``
+            a float32 image (1, 3, H, W) to outputs: of a detector ``boxes`` (1, K, 4) as corners and ``scores``
             (1, K, C), and those of its NMS; of any other network its own.
         """
         graph = graph_of(load(self.model))
@@ -62,10 +63,8 @@ class Network:
         if keep is not None:
             placement = place(graph, tuple(literal(name) for name in keep))
             quantize(graph, placement, spread(placement.groups, self.amax), rounded=self.rounded)
-        made = [output.name for output in graph.outputs]
         engine = reference_session(model_of(graph.cleanup().toposort()))
-        image = engine.get_inputs()[0].name
-        return lambda images: dict(zip(names, engine.run(made, {image: images}), strict=True))
+        return lambda image: dict(zip(names, run_one(engine, image).values(), strict=True))
 
     @cached_property
     def size(self) -> tuple[int, int]:
@@ -100,16 +99,16 @@ def harm(reference: Sequence[dict[str, np.ndarray]], infer: Infer, batches: Sequ
     return total.value
 
 
-def find(network: Network, infer: Infer, files: Sequence[Path], done: Callable[[int], None]) -> dict[str, Objects]:
-    """What a detector finds on each image, by file name, in pixels of the image."""
-    size, found = network.size, {}
+def find(network: Network, infer: Infer, files: Sequence[Path], done: Callable[[int], None]) -> list[Objects]:
+    """What a detector finds on each image, in pixels of the image."""
+    size, found = network.size, []
     for number, file in enumerate(files, 1):
         image = read(file)
         outputs = infer(normalise(letterbox(image, network.preprocess, size), network.preprocess)[None])
         valid = int(outputs["num_detections"].reshape(-1)[0])
         boxes = to_image(outputs["detection_boxes"][0, :valid], image.height, image.width, size, network.preprocess)
         scores = outputs["detection_scores"][0, :valid].astype(np.float64)
-        found[file.name] = Objects(boxes, scores, outputs["detection_classes"][0, :valid].astype(np.int64))
+        found.append(Objects(boxes, scores, outputs["detection_classes"][0, :valid].astype(np.int64)))
         done(number)
     return found
 

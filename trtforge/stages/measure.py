@@ -18,7 +18,7 @@ def latency(
 
     Args:
         engine: TensorRT engine, or ready graph.
-        runtime: tensorrt, tensorrt-rtx, onnxruntime-cuda or onnxruntime.
+        runtime: tensorrt, tensorrt-rtx or onnxruntime.
         batch, size: images in a pass, height and width in pixels.
         seconds: for latency, and again for throughput on a GPU.
         machine: that it was timed on; another one times it again.
@@ -26,14 +26,11 @@ def latency(
     Returns:
         median latency in ms, and images a second.
     """
-    from trtforge.timing import cuda, onnxruntime_cpu, tensorrt
+    from trtforge.timing import onnxruntime_cpu, tensorrt
     from trtforge.timing.measure import measure, summary
 
-    image = (size[0], size[1])
     if runtime == "onnxruntime":
-        opener = onnxruntime_cpu.opener(engine, batch, image)
-    elif runtime == "onnxruntime-cuda":
-        opener = cuda.opener(engine, batch, image, graph=False, transfers=False)
+        opener = onnxruntime_cpu.opener(engine, batch, (size[0], size[1]))
     else:
         opener = tensorrt.opener(engine, batch, graph=True, transfers=False)
     timed = measure(opener, batch, 1, WARMUP_S, seconds)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,14 +15,17 @@ from trtforge.backends import tensorrt_rtx
 from trtforge.devices import this_machine
 from trtforge.errors import BuildError, ForgeError
 from trtforge.job import QUANTIZED, BuildOptions, Job, Precision, Ready, Target
-from trtforge.pipeline import deliver, forge, prepare, to_build
+from trtforge.manifest import check_output
+from trtforge.pipeline import after_adapting, forge, prepare, to_build
 from trtforge.spread import Workers, alone
-from trtforge.stages import build, measure
-from trtforge.store import File, Store, source
+from trtforge.stages import build, bundle, measure
+from trtforge.store import Facts, File, Store, digest, source
 from trtforge.sweep.rows import Cell, Pick, Row, Swept, as_csv, best, on_front, thresholds
 
 # What a backend takes no notice of; ONNX Runtime's engine is the graph.
 IGNORED = {"tensorrt": (), "tensorrt-rtx": tuple(tensorrt_rtx.UNSERVED), "onnxruntime": ("workspace", "opt_level")}
+FILES = ("sweep.json", "sweep.csv", "sweep.svg")
+ENGINE = "engine"  # folder of the picked one
 
 
 @dataclass(frozen=True)
@@ -62,13 +65,31 @@ def sweep(job: Job, target: Target, store: Store, asked: Asked, workers: Workers
     batches = asked.batches or [prepare(replace(job, precision="fp32", images=None), store, [target.backend]).batch[2]]
     cells, ignored = _cells(target.backend, replace(asked, batches=batches))
     ready = {(cell.precision, cell.batch): prepare(job_for(job, cell), store, [target.backend]) for cell in cells}
-    rows = _rows(cells, ready, target, store, asked, workers or alone(store))
-    metric = ""
-    if asked.images:
-        metric, rows = _with_accuracy(rows, job, target.backend, store, asked)
+    # Before the engines: labels that don't fit are said at once.
+    metric, accuracy = _accuracy(job, target.backend, batches[0], store, asked) if asked.images else ("", {})
+    rows = [row if row.why_not else replace(row, **accuracy.get(row.cell.precision, {}))
+            for row in _rows(cells, ready, target, store, asked, workers or alone(store))]  # fmt: skip
     rows = [replace(row, front=on_front(row, rows)) for row in rows]
     place = target.device.title if target.device else measure.machine()
     return Swept(job.model.name, target.backend, place, rows, metric, [*ignored, *_remarks(rows, target)])
+
+
+def check(out: Path, engine: bool) -> None:
+    """Refuse, before any work, a folder for ``write``, and with ``engine`` for ``deliver_best``, that can't be used.
+
+    Raises:
+        ForgeError: it is or lies in a file, can't be written, or holds what is not a sweep's.
+    """
+    there = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise ForgeError(f"{there}: is a file", "give a folder with -o")
+    if not os.access(there, os.W_OK):
+        raise ForgeError(f"{out}: can't be written (no permission in {there})", "give another folder with -o")
+    for name in FILES:
+        if (out / name).is_dir():
+            raise ForgeError(f"{out / name}: is a folder", "give another folder with -o")
+    if engine:
+        check_output(out / ENGINE)
 
 
 def write(found: Swept, out: Path) -> list[Path]:
@@ -84,22 +105,26 @@ def write(found: Swept, out: Path) -> list[Path]:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ForgeError(f"{out}: can't be a folder ({error.strerror})", "give another folder with -o") from error
-    texts = {"sweep.json": json.dumps(asdict(found), indent=1) + "\n", "sweep.csv": as_csv(found.rows),
-             "sweep.svg": sweep_picture.render(found)}  # fmt: skip
-    for name, text in texts.items():
+    texts = json.dumps(asdict(found), indent=1) + "\n", as_csv(found.rows), sweep_picture.render(found)
+    for name, text in zip(FILES, texts, strict=True):
         outfile.write_text(out / name, text)
-    return [out / name for name in texts]
+    return [out / name for name in FILES]
 
 
 def deliver_best(found: Swept, pick: Pick, job: Job, target: Target, store: Store, out: Path) -> Path:
-    """The bundle of the best row, in ``out/engine``: everything comes out of the store.
+    """The bundle of the best row, in ``out/engine``: with the very engine that was measured, whoever built it.
+
+    Args:
+        store: of the sweep.
 
     Raises:
-        ForgeError: see ``best`` and ``trtforge.pipeline.deliver``.
+        ForgeError: see ``best`` and ``trtforge.stages.bundle.write``.
     """
-    cell = best(found.rows, pick).cell
-    folder = out / "engine"
-    deliver(job_for(job, cell), [target], [folder], store, options=cell.options, deepstream=None, force=False)
+    assert target.backend
+    row = best(found.rows, pick)
+    engine = next(made for made in store.ran if made.digests.get(build.ENGINE) == row.digest)
+    folder = out / ENGINE
+    bundle.write(folder, prepare(job_for(job, row.cell), store, [target.backend]), target, engine, None, False)
     return folder
 
 
@@ -175,37 +200,43 @@ def _runtime(target: Target) -> str:
     return target.backend or "" if fits else ""
 
 
-def _with_accuracy(rows: Sequence[Row], job: Job, backend: str, store: Store, asked: Asked) -> tuple[str, list[Row]]:
-    """Accuracy depends on the graph alone: it is measured once for each precision, in ONNX Runtime."""
-    from trtforge.calibrate.images import digest, list_images
+def _accuracy(job: Job, backend: str, batch: int, store: Store, asked: Asked) -> tuple[str, dict[Precision, Facts]]:
+    """Accuracy depends on the graph alone: it is measured once for each precision, in ONNX Runtime.
+
+    Args:
+        batch: that the model takes.
+
+    Returns:
+        the metric, and a row's accuracy and loss for each precision.
+    """
+    from trtforge.calibrate import images as pictures
 
     assert asked.images and asked.labels
     form = "onnxruntime" if backend == "onnxruntime" else "tensorrt-rtx"  # nobody else has TensorRT's plugins
-    reference = prepare(job_for(job, Cell("fp32", 1, None, None)), store, [form]).graphs[form]
-    images = File(asked.images, _whole(digest(list_images(asked.images), asked.images)))
-    found: dict[str, Any] = {}
+    reference = prepare(job_for(job, Cell("fp32", batch, None, None)), store, [form]).graphs[form]
+    images = File(asked.images, pictures.whole(pictures.digest(pictures.list_images(asked.images), asked.images)))
+    metric, found = "", dict[Precision, Facts]()
     with present.progress("accuracy", len(asked.precisions)) as done:
         for number, precision in enumerate(asked.precisions, 1):
-            graph = prepare(job_for(job, Cell(precision, 1, None, None)), store, [form]).graphs[form]
+            graph = prepare(job_for(job, Cell(precision, batch, None, None)), store, [form]).graphs[form]
             inputs = {"reference": reference, "model": graph, "images": images, "labels": _labels(asked.labels)}
-            recipe = {"recipe": job.recipe.model_dump(mode="json")}
-            found[precision] = store.run(measure.ACCURACY, inputs, recipe).facts
+            recipe = {"recipe": after_adapting(job.recipe).model_dump(mode="json")}
+            facts = store.run(measure.ACCURACY, inputs, recipe).facts
+            metric, found[precision] = facts["metric"], {name: facts[name] for name in ("accuracy", "lost")}
             done(number)
-    metric = next(iter(found.values()))["metric"]
-    return metric, [replace(row, accuracy=found[row.cell.precision]["accuracy"], lost=found[row.cell.precision]["lost"])
-                    if not row.why_not else row for row in rows]  # fmt: skip
+    return metric, found
 
 
 def _labels(labels: Path) -> File:
+    from trtforge.calibrate import images as pictures
+
     if labels.is_dir():  # masks
         return File(
-            labels, _whole({path.name: source(path).digest or "" for path in labels.iterdir() if path.is_file()})
+            labels, pictures.whole({path.name: digest(path) for path in sorted(labels.iterdir()) if path.is_file()})
         )
+    if not labels.is_file():
+        raise ForgeError(f"{labels}: no such file of labels", "give the images' labels with --labels")
     return source(labels)
-
-
-def _whole(digests: dict[str, str]) -> str:
-    return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
 
 
 def _remarks(rows: Sequence[Row], target: Target) -> list[str]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +13,7 @@ import numpy as np
 
 from trtforge import pipeline, present
 from trtforge.calibrate import images as pictures
+from trtforge.calibrate.observed import check_corrupt
 from trtforge.errors import ForgeError, GateError
 from trtforge.evaluate import classes, coco
 from trtforge.evaluate.detections import Objects
@@ -40,7 +40,8 @@ class Bench:
 
     Attributes:
         inputs: what decides the results: model, ranges, and the images with their labels.
-        options: likewise: preprocessing, head, thresholds.
+        options: likewise: preprocessing, head and its figures, thresholds.
+        files, names: the images, and what labels call them; without labels, their paths in the folder.
         macs: of each learned operator.
         candidates: operators that may be INT8.
         always: those that the recipe keeps float.
@@ -52,6 +53,7 @@ class Bench:
     inputs: dict[str, File]
     options: Facts
     files: Sequence[Path]
+    names: Sequence[str]
     probes: Sequence[np.ndarray]
     truth: coco.Truth | np.ndarray | None
     macs: dict[str, int]
@@ -61,7 +63,7 @@ class Bench:
 
     def harm(self, keep: Sequence[str]) -> float:
         """Noise in the outputs with the operators ``keep`` float, on the probes."""
-        stage = Stage("tune-harm", 2, TOOLS, lambda draft, **_: {"harm": self._harm(keep)})
+        stage = Stage("tune-harm", 3, TOOLS, lambda draft, **_: {"harm": self._harm(keep)})
         return float(self._run(stage, {"keep": sorted(keep), "probes": len(self.probes)}).facts["harm"])
 
     def accuracy(self, keep: Sequence[str] | None, part: slice) -> Accuracy:
@@ -70,7 +72,7 @@ class Bench:
         if self.network.classes is None:
             right = np.load(found)["classes"] == self._true_classes(part)
             return lambda weights: float(np.average(right, weights=weights))
-        matches = coco.match(self._true_boxes(part), _objects(found, self.files[part]))
+        matches = coco.match(self._true_boxes(part), _objects(found, self.names[part]))
         return lambda weights: matches.mean_average_precision(weights)[0]
 
     def share(self, keep: Sequence[str]) -> float:
@@ -87,7 +89,7 @@ class Bench:
         return harm(self._reference, self.network.open([*keep, *self.always]), self.probes)
 
     def _found(self, keep: Sequence[str] | None, part: slice) -> Path:
-        stage = Stage("tune-score", 1, TOOLS, lambda draft, **_: self._find(draft, keep, self.files[part]))
+        stage = Stage("tune-score", 2, TOOLS, lambda draft, **_: self._find(draft, keep, self.files[part]))
         options = {"keep": keep if keep is None else sorted(keep), "part": [part.start, part.stop, part.step]}
         return self._run(stage, options).file(RESULT).path
 
@@ -101,10 +103,10 @@ class Bench:
         return {"images": len(files)}
 
     def _true_boxes(self, part: slice) -> coco.Truth:
-        files = self.files[part]
+        names = self.names[part]
         if isinstance(self.truth, coco.Truth):
-            return coco.only(self.truth, [file.name for file in files])
-        found = {name: each.above(SHOWN_SCORE) for name, each in _objects(self._found(None, part), files).items()}
+            return coco.only(self.truth, names)
+        found = {name: each.above(SHOWN_SCORE) for name, each in _objects(self._found(None, part), names).items()}
         return coco.from_objects(found, self.network.classes or 0)
 
     def _true_classes(self, part: slice) -> np.ndarray:
@@ -129,19 +131,21 @@ def bench(job: Job, store: Store, images: Path | None, labels: Path | None, prob
         seconds: from now until no new measurement begins.
 
     Raises:
-        ForgeError: see ``trtforge.pipeline.calibrated``; labels that don't fit the images; fewer than 8 images.
+        ForgeError: see ``trtforge.pipeline.calibrated``; labels that don't fit the images; fewer than 8 images;
+            over 5 % of them unreadable, or two of one name that labels can't tell apart.
     """
     from trtforge.calibrate import ranges
     from trtforge.stages.verify import EVALUATION
 
     deadline = time.monotonic() + seconds
-    recipe = job.recipe
+    recipe = pipeline.after_adapting(job.recipe)
     folder = images or job.images or recipe.calibration.images
     if folder is None:
         raise ForgeError("calibration needs photographs", "give --calib FOLDER")
-    files = pictures.list_images(folder)
+    files = _readable(pictures.list_images(folder))
     if len(files) < FEWEST:
         raise ForgeError(f"{folder}: {len(files)} images are too few to measure accuracy", "give some hundreds")
+    names = _labelled(files, folder) if labels else pictures.names(files, folder)
     digests = pictures.digest(files, folder)
     inputs = pipeline.calibrated(job, store)
     network = Network(
@@ -160,12 +164,13 @@ def bench(job: Job, store: Store, images: Path | None, labels: Path | None, prob
     return Bench(
         network=network,
         store=store,
-        inputs={**inputs, "images": File(folder, hashlib.sha256(json.dumps(digests).encode()).hexdigest())},
-        options={"preprocess": recipe.preprocess.model_dump(mode="json"), "head": recipe.head,
-                 "keep_always": sorted(costs.keys() - set(candidates))},
+        inputs={**inputs, "images": File(folder, pictures.whole(digests))},
+        options={**recipe.model_dump(mode="json", include={"preprocess", "head", "decode"}),
+                 "nms": EVALUATION.model_dump(), "keep_always": sorted(costs.keys() - set(candidates))},
         files=files,
+        names=names,
         probes=[pictures.prepare(file, recipe.preprocess, network.size) for file in _spread(files, probes)],
-        truth=_truth(network, labels, files),
+        truth=_truth(network, labels, files, names),
         macs=costs,
         candidates=candidates,
         always=sorted(costs.keys() - set(candidates)),
@@ -173,17 +178,46 @@ def bench(job: Job, store: Store, images: Path | None, labels: Path | None, prob
     )  # fmt: skip
 
 
+def _readable(files: Sequence[Path]) -> list[Path]:
+    """Without those that can't be read, of which there may be as few as in calibration."""
+    kept, skipped = [], []
+    with present.progress(f"reading {len(files)} images", len(files)) as done:
+        for number, file in enumerate(files, 1):
+            try:
+                pictures.read(file)
+                kept.append(file)
+            except pictures.CorruptImage:
+                skipped.append(file)
+                check_corrupt(file, len(skipped), len(files))
+            done(number)
+    if skipped:
+        present.note(f"{len(skipped)} unreadable skipped: {skipped[0]}")
+    return kept
+
+
+def _labelled(files: Sequence[Path], folder: Path) -> list[str]:
+    """The images' names without folders, as in labels."""
+    names = [file.name for file in files]
+    name, count = Counter(names).most_common(1)[0]
+    if count > 1:
+        raise ForgeError(f"{folder}: {count} images are called {name}, and labels go by the name", "rename all but one")
+    return names
+
+
 def _spread(files: Sequence[Path], count: int) -> list[Path]:
     """So many of the searched images, evenly spaced."""
     searched = files[SEARCHED]
-    return [searched[index * len(searched) // count] for index in range(min(count, len(searched)))]
+    count = min(count, len(searched))
+    return [searched[index * len(searched) // count] for index in range(count)]
 
 
-def _truth(network: Network, labels: Path | None, files: Sequence[Path]) -> coco.Truth | np.ndarray | None:
+def _truth(
+    network: Network, labels: Path | None, files: Sequence[Path], names: Sequence[str]
+) -> coco.Truth | np.ndarray | None:
     if labels is None:
         return None
     if network.classes is not None:
-        return coco.read(labels, [file.name for file in files])
+        return coco.read(labels, names)
     outputs = network.open(None)(np.zeros((1, 3, *network.size), np.float32))
     if len(outputs) != 1:
         raise ForgeError(f"{network.model}: neither detector nor classifier: it can't be tuned by labels",
@@ -191,15 +225,14 @@ def _truth(network: Network, labels: Path | None, files: Sequence[Path]) -> coco
     return np.array(classes.from_csv(labels, files, next(iter(outputs.values())).size), np.int64)
 
 
-def _save(found: dict[str, Objects], path: Path) -> None:
-    rows = list(found.values())
+def _save(rows: Sequence[Objects], path: Path) -> None:
     np.savez(path, counts=np.array([len(row.scores) for row in rows]),
              boxes=np.concatenate([row.boxes for row in rows]), scores=np.concatenate([row.scores for row in rows]),
              classes=np.concatenate([row.classes for row in rows]))  # fmt: skip
 
 
-def _objects(path: Path, files: Sequence[Path]) -> dict[str, Objects]:
+def _objects(path: Path, names: Sequence[str]) -> dict[str, Objects]:
     with np.load(path) as table:
         ends = np.cumsum(table["counts"])[:-1]
         parts = [np.split(table[name], ends) for name in ("boxes", "scores", "classes")]
-    return {file.name: Objects(*row) for file, *row in zip(files, *parts, strict=True)}
+    return {name: Objects(*row) for name, *row in zip(names, *parts, strict=True)}
