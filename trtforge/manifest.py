@@ -12,7 +12,7 @@ from typing import Any
 
 from trtforge import __version__
 from trtforge.errors import ForgeError
-from trtforge.store import File, digest, draft_in
+from trtforge.store import File, digest, draft_in, lost
 
 MANIFEST = "manifest.json"
 FORMAT = "trtforge-bundle-1"
@@ -116,8 +116,7 @@ def _put(content: File | bytes, path: Path, sha256: str) -> None:
         return
     shutil.copyfile(content.path, path)
     if digest(path) != sha256:
-        shutil.rmtree(content.path.parent, ignore_errors=True)
-        raise ForgeError(f"{content.path}: damaged in the store", "run again: it is made anew")
+        raise lost(content.path)
 
 
 def swap(draft: Path, out: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from trtforge.errors import ForgeError
 from trtforge.manifest import MANIFEST, Contents, changed, check_output, read_manifest, write
-from trtforge.store import File, digest
+from trtforge.store import Facts, File, Stage, Store, digest
 
 
 @pytest.fixture
@@ -21,9 +21,11 @@ def out(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def contents(tmp_path: Path) -> Contents:
-    (tmp_path / "entry").mkdir()
-    (tmp_path / "entry" / "model.onnx").write_bytes(b"model")
-    stored = File(tmp_path / "entry" / "model.onnx", digest(tmp_path / "entry" / "model.onnx"))
+    def run(draft: Path) -> Facts:
+        (draft / "model.onnx").write_bytes(b"model")
+        return {}
+
+    stored = Store(tmp_path / "store").run(Stage("make", 1, (), run), {}, {}).file("model.onnx")
     return {"a.onnx": stored, "labels.txt": b"cat\n"}
 
 
@@ -226,6 +228,16 @@ def test_a_file_damaged_in_the_store_is_not_handed_out(out: Path, contents: Cont
         write(out, contents, {}, force=False)
     assert not out.exists()
     assert not stored.path.parent.exists()
+
+
+def test_a_prepared_folder_that_changes_meanwhile_stays(out: Path, contents: Contents, tmp_path: Path) -> None:
+    """What is built from it was listed before; the folder is the user's, and no entry of the store."""
+    write(tmp_path / "prepared", contents, {}, force=False)
+    graph = File(tmp_path / "prepared" / "a.onnx", digest(tmp_path / "prepared" / "a.onnx"))
+    graph.path.write_bytes(b"another")
+    with pytest.raises(ForgeError, match=r"a\.onnx: changed while it was read"):
+        write(out, {"b.onnx": graph}, {}, force=False)
+    assert names(tmp_path / "prepared") == ["a.onnx", "labels.txt", MANIFEST] and not out.exists()
 
 
 def test_a_failure_leaves_the_old_folder(out: Path, contents: Contents) -> None:
