@@ -237,11 +237,13 @@ def digest(path: Path) -> str:
 
 
 def lost(path: Path) -> ForgeError:
-    """What to raise where a file no longer holds what its digest says. An entry of a store goes, to be made anew; what is
-    not one, such as a prepared folder of the user's, stays."""
+    """What to raise for a file that no longer is what its digest says.
+
+    An entry of a store is deleted, and will be made anew; what is none, such as a prepared folder of the user's, stays.
+    """
     for folder in path.parents:
         record = _record(folder)
-        if record and _key(record["request"]) == folder.name and path.relative_to(folder).as_posix() in record["digests"]:
+        if record and _key(record["request"]) == folder.name:
             shutil.rmtree(folder, ignore_errors=True)
             return ForgeError(f"{path}: damaged in the store", "run again: it is made anew")
     return ForgeError(f"{path}: changed while it was read", "run again")
