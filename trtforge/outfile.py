@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,7 @@ def single(run: Callable[..., Facts], made: str, out: Path, *, beside: str = "",
     """
     check(out)
     given = [value for each in arguments.values() for value in (each if isinstance(each, list) else [each])]
-    if any(isinstance(value, Path) and value.exists() and out.exists() and value.samefile(out) for value in given):
-        raise ForgeError(f"{out}: is the input itself", "give another file with -o")
+    spare([value for value in given if isinstance(value, Path)], [out], "give another file with -o")
     with draft_in(out.absolute().parent) as draft:
         facts = run(draft, **arguments)
         if beside and (draft / beside).exists():
@@ -41,6 +40,18 @@ def check(out: Path) -> None:
         raise ForgeError(f"{out}: is a folder", "give a file with -o")
     if not out.absolute().parent.is_dir():
         raise ForgeError(f"{out}: there is no folder {out.parent}", "make it first")
+
+
+def spare(inputs: Iterable[Path], outs: Iterable[Path], hint: str = "give another folder with -o") -> None:
+    """Refuse, before any work, to write over what is read.
+
+    Raises:
+        ForgeError: one of ``outs`` is one of ``inputs``, by this name or another.
+    """
+    read = {(found.st_dev, found.st_ino) for path in inputs if path.exists() for found in [path.stat()]}
+    for out in outs:
+        if out.exists() and ((found := out.stat()).st_dev, found.st_ino) in read:
+            raise ForgeError(f"{out}: is the input itself", hint)
 
 
 def write_text(out: Path, text: str) -> None:

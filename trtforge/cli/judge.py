@@ -130,7 +130,7 @@ def report(
     from trtforge.stages import report as stage
 
     if out:
-        stage.check(out)
+        stage.check(out, source, onnx, layers, profile, accuracy)
     found, context = stage.read(source, onnx=onnx, layers=layers, profile=profile, accuracy=accuracy,
                                 device=devices.device(device) if device else None)  # fmt: skip
     if out:
