@@ -12,7 +12,7 @@ from typing import Any
 
 from trtforge import __version__
 from trtforge.errors import ForgeError
-from trtforge.store import File, digest, draft_in, lost
+from trtforge.store import File, digest, draft_in, lost, set_aside
 
 MANIFEST = "manifest.json"
 FORMAT = "trtforge-bundle-1"
@@ -122,20 +122,22 @@ def _put(content: File | bytes, path: Path, sha256: str) -> None:
 def swap(draft: Path, out: Path) -> None:
     """The new folder takes the old one's place; if that fails, the old one is back."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    old = draft.with_name(draft.name + ".old")
+    old = None
     try:
         if out.exists():
-            out.rename(old)
+            old = set_aside(out, draft)
     except OSError:  # a mount point, or the working folder of somebody: its files are replaced, the manifest last
         _replace_files(draft, out)
         return
     try:
         draft.rename(out)
     except BaseException:
-        if old.exists():
+        if old:
             old.rename(out)
+            old.parent.rmdir()
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    if old:
+        shutil.rmtree(old.parent, ignore_errors=True)
 
 
 def _replace_files(draft: Path, out: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 
 from trtforge.errors import ForgeError
 from trtforge.manifest import MANIFEST, Contents, changed, check_output, read_manifest, write
-from trtforge.store import Facts, File, Stage, Store, digest
+from trtforge.store import Facts, File, Stage, Store, digest, draft_in
 
 
 @pytest.fixture
@@ -250,3 +252,43 @@ def test_a_failure_leaves_the_old_folder(out: Path, contents: Contents) -> None:
     assert names(out) == ["a.onnx", "labels.txt", MANIFEST]
     assert changed(out) == []
     assert names(out.parent) == ["out"]
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from trtforge.manifest import write
+
+def die(draft, out):
+    os._exit(9)  # the old folder is away, the new one not there yet
+
+out = Path(sys.argv[1])
+write(out, {"labels.txt": b"cat"}, {}, force=False)
+Path.rename, there = (lambda path, to: die(path, to) if Path(to) == out else there(path, to)), Path.rename
+write(out, {"labels.txt": b"dog"}, {}, force=False)
+"""
+
+
+def test_a_kill_between_the_two_renames(out: Path) -> None:
+    """The folder that was replaced is the only copy: it comes back, with any later work beside it."""
+    done = subprocess.run([sys.executable, "-c", KILLED, str(out)], check=False)
+    assert done.returncode == 9 and not out.exists()
+    with draft_in(out.parent):
+        assert not out.exists()  # that process may still be at it
+    for old in out.parent.iterdir():
+        os.utime(old, (1, 1))
+    with draft_in(out.parent):
+        pass
+    assert (out / "labels.txt").read_text() == "cat" and changed(out) == []
+    assert names(out.parent) == ["out"]
+
+
+def test_an_old_folder_that_has_a_successor_goes(out: Path) -> None:
+    subprocess.run([sys.executable, "-c", KILLED, str(out)], check=False)
+    write(out, {"labels.txt": b"bird"}, {}, force=False)
+    assert len(names(out.parent)) == 3  # and the draft of the one that died
+    for old in out.parent.iterdir():
+        os.utime(old, (1, 1))
+    with draft_in(out.parent):
+        pass
+    assert names(out.parent) == ["out"] and (out / "labels.txt").read_text() == "bird"

@@ -14,7 +14,19 @@ import pytest
 
 from trtforge import store as module
 from trtforge.errors import ForgeError
-from trtforge.store import RECORD, Facts, File, Stage, Store, default_root, digest, draft_in, source, version_of
+from trtforge.store import (
+    RECORD,
+    Facts,
+    File,
+    Stage,
+    Store,
+    default_root,
+    digest,
+    draft_in,
+    draft_name,
+    source,
+    version_of,
+)
 
 
 class Counting:
@@ -233,13 +245,26 @@ def test_a_draft_that_was_renamed_stays(tmp_path: Path) -> None:
 
 
 def test_old_drafts_are_swept_and_new_ones_left(tmp_path: Path) -> None:
-    old, new = tmp_path / ".trtforge-old", tmp_path / ".trtforge-new"
+    old, new = tmp_path / draft_name(), tmp_path / draft_name()
     for path in (old, new):
         path.mkdir(parents=True)
     os.utime(old, (1, 1))
     with draft_in(tmp_path):
         assert not old.exists()
         assert new.exists()
+
+
+def test_what_others_call_alike_stays(tmp_path: Path) -> None:
+    """Drafts lie beside outputs, in anybody's folders."""
+    theirs = [tmp_path / name for name in (".trtforge-notes", f".trtforge-{'a' * 31}", f"{draft_name()}.old",
+                                           f"{draft_name()}.bak")]  # fmt: skip
+    for path in theirs:
+        path.mkdir()
+        (path / "notes.txt").write_text("mine")
+        os.utime(path, (1, 1))
+    with draft_in(tmp_path):
+        pass
+    assert all((path / "notes.txt").is_file() for path in theirs)
 
 
 # ----------------------------------------------------------------------------------------------------- processes
