@@ -24,6 +24,7 @@ from typing import Any
 from trtforge.errors import ForgeError, MachineError
 
 RECORD = "artifact.json"
+UNSHARED = "artifact.unshared"  # lies in an entry until the shared store has it
 DRAFT = ".trtforge-"
 OLD = ".old"  # ends a hidden folder that holds an output while its successor takes its place
 STALE_S = 24 * 3600  # a draft older than this belongs to a process that died
@@ -37,10 +38,15 @@ def _silent(facts: Facts) -> str:
 
 @dataclass(frozen=True)
 class File:
-    """A file or folder that a stage reads, known by its contents; without digest it is not made yet."""
+    """A file or folder that a stage reads, known by its contents; without digest it is not made yet.
+
+    Attributes:
+        beside: files that belong to it, which the digest covers, too.
+    """
 
     path: Path
     digest: str | None
+    beside: tuple[Path, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Artifact:
-    """What a stage made; while only planning, ``folder`` may not exist yet. ``seconds``: when it was made."""
+    """What a stage made; while only planning, ``folder`` may not exist yet. ``seconds``: how long making it took."""
 
     stage: Stage
     folder: Path
@@ -116,6 +122,8 @@ class Store:
         if record:
             with suppress(OSError):  # someone else's store
                 os.utime(entry / RECORD)  # when it was last used, for `trtforge clean`
+            if not self.planning:
+                self._share(entry)
             took = float(record.get("seconds", 0.0))
             artifact = Artifact(stage, entry, record["digests"], record["facts"], True, "unchanged", took)
         elif self.planning:
@@ -132,12 +140,16 @@ class Store:
         started = time.monotonic()
         with draft_in(self.root) as draft:
             facts = stage.run(draft, **{name: file.path for name, file in inputs.items()}, **options)
+            for file in inputs.values():  # their digests were taken before the stage has read them
+                if changed(file):
+                    raise lost(file.path)
             _return_memory()
             digests = {file.relative_to(draft).as_posix(): digest(file) for file in sorted(draft.rglob("*"))
                        if file.is_file()}  # fmt: skip
             seconds = time.monotonic() - started
             text = json.dumps({"request": request, "digests": digests, "facts": facts, "seconds": seconds})
             (draft / RECORD).write_text(text, encoding="utf-8")
+            self._mark(draft)
             entry.parent.mkdir(parents=True, exist_ok=True)
             _publish(draft, entry, self.force)
         self._share(entry)
@@ -158,6 +170,7 @@ class Store:
 
         def filled(draft: Path) -> bool:
             fill(draft)
+            self._mark(draft)
             return True
 
         record = None if self.force and not artifact.cached else _record(entry)
@@ -165,7 +178,7 @@ class Store:
             record = self._take(entry, filled)
             if not record:
                 raise MachineError(f"{artifact.name}: arrived damaged", "run again")
-            self._share(entry)
+        self._share(entry)
         kept = replace(artifact, folder=entry, digests=record["digests"], facts=record["facts"])
         self.ran.append(kept)
         return kept
@@ -185,17 +198,30 @@ class Store:
         return _record(entry)
 
     def _shared_record(self, entry: Path) -> Facts | None:
+        """The record of an entry of the shared store, which is copied unless this is only planning."""
         from trtforge.store import shared
 
         url, name = self.shared, entry.relative_to(self.root).as_posix()
-        return self._take(entry, lambda draft: shared.fetch(url, name, draft)) if url else None
+        if not url:
+            return None
+        if not self.planning:
+            return self._take(entry, lambda draft: shared.fetch(url, name, draft))
+        record = shared.look(url, name)
+        return record if record and _key(record["request"]) == entry.name else None
+
+    def _mark(self, draft: Path) -> None:
+        """A run that fails to share what it has made leaves that to the next one."""
+        if self.shared:
+            (draft / UNSHARED).touch()
 
     def _share(self, entry: Path) -> None:
         from trtforge.store import shared
 
-        if self.shared and (record := _record(entry)):
+        if self.shared and (entry / UNSHARED).exists() and (record := _record(entry)):
             with draft_in(self.root) as draft:
                 shared.publish(self.shared, entry.relative_to(self.root).as_posix(), entry, record["digests"], draft)
+            with suppress(OSError):  # someone else's store
+                (entry / UNSHARED).unlink()
 
     def _why(self, stage: Stage, request: Facts) -> str:
         """What differs from the most similar entry of this stage."""
@@ -227,7 +253,14 @@ def source(path: Path, *more: Path) -> File:
     """A file of the user's, with the digest of it and of the files that belong to it."""
     if not more:
         return File(path, digest(path))
-    return File(path, hashlib.sha256("".join(digest(file) for file in (path, *more)).encode()).hexdigest())
+    return File(path, hashlib.sha256("".join(digest(file) for file in (path, *more)).encode()).hexdigest(), more)
+
+
+def changed(file: File) -> bool:
+    """Whether a file is another than its digest says. A folder's is not looked at, nor what has gone away."""
+    if not all(path.is_file() for path in (file.path, *file.beside)):
+        return False
+    return source(file.path, *file.beside).digest != file.digest
 
 
 def digest(path: Path) -> str:

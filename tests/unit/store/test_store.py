@@ -207,6 +207,45 @@ def test_a_missing_input(tmp_path: Path) -> None:
         source(tmp_path / "none")
 
 
+def test_an_input_that_is_edited_meanwhile_is_not_published(text: Path, store_root: Path) -> None:
+    """The digest is older than what the stage reads: the entry would lie to every later run."""
+    run, before = Counting(), source(text)
+    text.write_text("xyz")
+    with pytest.raises(ForgeError, match=r"in\.txt: changed while it was read"):
+        Store(store_root).run(stage(run), {"text": before}, {})
+    assert entries(store_root) == [] and text.read_text() == "xyz"
+    text.write_text("abc")
+    made = Store(store_root).run(stage(run), {"text": source(text)}, {})
+    assert (made.folder / "out.txt").read_text() == "abc" and not made.cached
+
+
+def test_what_belongs_to_an_input_counts(text: Path, store_root: Path, tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("1")
+    given = source(text, tmp_path / "data")
+    Store(store_root).run(stage(Counting()), {"text": given}, {})
+    (tmp_path / "data").write_text("2")
+    with pytest.raises(ForgeError, match="changed while it was read"):
+        Store(store_root, force=True).run(stage(Counting()), {"text": given}, {})
+
+
+def test_a_folder_and_what_went_away_are_not_looked_at(text: Path, store_root: Path) -> None:
+    def run(draft: Path, text: Path, folder: Path) -> Facts:
+        text.unlink()
+        return {}
+
+    inputs = {"text": source(text), "folder": File(text.parent, "0")}
+    assert not Store(store_root).run(stage(run), inputs, {}).cached
+
+
+def test_an_input_damaged_in_the_store_is_made_anew(text: Path, store_root: Path) -> None:
+    store = Store(store_root)
+    first = store.run(stage(Counting()), {"text": source(text)}, {})
+    (first.folder / "out.txt").write_text("flipped")
+    with pytest.raises(ForgeError, match="damaged in the store"):
+        store.run(stage(Counting(), name="second"), {"text": first.file("out.txt")}, {})
+    assert store.run(stage(Counting()), {"text": source(text)}, {}).file("out.txt").digest == digest(text)
+
+
 # ------------------------------------------------------------------------------------------------------ planning
 
 
