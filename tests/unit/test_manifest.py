@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from trtforge import manifest
 from trtforge.errors import ForgeError
 from trtforge.manifest import MANIFEST, Contents, changed, check_output, read_manifest, write
 from trtforge.store import Facts, File, Stage, Store, digest, draft_in
@@ -292,3 +295,24 @@ def test_an_old_folder_that_has_a_successor_goes(out: Path) -> None:
     with draft_in(out.parent):
         pass
     assert names(out.parent) == ["out"] and (out / "labels.txt").read_text() == "bird"
+
+
+def test_a_folder_that_cannot_be_moved(out: Path, contents: Contents, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mount point's files are replaced; when the disk is full, they stay."""
+
+    def busy(output: Path, draft: Path) -> Path:
+        raise OSError(errno.EBUSY, "busy", str(output))
+
+    def full(one: Path, other: Path) -> None:
+        other.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "full", str(other))
+
+    write(out, contents, {}, force=False)
+    monkeypatch.setattr(manifest, "set_aside", busy)
+    write(out, {"labels.txt": b"dog"}, {}, force=False)
+    assert names(out) == ["labels.txt", MANIFEST] and changed(out) == []
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(OSError, match="full"):
+        write(out, {"labels.txt": b"bird"}, {}, force=False)
+    assert names(out) == ["labels.txt", MANIFEST] and changed(out) == []
+    assert (out / "labels.txt").read_text() == "dog" and names(out.parent) == ["out"]
