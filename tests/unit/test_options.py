@@ -47,6 +47,18 @@ def test_bad_batches(text: str) -> None:
         parse.batch(text)
 
 
+def test_numbers_without_end_are_one_line_each() -> None:
+    endless = "9" * 5000
+    for read in (parse.batch, parse.memory, parse.timeout, lambda text: parse.percent(text, "--max-slower")):
+        for text in (endless, f"1.{endless}", f"1:1:{endless}", f"{endless}s", f"{endless}GiB", f"{endless}%"):
+            with pytest.raises(ForgeError) as error:
+                read(text)
+            assert "\n" not in error.value.problem
+    with pytest.raises(ForgeError, match="not an amount of memory"):
+        parse.memory("9999999999GiB")
+    assert parse.memory("1024GiB") == 2**40
+
+
 @pytest.mark.parametrize("text", ["10000000000000000000000", "1:8:99999999999"])
 def test_batches_beyond_reason(text: str) -> None:
     with pytest.raises(ForgeError, match="--batch"):

@@ -26,6 +26,8 @@ def verify(
 
     Example: trtforge verify model.onnx out/ --images val/ --labels val/labels.json --max-drop 1
     """
+    from functools import partial
+
     from trtforge import gates, options, summary
     from trtforge.stages.verify import EVALUATION
     from trtforge.stages.verify import verify as measure
@@ -40,6 +42,7 @@ def verify(
         recipe=spec,
         nms=options.nms(EVALUATION, given) if given else None,
         per_layer=per_layer or find_worst,
+        gate=partial(gates.measurable, min_map, max_drop, min_cosine),
     )
     result(as_json, report.document(), summary.verified(report, find_worst))
     gates.accuracy(report, min_map, max_drop, min_cosine)
@@ -78,6 +81,9 @@ def bench(
                               duration)  # fmt: skip
     if max_latency:
         parse.seconds(max_latency, "--max-latency")  # a wrong one is said before any work
+    if csv:
+        outfile.check(csv)
+        outfile.spare([engine], [csv], "give another file with --csv")
     found = stage.run(stage.subject(engine), asked)
     if csv:
         outfile.write_text(csv, table.as_csv(found.rows))

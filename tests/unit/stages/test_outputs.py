@@ -1,4 +1,4 @@
-"""No command writes over what it reads."""
+"""No command writes over what it reads, or finds out after the work that its result has no place."""
 
 from __future__ import annotations
 
@@ -60,3 +60,36 @@ def test_a_report_leaves_its_source(tmp_path: Path) -> None:
         assert code == 2 and "is the input itself" in said, said
     assert source.read_bytes() == before
     assert run("report", source, "-o", tmp_path / "other")[0] == 0
+
+
+DEMO = Path(__file__).parents[3] / "recipes" / "demo" / "demo.onnx"
+
+
+def test_a_table_of_rows_has_a_place_before_they_are_timed(tmp_path: Path) -> None:
+    """There is no such engine, which would be said next."""
+    code, said = run("bench", tmp_path / "none.onnx", "--csv", tmp_path / "nofolder" / "x.csv")
+    assert code == 2 and "there is no folder" in said
+    engine = tmp_path / "m.onnx"
+    engine.write_bytes(b"model")
+    code, said = run("bench", engine, "--csv", engine)
+    assert code == 2 and "is the input itself" in said and engine.read_bytes() == b"model"
+
+
+def test_a_calibration_table_has_a_place_before_pictures_are_made(tmp_path: Path) -> None:
+    picture(tmp_path / "photos" / "a.jpg")
+    code, said = run("calibrate", DEMO, "--calib", tmp_path / "photos", "--preview", tmp_path / "seen",
+                     "-o", tmp_path / "nofolder" / "calibration.json")  # fmt: skip
+    assert code == 2 and "there is no folder" in said and not (tmp_path / "seen").exists()
+
+
+@pytest.mark.parametrize(("gate", "why"), [
+    (["--min-map", "0.5"], "need labels"), (["--max-drop", "1"], "need labels"),
+    (["--min-cosine", "0.9"], "two engines"),
+])  # fmt: skip
+def test_a_gate_that_nothing_can_meet_is_refused_before_images_are_read(
+    tmp_path: Path, gate: list[str], why: str
+) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").write_bytes(b"no image, which would be said next")
+    code, said = run("verify", DEMO, "--images", tmp_path / "photos", *gate)
+    assert code == 2 and why in said, said
