@@ -8,6 +8,13 @@ Each class is one exit code of the command line (0 is success)::
     4  GateError     a gate was not met: accuracy, latency, lint, export mismatch
 """
 
+from __future__ import annotations
+
+import errno
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+
 
 class ForgeError(Exception):
     """A problem in one line, and a hint that says what to do about it.
@@ -41,3 +48,14 @@ class GateError(ForgeError):
     """A measured figure does not meet the limit that the user set."""
 
     code = 4
+
+
+def foreseen(error: OSError) -> ForgeError | None:
+    """A full disk, or a file that may not be read or written, whichever step met it; None for anything else."""
+    why, where = (error.strerror or "").lower(), f"{error.filename}: " if error.filename else ""
+    if error.errno in FULL:
+        return MachineError(f"{where}can't be written ({why})" if where else f"what is made can't be written ({why})",
+                            "make room, or raise the limit, and run again: finished stages are kept")  # fmt: skip
+    if error.errno in CLOSED and where:
+        return ForgeError(f"{where}can't be read or written ({why})", "change its permissions, or give another path")
+    return None

@@ -12,19 +12,32 @@ if TYPE_CHECKING:
     from trtforge.timing.table import Report as Timed
 
 
+def measurable(least: float | None, most_lost: float | None, least_cosine: float | None, *,
+               engines: int, labelled: bool, shared: bool) -> None:  # fmt: skip
+    """Refuse, before any work, a limit on something that will not be measured.
+
+    Args:
+        engines: their number.
+        labelled: whether accuracy is measured.
+        shared: whether outputs of two engines are compared.
+
+    Raises:
+        ForgeError: it names the limit.
+    """
+    if (least is not None or most_lost is not None) and not labelled:
+        raise ForgeError("--min-map and --max-drop need labels", "give --labels")
+    if most_lost is not None and engines < 2:
+        raise ForgeError("--max-drop compares two engines", "give a second one")
+    if least_cosine is not None and not shared:
+        raise ForgeError("--min-cosine compares outputs that two engines share", "give two engines with equal outputs")
+
+
 def accuracy(report: Report, least: float | None, most_lost: float | None, least_cosine: float | None) -> None:
-    """Hold what was measured to the user's limits.
+    """Hold what was measured to the user's limits, which are ``measurable``.
 
     Raises:
         GateError: one is not met; it names the figure.
-        ForgeError: a limit on something that was not measured.
     """
-    if (least is not None or most_lost is not None) and not report.accuracy:
-        raise ForgeError("--min-map and --max-drop need labels", "give --labels")
-    if most_lost is not None and not report.drops:
-        raise ForgeError("--max-drop compares two engines", "give a second one")
-    if least_cosine is not None and not report.outputs:
-        raise ForgeError("--min-cosine compares outputs that two engines share", "give two engines with equal outputs")
     if least is not None and min(report.accuracy) < least:
         raise GateError(f"{report.metric} is {min(report.accuracy):.4f}, under {least}", "")
     if most_lost is not None and max(report.drops) > most_lost:

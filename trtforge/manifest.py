@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from trtforge import __version__
-from trtforge.errors import ForgeError
-from trtforge.store import File, digest, draft_in
+from trtforge.errors import FULL, ForgeError
+from trtforge.store import File, digest, draft_in, draft_name, lost, set_aside
 
 MANIFEST = "manifest.json"
 FORMAT = "trtforge-bundle-1"
@@ -116,32 +116,45 @@ def _put(content: File | bytes, path: Path, sha256: str) -> None:
         return
     shutil.copyfile(content.path, path)
     if digest(path) != sha256:
-        shutil.rmtree(content.path.parent, ignore_errors=True)
-        raise ForgeError(f"{content.path}: damaged in the store", "run again: it is made anew")
+        raise lost(content.path)
 
 
 def swap(draft: Path, out: Path) -> None:
     """The new folder takes the old one's place; if that fails, the old one is back."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    old = draft.with_name(draft.name + ".old")
+    old = None
     try:
         if out.exists():
-            out.rename(old)
-    except OSError:  # a mount point, or the working folder of somebody: its files are replaced, the manifest last
+            old = set_aside(out, draft)
+    except OSError as error:  # a mount point, or not ours to move: its files are replaced, the manifest last
+        if error.errno in FULL:
+            raise
         _replace_files(draft, out)
         return
     try:
         draft.rename(out)
     except BaseException:
-        if old.exists():
+        if old:
             old.rename(out)
+            old.parent.rmdir()
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    if old:
+        shutil.rmtree(old.parent, ignore_errors=True)
 
 
 def _replace_files(draft: Path, out: Path) -> None:
+    """Nothing goes before all that takes its place is there: a full disk leaves the folder as it was."""
+    old = list(out.iterdir())
+    new = {path.name: out / draft_name() for path in sorted(draft.iterdir(), key=lambda path: path.name == MANIFEST)}
+    try:
+        for name, copy in new.items():
+            shutil.copyfile(draft / name, copy)
+    except BaseException:
+        for copy in new.values():
+            copy.unlink(missing_ok=True)
+        raise
     (out / MANIFEST).unlink(missing_ok=True)
-    for path in out.iterdir():
-        path.unlink()
-    for path in sorted(draft.iterdir(), key=lambda path: path.name == MANIFEST):
-        shutil.copyfile(path, out / path.name)
+    for path in old:
+        path.unlink(missing_ok=True)
+    for name, copy in new.items():
+        copy.rename(out / name)

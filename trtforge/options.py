@@ -326,18 +326,22 @@ def folders(out: Path | None, job: Job | Ready, targets: Sequence[Target]) -> li
     name = job.name if isinstance(job, Ready) else job.model.stem
     if any(char in name for char in UNQUOTED) or name != name.strip():
         raise ForgeError(f"{name!r}: nvinfer's configuration can't hold that file name", "rename the model")
-    if out and isinstance(job, Ready) and any(out.resolve() == graph.path.parent.resolve()
-                                              for graph in job.graphs.values()):  # fmt: skip
-        raise ForgeError(f"{out}: is the prepared folder itself", "give another folder with -o")
-    if len(targets) == 1:
-        return [out or Path(f"{name}-{_place(targets[0])}-{job.precision}")]
     places = [_place(target) for target in targets]
     if len(set(places)) < len(places):
         raise ForgeError(f"--device names {max(places, key=places.count)} twice", "name each device once")
-    return [out / place if out else Path(f"{name}-{place}-{job.precision}") for place in places]
+    if out:
+        outs = [out] if len(targets) == 1 else [out / place for place in places]
+    else:
+        outs = [Path(f"{name}-{place}-{job.precision}") for place in places]
+    sources = {graph.path.parent.resolve() for graph in job.graphs.values()} if isinstance(job, Ready) else set()
+    for each in outs:
+        if each.resolve() in sources:
+            raise ForgeError(f"{each}: is the prepared folder itself", "give another folder with -o")
+    return outs
 
 
 def _place(target: Target) -> str:
-    if target.device:
-        return target.device.name
-    return "cpu" if target.backend else "prepared"
+    """Of a folder's name: a prepared one never takes that of the bundle that is built from it."""
+    if target.backend:
+        return target.device.name if target.device else "cpu"
+    return f"{target.device.name}-prepared" if target.device else "prepared"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +39,26 @@ def check(out: Path, *inputs: Path | None) -> None:
         raise ForgeError(f"{out}: is a folder", "give a file")
     if not out.absolute().parent.is_dir():
         raise ForgeError(f"{out}: there is no folder {out.parent}", "make it first")
-    for each in inputs if out.exists() else ():
-        if each and each.exists() and each.samefile(out):
-            raise ForgeError(f"{out}: is the input itself", "give another file")
-        if each and each.is_dir() and out.resolve().is_relative_to(each.resolve()):
+    spare([each for each in inputs if each], [out], "give another file")
+
+
+def spare(inputs: Sequence[Path], outs: Iterable[Path], hint: str = "give another folder with -o") -> None:
+    """Refuse, before any work, to write over what is read.
+
+    Raises:
+        ForgeError: one of ``outs`` is one of ``inputs``, by this name or another, or an image in one of them.
+    """
+    read = {(found.st_dev, found.st_ino) for path in inputs if path.exists() for found in [path.stat()]}
+    folders = [path.resolve() for path in inputs if path.is_dir()]
+    for out in filter(Path.exists, outs):
+        found = out.stat()
+        if (found.st_dev, found.st_ino) in read:
+            raise ForgeError(f"{out}: is the input itself", hint)
+        if out.is_file() and any(out.resolve().is_relative_to(folder) for folder in folders):
             from trtforge.calibrate.images import SUFFIXES
 
             if out.suffix.lower() in SUFFIXES:
-                raise ForgeError(f"{out}: is one of the images", "give another file")
+                raise ForgeError(f"{out}: is one of the images", hint)
 
 
 def write_text(out: Path, text: str) -> None:

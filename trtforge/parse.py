@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from trtforge.errors import ForgeError
-from trtforge.store import Facts
 
 MOST_BATCH = 1024  # nvinfer takes no more
+MOST_MEMORY = 2**60  # bytes; builders count in 64 bits
+AMOUNT = r"\d{1,30}(?:\.\d{1,30})?"
 KWARGS_HINT = """for example --kwargs '{"classes": 10}'"""
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 
@@ -19,7 +21,7 @@ def batch(text: str | None) -> tuple[int, int, int] | None:
     if text is None:
         return None
     parts = text.split(":")
-    if len(parts) not in (1, 3) or not all(part.isdecimal() and int(part) > 0 for part in parts):
+    if len(parts) not in (1, 3) or not all(re.fullmatch("0*[1-9][0-9]{0,30}", part) for part in parts):
         raise ForgeError(f"--batch {text}: neither N nor MIN:OPT:MAX", "for example --batch 8, or --batch 1:8:16")
     least, best, most = (1, int(text), int(text)) if len(parts) == 1 else map(int, parts)
     if most > MOST_BATCH:
@@ -43,15 +45,15 @@ def memory(text: str | None, option: str = "--workspace ") -> int | None:
     """Bytes of ``4GiB``, ``512MB`` or ``1000000``."""
     if text is None:
         return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]?i?)b?", text.lower())
-    if not found or found[2] not in UNITS or float(found[1]) * UNITS[found[2]] < 1:
+    found = re.fullmatch(rf"({AMOUNT})\s*([kmg]?i?)b?", text.lower())
+    if not found or found[2] not in UNITS or not 1 <= float(found[1]) * UNITS[found[2]] <= MOST_MEMORY:
         raise ForgeError(f"{option}{text}: not an amount of memory", f"for example {option}4GiB")
     return int(float(found[1]) * UNITS[found[2]])
 
 
 def seconds(text: str, option: str = "--time") -> float:
     """Seconds of ``200ms``, ``90s``, ``30m``, ``2h``, ``30d`` or ``4w``."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)(ms|[smhdw])", text.lower())
+    found = re.fullmatch(rf"({AMOUNT})(ms|[smhdw])", text.lower())
     if not found or not float(found[1]):
         raise ForgeError(f"{option} {text}: not a time", f"for example {option} 30s")
     return float(found[1]) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}[found[2]]
@@ -91,7 +93,7 @@ def shard(text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def kwargs(text: str | None) -> Facts:
+def kwargs(text: str | None) -> dict[str, Any]:
     """A JSON object of arguments."""
     try:
         found = json.loads(text or "{}")
@@ -106,7 +108,7 @@ def percent(text: str | None, option: str) -> float | None:
     """Percent of ``3%`` or ``3``, 0 or more."""
     if text is None:
         return None
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%?", text.strip())
+    found = re.fullmatch(rf"({AMOUNT})\s*%?", text.strip())
     if not found:
         raise ForgeError(f"{option} {text}: not a percentage", f"for example {option} 3%")
     return float(found[1])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 from pydantic import ValidationError
 
-from trtforge import manifest
+from trtforge import manifest, parse
 from trtforge.errors import ForgeError
-from trtforge.job import SUFFIX, WEAK, Ready
+from trtforge.job import SUFFIX, WEAK, Precision, Ready
 from trtforge.recipe import Recipe
 from trtforge.store import File
 
@@ -30,10 +31,16 @@ def read(folder: Path) -> Ready:
         if not (content["graphs"] and {"tensorrt", *content["graphs"]} <= content["patches"].keys()
                 and "tensorrt" in content["graphs"] and [type(side) for side in size] == [int, int]):  # fmt: skip
             raise ValueError("graphs, patches or size")
+        if content["precision"] not in get_args(Precision):
+            raise ValueError("precision")
+        if [type(each) for each in batch] != [int] * 3 or not 1 <= batch[0] <= batch[1] <= batch[2]:
+            raise ValueError("batch")
+        if (deepstream := content.get("deepstream")) is not None:
+            parse.version(deepstream)
         return Ready(
             name=Path(str(content["model"])).name,
-            precision=str(content["precision"]),
-            batch=(int(batch[0]), int(batch[1]), int(batch[2])),
+            precision=content["precision"],
+            batch=(batch[0], batch[1], batch[2]),
             recipe=Recipe.model_validate(content["recipe"]),
             facts=dict(content["facts"]),
             inputs=dict(content["inputs"]),
@@ -41,9 +48,9 @@ def read(folder: Path) -> Ready:
                     for backend in content["graphs"]},
             patches=dict(content["patches"]),
             table=files.get("calibration.json"),
-            deepstream=content.get("deepstream"),
+            deepstream=deepstream,
             weak=weak,
         )  # fmt: skip
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, ValidationError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, ValidationError, ForgeError) as error:
         reason = str(error).splitlines()[0]
         raise ForgeError(f"{folder / manifest.MANIFEST}: incomplete ({reason})", "prepare again") from error

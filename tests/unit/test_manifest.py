@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from trtforge import manifest
 from trtforge.errors import ForgeError
 from trtforge.manifest import MANIFEST, Contents, changed, check_output, read_manifest, write
-from trtforge.store import File, digest
+from trtforge.store import Facts, File, Stage, Store, digest, draft_in
 
 
 @pytest.fixture
@@ -21,9 +26,11 @@ def out(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def contents(tmp_path: Path) -> Contents:
-    (tmp_path / "entry").mkdir()
-    (tmp_path / "entry" / "model.onnx").write_bytes(b"model")
-    stored = File(tmp_path / "entry" / "model.onnx", digest(tmp_path / "entry" / "model.onnx"))
+    def run(draft: Path) -> Facts:
+        (draft / "model.onnx").write_bytes(b"model")
+        return {}
+
+    stored = Store(tmp_path / "store").run(Stage("make", 1, (), run), {}, {}).file("model.onnx")
     return {"a.onnx": stored, "labels.txt": b"cat\n"}
 
 
@@ -228,6 +235,16 @@ def test_a_file_damaged_in_the_store_is_not_handed_out(out: Path, contents: Cont
     assert not stored.path.parent.exists()
 
 
+def test_a_prepared_folder_that_changes_meanwhile_stays(out: Path, contents: Contents, tmp_path: Path) -> None:
+    """What is built from it was listed before; the folder is the user's, and no entry of the store."""
+    write(tmp_path / "prepared", contents, {}, force=False)
+    graph = File(tmp_path / "prepared" / "a.onnx", digest(tmp_path / "prepared" / "a.onnx"))
+    graph.path.write_bytes(b"another")
+    with pytest.raises(ForgeError, match=r"a\.onnx: changed while it was read"):
+        write(out, {"b.onnx": graph}, {}, force=False)
+    assert names(tmp_path / "prepared") == ["a.onnx", "labels.txt", MANIFEST] and not out.exists()
+
+
 def test_a_failure_leaves_the_old_folder(out: Path, contents: Contents) -> None:
     write(out, contents, {}, force=False)
     stored = contents["a.onnx"]
@@ -238,3 +255,64 @@ def test_a_failure_leaves_the_old_folder(out: Path, contents: Contents) -> None:
     assert names(out) == ["a.onnx", "labels.txt", MANIFEST]
     assert changed(out) == []
     assert names(out.parent) == ["out"]
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from trtforge.manifest import write
+
+def die(draft, out):
+    os._exit(9)  # the old folder is away, the new one not there yet
+
+out = Path(sys.argv[1])
+write(out, {"labels.txt": b"cat"}, {}, force=False)
+Path.rename, there = (lambda path, to: die(path, to) if Path(to) == out else there(path, to)), Path.rename
+write(out, {"labels.txt": b"dog"}, {}, force=False)
+"""
+
+
+def test_a_kill_between_the_two_renames(out: Path) -> None:
+    """The folder that was replaced is the only copy: it comes back, with any later work beside it."""
+    done = subprocess.run([sys.executable, "-c", KILLED, str(out)], check=False)
+    assert done.returncode == 9 and not out.exists()
+    with draft_in(out.parent):
+        assert not out.exists()  # that process may still be at it
+    for old in out.parent.iterdir():
+        os.utime(old, (1, 1))
+    with draft_in(out.parent):
+        pass
+    assert (out / "labels.txt").read_text() == "cat" and changed(out) == []
+    assert names(out.parent) == ["out"]
+
+
+def test_an_old_folder_that_has_a_successor_goes(out: Path) -> None:
+    subprocess.run([sys.executable, "-c", KILLED, str(out)], check=False)
+    write(out, {"labels.txt": b"bird"}, {}, force=False)
+    assert len(names(out.parent)) == 3  # and the draft of the one that died
+    for old in out.parent.iterdir():
+        os.utime(old, (1, 1))
+    with draft_in(out.parent):
+        pass
+    assert names(out.parent) == ["out"] and (out / "labels.txt").read_text() == "bird"
+
+
+def test_a_folder_that_cannot_be_moved(out: Path, contents: Contents, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mount point's files are replaced; when the disk is full, they stay."""
+
+    def busy(output: Path, draft: Path) -> Path:
+        raise OSError(errno.EBUSY, "busy", str(output))
+
+    def full(one: Path, other: Path) -> None:
+        other.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "full", str(other))
+
+    write(out, contents, {}, force=False)
+    monkeypatch.setattr(manifest, "set_aside", busy)
+    write(out, {"labels.txt": b"dog"}, {}, force=False)
+    assert names(out) == ["labels.txt", MANIFEST] and changed(out) == []
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(OSError, match="full"):
+        write(out, {"labels.txt": b"bird"}, {}, force=False)
+    assert names(out) == ["labels.txt", MANIFEST] and changed(out) == []
+    assert (out / "labels.txt").read_text() == "dog" and names(out.parent) == ["out"]

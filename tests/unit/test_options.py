@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from trtforge import parse
+from trtforge.devices import catalogue
 from trtforge.errors import ForgeError
-from trtforge.job import Job, Target
+from trtforge.job import Job, Ready, Target
 from trtforge.options import calibration, folders, load_recipe, work
 from trtforge.outfile import single
-from trtforge.store import Facts
+from trtforge.store import Facts, File
 
 GIVEN: dict[str, Any] = {
     "fp32": False, "fp16": False, "int8": False, "calib": None, "batch": None, "size": None, "recipe": None,
@@ -44,6 +45,18 @@ def test_batch(text: str | None, want: tuple[int, int, int] | None) -> None:
 def test_bad_batches(text: str) -> None:
     with pytest.raises(ForgeError, match="--batch"):
         parse.batch(text)
+
+
+def test_numbers_without_end_are_one_line_each() -> None:
+    endless = "9" * 5000
+    for read in (parse.batch, parse.memory, parse.timeout, lambda text: parse.percent(text, "--max-slower")):
+        for text in (endless, f"1.{endless}", f"1:1:{endless}", f"{endless}s", f"{endless}GiB", f"{endless}%"):
+            with pytest.raises(ForgeError) as error:
+                read(text)
+            assert "\n" not in error.value.problem
+    with pytest.raises(ForgeError, match="not an amount of memory"):
+        parse.memory("9999999999GiB")
+    assert parse.memory("1024GiB") == 2**40
 
 
 @pytest.mark.parametrize("text", ["10000000000000000000000", "1:8:99999999999"])
@@ -227,6 +240,28 @@ def test_one_target_takes_the_folder_itself() -> None:
 @pytest.mark.parametrize(("backend", "name"), [(None, "m-prepared-fp32"), ("onnxruntime", "m-cpu-fp32")])
 def test_a_folder_name_of_its_own(backend: Any, name: str) -> None:
     assert folders(None, job(), [Target(backend, None)]) == [Path(name)]
+
+
+def prepared(folder: Path) -> Ready:
+    graphs = {"tensorrt": File(folder / "m.onnx", "0")}
+    return Ready("m", "fp32", (1, 1, 1), load_recipe(None), {}, {}, graphs, {}, None)
+
+
+def test_a_prepared_folder_has_a_name_of_its_own() -> None:
+    device = catalogue()["rtx-4090"]
+    assert folders(None, job(), [Target(None, device)]) == [Path("m-rtx-4090-prepared-fp32")]
+    assert folders(None, job(), [Target("tensorrt", device)]) == [Path("m-rtx-4090-fp32")]
+
+
+def test_a_bundle_never_takes_the_place_of_the_prepared_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the folder came by its name."""
+    targets = [Target("tensorrt", catalogue()[name]) for name in ("rtx-4090", "orin-nx")]
+    monkeypatch.chdir(tmp_path)
+    for out, folder, count in [(Path("x"), "x", 1), (None, "m-rtx-4090-fp32", 1), (None, "m-orin-nx-fp32", 2),
+                               (Path("x"), "x/orin-nx", 2)]:  # fmt: skip
+        with pytest.raises(ForgeError, match="is the prepared folder itself"):
+            folders(out, prepared(tmp_path / folder), targets[:count])
+    assert len(folders(Path("x"), prepared(tmp_path / "x"), targets)) == 2
 
 
 def test_a_device_named_twice() -> None:

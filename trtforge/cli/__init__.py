@@ -6,14 +6,14 @@ Heavy imports live inside command bodies: ``--help`` costs what typer costs.
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
 from trtforge import __version__
 from trtforge.cli import catalogue, deepstream, fleet, judge, machine, make, steps
-from trtforge.errors import ForgeError
+from trtforge.errors import ForgeError, foreseen
 
 
 class _Reporting(TyperGroup):
@@ -31,13 +31,21 @@ class _Reporting(TyperGroup):
         try:
             return super().invoke(ctx)
         except ForgeError as error:
-            print(f"error: {error.problem}", file=sys.stderr)
-            if error.hint:
-                print(f" hint: {error.hint}", file=sys.stderr)
-            raise typer.Exit(error.code) from None
+            _report(error)
+        except OSError as error:
+            if not (said := foreseen(error)):
+                raise
+            _report(said)
         except KeyboardInterrupt:
             print("interrupted; finished stages are kept", file=sys.stderr)
             raise typer.Exit(130) from None
+
+
+def _report(error: ForgeError) -> NoReturn:
+    print(f"error: {error.problem}", file=sys.stderr)
+    if error.hint:
+        print(f" hint: {error.hint}", file=sys.stderr)
+    raise typer.Exit(error.code) from None
 
 
 app = typer.Typer(

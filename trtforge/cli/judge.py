@@ -26,6 +26,8 @@ def verify(
 
     Example: trtforge verify model.onnx out/ --images val/ --labels val/labels.json --max-drop 1
     """
+    from functools import partial
+
     from trtforge import gates, options, summary
     from trtforge.stages.verify import EVALUATION
     from trtforge.stages.verify import verify as measure
@@ -40,6 +42,7 @@ def verify(
         recipe=spec,
         nms=options.nms(EVALUATION, given) if given else None,
         per_layer=per_layer or find_worst,
+        gate=partial(gates.measurable, min_map, max_drop, min_cosine),
     )
     result(as_json, report.document(), summary.verified(report, find_worst))
     gates.accuracy(report, min_map, max_drop, min_cosine)
@@ -132,7 +135,7 @@ def report(
     from trtforge.stages import report as stage
 
     if out:
-        stage.check(out)
+        stage.check(out, source, onnx, layers, profile, accuracy)
     found, context = stage.read(source, onnx=onnx, layers=layers, profile=profile, accuracy=accuracy,
                                 device=devices.device(device) if device else None)  # fmt: skip
     if out:

@@ -23,10 +23,15 @@ Outputs = Sequence[dict[str, np.ndarray]]
 
 @dataclass(frozen=True)
 class Task:
-    """What is measured on each image, and what comes of it in the end."""
+    """What is measured on each image, and what comes of it in the end.
+
+    Attributes:
+        labelled: whether accuracy does.
+    """
 
     observe: Callable[[Path, Image.Image, Outputs], None]
     finish: Callable[[], None]
+    labelled: bool
 
 
 def task_for(engines: list[Engine], files: list[Path], folder: Path, labels: Path | None, nms: Nms,
@@ -46,7 +51,7 @@ def task_for(engines: list[Engine], files: list[Path], folder: Path, labels: Pat
     if labels is not None:
         raise ForgeError(f"{engines[0].path}: neither detector, classifier nor segmentation: labels are of no use",
                          "drop --labels to compare tensors only")  # fmt: skip
-    return Task(lambda file, image, found: None, lambda: None)
+    return Task(lambda file, image, found: None, lambda: None, False)
 
 
 def _detection(engines: list[Engine], files: list[Path], labels: Path | None, nms: Nms, spec: Preprocess,
@@ -83,7 +88,7 @@ def _detection(engines: list[Engine], files: list[Path], labels: Path | None, nm
             report.accuracy = [strict for strict, _ in figures]
             report.more["mAP50"] = [loose for _, loose in figures]
 
-    return Task(observe, finish)
+    return Task(observe, finish, truth is not None)
 
 
 def _classification(files: list[Path], folder: Path, labels: Path | None, count: int, report: Report) -> Task:
@@ -102,7 +107,7 @@ def _classification(files: list[Path], folder: Path, labels: Path | None, count:
         report.accuracy = [float(share) for share in (table < 1).mean(0)]
         report.more["top-5"] = [float(share) for share in (table < 5).mean(0)]
 
-    return Task(observe, finish)
+    return Task(observe, finish, True)
 
 
 def _segmentation(files: list[Path], masks: Path, count: int, report: Report) -> Task:
@@ -119,7 +124,7 @@ def _segmentation(files: list[Path], masks: Path, count: int, report: Report) ->
         report.metric = "mIoU"
         report.accuracy = [table.mean_iou for table in confusion]
 
-    return Task(observe, finish)
+    return Task(observe, finish, True)
 
 
 def _interval(reference: coco.Matches, other: coco.Matches) -> tuple[float, float]:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trtforge.store import Facts, File, Stage, Store
+from trtforge.errors import MachineError
+from trtforge.store import Facts, File, Stage, Store, changed
 
 BLOCK = 64 * 2**20  # bytes
 Put = Callable[[bytes], Any]  # a block into a place from which every node can get it
@@ -28,11 +29,13 @@ class Parcel:
         digest: of the ``File``.
         name: of the file; empty for a folder.
         blocks: of each file, by its path inside.
+        beside: which of the files the digest covers besides the first; None if it covers some that stay behind.
     """
 
     digest: str
     name: str
     blocks: dict[str, list[Any]]
+    beside: tuple[str, ...] | None = ()
 
 
 def pack(value: Any) -> tuple[bytes, list[File]]:
@@ -75,19 +78,41 @@ def send(file: File, put: Put) -> Parcel:
         # Data outside the folder stays here: reading the model says what is wrong with that.
         inside = [path for path in beside if path.resolve().is_relative_to(file.path.parent.resolve())]
         paths, folder, name = [file.path, *inside], file.path.parent, file.path.name
-    return Parcel(file.digest, name, {path.relative_to(folder).as_posix(): [put(block) for block in blocks_of(path)]
-                                      for path in paths})  # fmt: skip
+    blocks = {path.relative_to(folder).as_posix(): [put(block) for block in blocks_of(path)] for path in paths}
+    covered = [path.relative_to(folder).as_posix() for path in file.beside if path in paths]
+    return Parcel(file.digest, name, blocks, tuple(covered) if len(covered) == len(file.beside) else None)
 
 
 def receive(parcel: Parcel, get: Get, store: Store) -> File:
-    """The file or folder on this machine; it is kept in the store."""
+    """The file or folder on this machine; it is kept in the store.
+
+    Raises:
+        MachineError: it is not what its digest says.
+    """
 
     def run(draft: Path, **which: str) -> Facts:
         write(draft, parcel.blocks, get)
+        if _damaged(parcel, draft):
+            raise MachineError(f"{parcel.name or 'a folder of images'}: arrived damaged, or changed on the way",
+                               "run again")  # fmt: skip
         return {}
 
     kept = Store(store.root).run(Stage("received", 1, (), run), {}, {"digest": parcel.digest, "name": parcel.name})
-    return File(kept.folder / parcel.name, parcel.digest)
+    return File(kept.folder / parcel.name, parcel.digest, _beside(parcel, kept.folder))
+
+
+def _beside(parcel: Parcel, folder: Path) -> tuple[Path, ...]:
+    return tuple(folder / name for name in parcel.beside or ())
+
+
+def _damaged(parcel: Parcel, folder: Path) -> bool:
+    from trtforge.calibrate import images
+
+    if not parcel.name:
+        return images.whole(images.digest(images.list_images(folder), folder)) != parcel.digest
+    if parcel.beside is None:
+        return False
+    return changed(File(folder / parcel.name, parcel.digest, _beside(parcel, folder)))
 
 
 def write(folder: Path, files: dict[str, list[Any]], get: Get) -> None:

@@ -180,6 +180,8 @@ def _message(
             sent[file.digest] = parcel.send(file, put)
     known = []
     for artifact in cell.known:
+        if not artifact.folder.is_dir():  # only the shared store has it, which the node asks itself
+            continue
         if artifact.name not in sent:
             blocks = {name: [put(block) for block in parcel.blocks_of(path)] for name, path in artifact.files.items()}
             sent[artifact.name] = Parcel(artifact.name, "", blocks)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from trtforge import present
+from trtforge import outfile, present
 from trtforge.calibrate import images as pictures
 from trtforge.deepstream.labels import labels as labels_of
 from trtforge.errors import ForgeError
@@ -47,34 +47,53 @@ def detect(
     Raises:
         ForgeError: no detector, an image can't be read, or ``out`` can't be written.
     """
+    pictures_of = targets(images, out)
     engine = open_engine(path, recipe)
     spec = recipe or engine.recipe or Recipe()
     nms = spec.nms.model_copy(update=dict(thresholds))
     find = finder(engine, nms)
     names, _ = labels_of(labels or spec.labels, engine.detection.classes if engine.detection else None)
-    drawn = draw_all(images, out, names, lambda image: _objects(engine, image, spec.preprocess, find).above(nms.score))
+    drawn = draw_all(pictures_of, out, names,
+                     lambda image: _objects(engine, image, spec.preprocess, find).above(nms.score))  # fmt: skip
     return {**drawn, "remarks": [engine.note] if engine.note else []}
 
 
+def targets(images: Sequence[Path], out: Path) -> dict[str, Path]:
+    """Which image each picture in ``out`` is of, by the picture's name.
+
+    Args:
+        images: files, or folders of them.
+
+    Raises:
+        ForgeError: ``out`` is a file, or a picture or the sheet would take the place of an image.
+    """
+    if out.exists() and not out.is_dir():
+        raise ForgeError(f"{out}: is a file", "give a folder with -o")
+    files = [file for each in images for file in ([each] if not each.is_dir() else pictures.list_images(each))]
+    named: dict[str, Path] = {}
+    for file in files:
+        named[_unique(f"{file.stem}.jpg", named)] = file
+    made = [*named, SHEET] if len(named) > 1 else [*named]
+    outfile.spare(files, [out / name for name in made])
+    return named
+
+
 def draw_all(
-    images: Sequence[Path], out: Path, names: Sequence[str], find: Callable[[Image.Image], Objects]
+    named: Mapping[str, Path], out: Path, names: Sequence[str], find: Callable[[Image.Image], Objects]
 ) -> dict[str, Any]:
     """The part of ``detect`` that knows no engine: ``images`` and ``sheet`` as it returns them.
 
     Args:
+        named: of ``targets``.
         find: the objects on an image.
     """
-    files = [file for each in images for file in ([each] if not each.is_dir() else pictures.list_images(each))]
-    if out.exists() and not out.is_dir():
-        raise ForgeError(f"{out}: is a file", "give a folder with -o")
     rows: list[dict[str, Any]] = []
     tiles: list[Image.Image] = []
-    with draft_in(out.absolute().parent) as draft, present.progress(f"{len(files)} images", len(files)) as done:
-        for number, file in enumerate(files, 1):
+    with draft_in(out.absolute().parent) as draft, present.progress(f"{len(named)} images", len(named)) as done:
+        for number, (name, file) in enumerate(named.items(), 1):
             image = _read(file)
             objects = find(image)
             picture = draw.annotate(image, objects, names)
-            name = _unique(f"{file.stem}.jpg", {row["picture"] for row in rows})
             picture.save(draft / name, quality=QUALITY)
             rows.append({"image": str(file), "picture": name, "objects": _listed(objects, names)})
             if len(tiles) < draw.MOST_ON_SHEET:
@@ -103,7 +122,7 @@ def _listed(objects: Objects, names: Sequence[str]) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _unique(name: str, taken: set[str]) -> str:
+def _unique(name: str, taken: Container[str]) -> str:
     """Images of one name in two folders both get a picture; the sheet keeps its own."""
     stem, number = Path(name).stem, 1
     while name in taken or name == SHEET:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from trtforge.deepstream import preview
 from trtforge.evaluate.detections import Objects
-from trtforge.stages.detect import draw_all
+from trtforge.stages.detect import draw_all, targets
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -30,6 +30,7 @@ def run(bundle: Path, images: Sequence[Path], out: Path) -> dict[str, Any]:
     Raises:
         ForgeError: see ``trtforge.deepstream.preview``; an image can't be read, or ``out`` can't be written.
     """
+    named = targets(images, out)
     detector = preview.open_bundle(bundle)
     dropped: Counter[str] = Counter()
 
@@ -38,6 +39,6 @@ def run(bundle: Path, images: Sequence[Path], out: Path) -> dict[str, Any]:
         dropped.update(reasons)
         return objects
 
-    drawn = draw_all(images, out, detector.names, find)
+    drawn = draw_all(named, out, detector.names, find)
     remarks = [f"{count} objects not shown: {reason}" for reason, count in dropped.items()]
     return {**drawn, "dropped": dict(dropped), "remarks": remarks}

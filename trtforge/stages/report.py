@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trtforge import manifest
+from trtforge import manifest, outfile
 from trtforge.devices import Device, catalogue
 from trtforge.errors import ForgeError, MachineError
 from trtforge.stages.build import LAYERS
@@ -89,16 +89,21 @@ def write(out: Path, report: Report, context: Context) -> None:
             (draft / name).replace(out / name)
 
 
-def check(out: Path) -> None:
+def check(out: Path, *inputs: Path | None) -> None:
     """Refuse a folder that a report can't be written to.
 
+    Args:
+        inputs: what the report is made of.
+
     Raises:
-        ForgeError: see ``write``.
+        ForgeError: see ``write``; a file of the report would take the place of an input.
     """
     if out.exists() and not out.is_dir():
         raise ForgeError(f"{out}: is a file", "give a folder with -o")
     if (out / manifest.MANIFEST).exists():
         raise ForgeError(f"{out}: is a bundle, whose manifest lists its files", "give another folder with -o")
+    given = [path / LAYERS if path.is_dir() else path for path in inputs if path]
+    outfile.spare(given, [out / name for name in (LAYERS, MARKDOWN, HTML)])
 
 
 def beside(table: Path | None) -> list[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,7 @@ def verify(
     recipe: Recipe | None,
     nms: Nms | None,
     per_layer: bool,
+    gate: Callable[..., None] | None = None,
 ) -> Report:
     """Run one engine, or several side by side, over a folder of images. Two are also compared in what they put out.
 
@@ -42,6 +43,8 @@ def verify(
         recipe: preprocessing; None is the folder's own, or the default.
         nms: thresholds for raw outputs; None is COCO's way, or those inside the other engine.
         per_layer: compare every shared activation too.
+        gate: called before any image with the ``engines``' number and whether there is something ``labelled`` and
+            something ``shared`` to measure; it may raise.
 
     Raises:
         ForgeError: the engines don't fit each other, or the labels don't fit the images or the engines.
@@ -58,6 +61,8 @@ def verify(
     thresholds = _thresholds(engines, nms, report)
     measure = task_for(engines, files, folder, labels, thresholds, spec, report)
     same = len(engines) == 2 and engines[0].outputs.keys() == engines[1].outputs.keys()
+    if gate:
+        gate(engines=len(engines), labelled=measure.labelled, shared=same)
     with present.progress(f"verifying on {len(files)} images", len(files)) as done:
         for number, file in enumerate(files, 1):
             image = _read(file)

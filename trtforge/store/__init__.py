@@ -11,6 +11,7 @@ import ctypes
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 import uuid
@@ -23,8 +24,11 @@ from typing import Any
 from trtforge.errors import ForgeError, MachineError
 
 RECORD = "artifact.json"
+UNSHARED = "artifact.unshared"  # lies in an entry until the shared store has it
 DRAFT = ".trtforge-"
+OLD = ".old"  # ends a hidden folder that holds an output while its successor takes its place
 STALE_S = 24 * 3600  # a draft older than this belongs to a process that died
+RESTORE_S = 60  # taking a place is two renames: an output that is away for longer was left by a process that died
 Facts = dict[str, Any]
 
 
@@ -34,10 +38,15 @@ def _silent(facts: Facts) -> str:
 
 @dataclass(frozen=True)
 class File:
-    """A file or folder that a stage reads, known by its contents; without digest it is not made yet."""
+    """A file or folder that a stage reads, known by its contents; without digest it is not made yet.
+
+    Attributes:
+        beside: files that belong to it, which the digest covers, too.
+    """
 
     path: Path
     digest: str | None
+    beside: tuple[Path, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -60,7 +69,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Artifact:
-    """What a stage made; while only planning, ``folder`` may not exist yet. ``seconds``: when it was made."""
+    """What a stage made; while only planning, ``folder`` may not exist yet. ``seconds``: how long making it took."""
 
     stage: Stage
     folder: Path
@@ -113,6 +122,8 @@ class Store:
         if record:
             with suppress(OSError):  # someone else's store
                 os.utime(entry / RECORD)  # when it was last used, for `trtforge clean`
+            if not self.planning:
+                self._share(entry)
             took = float(record.get("seconds", 0.0))
             artifact = Artifact(stage, entry, record["digests"], record["facts"], True, "unchanged", took)
         elif self.planning:
@@ -129,12 +140,16 @@ class Store:
         started = time.monotonic()
         with draft_in(self.root) as draft:
             facts = stage.run(draft, **{name: file.path for name, file in inputs.items()}, **options)
+            for file in inputs.values():  # their digests were taken before the stage has read them
+                if changed(file):
+                    raise lost(file.path)
             _return_memory()
             digests = {file.relative_to(draft).as_posix(): digest(file) for file in sorted(draft.rglob("*"))
                        if file.is_file()}  # fmt: skip
             seconds = time.monotonic() - started
             text = json.dumps({"request": request, "digests": digests, "facts": facts, "seconds": seconds})
             (draft / RECORD).write_text(text, encoding="utf-8")
+            self._mark(draft)
             entry.parent.mkdir(parents=True, exist_ok=True)
             _publish(draft, entry, self.force)
         self._share(entry)
@@ -155,6 +170,7 @@ class Store:
 
         def filled(draft: Path) -> bool:
             fill(draft)
+            self._mark(draft)
             return True
 
         record = None if self.force and not artifact.cached else _record(entry)
@@ -162,7 +178,7 @@ class Store:
             record = self._take(entry, filled)
             if not record:
                 raise MachineError(f"{artifact.name}: arrived damaged", "run again")
-            self._share(entry)
+        self._share(entry)
         kept = replace(artifact, folder=entry, digests=record["digests"], facts=record["facts"])
         self.ran.append(kept)
         return kept
@@ -182,17 +198,30 @@ class Store:
         return _record(entry)
 
     def _shared_record(self, entry: Path) -> Facts | None:
+        """The record of an entry of the shared store, which is copied unless this is only planning."""
         from trtforge.store import shared
 
         url, name = self.shared, entry.relative_to(self.root).as_posix()
-        return self._take(entry, lambda draft: shared.fetch(url, name, draft)) if url else None
+        if not url:
+            return None
+        if not self.planning:
+            return self._take(entry, lambda draft: shared.fetch(url, name, draft))
+        record = shared.look(url, name)
+        return record if record and _key(record["request"]) == entry.name else None
+
+    def _mark(self, draft: Path) -> None:
+        """A run that fails to share what it has made leaves that to the next one."""
+        if self.shared:
+            (draft / UNSHARED).touch()
 
     def _share(self, entry: Path) -> None:
         from trtforge.store import shared
 
-        if self.shared and (record := _record(entry)):
+        if self.shared and (entry / UNSHARED).exists() and (record := _record(entry)):
             with draft_in(self.root) as draft:
                 shared.publish(self.shared, entry.relative_to(self.root).as_posix(), entry, record["digests"], draft)
+            with suppress(OSError):  # someone else's store
+                (entry / UNSHARED).unlink()
 
     def _why(self, stage: Stage, request: Facts) -> str:
         """What differs from the most similar entry of this stage."""
@@ -224,7 +253,14 @@ def source(path: Path, *more: Path) -> File:
     """A file of the user's, with the digest of it and of the files that belong to it."""
     if not more:
         return File(path, digest(path))
-    return File(path, hashlib.sha256("".join(digest(file) for file in (path, *more)).encode()).hexdigest())
+    return File(path, hashlib.sha256("".join(digest(file) for file in (path, *more)).encode()).hexdigest(), more)
+
+
+def changed(file: File) -> bool:
+    """Whether a file is another than its digest says. A folder's is not looked at, nor what has gone away."""
+    if not all(path.is_file() for path in (file.path, *file.beside)):
+        return False
+    return source(file.path, *file.beside).digest != file.digest
 
 
 def digest(path: Path) -> str:
@@ -236,6 +272,29 @@ def digest(path: Path) -> str:
     return found.hexdigest()
 
 
+def lost(path: Path) -> ForgeError:
+    """What to raise for a file that no longer is what its digest says.
+
+    An entry of a store is deleted, and will be made anew; what is none, such as a prepared folder of the user's, stays.
+    """
+    for folder in path.parents:
+        record = _record(folder)
+        if record and _key(record["request"]) == folder.name:
+            shutil.rmtree(folder, ignore_errors=True)
+            return ForgeError(f"{path}: damaged in the store", "run again: it is made anew")
+    return ForgeError(f"{path}: changed while it was read", "run again")
+
+
+def draft_name() -> str:
+    """Of a hidden file or folder that is in the making, or on its way out."""
+    return f"{DRAFT}{uuid.uuid4().hex}"
+
+
+def is_draft(name: str) -> bool:
+    """Whether ``draft_name`` made it: what others call alike is theirs."""
+    return re.fullmatch(re.escape(DRAFT) + "[0-9a-f]{32}", name) is not None
+
+
 @contextmanager
 def draft_in(root: Path) -> Iterator[Path]:
     """A new hidden folder under ``root`` that is gone afterwards, unless it was renamed.
@@ -243,7 +302,7 @@ def draft_in(root: Path) -> Iterator[Path]:
     Raises:
         ForgeError: the folder can't be written.
     """
-    draft = root / f"{DRAFT}{uuid.uuid4().hex}"
+    draft = root / draft_name()
     try:
         draft.mkdir(parents=True)
     except OSError as error:
@@ -263,8 +322,9 @@ def _publish(draft: Path, entry: Path, force: bool) -> None:
     except OSError:  # there is one
         if not force and _record(entry):
             return
-    old = draft.with_name(draft.name + ".old")
+    old = draft.with_name(draft_name())
     with suppress(FileNotFoundError):
+        os.utime(entry)  # no other process shall take it for a draft that was left
         entry.rename(old)
     if not force and _record(old):  # whole after all: somebody else has just repaired it
         draft, old = old, draft
@@ -279,9 +339,47 @@ def _publish(draft: Path, entry: Path, force: bool) -> None:
 
 def _sweep(root: Path) -> None:
     for path in root.glob(f"{DRAFT}*"):
-        with suppress(FileNotFoundError):
-            if time.time() - path.stat().st_mtime > STALE_S:
-                shutil.rmtree(path, ignore_errors=True)
+        with suppress(OSError):  # another process was faster
+            age = time.time() - path.stat().st_mtime
+            if is_draft(path.name) and age > STALE_S:
+                discard(path)
+            elif is_draft(path.name.removesuffix(OLD)) and age > RESTORE_S:
+                _restore(path, age > STALE_S)
+
+
+def _restore(old: Path, stale: bool) -> None:
+    """An output whose successor never came is back in its place; one that has a successor is needed no more."""
+    (output,) = held if len(held := list(old.iterdir())) == 1 else [None]
+    if output is None or not output.is_dir():  # not made by ``set_aside``
+        return
+    if not os.path.lexists(old.with_name(output.name)):
+        output.rename(old.with_name(output.name))
+        old.rmdir()
+    elif stale:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def set_aside(output: Path, draft: Path) -> Path:
+    """Where an output folder waits while ``draft`` takes its place: found again by its name if this process dies.
+
+    Raises:
+        OSError: it can't be moved; it stays where it is.
+    """
+    old = draft.with_name(draft.name + OLD)
+    old.mkdir()
+    try:
+        return output.rename(old / output.name)
+    except OSError:
+        old.rmdir()
+        raise
+
+
+def discard(path: Path) -> None:
+    """Delete a file or folder that nobody needs, as far as that is possible."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _return_memory() -> None:

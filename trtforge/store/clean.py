@@ -8,16 +8,15 @@ needed. The newest use counts, which the store notes in the time of the record.
 from __future__ import annotations
 
 import os
-import shutil
-import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trtforge.errors import ForgeError
 from trtforge.present import size, table
-from trtforge.store import DRAFT, RECORD, STALE_S
+from trtforge.store import RECORD, STALE_S, discard, draft_name, is_draft
 
 # Entries used within this many seconds may be in use now: --max-size leaves them.
 IN_USE_S = 3600.0
@@ -58,15 +57,17 @@ def plan(root: Path, older_than: float | None, max_size: int | None, now: float)
     items = sorted(_items(root), key=lambda item: (item.used, item.path))
     gone = [item for item in items if item.what == "draft" and now - item.used > STALE_S]
     gone += [item for item in items if item.what != "draft" and older_than is not None and now - item.used > older_than]
-    left = [item for item in items if item not in gone]
+    going = set(gone)
+    left = [item for item in items if item not in going]
     total = sum(item.size for item in left)
     for item in left:
         if max_size is None or total <= max_size:
             break
         if item.what != "draft" and now - item.used > IN_USE_S:
+            going.add(item)
             gone.append(item)
             total -= item.size
-    return Cleaning(tuple(gone), tuple(item for item in items if item not in gone))
+    return Cleaning(tuple(gone), tuple(item for item in items if item not in going))
 
 
 def carry_out(root: Path, cleaning: Cleaning, done: Callable[[float], None]) -> Cleaning:
@@ -87,38 +88,45 @@ def carry_out(root: Path, cleaning: Cleaning, done: Callable[[float], None]) -> 
             if _used(item) > item.used:
                 kept.append(item)
                 continue
-            bin_ = root / f"{DRAFT}{uuid.uuid4().hex}.old"
+            bin_ = root / draft_name()
             item.path.rename(bin_)
         except FileNotFoundError:  # another process was faster
             continue
         except OSError as error:
             raise ForgeError(f"{item.path}: can't be deleted ({error.strerror})",
                              "run it as the user whose store it is") from error  # fmt: skip
-        if bin_.is_dir():
-            shutil.rmtree(bin_, ignore_errors=True)
-        else:
-            bin_.unlink(missing_ok=True)
+        discard(bin_)
         gone.append(item)
         done(number)
     return Cleaning(tuple(gone), tuple(kept))
 
 
 def _items(root: Path) -> Iterator[Item]:
-    if not root.is_dir():
-        return
+    """What vanishes while it is looked at is the doing of a process at work, and no item."""
     try:
-        for folder in sorted(root.iterdir()):
+        for folder in _listed(root):
             if folder.is_symlink() or not folder.is_dir():
                 continue
-            if folder.name.startswith(DRAFT):
-                yield Item(folder, "draft", _size(folder), folder.stat().st_mtime)
+            if is_draft(folder.name):
+                yield from _item(folder, "draft", folder)
                 continue
-            for path in sorted(folder.iterdir()):
+            for path in _listed(folder):
                 if not path.is_symlink() and (record := _record(path)).is_file():
-                    what = folder.name if path.is_dir() else "timing cache"
-                    yield Item(path, what, _size(path), record.stat().st_mtime)
+                    yield from _item(path, folder.name if path.is_dir() else "timing cache", record)
     except OSError as error:
         raise ForgeError(f"{root}: can't be read ({error.strerror})", "run it as the user whose store it is") from error
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except FileNotFoundError:
+        return []
+
+
+def _item(path: Path, what: str, used: Path) -> Iterator[Item]:
+    with suppress(FileNotFoundError):
+        yield Item(path, what, _size(path), used.stat().st_mtime)
 
 
 def _record(path: Path) -> Path:
@@ -135,8 +143,12 @@ def _used(item: Item) -> float:
 def _size(path: Path) -> int:
     if path.is_file():
         return path.stat().st_size
-    return sum(os.lstat(os.path.join(folder, name)).st_size
-               for folder, _, names in os.walk(path) for name in names)  # fmt: skip
+    total = 0
+    for folder, _, names in os.walk(path):
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += os.lstat(os.path.join(folder, name)).st_size
+    return total
 
 
 def document(root: Path, cleaning: Cleaning, dry_run: bool) -> dict[str, Any]:

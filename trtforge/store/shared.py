@@ -7,6 +7,7 @@ Who may write there is trusted as the machine itself is: engines are code.
 
 from __future__ import annotations
 
+import json
 import shutil
 import tarfile
 import uuid
@@ -47,6 +48,25 @@ def fetch(url: str, name: str, draft: Path) -> bool:
         return False
     packed.unlink()
     return True
+
+
+def look(url: str, name: str) -> dict[str, Any] | None:
+    """The record of an entry, and nothing else of it; None if the shared store has none.
+
+    Args:
+        name: ``STAGE/KEY``.
+
+    Raises:
+        ForgeError, MachineError: the URL can't be read.
+    """
+    with _opened(url) as (system, root):
+        try:
+            with system.open(f"{root}/{name}.tar", "rb") as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
+                content = archive.extractfile(RECORD)
+                record = json.loads(content.read()) if content else {}
+        except (FileNotFoundError, KeyError, tarfile.TarError, EOFError, ValueError):  # no entry, or as good as none
+            return None
+    return record if isinstance(record, dict) and {"request", "facts", "digests"} <= record.keys() else None
 
 
 def publish(url: str, name: str, entry: Path, files: Iterable[str], draft: Path) -> None:
@@ -90,7 +110,8 @@ def _unpack(archive: tarfile.TarFile, member: tarfile.TarInfo, draft: Path) -> N
 @contextmanager
 def _opened(url: str) -> Iterator[tuple[Any, str]]:
     """The file system behind a URL, and the path in it."""
-    shown = f"{url.partition('://')[0]}://{url.partition('://')[2].rpartition('@')[2]}"  # without name and password
+    scheme, _, place = url.partition("?")[0].partition("://")
+    shown = f"{scheme}://{place.rpartition('@')[2]}"  # without name and password, and what a query may hold
     try:
         from fsspec.core import url_to_fs
     except ImportError as error:
@@ -101,6 +122,8 @@ def _opened(url: str) -> Iterator[tuple[Any, str]]:
     except ImportError as error:  # fsspec names the package
         raise MachineError(f"{shown}: {error}", f"pip install what {shown.partition(':')[0]}:// needs") from error
     except Exception as error:  # what storages raise has no class in common
+        secret = url.partition("?")[2]
         why = next(iter(str(error).splitlines()), "") or type(error).__name__
+        why = why.replace(f"?{secret}", "").replace(secret, "...") if secret else why
         raise ForgeError(f"{shown}: the shared store fails: {why}",
                          "check $TRTFORGE_STORE, its permissions and the network") from error  # fmt: skip

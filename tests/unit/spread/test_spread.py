@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from trtforge.calibrate.images import digest as image_digests
+from trtforge.calibrate.images import list_images, whole
 from trtforge.devices import catalogue
-from trtforge.errors import BuildError, ForgeError
+from trtforge.errors import BuildError, ForgeError, MachineError
 from trtforge.spread import RETRIES, Cell, parcel, workers
 from trtforge.spread.ray_nodes import demand
 from trtforge.store import Facts, File, Stage, Store, source
@@ -113,7 +115,7 @@ def test_files_stay_outside_the_pickle_and_arrive_once(text: Path, tmp_path: Pat
     (tmp_path / "photos" / "deep").mkdir(parents=True)
     (tmp_path / "photos" / "deep" / "a.jpg").write_bytes(b"x" * 10)
     (tmp_path / "photos" / "notes.txt").write_text("stays here")
-    folder = File(tmp_path / "photos", "0" * 64)
+    folder = File(tmp_path / "photos", whole(image_digests(list_images(tmp_path / "photos"), tmp_path / "photos")))
     content, files = parcel.pack({"one": source(text), "more": (folder, source(text))})
     assert files == [source(text), folder, source(text)] and b"in.txt" not in content
     parcels = {file.digest: parcel.send(file, bytes) for file in files}
@@ -130,6 +132,22 @@ def test_files_stay_outside_the_pickle_and_arrive_once(text: Path, tmp_path: Pat
     assert [path.name for path in there["more"][0].path.rglob("*") if path.is_file()
             and path.name != "artifact.json"] == ["a.jpg"]  # fmt: skip
     assert gets == [b"abc", b"x" * 10] and node.ran == []
+
+
+def test_what_arrives_is_what_its_digest_says(text: Path, tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("weights")
+    both, store = source(text, tmp_path / "data"), Store(tmp_path / "node")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").write_bytes(b"x")
+    sent = [parcel.send(source(text), bytes), parcel.send(File(tmp_path / "photos", "0" * 64), bytes)]
+    sent[0].blocks["in.txt"] = [b"abd"]
+    for each in sent:
+        with pytest.raises(MachineError, match="arrived damaged"):
+            parcel.receive(each, bytes, store)
+    assert not list((tmp_path / "node").glob("received/*"))
+    blocks = {"in.txt": [b"abc"], "data": [b"weights"]}
+    there = parcel.receive(parcel.Parcel(str(both.digest), "in.txt", blocks, ("data",)), bytes, store)
+    assert there == File(there.path, both.digest) and [path.read_text() for path in there.beside] == ["weights"]
 
 
 def test_a_path_that_leaves_its_folder(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from trtforge.errors import ForgeError
-from trtforge.store import RECORD, STALE_S, Stage, Store, clean, draft_in
+from trtforge.store import RECORD, STALE_S, Stage, Store, clean, draft_in, draft_name
 
 DAY = 86400.0
 NOW = 2_000_000_000.0
@@ -102,7 +102,7 @@ def test_timing_caches_and_dead_drafts(tmp_path: Path) -> None:
     os.utime(cache, (NOW - 40 * DAY,) * 2)
     with draft_in(tmp_path) as fresh:
         os.utime(fresh, (NOW, NOW))
-        dead = tmp_path / ".trtforge-dead"
+        dead = tmp_path / draft_name()
         dead.mkdir()
         os.utime(dead, (NOW - STALE_S - 1,) * 2)
         run(tmp_path, older_than=30 * DAY)
@@ -131,6 +131,29 @@ def test_two_cleaners_at_once(tmp_path: Path) -> None:
         worker.join()
     assert sum(gone) == 30
     assert run(tmp_path, older_than=1.0) == []
+
+
+def test_beside_processes_at_work(tmp_path: Path) -> None:
+    """Drafts and what is in them come and go while they are sized."""
+    over = threading.Event()
+
+    def work() -> None:
+        while not over.is_set():
+            with draft_in(tmp_path) as draft:
+                for number in range(20):
+                    (draft / str(number)).mkdir()
+                    (draft / str(number) / "data").write_bytes(b"x")
+
+    workers = [threading.Thread(target=work) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    try:
+        for _ in range(100):
+            clean.plan(tmp_path, DAY, None, NOW)
+    finally:
+        over.set()
+        for worker in workers:
+            worker.join()
 
 
 def test_no_limit_is_an_error(tmp_path: Path) -> None:

@@ -14,7 +14,19 @@ import pytest
 
 from trtforge import store as module
 from trtforge.errors import ForgeError
-from trtforge.store import RECORD, Facts, File, Stage, Store, default_root, digest, draft_in, source, version_of
+from trtforge.store import (
+    RECORD,
+    Facts,
+    File,
+    Stage,
+    Store,
+    default_root,
+    digest,
+    draft_in,
+    draft_name,
+    source,
+    version_of,
+)
 
 
 class Counting:
@@ -195,6 +207,45 @@ def test_a_missing_input(tmp_path: Path) -> None:
         source(tmp_path / "none")
 
 
+def test_an_input_that_is_edited_meanwhile_is_not_published(text: Path, store_root: Path) -> None:
+    """The digest is older than what the stage reads: the entry would lie to every later run."""
+    run, before = Counting(), source(text)
+    text.write_text("xyz")
+    with pytest.raises(ForgeError, match=r"in\.txt: changed while it was read"):
+        Store(store_root).run(stage(run), {"text": before}, {})
+    assert entries(store_root) == [] and text.read_text() == "xyz"
+    text.write_text("abc")
+    made = Store(store_root).run(stage(run), {"text": source(text)}, {})
+    assert (made.folder / "out.txt").read_text() == "abc" and not made.cached
+
+
+def test_what_belongs_to_an_input_counts(text: Path, store_root: Path, tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("1")
+    given = source(text, tmp_path / "data")
+    Store(store_root).run(stage(Counting()), {"text": given}, {})
+    (tmp_path / "data").write_text("2")
+    with pytest.raises(ForgeError, match="changed while it was read"):
+        Store(store_root, force=True).run(stage(Counting()), {"text": given}, {})
+
+
+def test_a_folder_and_what_went_away_are_not_looked_at(text: Path, store_root: Path) -> None:
+    def run(draft: Path, text: Path, folder: Path) -> Facts:
+        text.unlink()
+        return {}
+
+    inputs = {"text": source(text), "folder": File(text.parent, "0")}
+    assert not Store(store_root).run(stage(run), inputs, {}).cached
+
+
+def test_an_input_damaged_in_the_store_is_made_anew(text: Path, store_root: Path) -> None:
+    store = Store(store_root)
+    first = store.run(stage(Counting()), {"text": source(text)}, {})
+    (first.folder / "out.txt").write_text("flipped")
+    with pytest.raises(ForgeError, match="damaged in the store"):
+        store.run(stage(Counting(), name="second"), {"text": first.file("out.txt")}, {})
+    assert store.run(stage(Counting()), {"text": source(text)}, {}).file("out.txt").digest == digest(text)
+
+
 # ------------------------------------------------------------------------------------------------------ planning
 
 
@@ -233,13 +284,26 @@ def test_a_draft_that_was_renamed_stays(tmp_path: Path) -> None:
 
 
 def test_old_drafts_are_swept_and_new_ones_left(tmp_path: Path) -> None:
-    old, new = tmp_path / ".trtforge-old", tmp_path / ".trtforge-new"
+    old, new = tmp_path / draft_name(), tmp_path / draft_name()
     for path in (old, new):
         path.mkdir(parents=True)
     os.utime(old, (1, 1))
     with draft_in(tmp_path):
         assert not old.exists()
         assert new.exists()
+
+
+def test_what_others_call_alike_stays(tmp_path: Path) -> None:
+    """Drafts lie beside outputs, in anybody's folders."""
+    theirs = [tmp_path / name for name in (".trtforge-notes", f".trtforge-{'a' * 31}", f"{draft_name()}.old",
+                                           f"{draft_name()}.bak")]  # fmt: skip
+    for path in theirs:
+        path.mkdir()
+        (path / "notes.txt").write_text("mine")
+        os.utime(path, (1, 1))
+    with draft_in(tmp_path):
+        pass
+    assert all((path / "notes.txt").is_file() for path in theirs)
 
 
 # ----------------------------------------------------------------------------------------------------- processes

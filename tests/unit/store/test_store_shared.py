@@ -124,6 +124,50 @@ def test_a_url_that_nobody_knows_keeps_its_password(text: Path, tmp_path: Path) 
     assert error.value.problem.startswith("nosuch://host/x: ") and "secret" not in str(error.value)
 
 
+def test_an_upload_that_failed_is_made_up_for(text: Path, tmp_path: Path, url: str) -> None:
+    inputs = {"text": source(text)}
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared" / "repeat").write_text("in the way")
+    with pytest.raises(ForgeError, match="the shared store fails"):
+        Store(tmp_path / "a", shared=url).run(stage(), inputs, {})
+    (tmp_path / "shared" / "repeat").unlink()
+    assert Store(tmp_path / "a").run(stage(never), inputs, {}).cached  # without the URL nothing is shared
+    assert Store(tmp_path / "a", shared=url, planning=True).run(stage(never), inputs, {}).cached
+    assert not (tmp_path / "shared" / "repeat").exists()
+    assert Store(tmp_path / "a", shared=url).run(stage(never), inputs, {}).cached
+    before = packed(tmp_path).stat().st_ino
+    assert Store(tmp_path / "a", shared=url).run(stage(never), inputs, {}).cached
+    assert packed(tmp_path).stat().st_ino == before  # once is enough
+    assert Store(tmp_path / "b", shared=url).run(stage(never), inputs, {}).cached
+
+
+def test_planning_copies_nothing(text: Path, tmp_path: Path, url: str) -> None:
+    made = Store(tmp_path / "a", shared=url).run(stage(), {"text": source(text)}, {})
+    planned = Store(tmp_path / "b", shared=url, planning=True).run(stage(never), {"text": source(text)}, {})
+    assert planned.cached and (planned.digests, planned.facts) == (made.digests, made.facts)
+    assert not (tmp_path / "b").exists()
+    other = Store(tmp_path / "b", shared=url, planning=True).run(stage(never), {"text": source(text)}, {"more": 1})
+    assert not other.cached
+    of_another_key(packed(tmp_path))
+    planned = Store(tmp_path / "b", shared=url, planning=True).run(stage(never), {"text": source(text)}, {})
+    assert not planned.cached and not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize("damage", [cut_short, outside, a_link])
+def test_planning_with_a_damaged_shared_entry(text: Path, tmp_path: Path, url: str, damage: Any) -> None:
+    Store(tmp_path / "a", shared=url).run(stage(), {"text": source(text)}, {})
+    damage(packed(tmp_path))
+    store = Store(tmp_path / "b", shared=url, planning=True)
+    assert not store.run(stage(never), {"text": source(text)}, {}).cached
+
+
+def test_a_url_keeps_the_secret_in_its_query(text: Path, tmp_path: Path) -> None:
+    for url in ("nosuch://host/x?sas=Xy7", f"file://{text}/x?sas=Xy7"):
+        with pytest.raises(ForgeError) as error:
+            Store(tmp_path / "a", shared=url).run(stage(), {"text": source(text)}, {})
+        assert "Xy7" not in error.value.problem + error.value.hint
+
+
 def test_a_file_in_the_way_of_the_folder(text: Path, tmp_path: Path) -> None:
     with pytest.raises(ForgeError, match="the shared store fails"):
         Store(tmp_path / "a", shared=f"file://{text}").run(stage(), {"text": source(text)}, {})
