@@ -12,8 +12,10 @@ from trtforge.errors import ForgeError
 MOST = 1024  # sources that deepstream-app takes
 LONGEST = 1 << 20  # bytes of a list
 LIVE = ("rtsp", "rtsps", "v4l2", "csi")
-_CREDENTIALS = re.compile(r"\b([a-z][a-z0-9+.-]*://)(\S*)@(?=[^\s@]*)", re.IGNORECASE)
-_QUERY = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s?]*\?)[^\s]*", re.IGNORECASE)
+# One slash is what a path leaves of two. A password may hold blanks and @; cut off before its @, it is still one.
+_CREDENTIALS = re.compile(r"\b([a-z][a-z0-9+.-]*(?::/+|\s*[:=]\s*//|:\s+/(?=[^\s/:]+:)))[^\n]*@", re.IGNORECASE)
+_CUT_OFF = re.compile(r"\b([a-z][a-z0-9+.-]*:/{1,2}(?!/)[^\s/@:\[]+:)(?!\d{1,5}(?!\w))\S+", re.IGNORECASE)
+_QUERY = re.compile(r"(\b[a-z][a-z0-9+.-]*:/+[^\s?]*\?)\S*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Stream:
 
 def redact(text: str) -> str:
     """``text`` without what may be a secret in its URIs: user, password and query."""
-    return _QUERY.sub(r"\1***", _CREDENTIALS.sub(r"\1***@", text))
+    return _QUERY.sub(r"\1***", _CUT_OFF.sub(r"\1***", _CREDENTIALS.sub(r"\1***@", text)))
 
 
 def parse(text: str, where: str = "") -> Stream:

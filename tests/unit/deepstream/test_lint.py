@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from tests import models
-from trtforge.deepstream import app, app_keys, describe, files, nvinfer
+from trtforge.deepstream import app, app_keys, describe, files, keys, nvinfer
+from trtforge.deepstream.config import read as read_config
 from trtforge.deepstream.config import write
 from trtforge.deepstream.lint.finding import RULES
 from trtforge.deepstream.lint.report import Report
@@ -350,6 +353,57 @@ def test_passwords_reach_no_report(folder: Path) -> None:
         assert report.findings
         assert "hunter2" not in report.text() + report.shown("json") + report.shown("sarif")
     assert "hunter2" in path.read_text()
+
+
+SECRET = "SeCr3t"
+URIS = (f"rtsp://u:{SECRET}@h", f"rtsp://u:{SECRET}@h:554/s?k={SECRET} # door", f"rtsp:/u:{SECRET} x@h",
+        f"x=http://u:{SECRET}=1@h", f"rtsp: //u:{SECRET}@h")  # fmt: skip
+
+
+def places(lines: list[str], uri: str) -> Iterator[str]:
+    """The file with the URI as each value, and beside the first, a middle and the last line in every other way."""
+    for number, line in enumerate(lines):
+        if found := re.match(r"[^#].*?(=|: )", line):
+            yield "\n".join([*lines[:number], f"{found[0]}{uri}", *lines[number + 1 :]])
+    for number in (0, len(lines) // 2, len(lines)):
+        for other in (uri, f"[{uri}]", f"[sink0] {uri}", f"{uri}: 1", f"{uri}=1", f"; {uri}", f"key]={uri}"):
+            yield "\n".join([*lines[:number], other, *lines[number:]])
+
+
+@pytest.mark.parametrize("name", [P, Y, A, "app.yml"])
+def test_a_password_in_any_place_reaches_no_report(folder: Path, name: str) -> None:
+    (folder / "m.onnx").unlink()  # read anew for every file otherwise
+    path = folder / name
+    lines = path.read_text().splitlines()
+    for text in (text for uri in URIS for text in places(lines, uri)):
+        path.write_text(text)
+        shown = ""
+        for read in (run, partial(read_config, known=app_keys.app if name in (A, "app.yml") else keys.nvinfer)):
+            try:
+                report = read(path)
+            except ForgeError as error:
+                shown += error.problem + error.hint
+            else:
+                shown += "".join(report.shown(form) for form in ("text", "json", "sarif")) if read is run else ""
+        assert SECRET not in shown, shown
+
+
+@pytest.mark.parametrize(
+    "old",
+    ["[property] -> [property]\\nrtsp://u:SeCr3t@h", "process-mode=1 -> process_mode=rtsp://u:SeCr3t@h",
+     "[class-attrs-all] -> [rtsp://u:SeCr3t@h]"],
+)  # fmt: skip
+def test_a_correction_keeps_a_password_in_the_file(folder: Path, old: str) -> None:
+    path = edited(folder / P, old)
+    report = run(path, fix=True)
+    assert "rtsp://u:SeCr3t@h" in path.read_text()
+    assert SECRET not in report.text()
+
+
+def test_a_camera_is_no_yaml(folder: Path) -> None:
+    path = edited(folder / P, "[property] -> [property]\\nrtsp://u:SeCr3t@h")
+    (finding,) = run(path).findings
+    assert (finding.rule, finding.fix) == ("junk-line", None)
 
 
 def test_json_and_sarif(folder: Path) -> None:

@@ -58,7 +58,8 @@ class Report:
         lines = [f"{path}: corrected {len(found)}: {', '.join(sorted({each.rule for each in found}))}"
                  for path, found in self.fixed.items()]  # fmt: skip
         for finding in self.findings:
-            lines.append(f"{finding.path}:{finding.line}: {finding.severity}: {finding.why} [{finding.rule}]")
+            why = redact(finding.why)
+            lines.append(f"{finding.path}:{finding.line}: {finding.severity}: {why} [{finding.rule}]")
             lines += [f"    {shown}" for shown in safe(finding.fix or ())]
         counts = [_number(self.count(each), each) for each in ("error", "warning", "note") if self.count(each)]
         lines.append(f"{_number(len(self.files), 'file')}: {', '.join(counts) or 'nothing found'}")
@@ -99,7 +100,7 @@ def _described(finding: Finding) -> dict[str, Any]:
         "severity": finding.severity,
         "file": str(finding.path),
         "line": finding.line,
-        "why": finding.why,
+        "why": redact(finding.why),
         "corrected": None if finding.fix is None else safe(finding.fix),
     }
 
@@ -113,7 +114,7 @@ def _result(finding: Finding, index: int) -> dict[str, Any]:
         "ruleId": finding.rule,
         "ruleIndex": index,
         "level": finding.severity,
-        "message": {"text": finding.why},
+        "message": {"text": redact(finding.why)},
         "locations": [{"physicalLocation": where}],
     }
     if finding.fix is not None:
