@@ -254,8 +254,9 @@ def test_a_seeded_mistake_is_found(folder: Path, seed: Any) -> None:
 def test_a_correction_removes_the_mistake_and_makes_no_other(folder: Path, seed: Any) -> None:
     path = planted(folder, seed)
     version = "8.0" if seed[0] == "unknown-since" else "9.1"
-    before = run(path, deepstream=version)
-    after = run(path, deepstream=version, fix=True)
+    paths = [path, folder / P] if seed[1] == A else [path]  # only what is given is corrected
+    before = run(*paths, deepstream=version)
+    after = run(*paths, deepstream=version, fix=True)
     fixable = {(each.rule, each.why) for each in before.findings if each.fix is not None}
     left = {(each.rule, each.why) for each in after.findings}
     assert not fixable & left, after.text()
@@ -452,6 +453,42 @@ def test_other_files_are_not_judged(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.txt").write_text(text)
     with pytest.raises(ForgeError, match=r"a\.txt"):
         run(tmp_path / "a.txt")
+
+
+def test_the_rest_is_reported_beside_what_is_no_configuration(folder: Path) -> None:
+    """`lint folder/*.txt`: labels that a configuration names are no mistake, anything else is, at the end."""
+    edited(folder / P, "gie-unique-id=1\n -> ")
+    edited(folder / A, "gie-unique-id=1\n -> ")
+    (folder / "notes.txt").write_text("to do\n")
+    (folder / "more.txt").write_bytes(b"\0")
+    with_labels = run(*sorted(folder.glob("[ap]*.txt")))
+    assert len(with_labels.files) == 2
+    with pytest.raises(GateError, match="1 error in 2 files"):
+        with_labels.gate()
+    every = run(folder / "none.txt", *sorted(folder.glob("*.txt")))
+    assert [finding.rule for finding in every.findings] == ["no-unique-id"]
+    assert len(json.loads(every.shown("json"))["unread"]) == 3
+    (called,) = json.loads(every.shown("sarif"))["runs"][0]["invocations"]
+    assert not called["executionSuccessful"]
+    with pytest.raises(ForgeError, match=r"none\.txt.*more\.txt.*notes\.txt") as error:
+        every.gate()
+    assert error.value.code == 2
+
+
+def test_a_network_that_a_pipeline_names_must_be_one(folder: Path) -> None:
+    path = edited(folder / A, "config-file=pgie_config.txt -> config-file=pgie_labels.txt")
+    report = run(path, folder / "pgie_labels.txt")
+    with pytest.raises(ForgeError, match="pgie_labels"):
+        report.gate()
+
+
+def test_only_files_that_were_given_are_corrected(folder: Path) -> None:
+    path = edited(folder / P, "process-mode -> process_mode")
+    before = path.read_bytes()
+    report = run(folder / A, fix=True)
+    assert path.read_bytes() == before
+    assert ([finding.rule for finding in report.findings], report.fixed) == (["unknown-key"], {})
+    assert not run(folder / A, path, fix=True).findings
 
 
 def test_hostile_files(tmp_path: Path) -> None:
