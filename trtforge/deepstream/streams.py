@@ -30,7 +30,8 @@ class Stream:
         return self.scheme in LIVE
 
     def __str__(self) -> str:
-        return redact(self.uri)
+        camera = {"v4l2": "usb:", "csi": "csi:"}.get(self.scheme)
+        return f"{camera}{self.uri}" if camera else redact(self.uri)
 
     __repr__ = __str__
 
@@ -86,4 +87,4 @@ def read(path: Path) -> list[Stream]:
 
 def secret(streams: Sequence[Stream]) -> bool:
     """Whether any URI carries what may be a secret."""
-    return any(str(stream) != stream.uri for stream in streams)
+    return any(redact(stream.uri) != stream.uri for stream in streams)

@@ -95,6 +95,12 @@ def test_a_stream_shows_itself_without_password() -> None:
     assert not secret([Stream("file", "file:///a")])
 
 
+def test_cameras_of_this_machine_show_what_they_are() -> None:
+    cameras = [parse("usb:0"), parse("/dev/video2"), parse("csi:1")]
+    assert [str(camera) for camera in cameras] == ["usb:0", "usb:2", "csi:1"]
+    assert not secret(cameras)
+
+
 def test_a_list_of_cameras(tmp_path: Path) -> None:
     path = tmp_path / "cameras.txt"
     path.write_text("# entrance\nrtsp://a/b\n\n  file:///x.mp4\r\nusb:2\n")
