@@ -154,6 +154,8 @@ def test_lint_fails_on_errors_and_corrects_them(trtforge, bundle, tmp_path):
         (["config", DEMO, "-o", "out"], "none of DeepStream's parsers"),
         (["config", DEMO, "-o", "out", "--on-classes", "1"], "--sgie"), (["app", "none.txt"], "none.txt"),
         (["lint", "none.txt"], "none.txt"), (["lint", DEMO], "not a configuration"),
+        (["config", DEMO, "-o", "out", "--sgie", "--on-gie", "2", "--unique-id", "2"], "--on-gie 2"),
+        (["app", "none.txt", "--port", "99999"], "--port 99999"),
         (["config", DEMO, "-o", "out", "--tensor-meta", "--network", "detector"], "--tensor-meta"),
     ],
 )  # fmt: skip

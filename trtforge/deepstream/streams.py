@@ -15,6 +15,7 @@ LIVE = ("rtsp", "rtsps", "v4l2", "csi")
 # One slash is what a path leaves of two. A password may hold blanks and @; cut off before its @, it is still one.
 _CREDENTIALS = re.compile(r"\b([a-z][a-z0-9+.-]*(?::/+|\s*[:=]\s*//|:\s+/(?=[^\s/:]+:)))[^\n]*@", re.IGNORECASE)
 _CUT_OFF = re.compile(r"\b([a-z][a-z0-9+.-]*:/{1,2}(?!/)[^\s/@:\[]+:)(?!\d{1,5}(?!\w))\S+", re.IGNORECASE)
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:\[\]@]+)(:(?P<port>\d{1,5}))?", re.IGNORECASE)
 _QUERY = re.compile(r"(\b[a-z][a-z0-9+.-]*:/+[^\s?]*\?)\S*", re.IGNORECASE)
 
 
@@ -54,12 +55,23 @@ def parse(text: str, where: str = "") -> Stream:
     if found := re.fullmatch(r"csi:(\d+)", text):
         return Stream("csi", found[1])
     scheme, colon, rest = text.partition("://")
+    if colon and scheme.lower() in ("rtsp", "rtsps", "http", "https"):
+        _check_host(rest, where)
     if colon and scheme.lower() in ("rtsp", "rtsps", "file", "http", "https") and rest:
         return Stream(scheme.lower(), f"{scheme.lower()}://{rest}")
     if not colon and Path(text).suffix:
         return Stream("file", Path(text).absolute().as_uri())
     raise ForgeError(f"{where}neither a URI nor a camera nor a file",
                      "for example rtsp://camera/stream, file:///data/a.mp4, usb:0, csi:0")  # fmt: skip
+
+
+def _check_host(rest: str, where: str) -> None:
+    """Hold what stands behind ``://`` to beginning with ``[user:password@]host[:port]``."""
+    host = re.split("[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
+    found = _HOST.fullmatch(host)
+    if not found or not 1 <= int(found["port"] or 1) <= 65535:
+        raise ForgeError(f"{where}a URI without host, or whose port is no number from 1 to 65535",
+                         "for example rtsp://user:password@camera:554/a; in a password write / as %2F")  # fmt: skip
 
 
 def read(path: Path) -> list[Stream]:
