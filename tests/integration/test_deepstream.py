@@ -154,6 +154,8 @@ def test_lint_fails_on_errors_and_corrects_them(trtforge, bundle, tmp_path):
         (["config", DEMO, "-o", "out"], "none of DeepStream's parsers"),
         (["config", DEMO, "-o", "out", "--on-classes", "1"], "--sgie"), (["app", "none.txt"], "none.txt"),
         (["lint", "none.txt"], "none.txt"), (["lint", DEMO], "not a configuration"),
+        (["config", DEMO, "-o", "out", "--sgie", "--on-gie", "2", "--unique-id", "2"], "--on-gie 2"),
+        (["app", "none.txt", "--port", "99999"], "--port 99999"),
         (["config", DEMO, "-o", "out", "--tensor-meta", "--network", "detector"], "--tensor-meta"),
     ],
 )  # fmt: skip
@@ -165,10 +167,25 @@ def test_what_the_user_got_wrong_is_one_line(trtforge, tmp_path, words, why):
     assert not list(tmp_path.iterdir())
 
 
+def test_an_input_is_not_replaced_by_force(trtforge, bundle, tmp_path):
+    cameras = tmp_path / "cameras.txt"
+    cameras.write_text("rtsp://u:hunter2@h/a\n")
+    assert trtforge("deepstream", "config", bundle, "-o", tmp_path).code == 0
+    network = tmp_path / "pgie_config.txt"
+    before = network.read_bytes()
+    for out in (cameras, network):
+        run = trtforge("deepstream", "app", network, "--streams", cameras, "-o", out, "--force")
+        assert (run.code, str(out) in run.err, "hunter2" in run.err) == (2, True, False)
+    assert (cameras.read_text(), network.read_bytes()) == ("rtsp://u:hunter2@h/a\n", before)
+
+
 def test_files_of_the_user_are_not_replaced(trtforge, bundle, tmp_path):
     (tmp_path / "pgie_config.txt").write_text("mine\n")
     run = trtforge("deepstream", "config", bundle, "-o", tmp_path)
     assert (run.code, [path.name for path in tmp_path.iterdir()]) == (2, ["pgie_config.txt"])
     assert trtforge("deepstream", "config", bundle, "-o", bundle).code == 2
+    listed = sorted(bundle.rglob("*"))
+    assert trtforge("deepstream", "triton", bundle, "-o", bundle).code == 2
+    assert sorted(bundle.rglob("*")) == listed
     assert trtforge("deepstream", "config", bundle, "-o", tmp_path, "--force").code == 0
     assert json.loads(trtforge("deepstream", "config", bundle, "-o", tmp_path, "--json").out)["batch"] == 4

@@ -86,9 +86,9 @@ def pipeline(
 
     cameras = request.streams(streams, stream or [])
     made = files.pipeline(
-        primary, sgie or [], cameras, out, tracker=tracker, sinks=tuple(sink or ["display"]),
+        primary, sgie or [], cameras, streams, out, tracker=tracker, sinks=tuple(sink or ["display"]),
         frame=request.pair(frame, "--frame"), interval=request.at_least(interval, 0, "--interval"), output=output,
-        port=request.at_least(port, 1, "--port"), force=force,
+        port=request.port(port), force=force,
     )  # fmt: skip
     result(as_json, made, files.said(made))
 

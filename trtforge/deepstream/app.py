@@ -107,11 +107,17 @@ def _check(pipeline: Pipeline) -> None:
     for sink in pipeline.sinks:
         if sink not in SINKS:
             raise ForgeError(f"--sink {sink}: not known", f"one of: {', '.join(SINKS)}")
+    twice = next((sink for sink in pipeline.sinks if pipeline.sinks.count(sink) > 1), None)
+    if twice:
+        raise ForgeError(f"--sink {twice}: given twice, with one port or file for both", "give each sink once")
     ids = [gie.unique_id for gie in (pipeline.primary, *pipeline.secondary)]
     if len(set(ids)) < len(ids):
         raise ForgeError(f"two networks have gie-unique-id {max(ids, key=ids.count)}",
                          "write one of them again with another --unique-id")  # fmt: skip
     for gie in pipeline.secondary:
+        if gie.on == gie.unique_id:
+            raise ForgeError(f"{gie.config}: works on objects of its own (gie-unique-id {gie.on})",
+                             "write it again with another --on-gie or --unique-id")  # fmt: skip
         if gie.on is not None and gie.on not in ids:
             raise ForgeError(f"{gie.config}: works on objects of network {gie.on}, which is not in the pipeline",
                              "write it again with another --on-gie")  # fmt: skip

@@ -8,6 +8,7 @@ from pathlib import Path
 from trtforge.deepstream import ini, yml
 from trtforge.deepstream.dialects import read as read_document
 from trtforge.deepstream.keys import Key, Value, nearest, nvinfer
+from trtforge.deepstream.streams import redact
 from trtforge.deepstream.values import parse
 from trtforge.errors import ForgeError
 
@@ -67,7 +68,7 @@ def read(path: Path, known: Keys = nvinfer) -> Config:
     document = read_document(path)
     if document.faults:
         fault = document.faults[0]
-        raise ForgeError(f"{path}:{fault.line}: {fault.problem}", "`trtforge deepstream lint` tells more")
+        raise ForgeError(f"{path}:{fault.line}: {redact(fault.problem)}", "`trtforge deepstream lint` tells more")
     sections: Config = {}
     for entry in document.held():
         table = known(entry.group)
@@ -76,7 +77,7 @@ def read(path: Path, known: Keys = nvinfer) -> Config:
         try:
             value = parse(table[entry.key], entry.text, document.dialect)
         except ValueError as error:
-            raise ForgeError(f"{path}:{entry.line}: {entry.key}: {error}",
+            raise ForgeError(f"{path}:{entry.line}: {entry.key}: {redact(str(error))}",
                              "`trtforge deepstream lint` tells more") from error  # fmt: skip
         sections.setdefault(entry.group, {})[entry.key] = value
     return sections

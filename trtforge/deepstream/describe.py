@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from trtforge.calibrate import cache as calibration
 from trtforge.deepstream import labels as label_files
 from trtforge.deepstream.graph import Graph, Kind, classes_of, inspect
 from trtforge.deepstream.nvinfer import STOCK_PARSERS, Network, Objects, Parser
@@ -17,6 +18,7 @@ from trtforge.recipe import Recipe
 
 STOCK_FUNCTION = "NvDsInferParseCustomTfSSD"
 CLASSIFIER_SCORE = 0.5
+LONGEST_CACHE = 1 << 26  # bytes of a calibration cache: a line a tensor
 _ENGINE = re.compile(
     r"(?P<onnx>.+\.onnx)_b(?P<batch>\d+)_(?:gpu\d+|dla(?P<dla>\d+))_(?P<mode>fp32|fp16|int8|best)\.engine"
 )
@@ -134,6 +136,8 @@ def network(found: Model, wish: Wish, out: Path, deepstream: str) -> tuple[Netwo
     """
     graph = found.graph
     kind = wish.kind or _kind(found, wish)
+    if wish.parser is None:
+        _check_kind(found, kind)
     names = _names(found, kind)
     size, channels = _image(found)
     parser = wish.parser or (Parser(STOCK_FUNCTION, STOCK_PARSERS) if kind == "detector" and graph.stock else None)
@@ -166,6 +170,17 @@ def _kind(found: Model, wish: Wish) -> Kind:
     raise ForgeError(f"{found.path}: none of DeepStream's parsers reads these outputs: {listed}",
                      "`trtforge patch --nms deepstream` for a detector; else --tensor-meta, or --network with "
                      "--parser and --parser-lib")  # fmt: skip
+
+
+def _check_kind(found: Model, kind: Kind) -> None:
+    """nvinfer's own parsers of classes and masks read one form of output each, whatever network-type says."""
+    graph = found.graph
+    if (kind == "classifier" and not all(classes_of(output) for output in graph.outputs)) or (
+        kind == "segmentation" and len(graph.outputs[0].dims) != 4
+    ):
+        listed = ", ".join(f"{each.name} {list(each.dims)}" for each in graph.outputs)
+        raise ForgeError(f"--network {kind}: {found.path} has other outputs: {listed}",
+                         "leave --network out, or name a function that reads them with --parser")  # fmt: skip
 
 
 def _names(found: Model, kind: Kind) -> list[str]:
@@ -214,8 +229,15 @@ def _cache(found: Model, cache: Path) -> Path:
     if found.graph.quantized:
         raise ForgeError(f"{found.path}: has Q/DQ nodes, which a calibration cache must not accompany",
                          "give the FP32 graph, or leave the cache out")  # fmt: skip
-    if not cache.is_file() or not cache.read_bytes()[:4] == b"TRT-":
+    if not cache.is_file() or cache.stat().st_size > LONGEST_CACHE or cache.read_bytes()[:4] != b"TRT-":
         raise ForgeError(f"{cache}: no calibration cache of TensorRT's", "give the calibration.cache of a bundle")
+    try:
+        ranges = calibration.read(cache.read_text(encoding="utf-8", errors="replace"))
+    except ValueError as error:
+        raise ForgeError(f"{cache}: {error}", "give the calibration.cache of a bundle") from error
+    if not ranges.keys() & found.graph.tensors:
+        raise ForgeError(f"{cache}: none of its {len(ranges)} tensors is in {found.path}",
+                         "give the cache of this model, or the model that it was made of")  # fmt: skip
     return cache
 
 

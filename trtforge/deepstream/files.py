@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from trtforge import manifest
 from trtforge.deepstream import app, app_keys, config, describe, nvinfer
@@ -33,18 +34,23 @@ def network(
     }
     if made.kind != "tensors":
         contents[made.labels] = labels
-    put(out, contents, force)
+    inputs = [found.recipe.labels] if isinstance(found.recipe.labels, Path) else []
+    put(out, contents, force, inputs)
     return {"files": [str(out / name) for name in contents], **describe.document(made), "remarks": comments[1:]}
 
 
 def pipeline(
-    primary: Path, secondary: Sequence[Path], cameras: Sequence[Stream], out: Path, *, tracker: str | None,
-    sinks: tuple[str, ...], frame: tuple[int, int], interval: int, output: str, port: int, force: bool,
+    primary: Path, secondary: Sequence[Path], cameras: Sequence[Stream], listed: Path | None, out: Path, *,
+    tracker: str | None, sinks: tuple[str, ...], frame: tuple[int, int], interval: int, output: str, port: int,
+    force: bool,
 ) -> dict[str, Any]:  # fmt: skip
     """A file for deepstream-app; readable by its owner alone if a camera's URI carries a password.
 
+    Args:
+        listed: the file from which cameras come, if any.
+
     Raises:
-        ForgeError: a configuration can't be read, or does not fit the others.
+        ForgeError: a configuration can't be read, does not fit the others, or is ``out`` itself.
     """
     folder = out.absolute().parent
     sections, comments = app.config(app.Pipeline(
@@ -53,7 +59,9 @@ def pipeline(
         interval=interval, output=output, port=port,
     ))  # fmt: skip
     text = config.write(sections, "ini", comments, app_keys.app)
-    put(folder, {out.name: text}, force, private=secret(cameras))
+    videos = [Path(unquote(camera.uri.removeprefix("file://"))) for camera in cameras if camera.scheme == "file"]
+    inputs = [primary, *secondary, *([listed] if listed else []), *videos]
+    put(folder, {out.name: text}, force, inputs, private=secret(cameras))
     return {"files": [str(out)], "streams": [str(camera) for camera in cameras], "remarks": comments[1:]}
 
 
@@ -73,18 +81,34 @@ def _gie(path: Path, folder: Path, secondary: bool) -> app.Gie:
     )  # fmt: skip
 
 
-def put(out: Path, contents: Mapping[str, str], force: bool, private: bool = False) -> None:
-    """Write text files into a folder, all or none.
+def check_folder(out: Path) -> None:
+    """Hold a folder to being none, or one of the user's.
 
     Raises:
-        ForgeError: the folder is a bundle or can't be written; another file of a name is there and ``force`` is not.
+        ForgeError: it is a file or a bundle.
     """
     if out.exists() and not out.is_dir():
         raise ForgeError(f"{out}: is a file", "give a folder with -o")
     if (out / manifest.MANIFEST).is_file():
         raise ForgeError(f"{out}: is a bundle, whose manifest lists what is in it", "give another folder with -o")
+
+
+def put(
+    out: Path, contents: Mapping[str, str], force: bool, inputs: Sequence[Path] = (), private: bool = False
+) -> None:
+    """Write text files into a folder, all or none.
+
+    Args:
+        inputs: files that were read, which even ``force`` does not replace.
+
+    Raises:
+        ForgeError: the folder is a bundle or can't be written; another file of a name is there and ``force`` is not.
+    """
+    check_folder(out)
     for name, text in contents.items():
         path = out / name
+        if any(_one(path, given) for given in inputs) and not _same(path, text):
+            raise ForgeError(f"{path}: is read for this, and would be replaced", "give another name with -o")
         if path.exists() and not force and not _same(path, text):
             raise ForgeError(f"{path}: is there already, and different", "--force replaces it")
     try:
@@ -98,6 +122,10 @@ def put(out: Path, contents: Mapping[str, str], force: bool, private: bool = Fal
                 (draft / name).replace(out / name)
     except OSError as error:
         raise ForgeError(f"{out}: can't be written ({error.strerror})", "give another folder with -o") from error
+
+
+def _one(path: Path, other: Path) -> bool:
+    return path.exists() and other.exists() and path.samefile(other)
 
 
 def _same(path: Path, text: str) -> bool:

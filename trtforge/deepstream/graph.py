@@ -36,6 +36,7 @@ class Graph:
         nms: type of the node that suppresses boxes inside; empty if there is none.
         ends: type of the node that makes each output.
         classes: that the suppressing node tells apart; None where the graph does not show it.
+        tensors: names of all that nodes read and write, but for weights.
     """
 
     inputs: tuple[Tensor, ...]
@@ -45,6 +46,7 @@ class Graph:
     nms: str
     ends: tuple[str, ...]
     classes: int | None = None
+    tensors: frozenset[str] = frozenset()
 
     @property
     def batch(self) -> int | None:
@@ -116,6 +118,7 @@ def inspect(path: Path) -> Graph:
         nms=next((op for op in ops if "NMS" in op or op == "NonMaxSuppression"), ""),
         ends=tuple(makers.get(value.name, "") for value in model.graph.output),
         classes=_suppressed_classes(model),
+        tensors=frozenset({value.name for value in model.graph.input} - weights | makers.keys()),
     )
 
 

@@ -69,6 +69,8 @@ def _junk(line: str, number: int) -> Fault:
     if found := re.match(r"(\[[^\[\]]+\])\s*[#;]", line):
         return Fault("comment-behind-group", number, "nothing may stand behind a [group]: GLib refuses the whole file",
                      (found[1],))  # fmt: skip
+    if re.match(r"[a-z][a-z0-9+.-]*:(/|\s*//)", line, re.IGNORECASE):
+        return Fault("junk-line", number, f"{line}: a URI alone is no key=value: GLib refuses the whole file")
     if found := re.fullmatch(r"([\w-]+)\s*:\s*(\S.*)", line):
         return Fault("yaml-in-ini", number, "key: value is YAML; by its name this file is INI",
                      (f"{found[1]}={found[2]}",))  # fmt: skip

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trtforge.deepstream.dialects import read as read_document
+from trtforge.deepstream.streams import redact
 from trtforge.errors import ForgeError
 from trtforge.recipe import Preprocess
 
@@ -73,7 +74,7 @@ def read_keys(path: Path) -> dict[str, dict[str, str]]:
     document = read_document(path)
     if document.faults:
         fault = document.faults[0]
-        raise ForgeError(f"{path}:{fault.line}: {fault.problem}", "`trtforge deepstream lint` tells more")
+        raise ForgeError(f"{path}:{fault.line}: {redact(fault.problem)}", "`trtforge deepstream lint` tells more")
     found: dict[str, dict[str, str]] = {}
     for entry in document.held():
         found.setdefault(entry.group, {})[entry.key] = entry.text.strip()
@@ -93,7 +94,7 @@ def read(path: Path) -> Settings:
     try:
         return _settings(path, groups)
     except ValueError as error:
-        raise ForgeError(f"{path}: {error}", "nvinfer would not take it either") from error
+        raise ForgeError(f"{path}: {redact(str(error))}", "nvinfer would not take it either") from error
 
 
 def _settings(path: Path, groups: Mapping[str, Keys]) -> Settings:
@@ -175,10 +176,11 @@ def _beside(path: Path, keys: Keys, key: str) -> Path:
     file = (folder / keys.get(key, "")).resolve()
     if not keys.get(key):
         raise ForgeError(f"{path}: no {key}", "a preview runs the ONNX file in ONNX Runtime")
+    named = redact(f"{key}={keys[key]}")
     if not file.is_relative_to(folder):
-        raise ForgeError(f"{path}: {key}={keys[key]} lies outside the folder", "copy the file beside the configuration")
+        raise ForgeError(f"{path}: {named} lies outside the folder", "copy the file beside the configuration")
     if not file.is_file():
-        raise ForgeError(f"{path}: {key}={keys[key]} is missing", "nvinfer looks for it beside the configuration")
+        raise ForgeError(f"{path}: {named} is missing", "nvinfer looks for it beside the configuration")
     return file
 
 

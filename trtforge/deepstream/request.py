@@ -38,6 +38,10 @@ def wish(
         raise ForgeError("--parser-lib needs the name of a function in it", "add --parser NAME")
     if cluster and not parser:
         raise ForgeError("--cluster is for boxes that a parser hands out unsuppressed", "add --parser NAME")
+    own = at_least(unique_id if unique_id is not None else 2 if sgie else 1, 1, "--unique-id")
+    if sgie and own == on_gie:
+        raise ForgeError(f"--on-gie {on_gie}: is the network itself, whose --unique-id is {own}",
+                         f"for example --unique-id {own + 1}")  # fmt: skip
     kinds = tuple(kind for kind in get_args(Kind) if kind != "tensors")
     kind = "tensors" if tensor_meta else one_of(network, kinds, "--network") if network else None
     return describe.Wish(
@@ -48,7 +52,7 @@ def wish(
         thresholds=dict(_threshold(text) for text in thresholds),
         cache=calibration,
         rest=one_of(rest, ("fp16", "fp32"), "--rest"),
-        unique_id=at_least(unique_id if unique_id is not None else 2 if sgie else 1, 1, "--unique-id"),
+        unique_id=own,
         objects=Objects(at_least(on_gie, 1, "--on-gie"), _numbers(on_classes), pair(least_object, "--least-object")
                         if least_object else (0, 0)) if sgie else None,
     )  # fmt: skip
@@ -88,6 +92,12 @@ def pair(text: str, option: str) -> tuple[int, int]:
 def at_least(number: int, low: int, option: str) -> int:
     if number < low:
         raise ForgeError(f"{option} {number}: under {low}", "")
+    return number
+
+
+def port(number: int) -> int:
+    if not 1 <= number <= 65535:
+        raise ForgeError(f"--port {number}: not from 1 to 65535", "")
     return number
 
 

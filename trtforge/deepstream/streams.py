@@ -12,8 +12,11 @@ from trtforge.errors import ForgeError
 MOST = 1024  # sources that deepstream-app takes
 LONGEST = 1 << 20  # bytes of a list
 LIVE = ("rtsp", "rtsps", "v4l2", "csi")
-_CREDENTIALS = re.compile(r"\b([a-z][a-z0-9+.-]*://)(\S*)@(?=[^\s@]*)", re.IGNORECASE)
-_QUERY = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s?]*\?)[^\s]*", re.IGNORECASE)
+# One slash is what a path leaves of two. A password may hold blanks and @; cut off before its @, it is still one.
+_CREDENTIALS = re.compile(r"\b([a-z][a-z0-9+.-]*(?::/+|\s*[:=]\s*//|:\s+/(?=[^\s/:]+:)))[^\n]*@", re.IGNORECASE)
+_CUT_OFF = re.compile(r"\b([a-z][a-z0-9+.-]*:/{1,2}(?!/)[^\s/@:\[]+:)(?!\d{1,5}(?!\w))\S+", re.IGNORECASE)
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:\[\]@]+)(:(?P<port>\d{1,5}))?", re.IGNORECASE)
+_QUERY = re.compile(r"(\b[a-z][a-z0-9+.-]*:/+[^\s?]*\?)\S*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -28,14 +31,15 @@ class Stream:
         return self.scheme in LIVE
 
     def __str__(self) -> str:
-        return redact(self.uri)
+        camera = {"v4l2": "usb:", "csi": "csi:"}.get(self.scheme)
+        return f"{camera}{self.uri}" if camera else redact(self.uri)
 
     __repr__ = __str__
 
 
 def redact(text: str) -> str:
     """``text`` without what may be a secret in its URIs: user, password and query."""
-    return _QUERY.sub(r"\1***", _CREDENTIALS.sub(r"\1***@", text))
+    return _QUERY.sub(r"\1***", _CUT_OFF.sub(r"\1***", _CREDENTIALS.sub(r"\1***@", text)))
 
 
 def parse(text: str, where: str = "") -> Stream:
@@ -51,12 +55,23 @@ def parse(text: str, where: str = "") -> Stream:
     if found := re.fullmatch(r"csi:(\d+)", text):
         return Stream("csi", found[1])
     scheme, colon, rest = text.partition("://")
+    if colon and scheme.lower() in ("rtsp", "rtsps", "http", "https"):
+        _check_host(rest, where)
     if colon and scheme.lower() in ("rtsp", "rtsps", "file", "http", "https") and rest:
         return Stream(scheme.lower(), f"{scheme.lower()}://{rest}")
     if not colon and Path(text).suffix:
         return Stream("file", Path(text).absolute().as_uri())
     raise ForgeError(f"{where}neither a URI nor a camera nor a file",
                      "for example rtsp://camera/stream, file:///data/a.mp4, usb:0, csi:0")  # fmt: skip
+
+
+def _check_host(rest: str, where: str) -> None:
+    """Hold what stands behind ``://`` to beginning with ``[user:password@]host[:port]``."""
+    host = re.split("[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
+    found = _HOST.fullmatch(host)
+    if not found or not 1 <= int(found["port"] or 1) <= 65535:
+        raise ForgeError(f"{where}a URI without host, or whose port is no number from 1 to 65535",
+                         "for example rtsp://user:password@camera:554/a; in a password write / as %2F")  # fmt: skip
 
 
 def read(path: Path) -> list[Stream]:
@@ -84,4 +99,4 @@ def read(path: Path) -> list[Stream]:
 
 def secret(streams: Sequence[Stream]) -> bool:
     """Whether any URI carries what may be a secret."""
-    return any(str(stream) != stream.uri for stream in streams)
+    return any(redact(stream.uri) != stream.uri for stream in streams)

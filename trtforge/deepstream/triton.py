@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from trtforge import prepared
+from trtforge.deepstream.files import check_folder
 from trtforge.deepstream.nvinfer import LETTERBOX, STOCK_PARSERS
 from trtforge.deepstream.triton_text import Message, Name, text
 from trtforge.errors import ForgeError
@@ -57,7 +58,7 @@ def write(bundle: Path, out: Path, backend: str, serving: Serving) -> dict[str, 
 
     Args:
         bundle: bundle or prepared folder.
-        out: folder; files of the same names in it are replaced.
+        out: folder, no bundle; files of the same names in it are replaced.
         backend: tensorrt, onnxruntime, or auto: TensorRT where the bundle holds an engine of it.
 
     Returns:
@@ -73,8 +74,7 @@ def write(bundle: Path, out: Path, backend: str, serving: Serving) -> dict[str, 
     if ready.facts.get("batch") is not None:
         raise ForgeError(f"{bundle}: the model's batch is fixed at {ready.facts['batch']}, and Triton makes batches",
                          "export the model with a dynamic batch")  # fmt: skip
-    if out.exists() and not out.is_dir():
-        raise ForgeError(f"{out}: is a file", "give a folder with -o")
+    check_folder(out)
     inputs, outputs, exchanged = _tensors(ready)
     labels = f"{name}_labels.txt"
     with draft_in(out.absolute().parent) as draft:

@@ -68,7 +68,9 @@ def test_a_benchmark_draws_nothing() -> None:
     ("change", "why"),
     [({"tracker": "sort"}, "--tracker sort"), ({"sinks": ("x11",)}, "--sink x11"),
      ({"secondary": (app.Gie("s.txt", 1, 1, 1),)}, "gie-unique-id 1"),
-     ({"secondary": (app.Gie("s.txt", 1, 2, 9),)}, "network 9")],
+     ({"secondary": (app.Gie("s.txt", 1, 2, 9),)}, "network 9"),
+     ({"secondary": (app.Gie("s.txt", 1, 2, 2),)}, "its own"),
+     ({"sinks": ("rtsp", "rtsp")}, "--sink rtsp: given twice")],
 )  # fmt: skip
 def test_what_can_not_run_is_refused(change: dict[str, object], why: str) -> None:
     with pytest.raises(ForgeError, match=why):
@@ -95,6 +97,19 @@ def test_a_stream_shows_itself_without_password() -> None:
     assert not secret([Stream("file", "file:///a")])
 
 
+@pytest.mark.parametrize(
+    "uri", ["rtsp://u:p@ss@10.0.0.1:554/s?a=b:c@d", "rtsp://[::1]:8554/s", "http://h_1", "rtsps://h/a"]
+)
+def test_hosts(uri: str) -> None:
+    assert parse(uri).uri == uri
+
+
+def test_cameras_of_this_machine_show_what_they_are() -> None:
+    cameras = [parse("usb:0"), parse("/dev/video2"), parse("csi:1")]
+    assert [str(camera) for camera in cameras] == ["usb:0", "usb:2", "csi:1"]
+    assert not secret(cameras)
+
+
 def test_a_list_of_cameras(tmp_path: Path) -> None:
     path = tmp_path / "cameras.txt"
     path.write_text("# entrance\nrtsp://a/b\n\n  file:///x.mp4\r\nusb:2\n")
@@ -103,7 +118,19 @@ def test_a_list_of_cameras(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "# nothing\n", "ftp://user:secret@host/a\n", "rtsp://user:secret@ho st/a\n", "rtsp://\n", "word secret\n"],
+    [
+        "",
+        "# nothing\n",
+        "ftp://user:secret@host/a\n",
+        "rtsp://user:secret@ho st/a\n",
+        "rtsp://\n",
+        "word secret\n",
+        "rtsp://u:secret@h:xyz/s\n",
+        "rtsp://u:secret@/s\n",
+        "rtsp://u:secret@h:99999/s\n",
+        "http://u:secret@:80/s\n",
+        "rtsp://u:secret/1@h/s\n",
+    ],
 )
 def test_a_wrong_list_is_refused_without_its_passwords(tmp_path: Path, text: str) -> None:
     path = tmp_path / "cameras.txt"

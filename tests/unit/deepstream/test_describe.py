@@ -85,6 +85,13 @@ def test_a_classifier_has_one_line_of_labels_for_each_output(tmp_path: Path) -> 
     assert labels_text(["a", "b"], []) == "a\nb\n"
 
 
+def test_a_kind_that_the_outputs_contradict(tmp_path: Path) -> None:
+    path = detector(tmp_path / "m.onnx", "deepstream")
+    for kind in ("classifier", "segmentation"):
+        with pytest.raises(ForgeError, match=f"--network {kind}.*num_detections"):
+            network(path, kind=kind)
+
+
 def test_logits_are_told(tmp_path: Path) -> None:
     path = sketch(tmp_path / "m.onnx", ("out", F, ["n", 3]))
     made, _ = network(path)
@@ -156,6 +163,12 @@ def test_a_cache_goes_with_the_fp32_graph_alone(tmp_path: Path) -> None:
     sketch(tmp_path / "q.onnx", ("out", F, ["n", 3]), op="DequantizeLinear")
     with pytest.raises(ForgeError, match="Q/DQ"):
         network(tmp_path / "q.onnx", cache=cache)
+    cache.write_text("TRT-101600-EntropyCalibration2\nother: 3c010a14\n")
+    with pytest.raises(ForgeError, match="none of its 1 tensors"):
+        network(path, cache=cache)
+    cache.write_text("TRT-101600-EntropyCalibration2\nimage: high\n")
+    with pytest.raises(ForgeError, match="not a scale"):
+        network(path, cache=cache)
     cache.write_text("not a cache")
     with pytest.raises(ForgeError, match="no calibration cache"):
         network(path, cache=cache)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from tests import models
-from trtforge.deepstream import app, app_keys, describe, files, nvinfer
+from trtforge.deepstream import app, app_keys, describe, files, keys, nvinfer
+from trtforge.deepstream.config import read as read_config
 from trtforge.deepstream.config import write
 from trtforge.deepstream.lint.finding import RULES
 from trtforge.deepstream.lint.report import Report
@@ -164,6 +167,9 @@ SEEDS: list[tuple[str, str, tuple[str, ...], Prepare | None]] = [
     ("cache-format", P, ("network-mode=0 -> network-mode=1\\nint8-calib-file=c.cache",), file("c.cache", "hello")),
     ("cache-format", P, ("network-mode=0 -> network-mode=1\\nint8-calib-file=c.cache",),
      file("c.cache", CACHE.replace("Entropy", "MinMax").replace("2\n", "\n", 1))),
+    ("cache-format", P, ("network-mode=0 -> network-mode=1\\nint8-calib-file=c.cache",),
+     file("c.cache", CACHE.replace("image", "another"))),
+    ("object-source", P, ("process-mode=1 -> process-mode=2\\noperate-on-gie-id=1",), None),
     ("cache-version", P, ("network-mode=0 -> network-mode=1\\nint8-calib-file=c.cache",),
      file("c.cache", CACHE.replace("101600", "8601"))),
     ("bad-onnx", P, (), file("m.onnx", "hello")),
@@ -251,8 +257,9 @@ def test_a_seeded_mistake_is_found(folder: Path, seed: Any) -> None:
 def test_a_correction_removes_the_mistake_and_makes_no_other(folder: Path, seed: Any) -> None:
     path = planted(folder, seed)
     version = "8.0" if seed[0] == "unknown-since" else "9.1"
-    before = run(path, deepstream=version)
-    after = run(path, deepstream=version, fix=True)
+    paths = [path, folder / P] if seed[1] == A else [path]  # only what is given is corrected
+    before = run(*paths, deepstream=version)
+    after = run(*paths, deepstream=version, fix=True)
     fixable = {(each.rule, each.why) for each in before.findings if each.fix is not None}
     left = {(each.rule, each.why) for each in after.findings}
     assert not fixable & left, after.text()
@@ -277,7 +284,8 @@ def test_files_that_are_right_stay_silent(folder: Path) -> None:
 VARIANTS = {
     "segmentation": ([("out", F, ["n", 5, 64, 64])], {}),
     "classifier": ([("out", F, ["n", 4])], {}),
-    "secondary": ([("a", F, ["n", 4]), ("b", F, ["n", 2])], {"objects": nvinfer.Objects(classes=(1,), least=(9, 9))}),
+    "secondary": ([("a", F, ["n", 4]), ("b", F, ["n", 2])],
+                  {"unique_id": 2, "objects": nvinfer.Objects(classes=(1,), least=(9, 9))}),
     "raw tensors": ([("out", F, ["n", 84, 8400])], {"kind": "tensors"}),
     "int8 by cache": ([("out", F, ["n", 4])], {"cache": "c.cache"}),
     "int8 by cache, the rest fp32": ([("out", F, ["n", 4])], {"cache": "c.cache", "rest": "fp32"}),
@@ -352,6 +360,57 @@ def test_passwords_reach_no_report(folder: Path) -> None:
     assert "hunter2" in path.read_text()
 
 
+SECRET = "SeCr3t"
+URIS = (f"rtsp://u:{SECRET}@h", f"rtsp://u:{SECRET}@h:554/s?k={SECRET} # door", f"rtsp:/u:{SECRET} x@h",
+        f"x=http://u:{SECRET}=1@h", f"rtsp: //u:{SECRET}@h")  # fmt: skip
+
+
+def places(lines: list[str], uri: str) -> Iterator[str]:
+    """The file with the URI as each value, and beside the first, a middle and the last line in every other way."""
+    for number, line in enumerate(lines):
+        if found := re.match(r"[^#].*?(=|: )", line):
+            yield "\n".join([*lines[:number], f"{found[0]}{uri}", *lines[number + 1 :]])
+    for number in (0, len(lines) // 2, len(lines)):
+        for other in (uri, f"[{uri}]", f"[sink0] {uri}", f"{uri}: 1", f"{uri}=1", f"; {uri}", f"key]={uri}"):
+            yield "\n".join([*lines[:number], other, *lines[number:]])
+
+
+@pytest.mark.parametrize("name", [P, Y, A, "app.yml"])
+def test_a_password_in_any_place_reaches_no_report(folder: Path, name: str) -> None:
+    (folder / "m.onnx").unlink()  # read anew for every file otherwise
+    path = folder / name
+    lines = path.read_text().splitlines()
+    for text in (text for uri in URIS for text in places(lines, uri)):
+        path.write_text(text)
+        shown = ""
+        for read in (run, partial(read_config, known=app_keys.app if name in (A, "app.yml") else keys.nvinfer)):
+            try:
+                report = read(path)
+            except ForgeError as error:
+                shown += error.problem + error.hint
+            else:
+                shown += "".join(report.shown(form) for form in ("text", "json", "sarif")) if read is run else ""
+        assert SECRET not in shown, shown
+
+
+@pytest.mark.parametrize(
+    "old",
+    ["[property] -> [property]\\nrtsp://u:SeCr3t@h", "process-mode=1 -> process_mode=rtsp://u:SeCr3t@h",
+     "[class-attrs-all] -> [rtsp://u:SeCr3t@h]"],
+)  # fmt: skip
+def test_a_correction_keeps_a_password_in_the_file(folder: Path, old: str) -> None:
+    path = edited(folder / P, old)
+    report = run(path, fix=True)
+    assert "rtsp://u:SeCr3t@h" in path.read_text()
+    assert SECRET not in report.text()
+
+
+def test_a_camera_is_no_yaml(folder: Path) -> None:
+    path = edited(folder / P, "[property] -> [property]\\nrtsp://u:SeCr3t@h")
+    (finding,) = run(path).findings
+    assert (finding.rule, finding.fix) == ("junk-line", None)
+
+
 def test_json_and_sarif(folder: Path) -> None:
     report = run(edited(folder / P, "process-mode -> process_mode", "onnx-file=m.onnx -> onnx-file=m.onnx "))
     document = json.loads(report.shown("json"))
@@ -398,6 +457,42 @@ def test_other_files_are_not_judged(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.txt").write_text(text)
     with pytest.raises(ForgeError, match=r"a\.txt"):
         run(tmp_path / "a.txt")
+
+
+def test_the_rest_is_reported_beside_what_is_no_configuration(folder: Path) -> None:
+    """`lint folder/*.txt`: labels that a configuration names are no mistake, anything else is, at the end."""
+    edited(folder / P, "gie-unique-id=1\n -> ")
+    edited(folder / A, "gie-unique-id=1\n -> ")
+    (folder / "notes.txt").write_text("to do\n")
+    (folder / "more.txt").write_bytes(b"\0")
+    with_labels = run(*sorted(folder.glob("[ap]*.txt")))
+    assert len(with_labels.files) == 2
+    with pytest.raises(GateError, match="1 error in 2 files"):
+        with_labels.gate()
+    every = run(folder / "none.txt", *sorted(folder.glob("*.txt")))
+    assert [finding.rule for finding in every.findings] == ["no-unique-id"]
+    assert len(json.loads(every.shown("json"))["unread"]) == 3
+    (called,) = json.loads(every.shown("sarif"))["runs"][0]["invocations"]
+    assert not called["executionSuccessful"]
+    with pytest.raises(ForgeError, match=r"none\.txt.*more\.txt.*notes\.txt") as error:
+        every.gate()
+    assert error.value.code == 2
+
+
+def test_a_network_that_a_pipeline_names_must_be_one(folder: Path) -> None:
+    path = edited(folder / A, "config-file=pgie_config.txt -> config-file=pgie_labels.txt")
+    report = run(path, folder / "pgie_labels.txt")
+    with pytest.raises(ForgeError, match="pgie_labels"):
+        report.gate()
+
+
+def test_only_files_that_were_given_are_corrected(folder: Path) -> None:
+    path = edited(folder / P, "process-mode -> process_mode")
+    before = path.read_bytes()
+    report = run(folder / A, fix=True)
+    assert path.read_bytes() == before
+    assert ([finding.rule for finding in report.findings], report.fixed) == (["unknown-key"], {})
+    assert not run(folder / A, path, fix=True).findings
 
 
 def test_hostile_files(tmp_path: Path) -> None:

@@ -28,6 +28,9 @@ def objects(subject: Subject) -> Iterator[Finding]:
         yield subject.on("negative-class", "operate-on-class-ids", "a negative class id throws, and the process ends; "
                          "without the key all classes are looked at", kept or None)  # fmt: skip
     if subject.get("process-mode") == 2:
+        own = subject.get("gie-unique-id")
+        if own is not None and subject.get("operate-on-gie-id") == own:
+            yield subject.on("object-source", "operate-on-gie-id", f"network {own} looks at objects of its own")
         return
     for name in _SECONDARY:
         entry = subject.entry(name)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+from trtforge.deepstream.describe import LONGEST_CACHE
 from trtforge.deepstream.lint.finding import Finding
 from trtforge.deepstream.lint.subject import Subject
 from trtforge.deepstream.nvinfer import MODE_NAMES, STRONGLY_TYPED_SINCE, engine_name, version
@@ -130,12 +132,19 @@ def cache(subject: Subject) -> Iterator[Finding]:
     if found[2] != "EntropyCalibration2":
         yield subject.on("cache-format", "int8-calib-file", f"{path.name} is {found[2]}'s; nvinfer's calibrator reads "
                          "EntropyCalibration2 alone")  # fmt: skip
+    if subject.graph and not _names(path) & subject.graph.tensors:
+        yield subject.on("cache-format", "int8-calib-file", f"{path.name} holds none of the graph's tensors")
     wanted = TENSORRT.get("{}.{}".format(*version(subject.deepstream)))
     number = found[1]
     known = f"{number[:2]}.{int(number[2:4])}" if len(number) >= 5 else f"{number[0]}.{number[1]}"
     if wanted and known != wanted:
         yield subject.on("cache-version", "int8-calib-file", f"{path.name} is for TensorRT {known}, DeepStream "
                          f"{subject.deepstream} has {wanted}: it recalibrates, and has no images")  # fmt: skip
+
+
+def _names(path: Path) -> set[str]:
+    with path.open(encoding="utf-8", errors="replace") as stream:
+        return {line.rpartition(": ")[0] for line in stream.read(LONGEST_CACHE).split("\n")[1:]}
 
 
 def shapes(subject: Subject) -> Iterator[Finding]:

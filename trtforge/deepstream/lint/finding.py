@@ -123,7 +123,7 @@ class Finding:
 
     Attributes:
         line: from 1.
-        why: what DeepStream does, in one sentence without secrets.
+        why: what DeepStream does, in one sentence; a report leaves secrets out.
         fix: lines that take the place of that line; None where only the author knows.
         severity: the rule's, where this finding has no other.
     """

@@ -58,7 +58,7 @@ def sources(subject: Subject) -> Iterator[Finding]:
                              "refuses the file without it", subject.without(entry))  # fmt: skip
         uri = subject.entry("uri", group)
         if uri and subject.get("type", group) == 3 and re.search(r"%(?!d|0\dd|%)", uri.text):
-            yield subject.at("printf-uri", uri, f"{redact(uri.text)}: with type=3 each % begins a number of its own: "
+            yield subject.at("printf-uri", uri, f"{uri.text}: with type=3 each % begins a number of its own: "
                              "write one [sourceN] of type 2 or 4 for each")  # fmt: skip
     if "source-list" in subject.document.groups:
         yield from _source_list(subject)
@@ -138,7 +138,7 @@ def passwords(subject: Subject) -> Iterator[Finding]:
     for entry in subject.document.held():
         if entry.key in ("uri", "list") and "@" in entry.text and redact(entry.text) != entry.text \
                 and stat.S_IMODE(path.stat().st_mode) & 0o077:  # fmt: skip
-            yield subject.at("open-password", entry, f"{redact(entry.text)} with a password, in a file that others on "
+            yield subject.at("open-password", entry, f"{entry.text} with a password, in a file that others on "
                              f"this machine can read: chmod 600 {path.name}")  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from trtforge import __version__
 from trtforge.deepstream.lint.finding import RULES, Finding
 from trtforge.deepstream.streams import redact
-from trtforge.errors import GateError
+from trtforge.errors import ForgeError, GateError
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _SECRET = ("tlt-model-key", "msg-broker-conn-str")
@@ -26,12 +26,14 @@ class Report:
         files: that were looked at.
         findings: that are left.
         fixed: that were corrected, by file.
+        unread: files that are no configuration, and why.
     """
 
     deepstream: str
     files: list[Path] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
     fixed: dict[Path, list[Finding]] = field(default_factory=dict)
+    unread: dict[Path, ForgeError] = field(default_factory=dict)
 
     def count(self, severity: str) -> int:
         return sum(finding.severity == severity for finding in self.findings)
@@ -40,8 +42,13 @@ class Report:
         """Refuse errors.
 
         Raises:
-            GateError: there is at least one.
+            ForgeError: a file is no configuration.
+            GateError: there is at least one error.
         """
+        if self.unread:
+            hints = {error.hint for error in self.unread.values()}
+            raise ForgeError("; ".join(error.problem for error in self.unread.values()),
+                             hints.pop() if len(hints) == 1 else "leave them out")  # fmt: skip
         if errors := self.count("error"):
             raise GateError(
                 f"{_number(errors, 'error')} in {_number(len(self.files), 'file')}", "--fix corrects what it can"
@@ -58,7 +65,8 @@ class Report:
         lines = [f"{path}: corrected {len(found)}: {', '.join(sorted({each.rule for each in found}))}"
                  for path, found in self.fixed.items()]  # fmt: skip
         for finding in self.findings:
-            lines.append(f"{finding.path}:{finding.line}: {finding.severity}: {finding.why} [{finding.rule}]")
+            why = redact(finding.why)
+            lines.append(f"{finding.path}:{finding.line}: {finding.severity}: {why} [{finding.rule}]")
             lines += [f"    {shown}" for shown in safe(finding.fix or ())]
         counts = [_number(self.count(each), each) for each in ("error", "warning", "note") if self.count(each)]
         lines.append(f"{_number(len(self.files), 'file')}: {', '.join(counts) or 'nothing found'}")
@@ -73,6 +81,7 @@ class Report:
             "notes": self.count("note"),
             "findings": [_described(finding) for finding in self.findings],
             "fixed": [_described(finding) for found in self.fixed.values() for finding in found],
+            "unread": [error.problem for error in self.unread.values()],
         }
 
     def sarif(self) -> dict[str, Any]:
@@ -81,7 +90,10 @@ class Report:
                   "defaultConfiguration": {"level": RULES[rule][0]}} for rule in used]  # fmt: skip
         driver = {"name": "trtforge deepstream lint", "version": __version__, "rules": rules}
         results = [_result(finding, used.index(finding.rule)) for finding in self.findings]
-        return {"$schema": SCHEMA, "version": "2.1.0", "runs": [{"tool": {"driver": driver}, "results": results}]}
+        told = [{"level": "error", "message": {"text": error.problem}} for error in self.unread.values()]
+        called = {"executionSuccessful": not told, "toolExecutionNotifications": told}
+        one = {"tool": {"driver": driver}, "invocations": [called], "results": results}
+        return {"$schema": SCHEMA, "version": "2.1.0", "runs": [one]}
 
 
 def safe(lines: Sequence[str]) -> list[str]:
@@ -99,7 +111,7 @@ def _described(finding: Finding) -> dict[str, Any]:
         "severity": finding.severity,
         "file": str(finding.path),
         "line": finding.line,
-        "why": finding.why,
+        "why": redact(finding.why),
         "corrected": None if finding.fix is None else safe(finding.fix),
     }
 
@@ -113,7 +125,7 @@ def _result(finding: Finding, index: int) -> dict[str, Any]:
         "ruleId": finding.rule,
         "ruleIndex": index,
         "level": finding.severity,
-        "message": {"text": finding.why},
+        "message": {"text": redact(finding.why)},
         "locations": [{"physicalLocation": where}],
     }
     if finding.fix is not None:

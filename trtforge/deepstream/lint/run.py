@@ -40,26 +40,54 @@ def lint(files: Sequence[Path], deepstream: str, recipe: Recipe | None, fix: boo
     Args:
         deepstream: version that will read them.
         recipe: the model's; None is that of the bundle in which the ONNX file lies, if there is one.
-        fix: write the corrected lines, as often as there are any.
+        fix: write the corrected lines of ``files``, as often as there are any.
 
     Raises:
-        ForgeError: a file is missing, or is neither nvinfer's nor deepstream-app's.
+        ForgeError: none of them is nvinfer's or deepstream-app's; where only some are not, the report's gate says so.
     """
     report = Report(deepstream)
+    given = {path.resolve() for path in files}
     seen: set[Path] = set()
+    named: set[Path] = set()  # by a configuration: labels and the like, which a shell's *.txt hands over as well
     queue: list[tuple[Path, Mapping[str, Value] | None]] = [(path, None) for path in files]
-    pipelines = [path for path in files if _kind(read(path)) == "app"]
-    queue.sort(key=lambda item: item[0] not in pipelines)  # what a pipeline sets stands above a network's own file
+    queue.sort(key=lambda item: not _is_pipeline(item[0]))  # what it sets stands above a network's own file
     while queue:
         path, set_by_app = queue.pop(0)
         if path.resolve() in seen:
             continue
         seen.add(path.resolve())
-        subject = _examine(path, deepstream, recipe, set_by_app, report, fix)
+        try:
+            subject = _examine(path, deepstream, recipe, set_by_app, report, fix and path.resolve() in given)
+        except ForgeError as error:
+            report.unread[path] = error
+            continue
         report.files.append(path)
+        named |= _named(subject)
         if subject.kind == "app":
             queue = [*_networks(subject), *queue]
+    report.unread = {path: error for path, error in report.unread.items() if path.resolve() not in named}
+    if not report.files:
+        report.gate()
     return report
+
+
+def _is_pipeline(path: Path) -> bool:
+    try:
+        return _kind(read(path)) == "app"
+    except ForgeError:
+        return False
+
+
+def _named(subject: Subject) -> set[Path]:
+    """Files that a configuration names and that are no network's own configuration."""
+    networks = {path.resolve() for path, _ in _networks(subject)} if subject.kind == "app" else set()
+    texts = [value for entry, key in subject.scalars() if key.kind in ("path", "paths")
+             for value in _texts(subject.values.get(entry.group, {}).get(entry.key))]  # fmt: skip
+    return {(subject.folder / text).resolve() for text in texts} - networks
+
+
+def _texts(value: Value | None) -> list[str]:
+    return [each for each in (value if isinstance(value, tuple) else (value,)) if isinstance(each, str) and each]
 
 
 def _examine(

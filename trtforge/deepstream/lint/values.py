@@ -12,7 +12,6 @@ from trtforge.deepstream.keys import CLASS_ATTRS, PROPERTY, Key, nearest
 from trtforge.deepstream.lint.finding import Finding
 from trtforge.deepstream.lint.subject import Subject
 from trtforge.deepstream.nvinfer import version
-from trtforge.deepstream.streams import redact
 from trtforge.deepstream.values import parse
 
 _SECRET = ("tlt-model-key",)
@@ -107,7 +106,7 @@ def _value(subject: Subject, entry: Entry, key: Key) -> Iterator[Finding]:
         yield subject.at("cut-text", entry, f"the YAML parser keeps {key.cut} characters of {entry.key}; INI keeps all")
     if fault := key.fault(value):
         rule = "unusual-value" if subject.kind == "app" else "wrong-count" if "values" in fault else "out-of-range"
-        yield subject.at(rule, entry, f"{entry.key}: {redact(entry.text)} {fault}{_topk(entry)}",
+        yield subject.at(rule, entry, f"{entry.key}: {entry.text} {fault}{_topk(entry)}",
                          subject.without(entry) if entry.key == "topk" else None)  # fmt: skip
 
 
@@ -122,7 +121,7 @@ def _unread(subject: Subject, entry: Entry, key: Key, reason: str) -> Finding:
     if "\\" in text and key.kind in ("string", "path", "strings", "paths"):
         return subject.at("backslash", entry, f"{entry.key}: a backslash begins an escape: {fails}",
                           _plain(subject, entry, text.replace("\\", "/")))  # fmt: skip
-    shown = redact(text) if entry.key not in _SECRET else "***"
+    shown = text if entry.key not in _SECRET else "***"
     bare = re.sub(r"\s*[#;].*$" if not key.kind.endswith("s") else r"\s*#.*$", "", text).strip()
     if bare != text.strip() and _reads(key, bare, dialect):
         return subject.at("comment-behind-value", entry, f"{entry.key}: {shown!r}, with the comment: {fails}",
@@ -141,13 +140,13 @@ def _unread(subject: Subject, entry: Entry, key: Key, reason: str) -> Finding:
         return subject.at(
             rule, entry, f"{entry.key}: {reason}: {fails}", _plain(subject, entry, word) if word else None
         )
-    return subject.at("wrong-type", entry, f"{entry.key} is {_said(key)}, and {redact(reason)}: {fails}")
+    return subject.at("wrong-type", entry, f"{entry.key} is {_said(key)}, and {reason}: {fails}")
 
 
 def _tail(subject: Subject, entry: Entry, key: Key) -> Iterator[Finding]:
     text = entry.text
     bare = re.sub(r"\s+#.*$", "", text).rstrip()
-    shown = repr(redact(text)) if entry.key not in _SECRET else "the value"
+    shown = repr(text) if entry.key not in _SECRET else "the value"
     if bare != text.rstrip():
         yield subject.at("comment-behind-value", entry, f"{entry.key} is {shown}, with the comment",
                          _plain(subject, entry, bare))  # fmt: skip
