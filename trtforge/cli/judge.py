@@ -30,6 +30,7 @@ def verify(
     from trtforge.stages.verify import EVALUATION
     from trtforge.stages.verify import verify as measure
 
+    asked = gates.limits(min_map, max_drop, min_cosine)
     spec = options.load_recipe(recipe) if recipe else None
     given = {"score": score, "iou": iou, "max_det": max_det}
     given = {name: value for name, value in given.items() if value is not None}
@@ -40,9 +41,10 @@ def verify(
         recipe=spec,
         nms=options.nms(EVALUATION, given) if given else None,
         per_layer=per_layer or find_worst,
+        limits=asked,
     )
     result(as_json, report.document(), summary.verified(report, find_worst))
-    gates.accuracy(report, min_map, max_drop, min_cosine)
+    gates.accuracy(report, asked)
 
 
 def bench(

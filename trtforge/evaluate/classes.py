@@ -56,9 +56,9 @@ def from_csv(path: Path, images: Sequence[Path], classes: int) -> list[int]:
 
 
 def rank(scores: np.ndarray, truth: int) -> int:
-    """How many classes score higher than the true one, for one image's scores of any shape."""
+    """How many classes score higher than the true one, for one image's scores of any shape; NaN counts as higher."""
     flat = scores.reshape(-1)
-    return int((flat > flat[truth]).sum())
+    return int((~(flat <= flat[truth])).sum())
 
 
 class Confusion:
