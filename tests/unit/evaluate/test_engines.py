@@ -47,7 +47,7 @@ def exported(path: Path) -> Path:
 
 
 def test_a_fixed_batch_is_refused_before_it_is_run(tmp_path: Path) -> None:
-    onnx.save(objectness(batch=4), tmp_path / "four.onnx")
+    onnx.save(model_of(graph_of(objectness(batch=4))), tmp_path / "four.onnx")
     with pytest.raises(ForgeError, match=r"four\.onnx: takes batches of 4"):
         open_engine(tmp_path / "four.onnx")
 
