@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trtforge import parse
@@ -12,39 +13,69 @@ if TYPE_CHECKING:
     from trtforge.timing.table import Report as Timed
 
 
-def measurable(least: float | None, most_lost: float | None, least_cosine: float | None, *,
-               engines: int, labelled: bool, shared: bool) -> None:  # fmt: skip
-    """Refuse, before any work, a limit on something that will not be measured.
+@dataclass(frozen=True)
+class Limits:
+    """What accuracy is held to; None is no limit.
 
-    Args:
-        engines: their number.
-        labelled: whether accuracy is measured.
-        shared: whether outputs of two engines are compared.
+    Attributes:
+        least: of the metric of every engine, 0..1.
+        most_lost: points that any engine may lose from the first, 0..100.
+        least_cosine: of any output, 0..1.
+    """
+
+    least: float | None = None
+    most_lost: float | None = None
+    least_cosine: float | None = None
+
+
+def limits(min_map: float | None, max_drop: float | None, min_cosine: float | None) -> Limits:
+    """The limits that the options say.
 
     Raises:
-        ForgeError: it names the limit.
+        ForgeError: one is no number of its range.
     """
-    if (least is not None or most_lost is not None) and not labelled:
-        raise ForgeError("--min-map and --max-drop need labels", "give --labels")
-    if most_lost is not None and engines < 2:
+    given = (("--min-map", min_map, 1), ("--max-drop", max_drop, 100), ("--min-cosine", min_cosine, 1))
+    for option, value, most in given:
+        if value is not None and not 0 <= value <= most:  # NaN is in no range
+            raise ForgeError(f"{option} {value:g}: not from 0 to {most}", "")
+    return Limits(min_map, max_drop, min_cosine)
+
+
+def measurable(asked: Limits, engines: int, labelled: bool, same: bool) -> None:
+    """Refuse limits on what will not be measured, before it is.
+
+    Args:
+        labelled: accuracy will be measured.
+        same: two engines have equal outputs.
+
+    Raises:
+        ForgeError: it names the option.
+    """
+    if asked.most_lost is not None and engines < 2:
         raise ForgeError("--max-drop compares two engines", "give a second one")
-    if least_cosine is not None and not shared:
+    if (asked.least is not None or asked.most_lost is not None) and not labelled:
+        raise ForgeError("--min-map and --max-drop need labels", "give --labels")
+    if asked.least_cosine is not None and not same:
         raise ForgeError("--min-cosine compares outputs that two engines share", "give two engines with equal outputs")
 
 
-def accuracy(report: Report, least: float | None, most_lost: float | None, least_cosine: float | None) -> None:
-    """Hold what was measured to the user's limits, which are ``measurable``.
+def accuracy(report: Report, asked: Limits) -> None:
+    """Hold what was measured to the user's limits. A figure that is no number meets none.
 
     Raises:
         GateError: one is not met; it names the figure.
     """
-    if least is not None and min(report.accuracy) < least:
-        raise GateError(f"{report.metric} is {min(report.accuracy):.4f}, under {least}", "")
-    if most_lost is not None and max(report.drops) > most_lost:
-        raise GateError(f"{report.metric} drops by {max(report.drops):.2f} points, over {most_lost}", "")
+    if asked != Limits() and report.broken:
+        raise GateError(report.broken[0], "no limit is met by an engine that computes no numbers")
+    for figure in report.accuracy:
+        if asked.least is not None and not figure >= asked.least:
+            raise GateError(f"{report.metric} is {figure:.4f}, under {asked.least}", "")
+    for drop in report.drops:
+        if asked.most_lost is not None and not drop <= asked.most_lost:
+            raise GateError(f"{report.metric} drops by {drop:.2f} points, over {asked.most_lost}", "")
     for name, difference in report.outputs.items():
-        if least_cosine is not None and difference.cosine < least_cosine:
-            raise GateError(f"cosine of {name} is {difference.cosine:.5f}, under {least_cosine}", "")
+        if asked.least_cosine is not None and not difference.cosine >= asked.least_cosine:
+            raise GateError(f"cosine of {name} is {difference.cosine:.5f}, under {asked.least_cosine}", "")
 
 
 def latency(report: Timed, limit: str | None) -> None:

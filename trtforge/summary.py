@@ -81,7 +81,7 @@ def verified(report: Report, find_worst: bool) -> str:
     if report.agreement:
         both, either = report.agreement
         lines += [f"{both} of {either} objects are found by both (score 0.25, IoU 0.5)"]
-    lines += [f"{report.images} images", *(f"  {remark}" for remark in report.remarks)]
+    lines += [f"{report.images} images", *(f"  {remark}" for remark in [*report.broken, *report.remarks])]
     return "\n".join(lines)
 
 

@@ -24,6 +24,16 @@ def make_external(folder: Path) -> Path:
     return folder / "external.onnx"
 
 
+def make_nan(folder: Path) -> Path:
+    model = onnx.load(DEMO)
+    weights = next(tensor for tensor in model.graph.initializer if len(tensor.dims) == 4)
+    values = numpy_helper.to_array(weights).copy()
+    values.flat[7] = np.nan
+    weights.CopyFrom(numpy_helper.from_array(values, weights.name))
+    onnx.save(model, folder / "nan.onnx")
+    return folder / "nan.onnx"
+
+
 def write(path: Path, content: bytes | str) -> Path:
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return path
@@ -42,6 +52,7 @@ CASES = {
     "empty file": (2, "not an ONNX model", lambda at: [write(at / "empty.onnx", "")]),
     "truncated ONNX": (2, "cut short", lambda at: [write(at / "cut.onnx", DEMO.read_bytes()[:-5000])]),
     "missing external data": (2, "external.data", lambda at: [make_external(at)]),
+    "NaN among the weights": (2, "NaN among its weights", lambda at: [make_nan(at)]),
     "empty image folder": (2, "no images", lambda at: [DEMO, "--int8", "--calib", folder_of(at / "none")]),
     "folder of text": (2, "none of them an image",
                        lambda at: [DEMO, "--int8", "--calib", folder_of(at / "text", notes_txt=b"hello")]),

@@ -100,13 +100,43 @@ def test_engine_of_onnxruntime_is_held_to_its_own_thresholds(trtforge, scenes, t
     assert "0.25" in " ".join(run.document["remarks"])
 
 
-@pytest.mark.parametrize(("gate", "words"), [(["--min-map", "0.99"], "under 0.99"), (["--max-drop", "-5"], "drops by"),
+@pytest.mark.parametrize(("gate", "words"), [(["--min-map", "0.99"], "under 0.99"), (["--max-drop", "0"], "drops by"),
                                              (["--min-cosine", "0.999999"], "cosine")])  # fmt: skip
 def test_gates_that_are_not_met(trtforge, scenes, prepared, gate, words):
     run = trtforge("verify", DEMO, prepared["int8"], "--images", scenes, "--labels", scenes / "labels.json", *gate)
     assert run.code == 4
     assert words in run.err
     assert "mAP50-95" in run.out
+
+
+def refuse(word: str) -> None:
+    raise AssertionError(f"{word} is no JSON")
+
+
+def test_an_engine_that_computes_nan_meets_no_gate(trtforge, tmp_path):
+    onnx.save(tiny(2), tmp_path / "tiny.onnx")
+    broken = tiny(2)
+    broken.graph.initializer[1].CopyFrom(numpy_helper.from_array(np.array([0, np.nan], np.float32), "b"))
+    onnx.save(broken, tmp_path / "nan.onnx")
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (32, 32), (255,) * 3).save(tmp_path / "images" / "a.png")
+    (tmp_path / "labels.csv").write_text("a.png,1")
+    words = ["verify", tmp_path / "tiny.onnx", tmp_path / "nan.onnx", "--images", tmp_path / "images"]
+    run = trtforge(*words, "--labels", tmp_path / "labels.csv", "--json", "--max-drop", "100")
+    assert run.code == 4 and "output 'z' is NaN on a.png" in run.err
+    document = json.loads(run.out, parse_constant=refuse)
+    assert document["accuracy"] == [1.0, 0.0] and document["outputs"]["z"]["cosine"] is None
+    run = trtforge(*words, "--min-cosine", "0", "--json")
+    assert run.code == 4 and json.loads(run.out, parse_constant=refuse)
+
+
+@pytest.mark.parametrize("gate", [["--min-cosine", "nan"], ["--max-drop", "-5"], ["--min-map", "0.5"],
+                                  ["--max-drop", "1"]])  # fmt: skip
+def test_gates_that_can_not_be_are_refused_before_the_work(trtforge, scenes, tmp_path, gate):
+    shutil.copy(scenes / "validation-00000.jpg", tmp_path)
+    (tmp_path / "validation-00001.jpg").write_text("no image: would be refused if it were read")
+    run = trtforge("verify", DEMO, "--images", tmp_path, *gate)
+    assert (run.code, run.out) == (2, "") and gate[0] in run.err, run.err
 
 
 def test_worst_layer_is_the_one_that_was_spoilt(trtforge, scenes, prepared, tmp_path):

@@ -26,12 +26,12 @@ def verify(
 
     Example: trtforge verify model.onnx out/ --images val/ --labels val/labels.json --max-drop 1
     """
-    from functools import partial
 
     from trtforge import gates, options, summary
     from trtforge.stages.verify import EVALUATION
     from trtforge.stages.verify import verify as measure
 
+    asked = gates.limits(min_map, max_drop, min_cosine)
     spec = options.load_recipe(recipe) if recipe else None
     given = {"score": score, "iou": iou, "max_det": max_det}
     given = {name: value for name, value in given.items() if value is not None}
@@ -42,10 +42,10 @@ def verify(
         recipe=spec,
         nms=options.nms(EVALUATION, given) if given else None,
         per_layer=per_layer or find_worst,
-        gate=partial(gates.measurable, min_map, max_drop, min_cosine),
+        limits=asked,
     )
     result(as_json, report.document(), summary.verified(report, find_worst))
-    gates.accuracy(report, min_map, max_drop, min_cosine)
+    gates.accuracy(report, asked)
 
 
 def bench(

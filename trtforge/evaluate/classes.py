@@ -35,8 +35,11 @@ def from_csv(path: Path, images: Sequence[Path], classes: int) -> list[int]:
     """The class of each image by rows of ``name,class``, class a number from 0; a header is allowed.
 
     Raises:
-        ForgeError: a row is wrong, an image has none, or a class is not the model's.
+        ForgeError: it is no CSV, a row is wrong, an image has none or two, or a class is not the model's.
     """
+    if path.suffix.lower() == ".json":
+        raise ForgeError(f"{path}: labels as JSON are for detectors, and the model is a classifier",
+                         "give a CSV with rows of name,class, class a number from 0")  # fmt: skip
     try:
         with path.open(newline="", encoding="utf-8") as stream:
             rows = [row for row in csv.reader(stream) if row]
@@ -48,7 +51,10 @@ def from_csv(path: Path, images: Sequence[Path], classes: int) -> list[int]:
     for number, row in enumerate(rows, 1):
         if len(row) < 2 or not row[1].strip().isdecimal() or int(row[1]) >= classes:
             raise ForgeError(f"{path}: row {number} is not name,class with a class below {classes}", "")
-        known[Path(row[0].strip()).name] = int(row[1])
+        name = Path(row[0].strip()).name
+        if name in known:
+            raise ForgeError(f"{path}: row {number} names {name} a second time", "give one row for every image")
+        known[name] = int(row[1])
     missing = next((image for image in images if image.name not in known), None)
     if missing:
         raise ForgeError(f"{path}: no class for {missing.name}", "give a row for every image")
@@ -56,9 +62,9 @@ def from_csv(path: Path, images: Sequence[Path], classes: int) -> list[int]:
 
 
 def rank(scores: np.ndarray, truth: int) -> int:
-    """How many classes score higher than the true one, for one image's scores of any shape."""
+    """How many classes score higher than the true one, for one image's scores of any shape; NaN counts as higher."""
     flat = scores.reshape(-1)
-    return int((flat > flat[truth]).sum())
+    return int((~(flat <= flat[truth])).sum())
 
 
 class Confusion:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,18 +44,20 @@ def read(path: Path, images: Sequence[str]) -> Truth:
     """Labels for the images of these names.
 
     Raises:
-        ForgeError: the file is no COCO JSON, an image has no labels, or no labelled image is among them.
+        ForgeError: the file is no COCO JSON, an annotation can't be right, an image has no labels, or no labelled
+            image or object is among them.
     """
     content = _load(path)
     try:
-        ids = {Path(str(entry["file_name"])).name: int(entry["id"]) for entry in content["images"]}
-        categories = sorted(int(entry["id"]) for entry in content["categories"])
-        annotations = [{**entry, "iscrowd": int(entry.get("iscrowd", 0)), "bbox": [float(v) for v in entry["bbox"]],
-                        "area": float(entry.get("area") or entry["bbox"][2] * entry["bbox"][3])}
-                       for entry in content["annotations"]]  # fmt: skip
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+        ids = {Path(str(entry["file_name"])).name: _whole(entry["id"]) for entry in content["images"]}
+        listed = [{**entry, "id": _whole(entry["id"])} for entry in content["categories"]]
+        entries = list(content["annotations"])
+    except (KeyError, TypeError, ValueError) as error:
         raise ForgeError(f"{path}: not COCO labels ({error!r})",
                          "it needs images, annotations with bbox, and categories") from error  # fmt: skip
+    categories = sorted(entry["id"] for entry in listed)
+    annotations = [_annotation(entry, set(categories), f"{path}: annotations[{index}]")
+                   for index, entry in enumerate(entries)]  # fmt: skip
     missing = [name for name in images if name not in ids]
     if len(missing) == len(images):
         raise ForgeError(f"{path}: labels of other images (it has none of {images[0]} ...)", "give their own labels")
@@ -63,22 +66,48 @@ def read(path: Path, images: Sequence[str]) -> Truth:
                          "an image without objects is listed under images, too")  # fmt: skip
     kept = {name: ids[name] for name in images}
     wanted = set(kept.values())
-    annotations = [entry for entry in annotations if int(entry["image_id"]) in wanted]
-    stray = next((entry for entry in annotations if int(entry["category_id"]) not in categories), None)
-    if stray:
-        raise ForgeError(f"{path}: an annotation has category {stray['category_id']}, which is not listed", "")
+    annotations = [entry for entry in annotations if entry["image_id"] in wanted]
+    if not annotations:
+        raise ForgeError(f"{path}: no object on any of the images, so nothing to measure", "give labels with objects")
+    if all(max(entry["bbox"]) <= 1 for entry in annotations):
+        raise ForgeError(f"{path}: every box lies within 0..1", "COCO's bbox is x, y, width, height in pixels")
     # pycocotools takes annotation 0 for "not matched".
     annotations = [{**entry, "id": number} for number, entry in enumerate(annotations, 1)]
-    dataset = {"images": [{"id": value} for value in kept.values()], "annotations": annotations,
-               "categories": content["categories"]}  # fmt: skip
+    dataset = {"images": [{"id": value} for value in kept.values()], "annotations": annotations, "categories": listed}
     return Truth(dataset, kept, categories)
+
+
+def _whole(value: Any) -> int:
+    """An id; some tools write them as strings."""
+    if isinstance(value, str) or (isinstance(value, (int, float)) and value == value // 1):
+        return int(value)
+    raise ValueError(f"{value!r} is no whole number")
+
+
+def _annotation(entry: Any, categories: Set[int], place: str) -> dict[str, Any]:
+    """What pycocotools needs of an annotation.
+
+    Raises:
+        ForgeError: it lacks something, or can't be right; ``place`` says which one it is.
+    """
+    try:
+        image, category, crowd = _whole(entry["image_id"]), _whole(entry["category_id"]), int(entry.get("iscrowd") or 0)
+        box = [float(value) for value in entry["bbox"]]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ForgeError(f"{place}: not COCO's ({error!r})",
+                         "it needs image_id, category_id and bbox of x, y, width, height") from error  # fmt: skip
+    if len(box) != 4 or not all(map(math.isfinite, box)) or min(box[2:]) < 0:
+        raise ForgeError(f"{place}: bbox {box} is no box", "it is x, y, width, height in pixels")
+    if category not in categories:
+        raise ForgeError(f"{place}: category {category}, which is not listed", "list it under categories")
+    return {"image_id": image, "category_id": category, "iscrowd": crowd, "bbox": box, "area": box[2] * box[3]}
 
 
 def only(truth: Truth, images: Sequence[str]) -> Truth:
     """The labels of some of the images."""
     ids = {name: truth.ids[name] for name in images}
     wanted = set(ids.values())
-    annotations = [entry for entry in truth.dataset["annotations"] if int(entry["image_id"]) in wanted]
+    annotations = [entry for entry in truth.dataset["annotations"] if entry["image_id"] in wanted]
     dataset = {**truth.dataset, "images": [{"id": value} for value in ids.values()],
                "annotations": [{**entry, "id": number} for number, entry in enumerate(annotations, 1)]}  # fmt: skip
     return Truth(dataset, ids, truth.categories)

@@ -62,7 +62,7 @@ def open_engine(path: Path, recipe: Recipe | None = None) -> Engine:
         recipe: what it says of the head of an ONNX file; a folder has its own.
 
     Raises:
-        ForgeError: it is none of these, or damaged.
+        ForgeError: it is none of these, or damaged, or its batch is fixed and not 1.
         MachineError: it is an engine that only a GPU can run.
     """
     if path.is_dir():
@@ -102,7 +102,10 @@ def _open_onnx(path: Path, file: Path, recipe: Recipe | None, note: str, given: 
     # The size of a dynamic input is the recipe's.
     spec = recipe or given or Recipe()
     wanted = spec.preprocess.size
-    height, width = dims(image_input(model))[2:]
+    batch, _, height, width = dims(image_input(model))
+    if isinstance(batch, int) and batch != 1:
+        raise ForgeError(f"{file}: takes batches of {batch}, and images are run one by one",
+                         "export it with a dynamic batch, or a batch of 1")  # fmt: skip
     if not (isinstance(height, int) and isinstance(width, int)):
         height, width = wanted or (640, 640)
         graph = graph_of(fold(model, (height, width)))

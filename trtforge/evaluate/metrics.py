@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +27,8 @@ class Difference:
 
     def observe(self, reference: np.ndarray, other: np.ndarray) -> None:
         a, b = reference.ravel().astype(np.float64), other.ravel().astype(np.float64)
-        error = np.abs(a - b)
+        with np.errstate(invalid="ignore"):  # of two infinities: NaN, which every figure keeps
+            error = np.abs(a - b)
         self.count += a.size
         self.sum_a += float(a.sum())
         self.sum_b += float(b.sum())
@@ -35,7 +37,7 @@ class Difference:
         self.sum_ab += float(a @ b)
         self.sum_error += float(error.sum())
         self.sum_squared += float(error @ error)
-        self.largest = max(self.largest, float(error.max(initial=0.0)))
+        self.largest = float(np.maximum(self.largest, error.max(initial=0.0)))  # NaN stays, unlike with max()
 
     @property
     def pearson(self) -> float:
@@ -45,12 +47,12 @@ class Difference:
         spread = (self.sum_aa - self.sum_a**2 / n) * (self.sum_bb - self.sum_b**2 / n)
         if spread <= 0:
             return 1.0 if self.sum_squared == 0 else 0.0
-        return float(covariance / np.sqrt(spread))
+        return covariance / math.sqrt(spread)
 
     @property
     def cosine(self) -> float:
         product = self.sum_aa * self.sum_bb
-        return float(self.sum_ab / np.sqrt(product)) if product > 0 else float(self.sum_squared == 0)
+        return self.sum_ab / math.sqrt(product) if product else float(self.sum_squared == 0)
 
     @property
     def sqnr(self) -> float:
@@ -62,6 +64,8 @@ class Difference:
     @property
     def noise(self) -> float:
         """Power of the difference as a share of the reference's, 1.0 at most: beyond, nothing of it is left."""
+        if not np.isfinite(self.sum_squared):
+            return 1.0
         return min(1.0, self.sum_squared / self.sum_aa) if self.sum_aa > 0 else float(self.sum_squared > 0)
 
     @property
@@ -69,7 +73,7 @@ class Difference:
         return self.sum_error / max(1, self.count)
 
     def document(self) -> dict[str, float | None]:
-        """For JSON, which knows no infinity."""
-        sqnr = self.sqnr
-        return {"pearson": self.pearson, "cosine": self.cosine, "sqnr_db": sqnr if np.isfinite(sqnr) else None,
-                "max_error": self.largest, "mean_error": self.mean}  # fmt: skip
+        """For JSON, which knows neither infinity nor NaN."""
+        figures = {"pearson": self.pearson, "cosine": self.cosine, "sqnr_db": self.sqnr, "max_error": self.largest,
+                   "mean_error": self.mean}  # fmt: skip
+        return {name: figure if np.isfinite(figure) else None for name, figure in figures.items()}

@@ -23,6 +23,7 @@ class Report:
         intervals: for each engine after the first, the 95 % interval of the points it lost.
         more: a second metric (mAP50, top-5) by name, for each engine.
         layers: difference of each shared activation.
+        broken: engines that put out NaN, and on which image first.
         remarks: for the user.
     """
 
@@ -35,6 +36,7 @@ class Report:
     intervals: list[tuple[float, float]] = field(default_factory=list)
     more: dict[str, list[float]] = field(default_factory=dict)
     layers: list[LayerDifference] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
 
     @property
@@ -52,5 +54,5 @@ class Report:
             "layers": [{"tensor": each.tensor, "node": each.node, "added_noise": each.added,
                         **each.difference.document()}
                        for each in self.layers],
-            "remarks": self.remarks,
+            "remarks": [*self.broken, *self.remarks],
         }  # fmt: skip

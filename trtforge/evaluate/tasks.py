@@ -23,15 +23,11 @@ Outputs = Sequence[dict[str, np.ndarray]]
 
 @dataclass(frozen=True)
 class Task:
-    """What is measured on each image, and what comes of it in the end.
-
-    Attributes:
-        labelled: whether accuracy does.
-    """
+    """What is measured on each image, and what comes of it in the end; ``judged`` by labels or not."""
 
     observe: Callable[[Path, Image.Image, Outputs], None]
     finish: Callable[[], None]
-    labelled: bool
+    judged: bool = True
 
 
 def task_for(engines: list[Engine], files: list[Path], folder: Path, labels: Path | None, nms: Nms,
@@ -51,7 +47,7 @@ def task_for(engines: list[Engine], files: list[Path], folder: Path, labels: Pat
     if labels is not None:
         raise ForgeError(f"{engines[0].path}: neither detector, classifier nor segmentation: labels are of no use",
                          "drop --labels to compare tensors only")  # fmt: skip
-    return Task(lambda file, image, found: None, lambda: None, False)
+    return Task(lambda file, image, found: None, lambda: None, judged=False)
 
 
 def _detection(engines: list[Engine], files: list[Path], labels: Path | None, nms: Nms, spec: Preprocess,
@@ -88,7 +84,7 @@ def _detection(engines: list[Engine], files: list[Path], labels: Path | None, nm
             report.accuracy = [strict for strict, _ in figures]
             report.more["mAP50"] = [loose for _, loose in figures]
 
-    return Task(observe, finish, truth is not None)
+    return Task(observe, finish, judged=truth is not None)
 
 
 def _classification(files: list[Path], folder: Path, labels: Path | None, count: int, report: Report) -> Task:

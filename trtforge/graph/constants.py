@@ -23,6 +23,25 @@ KEPT = {"DequantizeLinear", "RandomNormal", "RandomNormalLike", "RandomUniform",
         "Bernoulli", "Constant"}  # fmt: skip
 BOUNDED = {"NonZero", "Unique", "Compress"}  # of unknown size, but no larger than a small multiple of what they read
 TYPES = {"FLOAT", "FLOAT16", "DOUBLE", "BOOL", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"}
+# A weight that is NaN makes what they compute NaN. Masks hold infinities by design, and choices may hold anything.
+LEARNED = {"Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization", "InstanceNormalization",
+           "LayerNormalization", "GroupNormalization", "PRelu", "LSTM", "GRU", "RNN", "QuantizeLinear",
+           "DequantizeLinear", "Add", "Sub", "Mul", "Div"}  # fmt: skip
+
+
+def nan_weight(model: onnx.ModelProto) -> tuple[str, str] | None:
+    """The first node of a folded model that computes with a NaN among its weights, and their name."""
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        for name in node.input if node.op_type in LEARNED else ():
+            if name in weights and _has_nan(weights[name]):
+                return node.name, name
+    return None
+
+
+def _has_nan(tensor: onnx.TensorProto) -> bool:
+    values = onnx.numpy_helper.to_array(tensor)
+    return values.dtype.kind == "f" and bool(np.isnan(values).any())
 
 
 def lift(graph: gs.Graph) -> None:

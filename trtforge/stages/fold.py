@@ -44,9 +44,9 @@ def run(
         too large to be folded, likely (what the outputs may be, and what decides).
 
     Raises:
-        ForgeError: the model can't be read, or does not fit the options.
+        ForgeError: the model can't be read, has NaN among its weights, or does not fit the options.
     """
-    from trtforge.graph.constants import left_alone
+    from trtforge.graph.constants import left_alone, nan_weight
     from trtforge.graph.detection import existing_nms, looks_like, recognise
     from trtforge.graph.equality import different
     from trtforge.graph.fold import OPSET, fold
@@ -62,6 +62,10 @@ def run(
     height_width = (default_size[0], default_size[1])
     folded = fold(original, (size and (size[0], size[1])) or None, default_size=height_width, batch=batch,
                   opset=opset or OPSET)  # fmt: skip
+    broken = nan_weight(folded)
+    if broken:
+        raise ForgeError(f"node {broken[0]!r} has NaN among its weights ({broken[1]!r}), so the model computes nothing",
+                         "export it from a checkpoint whose training did not diverge")  # fmt: skip
     changed = different(original, folded) if check else None
     if changed:
         raise ForgeError(f"folding changed {changed!r}", "please report the model; --no-check folds it all the same")

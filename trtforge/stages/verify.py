@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from trtforge import present
+from trtforge import gates, present
 from trtforge.calibrate import images as pictures
 from trtforge.errors import ForgeError
 from trtforge.evaluate import layers
@@ -21,6 +21,7 @@ from trtforge.recipe import Nms, Preprocess, Recipe
 # For mAP every candidate counts, however low its score: COCO's rule. An IoU of 0.65 and 300 candidates are what
 # published YOLO figures are measured with.
 EVALUATION = Nms(score=0.001, iou=0.65, max_det=300)
+NO_LIMITS = gates.Limits()
 LAYER_IMAGES = 4  # for the comparison of layers: their statistics settle at once
 
 
@@ -32,7 +33,7 @@ def verify(
     recipe: Recipe | None,
     nms: Nms | None,
     per_layer: bool,
-    gate: Callable[..., None] | None = None,
+    limits: gates.Limits = NO_LIMITS,
 ) -> Report:
     """Run one engine, or several side by side, over a folder of images. Two are also compared in what they put out.
 
@@ -43,8 +44,7 @@ def verify(
         recipe: preprocessing; None is the folder's own, or the default.
         nms: thresholds for raw outputs; None is COCO's way, or those inside the other engine.
         per_layer: compare every shared activation too.
-        gate: called before any image with the ``engines``' number and whether there is something ``labelled`` and
-            something ``shared`` to measure; it may raise.
+        limits: what the report will be held to: refused before the work if it is not going to tell.
 
     Raises:
         ForgeError: the engines don't fit each other, or the labels don't fit the images or the engines.
@@ -61,13 +61,13 @@ def verify(
     thresholds = _thresholds(engines, nms, report)
     measure = task_for(engines, files, folder, labels, thresholds, spec, report)
     same = len(engines) == 2 and engines[0].outputs.keys() == engines[1].outputs.keys()
-    if gate:
-        gate(engines=len(engines), labelled=measure.labelled, shared=same)
+    gates.measurable(limits, len(engines), measure.judged, same)
     with present.progress(f"verifying on {len(files)} images", len(files)) as done:
         for number, file in enumerate(files, 1):
             image = _read(file)
             pixels = pictures.letterbox(image, spec, engines[0].size)
             found = [engine.infer(pictures.normalise(pixels, engine.preprocess(spec))[None]) for engine in engines]
+            _no_number(file, found, report)
             if same:
                 _compare(engines[0], found, report)
             measure.observe(file, image, found)
@@ -99,6 +99,14 @@ def _same_input(engines: list[Engine]) -> None:
     if len(sizes) > 1:
         shown = " and ".join(f"{engine.path} takes {engine.size[0]}x{engine.size[1]}" for engine in engines)
         raise ForgeError(f"the inputs differ: {shown}", "compare engines made from one model")
+
+
+def _no_number(file: Path, found: list[dict[str, np.ndarray]], report: Report) -> None:
+    """Note the first image on which an engine puts out NaN: comparisons of figures would pass over it."""
+    for name, outputs in zip(report.engines, found, strict=True):
+        wrong = [output for output, values in outputs.items() if values.dtype.kind == "f" and np.isnan(values).any()]
+        if wrong and not any(line.startswith(f"{name}: ") for line in report.broken):
+            report.broken.append(f"{name}: output {wrong[0]!r} is NaN on {file.name}")
 
 
 def _compare(engine: Engine, found: list[dict[str, np.ndarray]], report: Report) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from trtforge.errors import ForgeError
 from trtforge.evaluate import bootstrap, coco
 from trtforge.evaluate.detections import Objects
 
@@ -67,6 +69,51 @@ def by_pycocotools(truth: coco.Truth, found: dict[str, Objects]) -> tuple[float,
         evaluation.accumulate()
         evaluation.summarize()
     return float(evaluation.stats[0]), float(evaluation.stats[1])
+
+
+LABELS: dict[str, Any] = {
+    "images": [{"id": 7, "file_name": "a.jpg"}, {"id": 8, "file_name": "b.jpg"}],
+    "categories": [{"id": 1, "name": "car"}, {"id": 2, "name": "dog"}],
+}
+RIGHT = {"image_id": 7, "category_id": 2, "bbox": [10, 20, 30, 40]}
+
+
+def written(path: Path, *annotations: Any, **more: Any) -> Path:
+    path.write_text(json.dumps({**LABELS, "annotations": annotations, **more}))
+    return path
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    ({"bbox": [1, 2, 3]}, "bbox .* is no box"), ({"bbox": [1, 2, float("nan"), 4]}, "bbox .* is no box"),
+    ({"bbox": [1, 2, 3, -4]}, "bbox .* is no box"), ({"bbox": None}, "not COCO's"), ({"bbox": 3}, "not COCO's"),
+    ({"category_id": None}, "not COCO's"), ({"category_id": 3}, "category 3"), ({"image_id": "seven"}, "not COCO's"),
+    ({"image_id": 7.5}, "not COCO's"), ({"image_id": float("inf")}, "not COCO's"), ({"iscrowd": "x"}, "not COCO's"),
+])  # fmt: skip
+def test_an_annotation_that_can_not_be_right_is_named(tmp_path: Path, change: dict[str, Any], words: str) -> None:
+    with pytest.raises(ForgeError, match=rf"labels.json: annotations\[1\]: {words}"):
+        coco.read(written(tmp_path / "labels.json", RIGHT, {**RIGHT, **change}), ["a.jpg"])
+
+
+def test_labels_that_hold_nothing_to_measure(tmp_path: Path) -> None:
+    path = tmp_path / "labels.json"
+    with pytest.raises(ForgeError, match="no object"):
+        coco.read(written(path), ["a.jpg"])
+    with pytest.raises(ForgeError, match="no object"):
+        coco.read(written(path, RIGHT), ["b.jpg"])
+    with pytest.raises(ForgeError, match="every box") as refused:
+        coco.read(written(path, {**RIGHT, "bbox": [0.1, 0.2, 0.3, 0.4]}), ["a.jpg"])
+    assert "pixels" in refused.value.hint
+
+
+def test_ids_as_strings_are_read_as_numbers(tmp_path: Path) -> None:
+    objects = Objects(np.array([[10.0, 20, 40, 60]]), np.array([0.9]), np.array([1]))
+    annotation = {**RIGHT, "image_id": "7", "category_id": "2"}
+    categories = [{"id": "1", "name": "car"}, {"id": "2", "name": "dog"}]
+    images = [{"id": "7", "file_name": "a.jpg"}]
+    path = written(tmp_path / "labels.json", annotation, images=images, categories=categories)
+    truth = coco.read(path, ["a.jpg"])
+    assert truth.names == ["car", "dog"]
+    assert coco.match(truth, {"a.jpg": objects}).mean_average_precision() == pytest.approx((1, 1))
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

@@ -11,7 +11,7 @@ import onnx_graphsurgeon as gs
 import pytest
 
 from tests.models import SIDE, anchor_free, images, objectness
-from trtforge.errors import MachineError
+from trtforge.errors import ForgeError, MachineError
 from trtforge.evaluate import layers
 from trtforge.evaluate.detections import finder
 from trtforge.evaluate.engines import open_engine
@@ -44,6 +44,12 @@ def exported(path: Path) -> Path:
     graph.cleanup()
     onnx.save(model_of(graph), path)
     return path
+
+
+def test_a_fixed_batch_is_refused_before_it_is_run(tmp_path: Path) -> None:
+    onnx.save(model_of(graph_of(objectness(batch=4))), tmp_path / "four.onnx")
+    with pytest.raises(ForgeError, match=r"four\.onnx: takes batches of 4"):
+        open_engine(tmp_path / "four.onnx")
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -78,6 +78,17 @@ def test_csv_with_a_header(tmp_path: Path) -> None:
     assert from_csv(tmp_path / "labels.csv", files, 2) == [0, 1]
 
 
+def test_csv_that_can_not_be_right(tmp_path: Path) -> None:
+    files = pictures(tmp_path, "a.png", "b.png")
+    (tmp_path / "labels.csv").write_text("a.png,0\nb.png,1\na.png,1\n")
+    with pytest.raises(ForgeError, match=r"row 3 names a\.png a second time"):
+        from_csv(tmp_path / "labels.csv", files, 2)
+    (tmp_path / "labels.json").write_text('{"images": []}')
+    with pytest.raises(ForgeError, match=r"labels\.json: .* classifier") as refused:
+        from_csv(tmp_path / "labels.json", files, 2)
+    assert "rows of name,class" in refused.value.hint
+
+
 def test_masks(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0, 1], [255, 1]], np.uint8)).save(tmp_path / "a.png")
     assert mask(tmp_path, Path("a.jpg"), 2).tolist() == [[0, 1], [255, 1]]

@@ -23,6 +23,7 @@ from tests.models import (
     yolov8_like,
 )
 from trtforge.errors import ForgeError
+from trtforge.graph.constants import nan_weight
 from trtforge.graph.fold import OPSET, dims, fold, image_input
 
 BUILDERS = [yolov7_like, yolov8_like, classifier, objectness, anchor_free]
@@ -40,6 +41,27 @@ def test_outputs_stay_the_same(build: Build, batch: int) -> None:
     images = photographs(batch)
     for before, after in zip(outputs(model, images), outputs(fold(model), images), strict=True):
         np.testing.assert_allclose(after, before, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["Conv", "Add"])
+def test_nan_weights_are_named(kind: str) -> None:
+    model = classifier()
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    assert nan_weight(fold(model)) is None
+    node = next(node for node in model.graph.node if node.op_type == kind and set(node.input) & set(weights))
+    tensor = weights[next(name for name in reversed(node.input) if name in weights)]
+    values = onnx.numpy_helper.to_array(tensor).copy()
+    values.flat[0] = np.nan
+    tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+    found = nan_weight(fold(model))
+    assert found and found[0] in {each.name for each in fold(model).graph.node}
+
+
+def test_infinities_of_a_mask_are_no_broken_weights() -> None:
+    s = sketch()
+    mask = np.zeros((1, 1, SIDE, SIDE), np.float32)
+    mask[..., 0] = -np.inf
+    assert nan_weight(fold(s.model(s.op("Softmax", s.op("Add", "image", s.const(mask)), axis=-1)))) is None
 
 
 def test_the_argument_is_left_alone() -> None:

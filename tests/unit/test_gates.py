@@ -1,0 +1,68 @@
+"""Limits on accuracy: what they may be, and that a figure which is no number meets none."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from trtforge import gates
+from trtforge.errors import ForgeError, GateError
+from trtforge.evaluate.classes import rank
+from trtforge.evaluate.metrics import Difference
+from trtforge.evaluate.report import Report
+
+
+@pytest.mark.parametrize("given", [
+    {"min_map": math.nan}, {"min_map": 1.5}, {"min_map": -0.1}, {"max_drop": math.nan}, {"max_drop": -100},
+    {"max_drop": math.inf}, {"min_cosine": math.nan}, {"min_cosine": 2}, {"min_cosine": -1},
+])  # fmt: skip
+def test_limits_that_are_none(given: dict[str, float]) -> None:
+    with pytest.raises(ForgeError, match=f"--{next(iter(given)).replace('_', '-')} .*: not from 0 to"):
+        gates.limits(**({"min_map": None, "max_drop": None, "min_cosine": None} | given))
+
+
+def measured(*accuracy: float, other: float = 1.0) -> Report:
+    difference = Difference()
+    difference.observe(np.ones(3), np.array([1, other, 1]))
+    return Report(["a", "b"], 1, metric="top-1", accuracy=list(accuracy), outputs={"y": difference})
+
+
+@pytest.mark.parametrize(("report", "limits"), [
+    (measured(0.5, math.nan), gates.Limits(least=0.1)),
+    (measured(0.5, math.nan), gates.Limits(most_lost=100)),
+    (measured(0.5, 0.5, other=math.nan), gates.Limits(least_cosine=0.0)),
+    (measured(0.5, 0.5, other=math.inf), gates.Limits(least_cosine=0.0)),
+])  # fmt: skip
+def test_what_is_no_number_meets_no_limit(report: Report, limits: gates.Limits) -> None:
+    with pytest.raises(GateError, match="nan"):
+        gates.accuracy(report, limits)
+    gates.accuracy(report, gates.Limits())
+
+
+def test_an_engine_that_computes_nan_meets_no_limit() -> None:
+    report = measured(0.5, 0.5)
+    gates.accuracy(report, gates.Limits(0.5, 0.0, 0.999))
+    report.broken.append("b: output 'y' is NaN on 1.jpg")
+    with pytest.raises(GateError, match="NaN on"):
+        gates.accuracy(report, gates.Limits(most_lost=100))
+
+
+def test_nan_is_no_right_class() -> None:
+    assert rank(np.array([math.nan, math.nan, math.nan]), 1) == 3
+    assert rank(np.array([0.1, math.nan, 0.3]), 1) == 3
+
+
+@pytest.mark.parametrize(("limits", "engines", "labelled", "same", "words"), [
+    (gates.Limits(most_lost=1), 1, True, False, "--max-drop compares two"),
+    (gates.Limits(most_lost=1), 2, False, True, "need labels"),
+    (gates.Limits(least=0.5), 1, False, False, "need labels"),
+    (gates.Limits(least_cosine=0.5), 2, True, False, "--min-cosine"),
+])  # fmt: skip
+def test_limits_on_what_is_not_measured(
+    limits: gates.Limits, engines: int, labelled: bool, same: bool, words: str
+) -> None:
+    with pytest.raises(ForgeError, match=words):
+        gates.measurable(limits, engines, labelled, same)
+    gates.measurable(gates.Limits(), engines, labelled, same)
