@@ -12,7 +12,8 @@ from typing import Any
 
 from trtforge import __version__
 from trtforge.errors import FULL, ForgeError
-from trtforge.store import File, digest, draft_in, draft_name, lost, set_aside
+from trtforge.store import File, digest, lost
+from trtforge.store.drafts import draft_in, draft_name, set_aside
 
 MANIFEST = "manifest.json"
 FORMAT = "trtforge-bundle-1"

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from trtforge.errors import ForgeError
-from trtforge.store import Facts, draft_in
+from trtforge.store import Facts
+from trtforge.store.drafts import draft_in
 
 
 def single(run: Callable[..., Facts], made: str, out: Path, *, beside: str = "", **arguments: Any) -> Facts:

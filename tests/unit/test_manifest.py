@@ -16,7 +16,8 @@ import pytest
 from trtforge import manifest
 from trtforge.errors import ForgeError
 from trtforge.manifest import MANIFEST, Contents, changed, check_output, read_manifest, write
-from trtforge.store import Facts, File, Stage, Store, digest, draft_in
+from trtforge.store import Facts, File, Stage, Store, digest
+from trtforge.store.drafts import draft_in
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from trtforge.deepstream import app, app_keys, config, describe, nvinfer
 from trtforge.deepstream.dialects import LONGEST
 from trtforge.deepstream.streams import Stream, secret
 from trtforge.errors import ForgeError
-from trtforge.store import draft_in
+from trtforge.store.drafts import draft_in
 
 
 def network(

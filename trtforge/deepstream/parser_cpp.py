@@ -11,7 +11,7 @@ from trtforge import prepared
 from trtforge.deepstream.quoted import quoted
 from trtforge.errors import ForgeError
 from trtforge.recipe import Nms, Recipe
-from trtforge.store import draft_in
+from trtforge.store.drafts import draft_in
 
 if TYPE_CHECKING:
     from trtforge.graph.detection import Detection

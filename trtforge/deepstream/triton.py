@@ -25,7 +25,7 @@ from trtforge.deepstream.nvinfer import LETTERBOX, STOCK_PARSERS
 from trtforge.deepstream.triton_text import Message, Name, text
 from trtforge.errors import ForgeError
 from trtforge.job import Ready
-from trtforge.store import draft_in
+from trtforge.store.drafts import draft_in
 
 Backend = Literal["tensorrt", "onnxruntime"]
 PLATFORM = {"tensorrt": "tensorrt_plan", "onnxruntime": "onnxruntime_onnx"}

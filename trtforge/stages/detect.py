@@ -16,7 +16,7 @@ from trtforge.evaluate import draw
 from trtforge.evaluate.detections import Objects, finder, to_image
 from trtforge.evaluate.engines import Engine, open_engine
 from trtforge.recipe import Preprocess, Recipe
-from trtforge.store import draft_in
+from trtforge.store.drafts import draft_in
 
 SHEET = "sheet.jpg"
 QUALITY = 90

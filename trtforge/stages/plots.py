@@ -7,7 +7,7 @@ from pathlib import Path
 
 from trtforge.errors import ForgeError
 from trtforge.manifest import swap
-from trtforge.store import draft_in
+from trtforge.store.drafts import draft_in
 
 OURS = re.compile(r"\d{4,}-[\w.-]*\.svg", re.ASCII)
 LONGEST = 60  # letters of a tensor's name in a file's

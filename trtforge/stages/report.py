@@ -77,7 +77,7 @@ def write(out: Path, report: Report, context: Context) -> None:
     from trtforge.report.markdown import markdown
     from trtforge.report.model import text
     from trtforge.report.page import html
-    from trtforge.store import draft_in
+    from trtforge.store.drafts import draft_in
 
     check(out)
     forms = {LAYERS: text(report), MARKDOWN: markdown(report, context.title), HTML: html(report, context)}

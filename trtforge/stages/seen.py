@@ -13,7 +13,7 @@ from trtforge.errors import ForgeError
 from trtforge.graph.edit import input_size
 from trtforge.graph.model import graph_of, load
 from trtforge.recipe import Preprocess
-from trtforge.store import draft_in
+from trtforge.store.drafts import draft_in
 
 
 def write(model: Path | None, images: Path | None, out: Path, spec: Preprocess) -> None:

@@ -16,7 +16,8 @@ from typing import Any
 
 from trtforge.errors import ForgeError
 from trtforge.present import size, table
-from trtforge.store import RECORD, STALE_S, discard, draft_name, is_draft
+from trtforge.store import RECORD
+from trtforge.store.drafts import STALE_S, discard, draft_name, is_draft
 
 # Entries used within this many seconds may be in use now: --max-size leaves them.
 IN_USE_S = 3600.0

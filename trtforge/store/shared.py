@@ -17,7 +17,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from trtforge.errors import ForgeError, MachineError
-from trtforge.store import DRAFT, RECORD
+from trtforge.store import RECORD
+from trtforge.store.drafts import DRAFT
 
 PACKED = "entry.tar"
 

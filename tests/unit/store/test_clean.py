@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from trtforge.errors import ForgeError
-from trtforge.store import RECORD, STALE_S, Stage, Store, clean, draft_in, draft_name
+from trtforge.store import RECORD, Stage, Store, clean
+from trtforge.store.drafts import STALE_S, draft_in, draft_name
 
 DAY = 86400.0
 NOW = 2_000_000_000.0

@@ -14,19 +14,8 @@ import pytest
 
 from trtforge import store as module
 from trtforge.errors import ForgeError
-from trtforge.store import (
-    RECORD,
-    Facts,
-    File,
-    Stage,
-    Store,
-    default_root,
-    digest,
-    draft_in,
-    draft_name,
-    source,
-    version_of,
-)
+from trtforge.store import RECORD, Facts, File, Stage, Store, default_root, digest, source, version_of
+from trtforge.store.drafts import draft_in, draft_name
 
 
 class Counting:

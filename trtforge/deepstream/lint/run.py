@@ -225,7 +225,7 @@ def _corrected(document: Document, findings: Iterator[Finding], report: Report) 
 
 
 def _write(path: Path, text: str) -> None:
-    from trtforge.store import draft_in
+    from trtforge.store.drafts import draft_in
 
     mode = path.stat().st_mode
     with draft_in(path.absolute().parent) as draft:
