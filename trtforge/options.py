@@ -158,6 +158,7 @@ def benchmark(
 
     Raises:
         ForgeError: an option is wrong, or the PyTorch model can't be loaded.
+        MachineError: PyTorch is not installed.
     """
     from trtforge.stages.bench import AGAINST, TORCH, Asked
 
@@ -218,6 +219,9 @@ def sweeping(
 
 
 def _torch_module(name: str, weights: Path | None) -> Any:
+    from trtforge.stages.export import need_torch
+
+    need_torch("--torch", "torch")
     from trtforge.export import source  # type: ignore[import-not-found,unused-ignore]
 
     with source.importable(os.getcwd()):

@@ -184,3 +184,21 @@ def test_interrupted_run_leaves_nothing_half_written(tmp_path, sent, code):
     shutil.rmtree(photos / "3")
     again = subprocess.run([*command, "--json"], env=environment, check=True, capture_output=True, text=True)
     assert '"stage": "fold", "cached": true' in again.stdout
+
+
+def test_names_that_the_terminal_can_not_show(trtforge, tmp_path):
+    run = trtforge("fold", tmp_path / "modèle.onnx", "-o", tmp_path / "out.onnx", PYTHONIOENCODING="ascii")
+    assert run.code == 2 and "mod\\xe8le.onnx: no such file" in run.err, run.err
+    shutil.copy(DEMO, tmp_path / "modèle.onnx")
+    run = trtforge("fold", tmp_path / "modèle.onnx", "-o", tmp_path / "é.onnx", PYTHONIOENCODING="ascii")
+    assert run.code == 0 and "Traceback" not in run.err, run.err
+
+
+@pytest.mark.parametrize("words", [["--help"], ["devices", "--json"], ["devices"]])
+def test_a_reader_who_goes_is_no_error(words):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([sys.executable, "-m", "trtforge", *words], stdout=writer, stderr=subprocess.PIPE, cwd=ROOT,
+                          check=False)  # fmt: skip
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")

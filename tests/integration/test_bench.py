@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+import os
 
 import onnx
 import pytest
-from conftest import DEMO
+from conftest import DEMO, ROOT
 
 from tests.models import classifier
 
@@ -48,6 +49,13 @@ def test_the_prepared_folder_names_the_graph_that_runs(trtforge, tmp_path):
     run = trtforge("bench", tmp_path / "prepared", *QUICK)
     assert run.code == 0, run.err
     assert "demo.ort.onnx in ONNX Runtime" in run.out and "30 fps" in run.out
+
+
+def test_pytorch_that_is_not_installed_is_named(trtforge, model, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['torch'] = None  # as if it were not there\n")
+    run = trtforge("bench", model, *QUICK, "--torch", "nomod:x", "--against", "torch",
+                   PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")  # fmt: skip
+    assert (run.code, run.out) == (3, "") and "--torch needs torch, which this Python lacks" in run.err, run.err
 
 
 def test_an_engine_without_its_gpu_is_refused(trtforge, tmp_path):

@@ -5,6 +5,9 @@ Heavy imports live inside command bodies: ``--help`` costs what typer costs.
 
 from __future__ import annotations
 
+import io
+import os
+import signal
 import sys
 from typing import Annotated, Any, NoReturn
 
@@ -81,4 +84,19 @@ app.add_typer(deepstream.app, name="deepstream")
 
 def main() -> None:
     """Entry point of the ``trtforge`` command."""
-    app()
+    stdout = sys.stdout
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that the terminal can't show is no reason to fail
+    try:
+        try:
+            app()
+        finally:
+            if sys.stdout is not stdout:  # click's mark of a pipe that broke, for which it would exit with 1
+                raise BrokenPipeError
+            stdout.flush()
+    except BrokenPipeError:  # whoever read has seen enough: no word about what is still buffered when Python ends
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        os.dup2(nowhere, 2)
+        sys.exit(128 + signal.SIGPIPE)

@@ -57,7 +57,7 @@ def run(
         ForgeError: see ``trtforge.export``.
         GateError: ONNX Runtime's outputs are too far from PyTorch's.
     """
-    _need_torch()
+    need_torch("export", "torch", "onnxscript")
     from trtforge.export import exporters, inputs, outputs, tidy
     from trtforge.export.check import compare
     from trtforge.export.source import importable, load
@@ -129,10 +129,15 @@ def _say_difference(facts: Facts) -> str:
             f"on {found['inputs']} random inputs of {shapes}")  # fmt: skip
 
 
-def _need_torch() -> None:
-    missing = [name for name in ("torch", "onnxscript") if find_spec(name) is None]
+def need_torch(task: str, *packages: str) -> None:
+    """Refuse what ``packages`` are needed for, and this Python lacks.
+
+    Raises:
+        MachineError: it names them.
+    """
+    missing = [name for name in packages if find_spec(name) is None]
     if missing:
-        raise MachineError(f"export needs {' and '.join(missing)}, which this Python lacks",
+        raise MachineError(f"{task} needs {' and '.join(missing)}, which this Python lacks",
                            "pip install 'trtforge[torch]'; the CPU build is enough: "
                            "--extra-index-url https://download.pytorch.org/whl/cpu")  # fmt: skip
 
