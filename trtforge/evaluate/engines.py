@@ -62,7 +62,7 @@ def open_engine(path: Path, recipe: Recipe | None = None) -> Engine:
         recipe: what it says of the head of an ONNX file; a folder has its own.
 
     Raises:
-        ForgeError: it is none of these, or damaged, or its batch is fixed and not 1.
+        ForgeError: it is none of these, or damaged.
         MachineError: it is an engine that only a GPU can run.
     """
     if path.is_dir():
@@ -102,10 +102,7 @@ def _open_onnx(path: Path, file: Path, recipe: Recipe | None, note: str, given: 
     # The size of a dynamic input is the recipe's.
     spec = recipe or given or Recipe()
     wanted = spec.preprocess.size
-    batch, _, height, width = dims(image_input(model))
-    if isinstance(batch, int) and batch != 1:
-        raise ForgeError(f"{file}: takes batches of {batch}, and images are run one by one",
-                         "export it with a dynamic batch, or a batch of 1")  # fmt: skip
+    _, _, height, width = dims(image_input(model))
     if not (isinstance(height, int) and isinstance(width, int)):
         height, width = wanted or (640, 640)
         graph = graph_of(fold(model, (height, width)))

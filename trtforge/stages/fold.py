@@ -110,4 +110,4 @@ def say(facts: Facts) -> str:
     return f"{said}; {len(large)} constant results stay unfolded for their size: {large[0]}" if large else said
 
 
-STAGE = Stage("fold", 6, ("onnx", "onnx-graphsurgeon", "onnxruntime", "numpy"), run, say)
+STAGE = Stage("fold", 7, ("onnx", "onnx-graphsurgeon", "onnxruntime", "numpy"), run, say)

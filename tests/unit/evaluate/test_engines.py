@@ -11,7 +11,7 @@ import onnx_graphsurgeon as gs
 import pytest
 
 from tests.models import SIDE, anchor_free, images, objectness
-from trtforge.errors import ForgeError, MachineError
+from trtforge.errors import MachineError
 from trtforge.evaluate import layers
 from trtforge.evaluate.detections import finder
 from trtforge.evaluate.engines import open_engine
@@ -46,10 +46,12 @@ def exported(path: Path) -> Path:
     return path
 
 
-def test_a_fixed_batch_is_refused_before_it_is_run(tmp_path: Path) -> None:
-    onnx.save(model_of(graph_of(objectness(batch=4))), tmp_path / "four.onnx")
-    with pytest.raises(ForgeError, match=r"four\.onnx: takes batches of 4"):
-        open_engine(tmp_path / "four.onnx")
+def test_a_fixed_batch_is_filled_with_the_image(tmp_path: Path) -> None:
+    for batch in (1, 4):
+        onnx.save(model_of(graph_of(objectness(batch=batch))), tmp_path / f"{batch}.onnx")
+    four, one = (open_engine(tmp_path / f"{batch}.onnx").infer(images(1)) for batch in (4, 1))
+    for name, want in one.items():
+        np.testing.assert_allclose(four[name], want, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("model", MODELS)
