@@ -154,7 +154,7 @@ def test_worst_layer_is_the_one_that_was_spoilt(trtforge, scenes, prepared, tmp_
 
 
 @pytest.mark.parametrize("case", ["labels of other images", "unlabelled image", "other classes", "no labels file",
-                                  "not JSON", "corrupt image"])  # fmt: skip
+                                  "not JSON", "corrupt image", "one name for two"])  # fmt: skip
 def test_wrong_labels(trtforge, scenes, tmp_path, case):
     folder = tmp_path / "images"
     shutil.copytree(scenes, folder)
@@ -162,7 +162,8 @@ def test_wrong_labels(trtforge, scenes, tmp_path, case):
     content = json.loads(labels.read_text())
     words = {"labels of other images": "labels of other images", "unlabelled image": "no labels for",
              "other classes": "11 categories, but the model has 10 classes", "no labels file": "no such file",
-             "not JSON": "not JSON", "corrupt image": "validation-00000.jpg"}[case]  # fmt: skip
+             "not JSON": "not JSON", "corrupt image": "validation-00000.jpg",
+             "one name for two": "2 images are called validation-00001.jpg"}[case]  # fmt: skip
     if case == "labels of other images":
         content["images"] = [{**entry, "file_name": "x" + entry["file_name"]} for entry in content["images"]]
     elif case == "unlabelled image":
@@ -174,6 +175,9 @@ def test_wrong_labels(trtforge, scenes, tmp_path, case):
         labels.unlink()
     if case == "corrupt image":
         (folder / "validation-00000.jpg").write_bytes(b"nothing")
+    if case == "one name for two":
+        (folder / "other").mkdir()
+        shutil.copy(folder / "validation-00000.jpg", folder / "other" / "validation-00001.jpg")
     run = trtforge("verify", DEMO, "--images", folder, "--labels", labels)
     assert (run.code, run.out) == (2, ""), run.err
     assert words in run.err

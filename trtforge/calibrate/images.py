@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import warnings
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,6 +69,19 @@ def list_images(folder: Path) -> list[Path]:
 def names(images: list[Path], folder: Path) -> list[str]:
     """The images' paths inside ``folder``."""
     return [image.relative_to(folder).as_posix() for image in images]
+
+
+def labelled(images: list[Path], folder: Path) -> list[str]:
+    """The images' names without folders, as labels have them.
+
+    Raises:
+        ForgeError: two have one name.
+    """
+    found = [image.name for image in images]
+    name, count = Counter(found).most_common(1)[0]
+    if count > 1:
+        raise ForgeError(f"{folder}: {count} images are called {name}, and labels go by the name", "rename all but one")
+    return found
 
 
 def digest(images: list[Path], folder: Path) -> dict[str, str]:

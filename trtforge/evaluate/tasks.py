@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from trtforge.calibrate import images as pictures
 from trtforge.errors import ForgeError
 from trtforge.evaluate import bootstrap, classes, coco
 from trtforge.evaluate.detections import Objects, agreement, finder, to_image
@@ -32,9 +33,10 @@ class Task:
 
 def task_for(engines: list[Engine], files: list[Path], folder: Path, labels: Path | None, nms: Nms,
           spec: Preprocess, report: Report) -> Task:  # fmt: skip
+    names = pictures.labelled(files, folder) if labels else pictures.names(files, folder)
     detectors = [bool(engine.detection) or set(OUTPUTS) <= set(engine.outputs) for engine in engines]
     if all(detectors):
-        return _detection(engines, files, labels, nms, spec, report)
+        return _detection(engines, dict(zip(files, names, strict=True)), labels, nms, spec, report)
     if any(detectors):
         odd = engines[detectors.index(not detectors[0])].path
         raise ForgeError(f"{engines[0].path} and {odd}: one is a detector, the other is not",
@@ -50,13 +52,13 @@ def task_for(engines: list[Engine], files: list[Path], folder: Path, labels: Pat
     return Task(lambda file, image, found: None, lambda: None, judged=False)
 
 
-def _detection(engines: list[Engine], files: list[Path], labels: Path | None, nms: Nms, spec: Preprocess,
+def _detection(engines: list[Engine], names: dict[Path, str], labels: Path | None, nms: Nms, spec: Preprocess,
                report: Report) -> Task:  # fmt: skip
     counts = sorted({engine.detection.classes for engine in engines if engine.detection and engine.detection.classes})
     if len(counts) > 1:
         raise ForgeError(f"the engines tell apart {' and '.join(map(str, counts))} classes",
                          "compare engines made from one model")  # fmt: skip
-    truth = coco.read(labels, [file.name for file in files]) if labels else None
+    truth = coco.read(labels, list(names.values())) if labels else None
     if truth and counts and len(truth.categories) != counts[0]:
         raise ForgeError(f"{labels}: {len(truth.categories)} categories, but the model has {counts[0]} classes",
                          "give the labels that the model was trained with")  # fmt: skip
@@ -68,9 +70,9 @@ def _detection(engines: list[Engine], files: list[Path], labels: Path | None, nm
         for index, engine in enumerate(engines):
             boxes, scores, labels_found = find[index](outputs[index])
             inside = to_image(boxes, image.height, image.width, engine.size, spec)
-            found[index][file.name] = Objects(inside, scores, labels_found)
+            found[index][names[file]] = Objects(inside, scores, labels_found)
         if len(engines) == 2:
-            one, other = (each[file.name].above(AGREEMENT_SCORE) for each in found)
+            one, other = (each[names[file]].above(AGREEMENT_SCORE) for each in found)
             common.append(agreement(one, other))
 
     def finish() -> None:

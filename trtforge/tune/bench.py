@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -145,7 +144,7 @@ def bench(job: Job, store: Store, images: Path | None, labels: Path | None, prob
     files = _readable(pictures.list_images(folder))
     if len(files) < FEWEST:
         raise ForgeError(f"{folder}: {len(files)} images are too few to measure accuracy", "give some hundreds")
-    names = _labelled(files, folder) if labels else pictures.names(files, folder)
+    names = pictures.labelled(files, folder) if labels else pictures.names(files, folder)
     digests = pictures.digest(files, folder)
     inputs = pipeline.calibrated(job, store)
     network = Network(
@@ -193,15 +192,6 @@ def _readable(files: Sequence[Path]) -> list[Path]:
     if skipped:
         present.note(f"{len(skipped)} unreadable skipped: {skipped[0]}")
     return kept
-
-
-def _labelled(files: Sequence[Path], folder: Path) -> list[str]:
-    """The images' names without folders, as in labels."""
-    names = [file.name for file in files]
-    name, count = Counter(names).most_common(1)[0]
-    if count > 1:
-        raise ForgeError(f"{folder}: {count} images are called {name}, and labels go by the name", "rename all but one")
-    return names
 
 
 def _spread(files: Sequence[Path], count: int) -> list[Path]:
