@@ -27,7 +27,7 @@ class _Reporting(TyperGroup):
         for before, arg in zip(["", *args], args, strict=False):
             if not arg or (arg.startswith("--") and arg.endswith("=")):
                 name = arg.rstrip("=") or (before if before.startswith("-") else "an argument")
-                ctx.fail(f"{name} has no value: is a variable unset?")
+                _report(ForgeError(f"{name} has no value", "is a variable unset?"))
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:

@@ -83,7 +83,7 @@ def test_a_calibration_table_has_a_place_before_pictures_are_made(tmp_path: Path
 
 
 @pytest.mark.parametrize(("gate", "why"), [
-    (["--min-map", "0.5"], "need labels"), (["--max-drop", "1"], "need labels"),
+    (["--min-map", "0.5"], "need labels"), (["--max-drop", "1"], "compares two engines"),
     (["--min-cosine", "0.9"], "two engines"),
 ])  # fmt: skip
 def test_a_gate_that_nothing_can_meet_is_refused_before_images_are_read(
