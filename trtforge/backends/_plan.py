@@ -35,6 +35,12 @@ class Plan:
         return f"built {sm}with {self.maker} {self.version}"
 
 
+def maker(path: Path) -> str | None:
+    """Who made an engine, as its first bytes say; None of a file that is none."""
+    with path.open("rb") as stream:
+        return MAGIC.get(stream.read(4))
+
+
 def read(path: Path) -> Plan:
     """The header of an engine, and what the manifest in its folder says of it.
 
@@ -48,17 +54,17 @@ def read(path: Path) -> Plan:
     size = path.stat().st_size
     with path.open("rb") as stream:
         head = stream.read(HEADER)
-    maker = MAGIC.get(head[:4])
-    if maker is None:
+    made_by = MAGIC.get(head[:4])
+    if made_by is None:
         raise ForgeError(f"{path}: neither ONNX nor an engine",
                          "give an ONNX file, an engine, or a folder of trtforge's")  # fmt: skip
     entry, built = _manifest(path)
-    whole = int.from_bytes(head[16:24], "little") if maker == "TensorRT-RTX" and len(head) == HEADER else None
+    whole = int.from_bytes(head[16:24], "little") if made_by == "TensorRT-RTX" and len(head) == HEADER else None
     wanted = entry.get("bytes") if entry else whole
     if len(head) < HEADER or (isinstance(wanted, int) and size < wanted):
         raise ForgeError(f"{path}: cut short ({size} bytes{f' of {wanted}' if wanted else ''})",
                          "copy it again, or build it again")  # fmt: skip
-    return Plan(path, maker, ".".join(str(byte) for byte in head[24:28]), built)
+    return Plan(path, made_by, ".".join(str(byte) for byte in head[24:28]), built)
 
 
 def _manifest(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:

@@ -133,8 +133,7 @@ def calibrate(
         options.check_cache(cache, out, shard, tensorrt, [*files, asked.images])
     if plots:
         options.check_plots(plots, shard, asked.images, [out, cache, preview_to])
-    outfile.check(out)
-    outfile.spare(files, [out], "give another file with -o")
+    outfile.check(out, *files, asked.images)
     if preview_to:
         seen.write(asked.model, asked.images, preview_to, spec.preprocess)
     if asked.shard:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from trtforge.backends._plan import maker
 from trtforge.calibrate import cache as calibration
 from trtforge.deepstream import labels as label_files
 from trtforge.deepstream.graph import Graph, Kind, classes_of, inspect
@@ -108,9 +109,7 @@ def _bundle(path: Path, recipe: Recipe | None) -> Model:
 
 
 def _engine(path: Path, recipe: Recipe | None) -> Model:
-    with path.open("rb") as stream:
-        magic = stream.read(4)
-    if magic == b"vtrt":
+    if maker(path) == "TensorRT-RTX":
         raise ForgeError(f"{path}: a TensorRT-RTX engine, which DeepStream can't load",
                          "give the bundle: nvinfer builds its own engine from the ONNX file in it")  # fmt: skip
     found = _ENGINE.fullmatch(path.name)

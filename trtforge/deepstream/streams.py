@@ -13,10 +13,12 @@ MOST = 1024  # sources that deepstream-app takes
 LONGEST = 1 << 20  # bytes of a list
 LIVE = ("rtsp", "rtsps", "v4l2", "csi")
 # One slash is what a path leaves of two. A password may hold blanks and @; cut off before its @, it is still one.
-_CREDENTIALS = re.compile(r"\b([a-z][a-z0-9+.-]*(?::/+|\s*[:=]\s*//|:\s+/(?=[^\s/:]+:)))[^\n]*@", re.IGNORECASE)
-_CUT_OFF = re.compile(r"\b([a-z][a-z0-9+.-]*:/{1,2}(?!/)[^\s/@:\[]+:)(?!\d{1,5}(?!\w))\S+", re.IGNORECASE)
+# Bounded, and looked for once in a line or word: files are anybody's, and a line of a megabyte must not take minutes.
+_SCHEME = r"\b[a-z][a-z0-9+.-]{0,30}"
+_OPENING = re.compile(_SCHEME + r"(?::/+|\s{0,9}[:=]\s{0,9}//|:\s{1,9}/(?=[^\s/:]{1,99}:))", re.IGNORECASE)
+_CUT_OFF = re.compile(rf"({_SCHEME}:/{{1,2}}(?!/)[^\s/@:\[]{{1,999}}:)(?!\d{{1,5}}(?!\w))\S+", re.IGNORECASE)
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:\[\]@]+)(:(?P<port>\d{1,5}))?", re.IGNORECASE)
-_QUERY = re.compile(r"(\b[a-z][a-z0-9+.-]*:/+[^\s?]*\?)\S*", re.IGNORECASE)
+_URI = re.compile(_SCHEME + ":/+", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,20 @@ class Stream:
 
 def redact(text: str) -> str:
     """``text`` without what may be a secret in its URIs: user, password and query."""
-    return _QUERY.sub(r"\1***", _CUT_OFF.sub(r"\1***", _CREDENTIALS.sub(r"\1***@", text)))
+    lines = "\n".join(map(_without_credentials, text.split("\n")))
+    return re.sub(r"\S+", lambda word: _without_query(word[0]), _CUT_OFF.sub(r"\1***", lines))
+
+
+def _without_credentials(line: str) -> str:
+    end = line.rfind("@")
+    opening = _OPENING.search(line)
+    return f"{line[: opening.end()]}***{line[end:]}" if opening and opening.end() <= end else line
+
+
+def _without_query(word: str) -> str:
+    uri = _URI.search(word)
+    begin = word.find("?", uri.end()) if uri else -1
+    return f"{word[: begin + 1]}***" if begin >= 0 else word
 
 
 def parse(text: str, where: str = "") -> Stream:

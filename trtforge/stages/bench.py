@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trtforge import prepared, present
+from trtforge.backends._plan import maker
 from trtforge.backends.onnxruntime import calibration_provider, has_cuda
 from trtforge.devices import this_machine
 from trtforge.errors import ForgeError, MachineError
@@ -183,8 +184,7 @@ def _own_runtime(what: Subject, provider: str) -> str:
         if provider == "cpu" or this_machine() is None:
             raise MachineError(f"{what.engine}: an engine runs only on its GPU, and none is here",
                                "give the .onnx beside it: the same graph in ONNX Runtime")  # fmt: skip
-        with what.engine.open("rb") as stream:
-            return "tensorrt-rtx" if stream.read(4) == b"vtrt" else "tensorrt"
+        return "tensorrt-rtx" if maker(what.engine) == "TensorRT-RTX" else "tensorrt"
     return "onnxruntime-cuda" if calibration_provider(provider) == "cuda" else "onnxruntime"
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trtforge import manifest, outfile
+from trtforge.backends._plan import MAGIC
 from trtforge.devices import Device, catalogue
 from trtforge.errors import ForgeError, MachineError
 from trtforge.stages.build import LAYERS
@@ -216,7 +217,7 @@ def _onnxruntime(path: Path) -> Report:
 def _is_engine(path: Path) -> bool:
     with path.open("rb") as stream:
         head = stream.read(64)
-    return head[:4] in (b"vtrt", b"ftrt") or b"\0" in head
+    return head[:4] in MAGIC or b"\0" in head
 
 
 def _inspect(path: Path) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from trtforge.backends import _trt, tensorrt, tensorrt_rtx
+from trtforge.backends import _plan, _trt, tensorrt, tensorrt_rtx
 from trtforge.errors import BuildError, ForgeError, MachineError
 from trtforge.timing import inputs
 from trtforge.timing.cuda import Stream
@@ -15,9 +15,7 @@ from trtforge.timing.measure import Runner
 
 def _loaded(engine: Path) -> tuple[Any, Any]:
     """The bindings that an engine is for, which its first bytes say, and the engine on the GPU."""
-    with engine.open("rb") as stream:
-        magic = stream.read(4)
-    if magic != b"vtrt":
+    if _plan.maker(engine) != "TensorRT-RTX":
         return tensorrt.opened(engine)
     trt = tensorrt_rtx.module()
     loaded = trt.Runtime(_trt.logger(trt)).deserialize_cuda_engine(engine.read_bytes())

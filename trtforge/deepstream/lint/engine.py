@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from trtforge.backends._plan import maker
 from trtforge.deepstream.describe import LONGEST_CACHE
 from trtforge.deepstream.lint.finding import Finding
 from trtforge.deepstream.lint.subject import Subject
@@ -70,10 +71,10 @@ def loadable(subject: Subject) -> Iterator[Finding]:
                          f"batch-size {subject.get('batch-size')}: nvinfer builds another")  # fmt: skip
     if not engine.is_file():
         return
-    with engine.open("rb") as stream:
-        if stream.read(4) == b"vtrt":
-            yield subject.on("rtx-engine", "model-engine-file", f"{engine.name} is TensorRT-RTX's: DeepStream can't "
-                             "load it")  # fmt: skip
+    if maker(engine) == "TensorRT-RTX":
+        yield subject.on(
+            "rtx-engine", "model-engine-file", f"{engine.name} is TensorRT-RTX's: DeepStream can't load it"
+        )
     yield from _version(subject, engine.parent)
 
 
