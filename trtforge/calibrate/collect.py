@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -100,6 +101,8 @@ def collect(
     with ThreadPoolExecutor(len(workers)) as pool:
         futures = [pool.submit(work, taps) for taps in workers]
         try:
+            if provider == "cpu":
+                importlib.import_module("trtforge.calibrate.loops")  # while the first images pass through the network
             for future in futures:
                 future.result()
         finally:

@@ -11,10 +11,8 @@ import math
 from collections.abc import Iterable
 
 import numpy as np
-from numba import njit
 
 SMALLEST_LIMIT = 2.0**-100  # below, bins for each unit would not fit into float32
-CHUNK = 16384  # values that stay in the cache
 BINS = 4096  # the largest value lies in the upper half: 2048 to 4096 bins below it, TensorRT has 2048
 
 
@@ -38,12 +36,14 @@ class Histogram:
 
     def observe(self, array: np.ndarray) -> None:
         """Count a float32 array of any shape."""
+        from trtforge.calibrate.loops import CHUNK, count
+
         flat = np.ascontiguousarray(array, np.float32).reshape(-1)
         bits = flat.view(np.uint32)
         at = 0
         while True:
             per_unit = np.float32(BINS / self.limit if self.limit else 0)
-            at, largest = _count(flat, bits, at, np.uint32(_largest_bits_under(self.limit)), per_unit, self.counts)
+            at, largest = count(flat, bits, at, np.uint32(_largest_bits_under(self.limit)), per_unit, self.counts)
             self.largest = max(self.largest, float(np.uint32(largest).view(np.float32)))
             if at == flat.size:
                 return
@@ -101,41 +101,3 @@ def _doubled(counts: np.ndarray) -> np.ndarray:
 def _largest_bits_under(limit: float) -> int:
     """The bit pattern of the largest float32 magnitude in [0, limit), limit a power of two or 0."""
     return ((math.frexp(limit)[1] + 126) << 23) - 1 if limit else 0
-
-
-@njit(nogil=True, cache=True)
-def _count(flat, bits, start, most, per_unit, counts):  # type: ignore[no-untyped-def]
-    """Count from ``start`` on, up to a chunk with a pattern over ``most``; where that begins, and the largest before.
-
-    A chunk stays in the cache while it is looked through three times: for its largest magnitude, for its bins, and to
-    count them. The first two are loops that the compiler turns into SIMD: without the sign bit, floats order as their
-    bit patterns do.
-    """
-    # Four tables take turns, so that an increment need not wait for the one before it on the same bin.
-    one, two = np.zeros(BINS, np.uint32), np.zeros(BINS, np.uint32)
-    three, four = np.zeros(BINS, np.uint32), np.zeros(BINS, np.uint32)
-    bins = np.empty(CHUNK, np.uint16)
-    largest = np.uint32(0)
-    at = start
-    while at < flat.size:
-        end = min(at + CHUNK, flat.size)
-        here = np.uint32(0)
-        for pattern in bits[at:end]:
-            here = max(here, pattern & np.uint32(0x7FFFFFFF))
-        if here > most:  # NaN and infinity among them
-            break
-        largest = max(largest, here)
-        size = end - at
-        for index in range(size):
-            bins[index] = np.uint16(np.int32(abs(flat[at + index]) * per_unit))
-        for index in range(0, size - 3, 4):
-            one[bins[index]] += np.uint32(1)
-            two[bins[index + 1]] += np.uint32(1)
-            three[bins[index + 2]] += np.uint32(1)
-            four[bins[index + 3]] += np.uint32(1)
-        for index in range(size - size % 4, size):
-            one[bins[index]] += np.uint32(1)
-        at = end
-    for index in range(BINS):
-        counts[index] += np.int64(one[index]) + np.int64(two[index]) + np.int64(three[index]) + np.int64(four[index])
-    return at, largest

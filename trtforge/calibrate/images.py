@@ -155,10 +155,12 @@ def fit(height: int, width: int, size: tuple[int, int], letterbox: str) -> Fit:
 def letterbox(image: Image.Image, spec: Preprocess, size: tuple[int, int], nearest: bool = False) -> np.ndarray:
     """The network's input as pixels: uint8 of shape (H, W, 3), in RGB; bilinear, or the nearest pixels."""
     place = fit(image.height, image.width, size, spec.letterbox)
-    # An affine transform samples bilinearly at pixel centres, as nvinfer does; Pillow's resize() would average.
-    steps = (image.width / place.width, 0, 0, 0, image.height / place.height, 0)
-    sampling = Image.Resampling.NEAREST if nearest else Image.Resampling.BILINEAR
-    inner = image.transform((place.width, place.height), Image.Transform.AFFINE, steps, sampling)
+    inner = image
+    if image.size != (place.width, place.height):
+        # An affine transform samples bilinearly at pixel centres, as nvinfer does; Pillow's resize() would average.
+        steps = (image.width / place.width, 0, 0, 0, image.height / place.height, 0)
+        sampling = Image.Resampling.NEAREST if nearest else Image.Resampling.BILINEAR
+        inner = image.transform((place.width, place.height), Image.Transform.AFFINE, steps, sampling)
     canvas = np.full((*size, 3), spec.padding, np.uint8)
     canvas[place.top : place.top + place.height, place.left : place.left + place.width] = np.asarray(inner)
     return canvas

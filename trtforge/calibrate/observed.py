@@ -174,7 +174,7 @@ def read_groups(content: Any) -> tuple[Group, ...]:
 
 def pack(histogram: Histogram) -> dict[str, Any]:
     """A histogram as JSON: its 4096 counts little-endian int64, compressed, in base64."""
-    counts = zlib.compress(histogram.counts.astype("<i8").tobytes())  # level 9: 2 % less, in 20 times the time
+    counts = zlib.compress(histogram.counts.astype("<i8").tobytes(), 4)  # level 6: 2 % less, in 2.5 times the time
     return {"limit": histogram.limit, "largest": histogram.largest, "counts": base64.b64encode(counts).decode()}
 
 

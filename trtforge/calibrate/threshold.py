@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from trtforge.calibrate.histogram import BINS, Histogram
-
-LEVELS = 128  # magnitudes that INT8 tells apart, in TensorRT's entropy calibration
-COARSE = 64  # bins between the candidates of the search's first round
+from trtforge.calibrate.loops import LEVELS, search
 
 
 def threshold(histogram: Histogram, method: str, percentile: float = 99.999) -> float:
@@ -84,46 +81,4 @@ def entropy_bins(counts: np.ndarray) -> int:
     last = int(filled[-1]) + 1 if filled.size else 1
     if last <= LEVELS:
         return last
-    return int(_search(counts.astype(np.float64), last))
-
-
-@njit(nogil=True, cache=True)
-def _search(counts, last):  # type: ignore[no-untyped-def]
-    # Within one level Q is constant, so KL(P, Q) needs of each level only its sums, and sums over any run of bins are
-    # differences of prefix sums: 128 steps a candidate instead of one for each bin.
-    mass = np.zeros(last + 1)  # sum of counts
-    filled = np.zeros(last + 1)  # number of bins that are not empty
-    surprise = np.zeros(last + 1)  # sum of count * log(count)
-    for index in range(last):
-        count = counts[index]
-        mass[index + 1] = mass[index] + count
-        filled[index + 1] = filled[index] + (1 if count > 0 else 0)
-        surprise[index + 1] = surprise[index] + (count * np.log(count) if count > 0 else 0.0)
-    total = mass[last]
-    best, best_bins = np.inf, last
-    # No level's part is negative (the log sum inequality), so a candidate is out as soon as its parts exceed the best
-    # sum: with a good one from a coarse round at hand, after a ninth of the steps.
-    for step in (COARSE, 1):
-        for kept in range(LEVELS, last + 1, step):
-            tail = counts[kept - 1]
-            if tail == 0:
-                continue  # P has the outliers where Q has nothing: infinitely far apart, or the same as one bin less
-            normalised = np.log(mass[kept] / total)
-            most = (best - normalised) * total
-            # The last level first: its last bin holds the outliers, too, which cost most where too few bins are kept.
-            outliers = total - mass[kept]
-            distance = (tail + outliers) * np.log(tail + outliers) - tail * np.log(tail)
-            for turn in range(LEVELS):
-                level = turn - 1 if turn else LEVELS - 1
-                start, end = level * kept // LEVELS, (level + 1) * kept // LEVELS
-                weight = mass[end] - mass[start]
-                if weight > 0:
-                    in_p = weight + (0.0 if turn else outliers)
-                    distance += surprise[end] - surprise[start] - in_p * np.log(weight / (filled[end] - filled[start]))
-                    if distance > most:
-                        break
-            else:
-                distance = distance / total + normalised
-                if distance < best or (distance == best and kept < best_bins):
-                    best, best_bins = distance, kept
-    return best_bins
+    return int(search(counts.astype(np.float64), last))

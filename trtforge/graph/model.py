@@ -29,8 +29,9 @@ def load(path: Path) -> onnx.ModelProto:
     if not path.is_file():
         raise ForgeError(f"{path}: no such file", "give the path of an .onnx file")
     _refuse_large(path, path.stat().st_size)
+    content = path.read_bytes()
     try:
-        model = onnx.load(path, format="protobuf", load_external_data=False)
+        model = onnx.load_model_from_string(content)
     except (DecodeError, ValueError) as error:
         raise ForgeError(f"{path}: not an ONNX model, or cut short", "export it again, or copy it whole") from error
     if not model.graph.node or not model.graph.output:
@@ -39,8 +40,9 @@ def load(path: Path) -> onnx.ModelProto:
         raise ForgeError(
             f"{path}: has sparse initializers, which no rewrite here knows", "export it with dense weights"
         )
-    _load_external_data(model, path)
-    _check(model, path)
+    if _load_external_data(model, path):
+        content = model.SerializeToString()
+    _check(model, content, path)
     return inline_local_functions(model) if model.functions else model
 
 
@@ -121,12 +123,14 @@ def _external_tensors(model: onnx.ModelProto) -> list[onnx.TensorProto]:
     return [tensor for tensor in _get_all_tensors(model) if uses_external_data(tensor)]
 
 
-def _load_external_data(model: onnx.ModelProto, path: Path) -> None:
+def _load_external_data(model: onnx.ModelProto, path: Path) -> bool:
+    """Whether there was any."""
+    from onnx.checker import ValidationError
     from onnx.external_data_helper import load_external_data_for_model
 
     tensors = _external_tensors(model)
     if not tensors:
-        return
+        return False
     folder = path.parent.resolve()
     total = model.ByteSize()
     for tensor in tensors:
@@ -149,16 +153,20 @@ def _load_external_data(model: onnx.ModelProto, path: Path) -> None:
                              "copy it whole")  # fmt: skip
         total += int(length) or available
     _refuse_large(path, total)
-    load_external_data_for_model(model, str(folder))
+    try:
+        load_external_data_for_model(model, str(folder))
+    except ValidationError as error:  # ONNX follows no link
+        raise ForgeError(f"{path}: {str(error).strip().splitlines()[0]}", "copy the data itself there") from error
+    return True
 
 
-def _check(model: onnx.ModelProto, path: Path) -> None:
-    """The ONNX checker, but for TensorRT's plugins, which it cannot know."""
+def _check(model: onnx.ModelProto, content: bytes, path: Path) -> None:
+    """The ONNX checker on the model's bytes, but for TensorRT's plugins, which it cannot know."""
     import onnx
 
     plugins = {node.op_type for node in model.graph.node if node.op_type.endswith("_TRT")}
     try:
-        onnx.checker.check_model(model)
+        onnx.checker.check_model(content)
     except onnx.checker.ValidationError as error:
         reason = str(error).strip().splitlines()[0]
         if not any(plugin in reason for plugin in plugins):

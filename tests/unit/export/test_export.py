@@ -89,7 +89,7 @@ def test_nothing_of_this_machine_is_left_in_the_graph_and_the_same_model_gives_t
     written = []
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        import torch
+        torch = pytest.importorskip("torch", reason="needs the extra [torch]")
 
         torch.manual_seed(3)
         run(tmp_path / name, "torch_models:Wide", dynamic=["batch"])

@@ -155,6 +155,13 @@ def test_external_data_outside_by_an_absolute_path(external: Path, tmp_path: Pat
         load(external)
 
 
+def test_external_data_behind_a_link(external: Path) -> None:
+    (external.parent / "weights.bin").rename(external.parent / "other.bin")
+    (external.parent / "weights.bin").symlink_to("other.bin")
+    with pytest.raises(ForgeError, match="symbolic link"):
+        load(external)
+
+
 def test_external_data_outside_by_a_link(external: Path, tmp_path: Path) -> None:
     (external.parent / "weights.bin").rename(tmp_path / "weights.bin")
     (external.parent / "weights.bin").symlink_to(tmp_path / "weights.bin")
