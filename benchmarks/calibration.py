@@ -4,8 +4,9 @@
 
 The floor is the forward passes that any calibration needs: FP32, ONNX Runtime as it comes, one image at a time. Peers
 run as whole processes beside ours as a whole process: nvidia-modelopt's entropy on all images, onnxruntime's on 16 (its
-memory grows with the images: over 19 GB at 64), of every operator, as it comes, and of convolutions alone. ``--peers``
-names a Python that has them; modelopt needs an environment of its own.
+memory grows with the images: over 19 GB at 64), of every operator, as it comes, and of convolutions alone. Ours is the
+median of runs before and after each peer; peers get their images as ready tensors. ``--peers`` names a Python that has
+them; modelopt needs an environment of its own.
 
 Without models it takes the demo detector.
 """
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -53,7 +55,9 @@ print(time.monotonic() - started, resource.getrusage(resource.RUSAGE_CHILDREN).r
 def child(command: list[str], log: Path) -> tuple[float, float, int]:
     """Seconds, peak resident bytes and exit status of a process."""
     launch = [sys.executable, "-c", LAUNCH, os.fspath(log), *command]
-    seconds, peak, status = subprocess.run(launch, check=True, capture_output=True, text=True).stdout.split()
+    # Modules are compiled once, as they are where trtforge is installed: the peers are.
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    seconds, peak, status = subprocess.run(launch, check=True, capture_output=True, text=True, env=kept).stdout.split()
     return float(seconds), float(peak), int(status)
 
 
@@ -96,48 +100,53 @@ def compare(model: Path, images: Path, peers: str | None, folder: Path) -> None:
     assert size
     files = list_images(images)
     batches = [prepare(file, Preprocess(), size) for file in files]
-    ours(clean, images, "explicit", folder)  # compiles the histogram, once for all runs on a machine
+    few = folder / "few"
+    few.mkdir()
+    for file in files[:ORT_IMAGES]:
+        (few / file.name).symlink_to(file.resolve())
+
+    ours(clean, few, "explicit", folder)  # compiles the loops, once for all runs on a machine
     before = floor(clean, batches)
     explicit, implicit = (ours(clean, images, taps, folder) for taps in ("explicit", "implicit"))
     passes = (before + floor(clean, batches)) / 2
     print(f"\n{model.name}, {len(files)} images, {os.cpu_count()} cores")
-    print(f"  {len(files)} forward passes    {passes:6.2f} s")
-    print(f"  trtforge, explicit    {explicit:6.2f} s   {explicit / passes:.2f} times the passes")
-    print(f"  trtforge, implicit    {implicit:6.2f} s   {implicit / passes:.2f} times the passes")
+    print(f"  {len(files)} forward passes                {passes:6.2f} s")
+    print(f"  trtforge, explicit                {explicit:6.2f} s   {explicit / passes:.2f} times the passes")
+    print(f"  trtforge, implicit                {implicit:6.2f} s   {implicit / passes:.2f} times the passes")
 
-    whole = [*run, "calibrate", os.fspath(clean), "--calib", os.fspath(images), "-o", os.fspath(folder / "t.json")]
-    seconds, peak, status = child(whole, folder / "log")
-    assert status == 0, (folder / "log").read_text()
-    print(f"  whole process         {seconds:6.2f} s   {peak / 1e9:.2f} GB")
+    whole = [*run, "calibrate", os.fspath(clean), "-o", os.fspath(folder / "t.json"), "--calib"]
     if peers is None:
+        print_child("whole process", *child([*whole, os.fspath(images)], folder / "log"))
         return
     np.save(folder / "all.npy", np.concatenate(batches))
     np.save(folder / "few.npy", np.concatenate(batches[:ORT_IMAGES]))
     modelopt = [peers, "-m", "modelopt.onnx.quantization", f"--onnx_path={clean}", "--quantize_mode=int8",
                 f"--calibration_data={folder / 'all.npy'}", "--calibration_method=entropy",
                 "--calibration_eps", "cpu", f"--output_path={folder / 'modelopt.onnx'}"]  # fmt: skip
-    few = folder / "few"
-    few.mkdir()
-    for file in files[:ORT_IMAGES]:
-        (few / file.name).symlink_to(file.resolve())
     (folder / "ort.py").write_text(ORT)
     ort = [peers, os.fspath(folder / "ort.py"), os.fspath(clean), os.fspath(folder / "few.npy"),
            os.fspath(folder / "ort.onnx"), graph.inputs[0].name]  # fmt: skip
-    print_peer("modelopt entropy", modelopt, seconds, folder)
-    whole[whole.index("--calib") + 1] = os.fspath(few)
-    seconds, _, _ = child(whole, folder / "log")
-    print(f"  whole process, {ORT_IMAGES}     {seconds:6.2f} s")
-    print_peer(f"onnxruntime entropy, {ORT_IMAGES}", ort, seconds, folder)
-    print_peer("  convolutions alone", [*ort, "Conv"], seconds, folder)
+    beside(f"{len(files)} images", [*whole, os.fspath(images)], {"modelopt entropy": modelopt}, folder / "log")
+    others = {"onnxruntime entropy": ort, "  convolutions alone": [*ort, "Conv"]}
+    beside(f"{ORT_IMAGES} images", [*whole, os.fspath(few)], others, folder / "log")
 
 
-def print_peer(name: str, command: list[str], own: float, folder: Path) -> None:
-    seconds, peak, status = child(command, folder / "log")
-    if status:
-        last = (folder / "log").read_text(errors="replace").strip().splitlines()[-1:]
-        print(f"  {name}: failed with {status} after {seconds:.1f} s, {peak / 1e9:.2f} GB {last}")
-    else:
-        print(f"  {name:21} {seconds:6.2f} s   {peak / 1e9:.2f} GB   {seconds / own:.1f} times ours")
+def beside(images: str, whole: list[str], peers: dict[str, list[str]], log: Path) -> None:
+    """Peers as whole processes, with ours before and after each."""
+    own = [child(whole, log)]
+    taken = {}
+    for name, command in peers.items():
+        taken[name] = child(command, log)
+        own += [child(whole, log), child(whole, log)]
+    seconds = statistics.median(took for took, _, _ in own)
+    print_child(f"whole process, {images}", seconds, max(peak for _, peak, _ in own), max(end for _, _, end in own))
+    for name, (took, peak, status) in taken.items():
+        print_child(f"{name}, {images}", took, peak, status, f"   {took / seconds:.1f} times ours")
+
+
+def print_child(name: str, seconds: float, peak: float, status: int, ratio: str = "") -> None:
+    failed = f"   failed with {status}" if status else ""
+    print(f"  {name:33} {seconds:6.2f} s   {peak / 1e9:.2f} GB{failed or ratio}")
 
 
 def memory(model: Path, images: Path, folder: Path) -> None:
