@@ -77,6 +77,7 @@ def work(
         raise ForgeError("--fp32, --fp16, --int8 and --fp8 exclude each other", "give one of them")
     if calib and not (int8 or fp8):
         raise ForgeError("--calib is for INT8 and FP8", "add --int8 or --fp8, or drop --calib")
+    check_nms(nms, {"nms-impl": nms_impl})  # the other figures go into the bundle, where `deepstream parser` reads them
     from_yaml = model.suffix.lower() in (".yaml", ".yml")
     if from_yaml and recipe:
         raise ForgeError(f"{model} is a recipe itself", "drop --recipe")
@@ -295,6 +296,23 @@ def load_recipe(
     except ValidationError as error:
         first = error.errors()[0]
         raise ForgeError(f"--{str(first['loc'][-1]).replace('_', '-')}: {first['msg'].lower()}", "") from error
+
+
+def check_nms(form: str, given: Facts) -> None:
+    """Refuse options about an NMS where none is put in.
+
+    Args:
+        given: value of each such option by its name; None, False and ``auto`` are no word.
+
+    Raises:
+        ForgeError: it names the first of them.
+    """
+    name = next(
+        (name for name, value in given.items() if not (value is None or value is False or value == "auto")), None
+    )
+    if form in ("none", "keep") and name:
+        raise ForgeError(f"--{name} is about the NMS that is put in, and --nms {form} puts in none",
+                         f"drop it, or give another form than {form}")  # fmt: skip
 
 
 def nms(base: Nms, given: Facts) -> Nms:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from trtforge import parse
+from trtforge import options, parse
 from trtforge.devices import catalogue
 from trtforge.errors import ForgeError
 from trtforge.job import Job, Ready, Target
@@ -136,6 +136,23 @@ def test_precisions_exclude_each_other(pair: tuple[str, str]) -> None:
 def test_calibration_is_for_int8() -> None:
     with pytest.raises(ForgeError, match="--calib is for INT8"):
         job(fp16=True, calib=Path("photos"))
+
+
+@pytest.mark.parametrize("form", ["none", "keep"])
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("nms-impl", "onnx"), ("score", 0.5), ("score", 0.0), ("max-det", 1), ("class-agnostic", True)],
+)
+def test_nothing_is_said_about_an_nms_that_is_not_put_in(form: str, option: str, value: object) -> None:
+    options.check_nms("onnx", {option: value})
+    with pytest.raises(ForgeError, match=f"--{option} is about the NMS .* --nms {form}"):
+        options.check_nms(form, {"iou": None, "class-agnostic": False, option: value})
+
+
+def test_a_bundle_without_nms_keeps_the_figures_for_its_parser() -> None:
+    assert job(nms="none", score=0.4).recipe.nms.score == 0.4
+    with pytest.raises(ForgeError, match="--nms-impl"):
+        job(nms="none", nms_impl="plugin")
 
 
 @pytest.mark.parametrize(("option", "value"), [("nms", "fast"), ("nms_impl", "cuda")])

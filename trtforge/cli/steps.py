@@ -229,6 +229,8 @@ def patch(
         raise ForgeError("patch writes a file", "give it with -o, or look with --list")
     alone = preprocess or normalization or input_format is not None
     form = parse.one_of(nms or ("keep" if alone else "deepstream"), options.NMS_FORMS[1:], "--nms")
+    options.check_nms(form, {"nms-impl": nms_impl, "score": score, "iou": iou, "max-det": max_det,
+                             "class-agnostic": class_agnostic})  # fmt: skip
     color = parse.one_of(input_format, ("rgb", "bgr"), "--input-format") if input_format else None
     facts = outfile.single(stage.edit, MODEL, out, model=model, form=form, impl=nms_impl, recipe=spec,
                            front=preprocess, normalization=normalization, color=color)  # fmt: skip
