@@ -114,6 +114,11 @@ def percent(text: str | None, option: str) -> float | None:
     return float(found[1])
 
 
+def provider(given: str) -> str:
+    """Where ONNX Runtime computes."""
+    return one_of(given, ("auto", "cpu", "cuda"), "--provider")
+
+
 def one_of(value: str, allowed: Sequence[str], option: str) -> str:
     if value not in allowed:
         raise ForgeError(f"{option} {value}: not known", f"one of: {', '.join(allowed)}")

@@ -7,23 +7,19 @@ from typing import Any
 
 import pytest
 
-from trtforge import options, parse
+from trtforge import parse
 from trtforge.devices import catalogue
 from trtforge.errors import ForgeError
 from trtforge.job import Job, Ready, Target
-from trtforge.options import calibration, folders, load_recipe, work
+from trtforge.options import recipe as recipes
+from trtforge.options.build import folders, work
+from trtforge.options.calibrate import asked as calibration
 from trtforge.outfile import single
 from trtforge.store import Facts, File
 
-GIVEN: dict[str, Any] = {
-    "fp32": False, "fp16": False, "int8": False, "calib": None, "batch": None, "size": None, "recipe": None,
-    "labels": None, "nms": "auto", "nms_impl": "auto", "score": None, "iou": None, "max_det": None,
-    "class_agnostic": False, "no_check": False, "provider": "auto",
-}  # fmt: skip
-
 
 def job(model: str | Path = "m.onnx", **options: Any) -> Job:
-    found = work(Path(model), **(GIVEN | options))
+    found = work(Path(model), **options)
     assert isinstance(found, Job)
     return found
 
@@ -144,9 +140,9 @@ def test_calibration_is_for_int8() -> None:
     [("nms-impl", "onnx"), ("score", 0.5), ("score", 0.0), ("max-det", 1), ("class-agnostic", True)],
 )
 def test_nothing_is_said_about_an_nms_that_is_not_put_in(form: str, option: str, value: object) -> None:
-    options.check_nms("onnx", {option: value})
+    recipes.check_nms("onnx", {option: value})
     with pytest.raises(ForgeError, match=f"--{option} is about the NMS .* --nms {form}"):
-        options.check_nms(form, {"iou": None, "class-agnostic": False, option: value})
+        recipes.check_nms(form, {"iou": None, "class-agnostic": False, option: value})
 
 
 def test_a_bundle_without_nms_keeps_the_figures_for_its_parser() -> None:
@@ -189,12 +185,12 @@ def test_a_recipe_takes_no_recipe(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_a_prepared_folder_decides_these_itself(tmp_path: Path, options: dict[str, Any]) -> None:
     with pytest.raises(ForgeError, match="a prepared folder decides"):
-        work(tmp_path, **(GIVEN | options))
+        work(tmp_path, **options)
 
 
 def test_a_folder_that_is_not_prepared(tmp_path: Path) -> None:
     with pytest.raises(ForgeError, match=r"no manifest\.json"):
-        work(tmp_path, **GIVEN)
+        work(tmp_path)
 
 
 # -------------------------------------------------------------------------------------------------------- recipe
@@ -203,14 +199,14 @@ def test_a_folder_that_is_not_prepared(tmp_path: Path) -> None:
 def test_the_command_line_is_above_the_recipe(tmp_path: Path) -> None:
     path = tmp_path / "r.yaml"
     path.write_text("labels: [a]\nnms: {score: 0.5, iou: 0.6, max_det: 7, class_agnostic: true}\n")
-    found = load_recipe(str(path), score=0.0, labels=tmp_path / "names.txt")
+    found = recipes.load(str(path), score=0.0, labels=tmp_path / "names.txt")
     assert (found.nms.score, found.nms.iou, found.nms.max_det, found.nms.class_agnostic) == (0.0, 0.6, 7, True)
     assert found.labels == tmp_path / "names.txt"
 
 
 def test_labels_in_a_recipe_stay_names(tmp_path: Path) -> None:
     (tmp_path / "r.yaml").write_text("labels: [a, b]\n")
-    assert load_recipe(str(tmp_path / "r.yaml")).labels == ("a", "b")
+    assert recipes.load(str(tmp_path / "r.yaml")).labels == ("a", "b")
 
 
 @pytest.mark.parametrize(
@@ -219,7 +215,7 @@ def test_labels_in_a_recipe_stay_names(tmp_path: Path) -> None:
 )
 def test_values_out_of_range_name_the_option(option: str, value: float) -> None:
     with pytest.raises(ForgeError, match=f"--{option.replace('_', '-')}: input should be"):
-        load_recipe(None, **{option: value})  # type: ignore[arg-type]
+        recipes.load(None, **{option: value})  # type: ignore[arg-type]
 
 
 # --------------------------------------------------------------------------------------------------- calibration
@@ -233,7 +229,7 @@ def test_shards(text: str, want: tuple[int, int]) -> None:
 def test_the_command_line_chooses_the_method_and_the_recipe_the_rest(tmp_path: Path) -> None:
     path = tmp_path / "r.yaml"
     path.write_text("calibration: {method: mse, percentile: 99.9, methods: {a*: minmax}, images: photos}\n")
-    spec = load_recipe(str(path))
+    spec = recipes.load(str(path))
     asked = calibration([Path("m.onnx")], None, False, None, spec, "percentile", "implicit", "cpu")
     assert asked.choosing == {"method": "percentile", "percentile": 99.9, "methods": {"a*": "minmax"}}
     assert (asked.model, asked.images, asked.shards) == (Path("m.onnx"), tmp_path / "photos", [])
@@ -243,7 +239,7 @@ def test_the_command_line_chooses_the_method_and_the_recipe_the_rest(tmp_path: P
 
 
 def test_merging_takes_tables(tmp_path: Path) -> None:
-    asked = calibration([Path("a"), Path("b")], None, True, None, load_recipe(None), None, "explicit", "auto")
+    asked = calibration([Path("a"), Path("b")], None, True, None, recipes.load(None), None, "explicit", "auto")
     assert (asked.model, asked.images, asked.shards) == (None, None, [Path("a"), Path("b")])
 
 
@@ -261,7 +257,7 @@ def test_a_folder_name_of_its_own(backend: Any, name: str) -> None:
 
 def prepared(folder: Path) -> Ready:
     graphs = {"tensorrt": File(folder / "m.onnx", "0")}
-    return Ready("m", "fp32", (1, 1, 1), load_recipe(None), {}, {}, graphs, {}, None)
+    return Ready("m", "fp32", (1, 1, 1), recipes.load(None), {}, {}, graphs, {}, None)
 
 
 def test_a_prepared_folder_has_a_name_of_its_own() -> None:

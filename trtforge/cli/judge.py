@@ -27,12 +27,13 @@ def verify(
     Example: trtforge verify model.onnx out/ --images val/ --labels val/labels.json --max-drop 1
     """
 
-    from trtforge import gates, options, summary
+    from trtforge import gates, summary
+    from trtforge.options import recipe as recipes
     from trtforge.stages.verify import EVALUATION
     from trtforge.stages.verify import verify as measure
 
     asked = gates.limits(min_map, max_drop, min_cosine)
-    spec = options.load_recipe(recipe) if recipe else None
+    spec = recipes.load(recipe) if recipe else None
     given = {"score": score, "iou": iou, "max_det": max_det}
     given = {name: value for name, value in given.items() if value is not None}
     report = measure(
@@ -40,7 +41,7 @@ def verify(
         images,
         labels=labels,
         recipe=spec,
-        nms=options.nms(EVALUATION, given) if given else None,
+        nms=recipes.nms(EVALUATION, given) if given else None,
         per_layer=per_layer or find_worst,
         limits=asked,
     )
@@ -73,11 +74,12 @@ def bench(
     """
     from dataclasses import asdict
 
-    from trtforge import gates, options, outfile, parse
+    from trtforge import gates, outfile, parse
+    from trtforge.options import bench as options
     from trtforge.stages import bench as stage
     from trtforge.timing import table
 
-    asked = options.benchmark(batch, streams, against, torch, weights, provider, cuda_graph, transfers, warmup,
+    asked = options.asked(batch, streams, against, torch, weights, provider, cuda_graph, transfers, warmup,
                               duration)  # fmt: skip
     if max_latency:
         parse.seconds(max_latency, "--max-latency")  # a wrong one is said before any work
@@ -101,14 +103,15 @@ def detect(
 
     Example: trtforge detect out/ street.jpg -o pictures
     """
-    from trtforge import options, summary
+    from trtforge import summary
+    from trtforge.options import recipe as recipes
     from trtforge.recipe import Nms
     from trtforge.stages.detect import detect as run
 
-    spec = options.load_recipe(recipe) if recipe else None
+    spec = recipes.load(recipe) if recipe else None
     given = {"score": score, "iou": iou, "max_det": max_det}
     given = {name: value for name, value in given.items() if value is not None}
-    options.nms(Nms(), given)  # out of range is said before any work
+    recipes.nms(Nms(), given)  # out of range is said before any work
     found = run(engine, images, out, spec, labels, given)
     result(as_json, found, summary.detected(found, out))
 

@@ -82,10 +82,11 @@ def build(
     On the machines that have the GPUs: trtforge build yolov7.onnx --fp16 --device orin-nx --device l4 --on
     ray://head:10001
     """
-    from trtforge import devices, options, parse, present
+    from trtforge import devices, parse, present
     from trtforge.backends.select import check
     from trtforge.backends.select import targets as serving
     from trtforge.builder_options import builder, weakly_typed
+    from trtforge.options import build as options
     from trtforge.pipeline import deliver
     from trtforge.spread import workers
 
@@ -130,9 +131,10 @@ def prepare(
 
     Example: trtforge prepare yolov7.onnx --int8 --calib photos/ --device orin-nx -o prepared
     """
-    from trtforge import devices, options, parse
+    from trtforge import devices, parse
     from trtforge.builder_options import weakly_typed
     from trtforge.job import Target
+    from trtforge.options import build as options
     from trtforge.pipeline import deliver
 
     targets = [Target(None, devices.device(device) if device else None)]
@@ -174,10 +176,11 @@ def sweep(
     """
     from dataclasses import asdict
 
-    from trtforge import options, parse, present, summary
+    from trtforge import parse, present, summary
     from trtforge import sweep as sweeping
     from trtforge.backends.select import targets as serving
     from trtforge.devices import device as known
+    from trtforge.options import sweep as options
     from trtforge.spread import workers
 
     sweeping.check(out, engine=bool(pick))
@@ -186,7 +189,7 @@ def sweep(
         (target,), remarks = serving(staff, backend, wanted or [None])
         for remark in remarks:
             present.note(remark)
-        job, asked, best = options.sweeping(model, workspace, precision, batch, opt_level, calib, size, recipe, images,
+        job, asked, best = options.asked(model, workspace, precision, batch, opt_level, calib, size, recipe, images,
                                             labels, pick, duration, provider, target)  # fmt: skip
         found = sweeping.sweep(job, target, store, asked, staff)
     made = sweeping.write(found, out)
@@ -216,8 +219,9 @@ def tune(
     """
     from dataclasses import asdict
 
-    from trtforge import options, outfile, parse, summary
+    from trtforge import outfile, parse, summary
     from trtforge.job import Job
+    from trtforge.options import build as options
     from trtforge.report import tune_picture
     from trtforge.tune import fragment
     from trtforge.tune import tune as search
@@ -229,11 +233,7 @@ def tune(
         raise ForgeError(f"{out}: the picture would take the recipe's place", "call the recipe .yaml")
     for made in (out, picture):
         outfile.check(made, model, calib, images, val)
-    job = options.work(
-        model, fp32=False, fp16=False, int8=True, fp8=False, calib=calib, batch=None, size=size, recipe=recipe,
-        labels=None, nms="none", nms_impl="auto", score=None, iou=None, max_det=None, class_agnostic=False,
-        no_check=False, provider=provider,
-    )  # fmt: skip
+    job = options.work(model, int8=True, calib=calib, size=size, recipe=recipe, nms="none", provider=provider)
     if not isinstance(job, Job):
         raise ForgeError(f"{model}: a prepared folder is quantized already", "tune the ONNX file")
     tuned = search(bench(job, open_store(), images, val, probes, seconds), max_drop)

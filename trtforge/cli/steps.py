@@ -119,7 +119,9 @@ def calibrate(
 
     On all nodes of a Ray cluster: trtforge calibrate clean.onnx --calib photos/ --on ray://head:10001
     """
-    from trtforge import options, outfile, parse, present
+    from trtforge import outfile, parse, present
+    from trtforge.options import calibrate as options
+    from trtforge.options import recipe as recipes
     from trtforge.spread import workers
     from trtforge.stages import calibrate as stage
     from trtforge.stages import observe, seen
@@ -127,8 +129,8 @@ def calibrate(
 
     if on != "local" and (shard or merge):
         raise ForgeError("--on makes and merges the shards itself", "drop --shard and --merge")
-    spec = options.load_recipe(recipe)
-    asked = options.calibration(files, calib, merge, shard, spec, method, taps, provider)
+    spec = recipes.load(recipe)
+    asked = options.asked(files, calib, merge, shard, spec, method, taps, provider)
     if cache:
         options.check_cache(cache, out, shard, tensorrt, [*files, asked.images])
     if plots:
@@ -167,11 +169,12 @@ def quantize(
 
     Example: trtforge quantize clean.onnx --calibration calibration.json --calib photos/ -o int8.onnx
     """
-    from trtforge import options, outfile
+    from trtforge import outfile
+    from trtforge.options import recipe as recipes
     from trtforge.stages import MODEL
     from trtforge.stages import quantize as stage
 
-    spec = options.load_recipe(recipe, keep=keep or (), only=only or ())
+    spec = recipes.load(recipe, keep=keep or (), only=only or ())
     run = stage.refined if calib and not fp8 else stage.run
     images: dict[str, Any] = {"images": calib} if calib and not fp8 else {}
     facts = outfile.single(run, MODEL, out, model=model, ranges=calibration, **images, keep=list(spec.precision.keep),
@@ -216,11 +219,12 @@ def patch(
 
     Example: trtforge patch int8.onnx --nms onnx -o ready.onnx
     """
-    from trtforge import options, outfile, parse, summary
+    from trtforge import outfile, parse, summary
+    from trtforge.options import recipe as recipes
     from trtforge.stages import MODEL
     from trtforge.stages import patch as stage
 
-    spec = options.load_recipe(recipe, score=score, iou=iou, max_det=max_det, class_agnostic=class_agnostic)
+    spec = recipes.load(recipe, score=score, iou=iou, max_det=max_det, class_agnostic=class_agnostic)
     if list_:
         found = stage.listed(model, spec)
         result(as_json, found, summary.listed(found))
@@ -228,8 +232,8 @@ def patch(
     if out is None:
         raise ForgeError("patch writes a file", "give it with -o, or look with --list")
     alone = preprocess or normalization or input_format is not None
-    form = parse.one_of(nms or ("keep" if alone else "deepstream"), options.NMS_FORMS[1:], "--nms")
-    options.check_nms(form, {"nms-impl": nms_impl, "score": score, "iou": iou, "max-det": max_det,
+    form = parse.one_of(nms or ("keep" if alone else "deepstream"), recipes.NMS_FORMS[1:], "--nms")
+    recipes.check_nms(form, {"nms-impl": nms_impl, "score": score, "iou": iou, "max-det": max_det,
                              "class-agnostic": class_agnostic})  # fmt: skip
     color = parse.one_of(input_format, ("rgb", "bgr"), "--input-format") if input_format else None
     facts = outfile.single(stage.edit, MODEL, out, model=model, form=form, impl=nms_impl, recipe=spec,

@@ -8,12 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from trtforge import options, parse
+from trtforge import parse
 from trtforge.deepstream import describe
 from trtforge.deepstream import streams as sources
 from trtforge.deepstream.graph import Kind
 from trtforge.deepstream.nvinfer import STOCK_PARSERS, Objects, Parser
 from trtforge.errors import ForgeError
+from trtforge.options import recipe as recipes
 from trtforge.recipe import Recipe
 
 NEWEST = "9.1"  # whose parsers the tables of keys were read from
@@ -68,7 +69,7 @@ def model(path: Path, recipe_name: str | None, labels: Path | None) -> describe.
 
 
 def recipe(name: str | None) -> Recipe | None:
-    return options.load_recipe(name) if name else None
+    return recipes.load(name) if name else None
 
 
 def version(given: str | None, known: str | None) -> str:

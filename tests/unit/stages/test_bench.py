@@ -10,7 +10,7 @@ import pytest
 
 from tests.models import classifier
 from trtforge.errors import ForgeError, MachineError
-from trtforge.options import benchmark
+from trtforge.options.bench import asked as benchmark
 from trtforge.stages import bench
 from trtforge.timing import clocks, table
 from trtforge.timing.measure import Latency

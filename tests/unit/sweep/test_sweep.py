@@ -8,11 +8,12 @@ import onnx
 import pytest
 
 from tests import families, photos
-from trtforge import options, store
+from trtforge import store
 from trtforge.devices import device
 from trtforge.errors import ForgeError
 from trtforge.graph.fold import fold
 from trtforge.job import Job, Target
+from trtforge.options import sweep as options
 from trtforge.pipeline import prepare
 from trtforge.store import Store
 from trtforge.sweep import Asked, check, deliver_best, sweep
@@ -63,7 +64,7 @@ def test_a_sweep_puts_nms_where_build_does(tmp_path: Path, store_root: Path) -> 
     model = tmp_path / "model.onnx"
     onnx.save(fold(families.yolov8_seg("batch")), model)
     target = Target("tensorrt", device("orin-nx"))
-    job, _, _ = options.sweeping(model, None, "fp32", None, None, None, None, None, None, None, None, "1s", "cpu",
+    job, _, _ = options.asked(model, None, "fp32", None, None, None, None, None, None, None, None, "1s", "cpu",
                                  target)  # fmt: skip
     assert prepare(job, Store(store_root), ["tensorrt"]).patches["tensorrt"]["impl"] == "onnx"
 
