@@ -86,7 +86,8 @@ def collect(
             while (taken := stream.next()) is not None:
                 path, is_late = taken
                 try:
-                    bad = taps.observe(np.repeat(prepare(path), copies, axis=0), is_late)
+                    image = prepare(path)
+                    bad = taps.observe(image if copies == 1 else np.repeat(image, copies, axis=0), is_late)
                 except CorruptImage:
                     stream.skip(path)
                     continue

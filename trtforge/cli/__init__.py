@@ -1,6 +1,8 @@
 """The command line: parse, call one function, print one result.
 
-Heavy imports live inside command bodies: ``--help`` costs what typer costs.
+Heavy imports live inside command bodies: ``--help`` costs what typer costs. Modules of commands evaluate their
+annotations as they are imported, without ``from __future__ import annotations``: typer takes three times as long over
+strings.
 """
 
 from __future__ import annotations

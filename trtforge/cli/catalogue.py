@@ -1,7 +1,5 @@
 """Commands that list what trtforge knows: devices and recipes."""
 
-from __future__ import annotations
-
 from typing import Annotated, Optional
 
 import typer

@@ -1,7 +1,5 @@
 """``trtforge deepstream``: configuration, pipelines, and what is wrong with either."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Optional
 

@@ -1,7 +1,5 @@
 """The command for more than one machine."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Optional
 

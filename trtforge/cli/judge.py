@@ -1,7 +1,5 @@
 """Commands that look at what was made: accuracy, speed, pictures, layers."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Optional
 

@@ -1,7 +1,5 @@
 """Commands about the machine that trtforge runs on: what is there, and room in the store."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Optional
 

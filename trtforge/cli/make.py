@@ -1,7 +1,5 @@
 """Commands that make engines: one, one folder for many, or the best of several."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Optional
 

@@ -1,7 +1,5 @@
 """Commands for single stages, in the order in which a model passes them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Any, Optional
 

@@ -8,12 +8,10 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from multiprocessing import get_context
 from typing import Any
 
 from trtforge import present
@@ -157,6 +155,10 @@ def _in_turn(store: Store, work: Work, cells: Sequence[Cell]) -> Iterator[Done]:
 
 def _in_processes(count: int, store: Store, work: Work, cells: Sequence[Cell]) -> Iterator[Done]:
     """Each thread has a process of its own: one that dies takes nothing with it but its cell, which is tried again."""
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+    from multiprocessing import get_context
+
     mine = threading.local()
     pools: list[ProcessPoolExecutor] = []
 
