@@ -99,11 +99,13 @@ def collect(
         finally:
             stream.stop()  # the end, or an error: the other workers end with the image they hold
 
-    with ThreadPoolExecutor(len(workers)) as pool:
+    with ThreadPoolExecutor(len(workers) + 1) as pool:
         futures = [pool.submit(work, taps) for taps in workers]
+        if (
+            provider == "cpu"
+        ):  # while the first images are in the network; in this thread, an import could lose a Ctrl-C
+            futures.append(pool.submit(_load_loops))
         try:
-            if provider == "cpu":
-                importlib.import_module("trtforge.calibrate.loops")  # while the first images pass through the network
             for future in futures:
                 future.result()
         finally:
@@ -111,6 +113,10 @@ def collect(
     each = {id(taps): taps for taps in workers}.values()  # workers may share a device's
     first, rest = ({name: merged([taps.parts[part][name] for taps in each]) for name in tensors} for part in range(2))
     return first, rest, sorted(stream.skipped)
+
+
+def _load_loops() -> None:
+    importlib.import_module("trtforge.calibrate.loops")
 
 
 def _open(graph: gs.Graph, tensors: Sequence[str], provider: str, images: int) -> Sequence[Taps]:
