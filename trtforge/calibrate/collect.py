@@ -101,9 +101,7 @@ def collect(
 
     with ThreadPoolExecutor(len(workers) + 1) as pool:
         futures = [pool.submit(work, taps) for taps in workers]
-        if (
-            provider == "cpu"
-        ):  # while the first images are in the network; in this thread, an import could lose a Ctrl-C
+        if provider == "cpu":  # while the first images are in the network
             futures.append(pool.submit(_load_loops))
         try:
             for future in futures:
@@ -116,6 +114,7 @@ def collect(
 
 
 def _load_loops() -> None:
+    """In a thread: an import of the main one may lose a Ctrl-C."""
     importlib.import_module("trtforge.calibrate.loops")
 
 
