@@ -168,7 +168,9 @@ def test_interrupted_run_leaves_nothing_half_written(tmp_path, sent, code):
     command = [sys.executable, "-m", "trtforge", "build", DEMO, "--int8", "--calib", photos, "--device", "l4",
                "-o", tmp_path / "out"]  # fmt: skip
     environment = {**os.environ, "TRTFORGE_STORE": str(tmp_path / "store"), "PYTHONPATH": str(ROOT)}
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell runs with & would ignore it
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    signal.signal(signal.SIGINT, before)
     store = tmp_path / "store"
     while process.poll() is None and not ((store / "fold").exists() and list(store.glob(".trtforge-*"))):
         time.sleep(0.01)  # until fold is stored and calibration has begun
