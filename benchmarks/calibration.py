@@ -116,7 +116,7 @@ def compare(model: Path, images: Path, peers: str | None, folder: Path) -> None:
 
     whole = [*run, "calibrate", os.fspath(clean), "-o", os.fspath(folder / "t.json"), "--calib"]
     if peers is None:
-        print_child("whole process", *child([*whole, os.fspath(images)], folder / "log"))
+        print_child("whole process", *own_child([*whole, os.fspath(images)], folder / "log"))
         return
     np.save(folder / "all.npy", np.concatenate(batches))
     np.save(folder / "few.npy", np.concatenate(batches[:ORT_IMAGES]))
@@ -133,20 +133,27 @@ def compare(model: Path, images: Path, peers: str | None, folder: Path) -> None:
 
 def beside(images: str, whole: list[str], peers: dict[str, list[str]], log: Path) -> None:
     """Peers as whole processes, with ours before and after each."""
-    own = [child(whole, log)]
+    own = [own_child(whole, log)]
     taken = {}
     for name, command in peers.items():
-        taken[name] = child(command, log)
-        own += [child(whole, log), child(whole, log)]
-    seconds = statistics.median(took for took, _, _ in own)
-    print_child(f"whole process, {images}", seconds, max(peak for _, peak, _ in own), max(end for _, _, end in own))
-    for name, (took, peak, status) in taken.items():
-        print_child(f"{name}, {images}", took, peak, status, f"   {took / seconds:.1f} times ours")
+        took, peak, status = child(command, log)
+        last = log.read_text(errors="replace").strip().splitlines()[-1:]
+        taken[name] = took, peak, f"failed with {status} {last}" if status else ""
+        own += [own_child(whole, log), own_child(whole, log)]
+    seconds = statistics.median(took for took, _ in own)
+    print_child(f"whole process, {images}", seconds, max(peak for _, peak in own))
+    for name, (took, peak, failed) in taken.items():
+        print_child(f"{name}, {images}", took, peak, failed or f"{took / seconds:.1f} times ours")
 
 
-def print_child(name: str, seconds: float, peak: float, status: int, ratio: str = "") -> None:
-    failed = f"   failed with {status}" if status else ""
-    print(f"  {name:33} {seconds:6.2f} s   {peak / 1e9:.2f} GB{failed or ratio}")
+def own_child(whole: list[str], log: Path) -> tuple[float, float]:
+    seconds, peak, status = child(whole, log)
+    assert status == 0, log.read_text()
+    return seconds, peak
+
+
+def print_child(name: str, seconds: float, peak: float, remark: str = "") -> None:
+    print(f"  {name:33} {seconds:6.2f} s   {peak / 1e9:.2f} GB   {remark}".rstrip())
 
 
 def memory(model: Path, images: Path, folder: Path) -> None:
@@ -161,8 +168,7 @@ def memory(model: Path, images: Path, folder: Path) -> None:
         for index in range(count):
             (many / f"{index:03}.jpg").write_bytes(files[index % len(files)].read_bytes() + index.to_bytes(2, "big"))
         command = [*run, "calibrate", os.fspath(clean), "--calib", os.fspath(many), "-o", os.fspath(folder / "m.json")]
-        _, peaks[count], status = child(command, folder / "log")
-        assert status == 0, (folder / "log").read_text()
+        _, peaks[count] = own_child(command, folder / "log")
     few, lots = peaks[32], peaks[512]
     print(
         f"\n{model.name}: peak {few / 1e9:.3f} GB with 32 images, {lots / 1e9:.3f} GB with 512: {lots / few:.3f} times"
