@@ -8,7 +8,7 @@
 #   docker run --rm --gpus all --user "$(id -u):$(id -g)" -v "$PWD:/data" trtforge:l4 build model.onnx --int8 --calib photos/
 ARG BASE=nvcr.io/nvidia/deepstream:9.1-samples-multiarch
 
-# Wheels are made apart: pycuda is a source distribution that needs a compiler and CUDA's headers, the image does not.
+# Wheels are made apart: trtforge and pycuda need a compiler, pycuda CUDA's headers, too; the image does not.
 FROM ${BASE} AS wheels
 # hadolint ignore=DL3002
 USER 0
@@ -25,7 +25,7 @@ RUN apt-get update \
          g++ python3-dev python3-pip python3-venv "${headers[@]}" \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY trtforge trtforge
 COPY recipes recipes
 # libcuda.so comes with the driver when the image runs; to link pycuda there is a stub.
@@ -52,7 +52,7 @@ RUN --mount=type=bind,from=wheels,source=/wheels,target=/wheels \
 
 # Any user may run it, so that what it writes belongs to whoever started it.
 RUN useradd --create-home --uid 10001 forge && install --directory --mode=1777 /var/cache/trtforge
-ENV TRTFORGE_STORE=/var/cache/trtforge/store NUMBA_CACHE_DIR=/var/cache/trtforge/numba
+ENV TRTFORGE_STORE=/var/cache/trtforge/store
 USER 10001
 WORKDIR /data
 ENTRYPOINT ["/opt/trtforge/bin/trtforge"]

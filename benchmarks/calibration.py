@@ -105,7 +105,7 @@ def compare(model: Path, images: Path, peers: str | None, folder: Path) -> None:
     for file in files[:ORT_IMAGES]:
         (few / file.name).symlink_to(file.resolve())
 
-    ours(clean, few, "explicit", folder)  # compiles the loops, once for all runs on a machine
+    ours(clean, few, "explicit", folder)  # reads libraries and photos from the disk, once for all runs
     before = floor(clean, batches)
     explicit, implicit = (ours(clean, images, taps, folder) for taps in ("explicit", "implicit"))
     passes = (before + floor(clean, batches)) / 2

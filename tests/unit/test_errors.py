@@ -13,7 +13,7 @@ import pytest
 
 from trtforge.errors import BuildError, ForgeError, GateError, MachineError, foreseen
 
-HEAVY = {"numpy", "onnx", "onnxruntime", "onnx_graphsurgeon", "pydantic", "torch", "numba", "PIL", "yaml", "jinja2"}
+HEAVY = {"numpy", "onnx", "onnxruntime", "onnx_graphsurgeon", "pydantic", "torch", "PIL", "yaml", "jinja2"}
 HELP = """
 import contextlib, json, sys
 sys.argv[0] = "trtforge"

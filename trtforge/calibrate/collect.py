@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -99,10 +98,8 @@ def collect(
         finally:
             stream.stop()  # the end, or an error: the other workers end with the image they hold
 
-    with ThreadPoolExecutor(len(workers) + 1) as pool:
+    with ThreadPoolExecutor(len(workers)) as pool:
         futures = [pool.submit(work, taps) for taps in workers]
-        if provider == "cpu":  # while the first images are in the network
-            futures.append(pool.submit(_load_loops))
         try:
             for future in futures:
                 future.result()
@@ -111,11 +108,6 @@ def collect(
     each = {id(taps): taps for taps in workers}.values()  # workers may share a device's
     first, rest = ({name: merged([taps.parts[part][name] for taps in each]) for name in tensors} for part in range(2))
     return first, rest, sorted(stream.skipped)
-
-
-def _load_loops() -> None:
-    """In a thread: an import of the main one may lose a Ctrl-C."""
-    importlib.import_module("trtforge.calibrate.loops")
 
 
 def _open(graph: gs.Graph, tensors: Sequence[str], provider: str, images: int) -> Sequence[Taps]:

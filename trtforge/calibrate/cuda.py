@@ -11,7 +11,8 @@ import numpy as np
 
 from trtforge.backends import onnxruntime
 from trtforge.backends._gpu import primary
-from trtforge.calibrate.histogram import BINS, Histogram, empty, limit_above
+from trtforge.calibrate.histogram import Histogram, empty, limit_above
+from trtforge.calibrate.loops import BINS
 from trtforge.errors import MachineError
 
 MOST_COUNTED = 2**32 - 1  # values of one tensor between two flushes: counters on the device have 32 bits

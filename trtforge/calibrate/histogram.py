@@ -12,8 +12,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from trtforge.calibrate.loops import BINS, CHUNK, count
+
 SMALLEST_LIMIT = 2.0**-100  # below, bins for each unit would not fit into float32
-BINS = 4096  # the largest value lies in the upper half: 2048 to 4096 bins below it, TensorRT has 2048
 
 
 class Histogram:
@@ -36,14 +37,11 @@ class Histogram:
 
     def observe(self, array: np.ndarray) -> None:
         """Count a float32 array of any shape."""
-        from trtforge.calibrate.loops import CHUNK, count
-
         flat = np.ascontiguousarray(array, np.float32).reshape(-1)
-        bits = flat.view(np.uint32)
         at = 0
         while True:
-            per_unit = np.float32(BINS / self.limit if self.limit else 0)
-            at, largest = count(flat, bits, at, np.uint32(_largest_bits_under(self.limit)), per_unit, self.counts)
+            per_unit = BINS / self.limit if self.limit else 0.0
+            at, largest = count(flat, at, _largest_bits_under(self.limit), per_unit, self.counts)
             self.largest = max(self.largest, float(np.uint32(largest).view(np.float32)))
             if at == flat.size:
                 return

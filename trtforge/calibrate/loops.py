@@ -1,106 +1,75 @@
-"""The inner loops of histograms and of the entropy search, compiled.
+"""The inner loops of histograms and of the entropy search: ``loops.c``, compiled as trtforge was installed.
 
-Numba takes as long to import as some images take to pass through a network, and as the signatures are given, all is
-compiled, or read from Numba's cache, as this module is imported: while the first images are in the network.
+Not at run time: Numba takes as long to import as some images take to pass through a network. Calls hold no lock of
+Python's, so threads count side by side.
 """
 
 from __future__ import annotations
 
+import ctypes
+from pathlib import Path
+
 import numpy as np
-from numba import njit, types
+from numpy.ctypeslib import ndpointer
 
-from trtforge.calibrate.histogram import BINS
+from trtforge.errors import MachineError
 
-CHUNK = 8192  # values: they, their bins and what is filled of the tables stay in the cache
+# As in loops.c.
+BINS = 4096  # of a histogram
+CHUNK = 8192  # values that are counted together, or not at all
 LEVELS = 128  # magnitudes that INT8 tells apart, in TensorRT's entropy calibration
-COARSE = 64  # bins between the candidates of the search's first round
-_VALUES = types.Array(types.float32, 1, "C", readonly=True)
-_BITS = types.Array(types.uint32, 1, "C", readonly=True)
 
 
-@njit(
-    types.Tuple((types.int64, types.uint32))(
-        _VALUES, _BITS, types.int64, types.uint32, types.float32, types.int64[::1]
-    ),
-    nogil=True,
-    cache=True,
-)
-def count(flat, bits, start, most, per_unit, counts):  # type: ignore[no-untyped-def]
-    """Count from ``start`` on, up to a chunk with a pattern over ``most``; where that begins, and the largest before.
+def count(values: np.ndarray, start: int, most: int, per_unit: float, counts: np.ndarray) -> tuple[int, int]:
+    """Count magnitudes from ``start`` on, up to the first chunk with one over ``most``.
 
-    A chunk stays in the cache while it is looked through three times: for its largest magnitude, for its bins, and to
-    count them. The first two are loops that the compiler turns into SIMD: without the sign bit, floats order as their
-    bit patterns do. It does so only if they index from 0 on (an index that might be negative turns loads into gathers)
-    and say where a number has 32 bits (Numba's integers grow to 64).
+    Args:
+        values: float32 of shape (N,), contiguous.
+        most: bit pattern of the largest float32 that has a bin.
+        per_unit: bins for each unit.
+        counts: int64 of shape (4096,), added to.
+
+    Returns:
+        Where that chunk begins, or N; the bit pattern of the largest magnitude before it.
     """
-    # Four tables take turns, so that an increment need not wait for the one before it on the same bin.
-    one, two = np.zeros(BINS, np.uint32), np.zeros(BINS, np.uint32)
-    three, four = np.zeros(BINS, np.uint32), np.zeros(BINS, np.uint32)
-    bins = np.empty(CHUNK, np.uint16)
-    largest = np.uint32(0)
-    at = start
-    while at < flat.size:
-        chunk, patterns = flat[at : at + CHUNK], bits[at : at + CHUNK]
-        here = np.uint32(0)
-        for pattern in patterns:
-            here = max(here, np.uint32(pattern & np.uint32(0x7FFFFFFF)))
-        if here > most:  # NaN and infinity among them
-            break
-        largest = max(largest, here)
-        for index in range(chunk.size):
-            bins[index] = np.uint16(np.int32(abs(chunk[index]) * per_unit))
-        fours = chunk.size // 4
-        for index in range(fours):
-            one[bins[4 * index]] += np.uint32(1)
-            two[bins[4 * index + 1]] += np.uint32(1)
-            three[bins[4 * index + 2]] += np.uint32(1)
-            four[bins[4 * index + 3]] += np.uint32(1)
-        for index in range(4 * fours, chunk.size):
-            one[bins[index]] += np.uint32(1)
-        at += chunk.size
-    for index in range(BINS):
-        counts[index] += np.int64(one[index]) + np.int64(two[index]) + np.int64(three[index]) + np.int64(four[index])
-    return at, largest
+    largest = ctypes.c_uint32()
+    at = _LOADED.trtforge_count(values, values.size, start, most, per_unit, counts, largest)
+    return at, largest.value
 
 
-@njit(types.int64(types.float64[::1], types.int64), nogil=True, cache=True)
-def search(counts, last):  # type: ignore[no-untyped-def]
-    """How many of the first ``last`` bins to keep: see ``trtforge.calibrate.threshold.entropy_bins``."""
-    # Within one level Q is constant, so KL(P, Q) needs of each level only its sums, and sums over any run of bins are
-    # differences of prefix sums: 128 steps a candidate instead of one for each bin.
-    mass = np.zeros(last + 1)  # sum of counts
-    filled = np.zeros(last + 1)  # number of bins that are not empty
-    surprise = np.zeros(last + 1)  # sum of count * log(count)
-    for index in range(last):
-        count = counts[index]
-        mass[index + 1] = mass[index] + count
-        filled[index + 1] = filled[index] + (1 if count > 0 else 0)
-        surprise[index + 1] = surprise[index] + (count * np.log(count) if count > 0 else 0.0)
-    total = mass[last]
-    best, best_bins = np.inf, last
-    # No level's part is negative (the log sum inequality), so a candidate is out as soon as its parts exceed the best
-    # sum: with a good one from a coarse round at hand, after a ninth of the steps.
-    for step in (COARSE, 1):
-        for kept in range(LEVELS, last + 1, step):
-            tail = counts[kept - 1]
-            if tail == 0:
-                continue  # P has the outliers where Q has nothing: infinitely far apart, or the same as one bin less
-            normalised = np.log(mass[kept] / total)
-            most = (best - normalised) * total
-            # The last level first: its last bin holds the outliers, too, which cost most where too few bins are kept.
-            outliers = total - mass[kept]
-            distance = (tail + outliers) * np.log(tail + outliers) - tail * np.log(tail)
-            for turn in range(LEVELS):
-                level = turn - 1 if turn else LEVELS - 1
-                start, end = level * kept // LEVELS, (level + 1) * kept // LEVELS
-                weight = mass[end] - mass[start]
-                if weight > 0:
-                    in_p = weight + (0.0 if turn else outliers)
-                    distance += surprise[end] - surprise[start] - in_p * np.log(weight / (filled[end] - filled[start]))
-                    if distance > most:
-                        break
-            else:
-                distance = distance / total + normalised
-                if distance < best or (distance == best and kept < best_bins):
-                    best, best_bins = distance, kept
-    return best_bins
+def search(counts: np.ndarray, last: int) -> int:
+    """How many of the first ``last`` bins to keep: see ``trtforge.calibrate.threshold.entropy_bins``.
+
+    Args:
+        counts: float64 of shape (N,), contiguous.
+        last: at least 128, at most N.
+    """
+    found: int = _LOADED.trtforge_search(counts, last, *np.empty((3, last + 1)))
+    return found
+
+
+def library(path: Path) -> ctypes.CDLL:
+    """The compiled loops, as loops.c declares them.
+
+    Raises:
+        MachineError: there is no such file, or it is another machine's.
+    """
+    try:
+        loaded = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise MachineError(
+            f"the compiled part of trtforge can't be loaded: {error}", "pip install trtforge; in a checkout, -e ."
+        ) from error
+    values = ndpointer(np.float32, ndim=1, flags=["C", "A"])
+    sums = ndpointer(np.float64, ndim=1, flags=["C", "A"])
+    counts = ndpointer(np.int64, shape=(BINS,), flags=["C", "A", "W"])
+    int64 = ctypes.c_int64
+    loaded.trtforge_count.restype = loaded.trtforge_search.restype = int64
+    loaded.trtforge_count.argtypes = [
+        values, int64, int64, ctypes.c_uint32, ctypes.c_float, counts, ctypes.POINTER(ctypes.c_uint32)
+    ]  # fmt: skip
+    loaded.trtforge_search.argtypes = [sums, int64, sums, sums, sums]
+    return loaded
+
+
+_LOADED = library(Path(__file__).with_name("libloops.so"))

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from trtforge.calibrate.histogram import BINS, Histogram
+from trtforge.calibrate.histogram import Histogram
+from trtforge.calibrate.loops import BINS
 from trtforge.errors import ForgeError
 from trtforge.graph.moves import Group
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from trtforge.calibrate.histogram import BINS, Histogram
-from trtforge.calibrate.loops import LEVELS, search
+from trtforge.calibrate.histogram import Histogram
+from trtforge.calibrate.loops import BINS, LEVELS, search
 
 
 def threshold(histogram: Histogram, method: str, percentile: float = 99.999) -> float:

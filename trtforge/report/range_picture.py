@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from trtforge.calibrate.histogram import BINS, Histogram
+from trtforge.calibrate.histogram import Histogram
+from trtforge.calibrate.loops import BINS
 from trtforge.report import svg
 from trtforge.report.plots import histogram
 

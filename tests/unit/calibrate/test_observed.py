@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trtforge.calibrate.histogram import BINS, Histogram
+from trtforge.calibrate.histogram import Histogram
+from trtforge.calibrate.loops import BINS
 from trtforge.calibrate.observed import Observed, Source, load, merge, merged, pack, save, unpack
 from trtforge.errors import ForgeError
 

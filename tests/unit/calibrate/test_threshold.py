@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trtforge.calibrate.histogram import BINS, Histogram
+from trtforge.calibrate.histogram import Histogram
+from trtforge.calibrate.loops import BINS
 from trtforge.calibrate.threshold import LEVELS, entropy_bins, mse_bins, threshold
 
 
