@@ -8,7 +8,7 @@
 #   docker run --rm --gpus all --user "$(id -u):$(id -g)" -v "$PWD:/data" trtforge:l4 build model.onnx --int8 --calib photos/
 ARG BASE=nvcr.io/nvidia/deepstream:9.1-samples-multiarch
 
-# Wheels are made apart: trtforge and pycuda need a compiler, pycuda CUDA's headers, too; the image does not.
+# Wheels are made apart: trtforge and pycuda need a compiler, pycuda also CUDA's headers; the image does not.
 FROM ${BASE} AS wheels
 # hadolint ignore=DL3002
 USER 0

@@ -37,7 +37,7 @@ image: $(BIN)/python
 	  && docker build --build-arg BASE="$$1" --platform "$$2" --tag 'trtforge:$(DEVICE)' .
 
 clean:
-	rm -rf $(VENV) .venv-gpu demo-out .mypy_cache .pytest_cache .ruff_cache trtforge/calibrate/libloops.so
+	rm -rf $(VENV) .venv-gpu demo-out .mypy_cache .pytest_cache .ruff_cache
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

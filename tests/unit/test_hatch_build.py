@@ -1,11 +1,13 @@
-"""The compiled part: with any C compiler, without one, and where it is missing."""
+"""The compiled part: by any C compiler, without one, and where it is missing or old."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import re
+import shlex
 import shutil
-import subprocess
+import sys
 import sysconfig
 from pathlib import Path
 from types import ModuleType
@@ -18,12 +20,13 @@ from trtforge.calibrate import loops
 from trtforge.errors import MachineError
 
 ROOT = Path(__file__).parents[2]
-COMPILERS = [name for name in ("gcc", "clang") if shutil.which(name)]
-needs_a_compiler = pytest.mark.skipif(not COMPILERS, reason="needs gcc or clang")
+ZIG = [f"{shlex.quote(sys.executable)} -m ziglang cc -mcpu=baseline"] if importlib.util.find_spec("ziglang") else []
+COMPILERS = [name for name in ("gcc", "clang") if shutil.which(name)] + ZIG
+needs_a_compiler = pytest.mark.skipif(not COMPILERS, reason="needs gcc, clang or ziglang")
 
 
 @pytest.fixture(scope="module")
-def hook() -> ModuleType:
+def script() -> ModuleType:
     spec = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -32,89 +35,147 @@ def hook() -> ModuleType:
 
 
 @pytest.fixture
-def checkout(hook: ModuleType, tmp_path: Path) -> Path:
-    source = tmp_path / hook.SOURCE
+def folder(script: ModuleType, tmp_path: Path) -> Path:
+    """Of the source, in a checkout."""
+    source: Path = tmp_path / script.SOURCE
     source.parent.mkdir(parents=True)
-    shutil.copy(ROOT / hook.SOURCE, source)
-    return tmp_path
+    shutil.copy(ROOT / script.SOURCE, source)
+    return source.parent
 
 
-def build(hook: ModuleType, root: Path) -> dict[str, Any]:
-    data: dict[str, Any] = {"artifacts": []}
-    hook.CompileLoops(os.fspath(root), {}, None, None, "", "wheel").initialize("standard", data)
-    return data
+def hook(script: ModuleType, folder: Path) -> Any:
+    return script.CompileLoops(os.fspath(folder.parents[1]), {}, None, None, "", "wheel")
 
 
-def dependencies(hook: ModuleType, root: Path) -> list[str]:
-    found: list[str] = hook.CompileLoops(os.fspath(root), {}, None, None, "", "wheel").dependencies()
-    return found
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
 
 
 @needs_a_compiler
 @pytest.mark.parametrize("compiler", COMPILERS)
-def test_the_wheel_holds_a_library_that_counts_the_same(
-    compiler: str, hook: ModuleType, checkout: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_editable_installation_gets_a_library_that_counts(
+    compiler: str, script: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CC", f"{compiler} -Wall -Wextra -Wpedantic -Werror")
-    data = build(hook, checkout)
-    assert data["artifacts"] == [f"/{hook.LIBRARY}"]
-    assert data["tag"].startswith("py3-none-") and data["pure_python"] is False
-    assert sysconfig.get_platform().split("-")[-1] in data["tag"]
-    assert sorted(path.name for path in (checkout / hook.LIBRARY).parent.iterdir()) == ["libloops.so", "loops.c"]
-
+    hook(script, folder).initialize("editable", {})
+    assert names(folder) == ["libloops.so", "loops.c"]
     values = np.random.default_rng(0).normal(size=20_001).astype(np.float32)
-    counts = np.zeros(loops.BINS, np.int64)
-    found = np.zeros(1, np.uint32)
-    made = loops.library(checkout / hook.LIBRARY).trtforge_count
+    counts, found = np.zeros(loops.BINS, np.int64), np.zeros(1, np.uint32)
+    count = loops.load(folder).trtforge_count
     most = int(np.float32(8).view(np.uint32)) - 1
-    pointer = found.ctypes.data_as(made.argtypes[-1])
-    assert made(values, values.size, 0, most, loops.BINS / 8, counts, pointer) == values.size
+    pointer = found.ctypes.data_as(count.argtypes[-1])
+    assert count(values, values.size, 0, most, loops.BINS / 8, counts, pointer) == values.size
     expected = np.bincount((np.abs(values) * (loops.BINS / 8)).astype(np.int64), minlength=loops.BINS)
     np.testing.assert_array_equal(counts, expected)
     assert found.view(np.float32)[0] == np.abs(values).max()
 
 
+@needs_a_compiler
+def test_a_wheel_gets_one_and_the_checkout_stays_as_it_is(
+    script: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CC", COMPILERS[0])
+    data: dict[str, Any] = {"force_include": {}}
+    made = hook(script, folder)
+    made.initialize("standard", data)
+    ((library, place),) = data["force_include"].items()
+    assert Path(library).read_bytes()[:4] == b"\x7fELF" and place == script.LIBRARY
+    assert data["tag"].startswith("py3-none-") and data["pure_python"] is False
+    assert sysconfig.get_platform().split("-")[-1] in data["tag"]
+    assert names(folder) == ["loops.c"]
+    made.finalize("standard", data, "")
+    assert not Path(library).exists()
+
+
 def test_without_a_compiler_one_comes_from_the_index(
-    hook: ModuleType, checkout: Path, monkeypatch: pytest.MonkeyPatch
+    script: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("CC", raising=False)
-    monkeypatch.setenv("PATH", os.fspath(checkout))
-    assert dependencies(hook, checkout) == ["ziglang"]
+    monkeypatch.setenv("PATH", os.fspath(folder))
+    monkeypatch.setattr(script.importlib.util, "find_spec", lambda name: None)
+    assert hook(script, folder).dependencies() == ["ziglang"]
+
+
+def test_so_where_a_compiler_does_not_link(script: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setenv("PATH", os.fspath(folder))
+    monkeypatch.setattr(script.importlib.util, "find_spec", lambda name: None)
+    broken = folder / "cc"
+    broken.write_text("#!/bin/sh\necho cannot find crtbeginS.o >&2\nexit 1\n", encoding="utf-8")
+    broken.chmod(0o755)
+    assert hook(script, folder).dependencies() == ["ziglang"]
+    with pytest.raises(
+        RuntimeError, match=r"pip install ziglang.*\n.*cc: cannot find crtbeginS.o\n.*gcc: No such file"
+    ):
+        hook(script, folder).initialize("editable", {})
 
 
 @needs_a_compiler
-def test_with_a_compiler_none_is_fetched(hook: ModuleType, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CC", COMPILERS[0])
-    assert dependencies(hook, checkout) == []
+def test_with_a_compiler_none_is_fetched(script: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not shutil.which("gcc") and not shutil.which("clang"):
+        pytest.skip("needs gcc or clang")
+    monkeypatch.delenv("CC", raising=False)
+    assert hook(script, folder).dependencies() == []
 
 
-def test_a_compiler_that_does_not_work_is_named(
-    hook: ModuleType, checkout: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_compiler_that_was_asked_for_is_the_only_one(
+    script: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CC", "/no/such/cc -m32")
-    assert dependencies(hook, checkout) == []  # whoever names one means that one
-    with pytest.raises(RuntimeError, match="/no/such/cc -m32"):
-        build(hook, checkout)
+    assert hook(script, folder).dependencies() == []
+    with pytest.raises(RuntimeError, match=r"\n/no/such/cc -m32: No such file or directory$"):
+        hook(script, folder).initialize("editable", {})
 
 
 @needs_a_compiler
 def test_source_that_does_not_compile_leaves_the_library_alone(
-    hook: ModuleType, checkout: Path, monkeypatch: pytest.MonkeyPatch
+    script: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CC", COMPILERS[0])
-    (checkout / hook.LIBRARY).write_bytes(b"before")
-    (checkout / hook.SOURCE).write_text("int main(", encoding="utf-8")
-    with pytest.raises(subprocess.CalledProcessError):
-        build(hook, checkout)
-    assert (checkout / hook.LIBRARY).read_bytes() == b"before"
-    assert sorted(path.name for path in (checkout / hook.LIBRARY).parent.iterdir()) == ["libloops.so", "loops.c"]
+    (folder / "libloops.so").write_bytes(b"before")
+    (folder / "loops.c").write_text("int main(", encoding="utf-8")
+    with pytest.raises(RuntimeError, match="error"):
+        hook(script, folder).initialize("editable", {})
+    assert (folder / "libloops.so").read_bytes() == b"before"
+    assert names(folder) == ["libloops.so", "loops.c"]
+
+
+# --------------------------------------------------------------------------------------------- as it is loaded
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\x7fELF of another machine"])
-def test_a_library_that_is_missing_or_of_another_machine_is_one_line(content: bytes | None, tmp_path: Path) -> None:
-    path = tmp_path / "libloops.so"
+def test_a_library_that_is_missing_or_of_another_machine(content: bytes | None, folder: Path) -> None:
     if content is not None:
-        path.write_bytes(content)
+        (folder / "libloops.so").write_bytes(content)
     with pytest.raises(MachineError, match=r"compiled part of trtforge can't be loaded: .*libloops.so") as caught:
-        loops.library(path)
+        loops.load(folder)
     assert "pip install" in caught.value.hint and "\n" not in caught.value.problem
+
+
+def test_a_library_of_another_source_is_not_called(folder: Path) -> None:
+    shutil.copy(loops.HERE / "libloops.so", folder)
+    loops.load(folder)
+    with (folder / "loops.c").open("a", encoding="utf-8") as source:
+        source.write("/* changed since */\n")
+    with pytest.raises(MachineError, match=r"libloops.so: not made of the loops.c beside it") as caught:
+        loops.load(folder)
+    assert "pip install -e ." in caught.value.hint
+
+
+def test_both_languages_have_the_same_numbers() -> None:
+    defined = re.findall(r"^#define (\w+) +(\d+)", (loops.HERE / "loops.c").read_text(encoding="utf-8"), re.MULTILINE)
+    assert {"BINS": loops.BINS, "CHUNK": loops.CHUNK, "LEVELS": loops.LEVELS}.items() <= {
+        (name, int(number)) for name, number in defined
+    }
+
+
+# ---------------------------------------------------------------------------------------------------- the image
+
+
+def test_what_the_image_is_made_from_is_sent_to_its_builder() -> None:
+    sent = [line[1:] for line in (ROOT / ".dockerignore").read_text("utf-8").splitlines() if line.startswith("!")]
+    copied = re.findall(r"^COPY (?!--)(.+) \S+$", (ROOT / "Dockerfile").read_text("utf-8"), re.MULTILINE)
+    assert copied
+    for name in " ".join(copied).split():
+        assert (ROOT / name).exists()
+        assert any(entry.split("/")[0] == name for entry in sent), name

@@ -37,7 +37,7 @@ class Histogram:
 
     def observe(self, array: np.ndarray) -> None:
         """Count a float32 array of any shape."""
-        flat = np.ascontiguousarray(array, np.float32).reshape(-1)
+        flat = np.require(array, np.float32, ["C", "A"]).reshape(-1)
         at = 0
         while True:
             per_unit = BINS / self.limit if self.limit else 0.0

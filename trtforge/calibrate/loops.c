@@ -9,16 +9,19 @@
 #define LEVELS 128  /* magnitudes that INT8 tells apart, in TensorRT's entropy calibration */
 #define COARSE 64   /* bins between the candidates of the search's first round */
 
-/* Whoever compiles does not know the machine: glibc chooses as the library is loaded. */
+/* Whoever compiles does not know the processor: glibc chooses as the library is loaded. */
 #if defined(__x86_64__) && defined(__GLIBC__)
-#define FASTEST __attribute__((target_clones("arch=skylake-avx512", "avx2", "default")))
+#define FASTEST __attribute__((target_clones("avx2", "default")))
 #else
 #define FASTEST
 #endif
 
+extern const char trtforge_source[];
 int64_t trtforge_count(const float *values, int64_t size, int64_t start, uint32_t most, float per_unit,
                        int64_t *counts, uint32_t *largest);
 int64_t trtforge_search(const double *counts, int64_t last, double *mass, double *filled, double *surprise);
+
+const char trtforge_source[] = SOURCE;  /* the digest of this file */
 
 /* A chunk is looked through three times while it is in the cache: for its largest magnitude, for its bins, and to count
    them. The first two loops become SIMD: without the sign bit, floats order as their bit patterns do. */

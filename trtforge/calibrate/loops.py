@@ -1,12 +1,13 @@
 """The inner loops of histograms and of the entropy search: ``loops.c``, compiled as trtforge was installed.
 
-Not at run time: Numba takes as long to import as some images take to pass through a network. Calls hold no lock of
-Python's, so threads count side by side.
+Calls hold no lock of Python's, so threads count side by side.
 """
 
 from __future__ import annotations
 
 import ctypes
+import hashlib
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from numpy.ctypeslib import ndpointer
 
 from trtforge.errors import MachineError
 
+HERE = Path(__file__).parent
+INSTALL = "pip install --force-reinstall --no-deps trtforge, or in a checkout: pip install -e ."
 # As in loops.c.
 BINS = 4096  # of a histogram
 CHUNK = 8192  # values that are counted together, or not at all
@@ -33,7 +36,7 @@ def count(values: np.ndarray, start: int, most: int, per_unit: float, counts: np
         Where that chunk begins, or N; the bit pattern of the largest magnitude before it.
     """
     largest = ctypes.c_uint32()
-    at = _LOADED.trtforge_count(values, values.size, start, most, per_unit, counts, largest)
+    at = _library().trtforge_count(values, values.size, start, most, per_unit, counts, largest)
     return at, largest.value
 
 
@@ -44,22 +47,24 @@ def search(counts: np.ndarray, last: int) -> int:
         counts: float64 of shape (N,), contiguous.
         last: at least 128, at most N.
     """
-    found: int = _LOADED.trtforge_search(counts, last, *np.empty((3, last + 1)))
+    found: int = _library().trtforge_search(counts, last, *np.empty((3, last + 1)))
     return found
 
 
-def library(path: Path) -> ctypes.CDLL:
-    """The compiled loops, as loops.c declares them.
+def load(folder: Path) -> ctypes.CDLL:
+    """The library in a folder, as ``loops.c`` beside it declares it.
 
     Raises:
-        MachineError: there is no such file, or it is another machine's.
+        MachineError: there is none, or it is another machine's, or made of another ``loops.c``.
     """
+    path = folder / "libloops.so"
     try:
         loaded = ctypes.CDLL(str(path))
     except OSError as error:
-        raise MachineError(
-            f"the compiled part of trtforge can't be loaded: {error}", "pip install trtforge; in a checkout, -e ."
-        ) from error
+        raise MachineError(f"the compiled part of trtforge can't be loaded: {error}", INSTALL) from error
+    made_of = (ctypes.c_char * 64).in_dll(loaded, "trtforge_source").raw.decode()
+    if made_of != hashlib.sha256((folder / "loops.c").read_bytes()).hexdigest():
+        raise MachineError(f"{path}: not made of the loops.c beside it", INSTALL)
     values = ndpointer(np.float32, ndim=1, flags=["C", "A"])
     sums = ndpointer(np.float64, ndim=1, flags=["C", "A"])
     counts = ndpointer(np.int64, shape=(BINS,), flags=["C", "A", "W"])
@@ -72,4 +77,6 @@ def library(path: Path) -> ctypes.CDLL:
     return loaded
 
 
-_LOADED = library(Path(__file__).with_name("libloops.so"))
+@cache
+def _library() -> ctypes.CDLL:
+    return load(HERE)
