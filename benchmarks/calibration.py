@@ -1,12 +1,12 @@
 """INT8 calibration against its floor and its peers: time and memory, as ratios taken in one run.
 
-    python benchmarks/calibration.py MODEL.onnx ... --images photos/ [--peers PYTHON] [--memory]
+    python benchmarks/calibration.py MODEL.onnx ... --images photos/ [--peers PYTHON] [--rounds N] [--memory]
 
 The floor is the forward passes that any calibration needs: FP32, ONNX Runtime as it comes, one image at a time. Peers
 run as whole processes beside ours as a whole process: nvidia-modelopt's entropy on all images, onnxruntime's on 16 (its
-memory grows with the images: over 19 GB at 64), of every operator, as it comes, and of convolutions alone. Ours is the
-median of runs before and after each peer; peers get their images as ready tensors. ``--peers`` names a Python that has
-them; modelopt needs an environment of its own.
+memory grows with the images: over 19 GB at 64), of every operator, as it comes, and of convolutions alone. Ours and
+theirs take turns, and medians are compared. onnxruntime reads the photographs as ours does; modelopt takes ready
+tensors. ``--peers`` names a Python that has them, and Pillow; modelopt needs an environment of its own.
 
 Without models it takes the demo detector.
 """
@@ -29,16 +29,23 @@ ROOT = Path(__file__).resolve().parents[1]
 ORT_IMAGES = 16
 
 ORT = """
-import sys, numpy as np
+import os, sys
+import numpy as np
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantType, quantize_static
+from PIL import Image, ImageOps
+model, photos, made, name, height, width, *operators = sys.argv[1:]
 class Reader(CalibrationDataReader):
     def __init__(self):
-        self.rows = iter(np.load(sys.argv[2]))
+        self.files = iter(sorted(os.listdir(photos)))
     def get_next(self):
-        row = next(self.rows, None)
-        return None if row is None else {sys.argv[4]: row[None]}
-quantize_static(sys.argv[1], sys.argv[3], Reader(), calibrate_method=CalibrationMethod.Entropy,
-                weight_type=QuantType.QInt8, activation_type=QuantType.QInt8, op_types_to_quantize=sys.argv[5:] or None)
+        file = next(self.files, None)
+        if file is None:
+            return None
+        photo = Image.open(os.path.join(photos, file)).convert("RGB")
+        seen = ImageOps.pad(photo, (int(width), int(height)), Image.Resampling.BILINEAR)
+        return {name: np.asarray(seen, np.float32).transpose(2, 0, 1)[None] / 255}
+quantize_static(model, made, Reader(), calibrate_method=CalibrationMethod.Entropy, weight_type=QuantType.QInt8,
+                activation_type=QuantType.QInt8, op_types_to_quantize=operators or None)
 """
 
 
@@ -86,7 +93,7 @@ def ours(model: Path, images: Path, taps: str, folder: Path) -> float:
     return time.monotonic() - started
 
 
-def compare(model: Path, images: Path, peers: str | None, folder: Path) -> None:
+def compare(model: Path, images: Path, peers: str | None, rounds: int, folder: Path) -> None:
     from trtforge.calibrate.images import list_images, prepare
     from trtforge.graph.edit import input_size
     from trtforge.graph.model import graph_of, load
@@ -116,34 +123,37 @@ def compare(model: Path, images: Path, peers: str | None, folder: Path) -> None:
 
     whole = [*run, "calibrate", os.fspath(clean), "-o", os.fspath(folder / "t.json"), "--calib"]
     if peers is None:
-        print_child("whole process", *own_child([*whole, os.fspath(images)], folder / "log"))
+        print_child("whole process", [own_child([*whole, os.fspath(images)], folder / "log")])
         return
     np.save(folder / "all.npy", np.concatenate(batches))
-    np.save(folder / "few.npy", np.concatenate(batches[:ORT_IMAGES]))
     modelopt = [peers, "-m", "modelopt.onnx.quantization", f"--onnx_path={clean}", "--quantize_mode=int8",
                 f"--calibration_data={folder / 'all.npy'}", "--calibration_method=entropy",
                 "--calibration_eps", "cpu", f"--output_path={folder / 'modelopt.onnx'}"]  # fmt: skip
     (folder / "ort.py").write_text(ORT)
-    ort = [peers, os.fspath(folder / "ort.py"), os.fspath(clean), os.fspath(folder / "few.npy"),
-           os.fspath(folder / "ort.onnx"), graph.inputs[0].name]  # fmt: skip
-    beside(f"{len(files)} images", [*whole, os.fspath(images)], {"modelopt entropy": modelopt}, folder / "log")
+    ort = [peers, os.fspath(folder / "ort.py"), os.fspath(clean), os.fspath(few), os.fspath(folder / "ort.onnx"),
+           graph.inputs[0].name, *map(str, size)]  # fmt: skip
+    beside(f"{len(files)} images", [*whole, os.fspath(images)], {"modelopt entropy": modelopt}, rounds, folder / "log")
     others = {"onnxruntime entropy": ort, "  convolutions alone": [*ort, "Conv"]}
-    beside(f"{ORT_IMAGES} images", [*whole, os.fspath(few)], others, folder / "log")
+    beside(f"{ORT_IMAGES} images", [*whole, os.fspath(few)], others, rounds, folder / "log")
 
 
-def beside(images: str, whole: list[str], peers: dict[str, list[str]], log: Path) -> None:
-    """Peers as whole processes, with ours before and after each."""
+def beside(images: str, whole: list[str], peers: dict[str, list[str]], rounds: int, log: Path) -> None:
+    """Peers as whole processes, with ours before and after each run of theirs."""
     own = [own_child(whole, log)]
-    taken = {}
-    for name, command in peers.items():
+    runs: dict[str, list[tuple[float, float]]] = {name: [] for name in peers}
+    failed: dict[str, str] = {}
+    for name, command in [*peers.items()] * rounds:
+        if name in failed:
+            continue
         took, peak, status = child(command, log)
-        last = log.read_text(errors="replace").strip().splitlines()[-1:]
-        taken[name] = took, peak, f"failed with {status} {last}" if status else ""
+        runs[name].append((took, peak))
+        if status:
+            failed[name] = f"failed with {status} {log.read_text(errors='replace').strip().splitlines()[-1:]}"
         own += [own_child(whole, log), own_child(whole, log)]
-    seconds = statistics.median(took for took, _ in own)
-    print_child(f"whole process, {images}", seconds, max(peak for _, peak in own))
-    for name, (took, peak, failed) in taken.items():
-        print_child(f"{name}, {images}", took, peak, failed or f"{took / seconds:.1f} times ours")
+    seconds = print_child(f"whole process, {images}", own)
+    for name, theirs in runs.items():
+        remark = failed.get(name) or f"{statistics.median(took for took, _ in theirs) / seconds:.1f} times ours"
+        print_child(f"{name}, {images}", theirs, remark)
 
 
 def own_child(whole: list[str], log: Path) -> tuple[float, float]:
@@ -152,8 +162,11 @@ def own_child(whole: list[str], log: Path) -> tuple[float, float]:
     return seconds, peak
 
 
-def print_child(name: str, seconds: float, peak: float, remark: str = "") -> None:
-    print(f"  {name:33} {seconds:6.2f} s   {peak / 1e9:.2f} GB   {remark}".rstrip())
+def print_child(name: str, runs: list[tuple[float, float]], remark: str = "") -> float:
+    """Says, and returns, the median of their seconds."""
+    seconds = statistics.median(took for took, _ in runs)
+    print(f"  {name:33} {seconds:6.2f} s   {max(peak for _, peak in runs) / 1e9:.2f} GB   {remark}".rstrip())
+    return seconds
 
 
 def memory(model: Path, images: Path, folder: Path) -> None:
@@ -180,6 +193,7 @@ def main() -> None:
     parser.add_argument("models", type=Path, nargs="*", default=[ROOT / "recipes" / "demo" / "demo.onnx"])
     parser.add_argument("--images", type=Path, default=ROOT / "calibration" / "demo")
     parser.add_argument("--peers", help="a Python with nvidia-modelopt[onnx] and onnxruntime")
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each peer")
     parser.add_argument("--memory", action="store_true", help="peak memory at 32 and 512 images instead")
     asked = parser.parse_args()
     for model in asked.models:
@@ -187,7 +201,7 @@ def main() -> None:
             if asked.memory:
                 memory(model, asked.images, Path(name))
             else:
-                compare(model, asked.images, asked.peers, Path(name))
+                compare(model, asked.images, asked.peers, asked.rounds, Path(name))
 
 
 if __name__ == "__main__":
