@@ -5,7 +5,7 @@
 #include <string.h>
 
 #define BINS 4096   /* of a histogram */
-#define CHUNK 8192  /* values: they, their bins and what is filled of the tables stay in the cache */
+#define CHUNK 4096  /* values: they, their bins and what is filled of the tables stay in the cache */
 #define LEVELS 128  /* magnitudes that INT8 tells apart, in TensorRT's entropy calibration */
 #define COARSE 64   /* bins between the candidates of the search's first round */
 
@@ -50,11 +50,14 @@ FASTEST int64_t trtforge_count(const float *values, int64_t size, int64_t start,
         for (int64_t i = 0; i < length; i++)
             bins[i] = (uint16_t)(int32_t)(fabsf(chunk[i]) * per_unit);
         int64_t i = 0;
-        for (; i + 4 <= length; i += 4) {
-            one[bins[i]]++;
-            two[bins[i + 1]]++;
-            three[bins[i + 2]]++;
-            four[bins[i + 3]]++;
+        for (; i + 16 <= length; i += 16) {
+            __builtin_prefetch(chunk + length + i);  /* counting leaves the memory idle: of the next chunk, a line */
+            for (int64_t j = i; j < i + 16; j += 4) {
+                one[bins[j]]++;
+                two[bins[j + 1]]++;
+                three[bins[j + 2]]++;
+                four[bins[j + 3]]++;
+            }
         }
         for (; i < length; i++)
             one[bins[i]]++;

@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 INSTALL = "pip install --force-reinstall --no-deps trtforge, or in a checkout: pip install -e ."
 # As in loops.c.
 BINS = 4096  # of a histogram
-CHUNK = 8192  # values that are counted together, or not at all
+CHUNK = 4096  # values that are counted together, or not at all
 LEVELS = 128  # magnitudes that INT8 tells apart, in TensorRT's entropy calibration
 
 
