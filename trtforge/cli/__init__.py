@@ -89,7 +89,7 @@ def main() -> None:
     """Entry point of the ``trtforge`` command."""
     # What importing makes lives to the end: by default the collector looks through it again and again, a fifth of the
     # time until a command starts, and once more when Python ends, as long again.
-    gc.set_threshold(50_000)
+    gc.set_threshold(100_000)
     # Recipes need none of pydantic's plugins; to look for some, it reads what every installed package says of itself.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     stdout = sys.stdout
