@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import re
@@ -64,7 +65,8 @@ def test_an_editable_installation_gets_a_library_that_counts(
     count = loops.load(folder).trtforge_count
     most = int(np.float32(8).view(np.uint32)) - 1
     pointer = found.ctypes.data_as(count.argtypes[-1])
-    assert count(values, values.size, 0, most, loops.BINS / 8, counts, pointer) == values.size
+    values_at, counts_at = values.ctypes.data, counts.ctypes.data
+    assert count(values_at, values.size, 0, most, loops.BINS / 8, counts_at, pointer) == values.size
     expected = np.bincount((np.abs(values) * (loops.BINS / 8)).astype(np.int64), minlength=loops.BINS)
     np.testing.assert_array_equal(counts, expected)
     assert found.view(np.float32)[0] == np.abs(values).max()
@@ -167,6 +169,26 @@ def test_both_languages_have_the_same_numbers() -> None:
     assert {"BINS": loops.BINS, "CHUNK": loops.CHUNK, "LEVELS": loops.LEVELS}.items() <= {
         (name, int(number)) for name, number in defined
     }
+
+
+@pytest.mark.parametrize("counts", [np.zeros(loops.BINS), np.zeros(loops.BINS - 1, np.int64),
+                                    np.zeros(2 * loops.BINS, np.int64)[::2]])  # fmt: skip
+def test_an_array_that_c_would_misread_is_not_passed(counts: np.ndarray) -> None:
+    with pytest.raises(TypeError, match="C takes no such array"):
+        loops.count(np.ones(3, np.float32), 0, 0x7F000000, 1.0, counts)
+
+
+def test_calls_leave_no_garbage() -> None:
+    values, counts = np.ones(3, np.float32), np.zeros(loops.BINS, np.int64)
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(10):
+            loops.count(values, 0, 0x7F000000, 1.0, counts)
+            loops.search(counts.astype(np.float64), loops.BINS)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
 
 
 # ---------------------------------------------------------------------------------------------------- the image

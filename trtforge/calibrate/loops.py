@@ -11,7 +11,6 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from numpy.ctypeslib import ndpointer
 
 from trtforge.errors import MachineError
 
@@ -36,7 +35,9 @@ def count(values: np.ndarray, start: int, most: int, per_unit: float, counts: np
         Where that chunk begins, or N; the bit pattern of the largest magnitude before it.
     """
     largest = ctypes.c_uint32()
-    at = _library().trtforge_count(values, values.size, start, most, per_unit, counts, largest)
+    at: int = _library().trtforge_count(
+        _address(values, np.float32), values.size, start, most, per_unit, _address(counts, np.int64, BINS), largest
+    )
     return at, largest.value
 
 
@@ -47,7 +48,10 @@ def search(counts: np.ndarray, last: int) -> int:
         counts: float64 of shape (N,), contiguous.
         last: at least 128, at most N.
     """
-    found: int = _library().trtforge_search(counts, last, *np.empty((3, last + 1)))
+    sums = np.empty((3, last + 1))
+    found: int = _library().trtforge_search(
+        _address(counts, np.float64, last), last, *(_address(each, np.float64) for each in sums)
+    )
     return found
 
 
@@ -65,16 +69,20 @@ def load(folder: Path) -> ctypes.CDLL:
     made_of = (ctypes.c_char * 64).in_dll(loaded, "trtforge_source").raw.decode()
     if made_of != hashlib.sha256((folder / "loops.c").read_bytes()).hexdigest():
         raise MachineError(f"{path}: not made of the loops.c beside it", INSTALL)
-    values = ndpointer(np.float32, ndim=1, flags=["C", "A"])
-    sums = ndpointer(np.float64, ndim=1, flags=["C", "A"])
-    counts = ndpointer(np.int64, shape=(BINS,), flags=["C", "A", "W"])
-    int64 = ctypes.c_int64
+    address, int64 = ctypes.c_void_p, ctypes.c_int64
     loaded.trtforge_count.restype = loaded.trtforge_search.restype = int64
     loaded.trtforge_count.argtypes = [
-        values, int64, int64, ctypes.c_uint32, ctypes.c_float, counts, ctypes.POINTER(ctypes.c_uint32)
+        address, int64, int64, ctypes.c_uint32, ctypes.c_float, address, ctypes.POINTER(ctypes.c_uint32)
     ]  # fmt: skip
-    loaded.trtforge_search.argtypes = [sums, int64, sums, sums, sums]
+    loaded.trtforge_search.argtypes = [address, int64, address, address, address]
     return loaded
+
+
+def _address(array: np.ndarray, dtype: type, size: int = 0) -> int:
+    """Of the first of at least ``size`` values, one behind another. NumPy's ndpointer leaves garbage at every call."""
+    if array.dtype != dtype or array.size < size or not (array.flags.c_contiguous and array.flags.aligned):
+        raise TypeError(f"{array.dtype} {array.shape} with strides {array.strides}: C takes no such array here")
+    return array.ctypes.data
 
 
 @cache
