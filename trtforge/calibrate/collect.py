@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -40,6 +41,9 @@ class Taps(Protocol):
 
     def flush(self) -> None:
         """Count what is not in the histograms yet."""
+
+    def leave(self) -> None:
+        """Observe no more."""
 
 
 def collect(
@@ -96,6 +100,7 @@ def collect(
                 stream.done()
             taps.flush()
         finally:
+            taps.leave()
             stream.stop()  # the end, or an error: the other workers end with the image they hold
 
     with ThreadPoolExecutor(len(workers)) as pool:
@@ -120,7 +125,9 @@ def _open(graph: gs.Graph, tensors: Sequence[str], provider: str, images: int) -
 
         return [DeviceTaps(_cut(graph, tapped), tensors, input_name)] * max(1, min(MOST_DECODERS, cores, images))
     engine = onnxruntime.session(_cut(graph, tapped), threads=1) if tapped else None  # no empty graph
-    return [HostTaps(engine, tensors, input_name) for _ in range(max(1, min(MOST_WORKERS, cores, images)))]
+    workers = max(1, min(MOST_WORKERS, cores, images))
+    first = threading.Barrier(workers)
+    return [HostTaps(engine, tensors, input_name, first) for _ in range(workers)]
 
 
 class HostTaps:
@@ -128,16 +135,28 @@ class HostTaps:
 
     Args:
         engine: of a model whose outputs are ``tensors``, but for the input; None if there is none but the input.
+        first: where the workers meet, each with the activations of its first image: if memory is too small for all of
+            them it shows there, and not after hundreds of images.
     """
 
-    def __init__(self, engine: InferenceSession | None, tensors: Sequence[str], input_name: str) -> None:
+    def __init__(
+        self,
+        engine: InferenceSession | None,
+        tensors: Sequence[str],
+        input_name: str,
+        first: threading.Barrier | None = None,
+    ) -> None:
         self.parts = empty(tensors), empty(tensors)
-        self._engine, self._input = engine, input_name
+        self._engine, self._input, self._first = engine, input_name, first
 
     def observe(self, batch: np.ndarray, late: bool) -> str | None:
         # A function of its own, so that an image's activations are gone before the next ones are made.
         arrays = onnxruntime.run(self._engine, batch) if self._engine else {}
         arrays[self._input] = batch
+        if self._first:
+            with suppress(threading.BrokenBarrierError):
+                self._first.wait()
+            self._first = None
         for name, histogram in self.parts[late].items():
             histogram.observe(arrays[name])
             if histogram.bad:
@@ -146,6 +165,10 @@ class HostTaps:
 
     def flush(self) -> None:
         """Nothing waits."""
+
+    def leave(self) -> None:
+        if self._first:
+            self._first.abort()
 
 
 class _Stream:
