@@ -192,7 +192,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", type=Path, nargs="*", default=[ROOT / "recipes" / "demo" / "demo.onnx"])
     parser.add_argument("--images", type=Path, default=ROOT / "calibration" / "demo")
-    parser.add_argument("--peers", help="a Python with nvidia-modelopt[onnx] and onnxruntime")
+    parser.add_argument("--peers", help="a Python with nvidia-modelopt[onnx], onnxruntime and Pillow")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each peer")
     parser.add_argument("--memory", action="store_true", help="peak memory at 32 and 512 images instead")
     asked = parser.parse_args()

@@ -36,7 +36,13 @@ def count(values: np.ndarray, start: int, most: int, per_unit: float, counts: np
     """
     largest = ctypes.c_uint32()
     at: int = _library().trtforge_count(
-        _address(values, np.float32), values.size, start, most, per_unit, _address(counts, np.int64, BINS), largest
+        _address(values, np.float32),
+        values.size,
+        start,
+        most,
+        per_unit,
+        _address(counts, np.int64, BINS, written=True),
+        largest,
     )
     return at, largest.value
 
@@ -78,9 +84,11 @@ def load(folder: Path) -> ctypes.CDLL:
     return loaded
 
 
-def _address(array: np.ndarray, dtype: type, size: int = 0) -> int:
+def _address(array: np.ndarray, dtype: type, size: int = 0, written: bool = False) -> int:
     """Of the first of at least ``size`` values, one behind another. NumPy's ndpointer leaves garbage at every call."""
-    if array.dtype != dtype or array.size < size or not (array.flags.c_contiguous and array.flags.aligned):
+    flags = array.flags
+    fit = flags.c_contiguous and flags.aligned and (flags.writeable or not written)
+    if array.dtype != dtype or array.size < size or not fit:
         raise TypeError(f"{array.dtype} {array.shape} with strides {array.strides}: C takes no such array here")
     return array.ctypes.data
 
