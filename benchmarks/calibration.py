@@ -169,8 +169,11 @@ def print_child(name: str, runs: list[tuple[float, float]], remark: str = "") ->
     return seconds
 
 
-def memory(model: Path, images: Path, folder: Path) -> None:
-    """Peak memory with 32 and with 512 images: copies of those given, each with a byte more, so that all differ."""
+def memory(model: Path, images: Path, rounds: int, folder: Path) -> None:
+    """Peak memory with 32 and with 512 images: copies of those given, each with a byte more, so that all differ.
+
+    Medians, because addresses are random, and the peak with them by 2 %.
+    """
     files = sorted(path for path in images.iterdir() if path.suffix == ".jpg")
     clean, peaks = folder / "clean.onnx", {}
     run = [sys.executable, "-m", "trtforge"]
@@ -181,7 +184,7 @@ def memory(model: Path, images: Path, folder: Path) -> None:
         for index in range(count):
             (many / f"{index:03}.jpg").write_bytes(files[index % len(files)].read_bytes() + index.to_bytes(2, "big"))
         command = [*run, "calibrate", os.fspath(clean), "--calib", os.fspath(many), "-o", os.fspath(folder / "m.json")]
-        _, peaks[count] = own_child(command, folder / "log")
+        peaks[count] = statistics.median(own_child(command, folder / "log")[1] for _ in range(rounds))
     few, lots = peaks[32], peaks[512]
     print(
         f"\n{model.name}: peak {few / 1e9:.3f} GB with 32 images, {lots / 1e9:.3f} GB with 512: {lots / few:.3f} times"
@@ -193,13 +196,13 @@ def main() -> None:
     parser.add_argument("models", type=Path, nargs="*", default=[ROOT / "recipes" / "demo" / "demo.onnx"])
     parser.add_argument("--images", type=Path, default=ROOT / "calibration" / "demo")
     parser.add_argument("--peers", help="a Python with nvidia-modelopt[onnx], onnxruntime and Pillow")
-    parser.add_argument("--rounds", type=int, default=3, help="runs of each peer")
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each peer, or with each number of images")
     parser.add_argument("--memory", action="store_true", help="peak memory at 32 and 512 images instead")
     asked = parser.parse_args()
     for model in asked.models:
         with tempfile.TemporaryDirectory() as name:
             if asked.memory:
-                memory(model, asked.images, Path(name))
+                memory(model, asked.images, asked.rounds, Path(name))
             else:
                 compare(model, asked.images, asked.peers, asked.rounds, Path(name))
 

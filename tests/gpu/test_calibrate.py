@@ -62,7 +62,8 @@ def both(model: onnx.ModelProto, tensors: list[str]) -> tuple[cuda.DeviceTaps, H
     from trtforge.graph.model import model_of
 
     cut = model_of(graph).SerializeToString()
-    return cuda.DeviceTaps(cut, tensors, "image"), HostTaps(onnxruntime.session(cut, threads=1), tensors, "image")
+    device = cuda.DeviceTaps(onnxruntime.cuda_session(cut), tensors, "image")
+    return device, HostTaps(onnxruntime.session(cut, threads=1), tensors, "image")
 
 
 def assert_same(found: Histograms, want: Histograms) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 PLUGIN = "_TRT"
 
 
-def session(model: Path | bytes, threads: int = 0, fuse: bool = True) -> onnxruntime.InferenceSession:
+def session(
+    model: Path | bytes, threads: int = 0, fuse: bool = True, weights: Mapping[str, np.ndarray] | None = None
+) -> onnxruntime.InferenceSession:
     """A CPU session that works quietly.
 
     Args:
@@ -25,6 +28,7 @@ def session(model: Path | bytes, threads: int = 0, fuse: bool = True) -> onnxrun
         threads: inside one operator; 0 is one for each core.
         fuse: let ONNX Runtime fuse operators. Its INT8 fusions take no FP16 scales: graphs that are typed for
             TensorRT run without.
+        weights: of initializers whose values are not in the model, by name.
 
     Raises:
         ForgeError: ONNX Runtime can't load the model.
@@ -39,13 +43,25 @@ def session(model: Path | bytes, threads: int = 0, fuse: bool = True) -> onnxrun
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if not fuse:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    _give(options, weights)
     try:
-        return ort.InferenceSession(
+        engine = ort.InferenceSession(
             model if isinstance(model, bytes) else os.fspath(model), options, providers=["CPUExecutionProvider"]
         )
     except Exception as error:  # ONNX Runtime raises classes of its own for every kind of refusal
         raise ForgeError(f"ONNX Runtime can't load the model: {reason(error)}",
                          "--no-check skips ONNX Runtime where only TensorRT knows an operator") from error  # fmt: skip
+    engine.weights = weights
+    return engine
+
+
+def _give(options: onnxruntime.SessionOptions, weights: Mapping[str, np.ndarray] | None) -> None:
+    """Weights for a session that reads them where they lie: they have to live as long as it does."""
+    import onnxruntime as ort
+
+    if weights:
+        values = [ort.OrtValue.ortvalue_from_numpy(array) for array in weights.values()]
+        options.add_external_initializers(list(weights), values)
 
 
 def calibration_provider(asked: str) -> str:
@@ -77,8 +93,11 @@ def has_cuda() -> bool:
     return int(driver.Device.count()) > 0
 
 
-def cuda_session(model: bytes) -> onnxruntime.InferenceSession:
+def cuda_session(model: bytes, weights: Mapping[str, np.ndarray] | None = None) -> onnxruntime.InferenceSession:
     """A session on the first GPU, in true FP32: TF32 would move ranges in the fourth digit.
+
+    Args:
+        weights: as above.
 
     Raises:
         MachineError: ONNX Runtime falls back to the CPU.
@@ -87,12 +106,14 @@ def cuda_session(model: bytes) -> onnxruntime.InferenceSession:
 
     options = ort.SessionOptions()
     options.log_severity_level = 4
+    _give(options, weights)
     providers = [("CUDAExecutionProvider", {"use_tf32": "0"}), "CPUExecutionProvider"]
     engine = ort.InferenceSession(model, options, providers=providers)
     if "CUDAExecutionProvider" not in engine.get_providers():
         raise MachineError(
             "ONNX Runtime found no CUDA that it can use", "use --provider cpu, or install onnxruntime-gpu"
         )
+    engine.weights = weights
     return engine
 
 

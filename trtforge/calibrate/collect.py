@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,6 +13,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from trtforge.backends import onnxruntime
+from trtforge.calibrate.cut import cut
 from trtforge.calibrate.histogram import Histogram, empty
 from trtforge.calibrate.images import CorruptImage
 from trtforge.calibrate.observed import check_corrupt, merged
@@ -22,7 +22,8 @@ from trtforge.errors import ForgeError
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-MOST_WORKERS = 4  # on the CPU each holds the activations of one image
+MOST_WORKERS = 4  # on the CPU each holds a network and the activations of one image
+MOST_WEIGHTS = 2**31  # bytes of all workers' networks
 MOST_DECODERS = 16
 Histograms = dict[str, Histogram]
 
@@ -41,9 +42,6 @@ class Taps(Protocol):
 
     def flush(self) -> None:
         """Count what is not in the histograms yet."""
-
-    def leave(self) -> None:
-        """Observe no more."""
 
 
 def collect(
@@ -82,7 +80,6 @@ def collect(
     stream = _Stream(images, len(images) if early is None else early, total or len(images), progress)
     batch_dim = graph.inputs[0].shape[0]
     copies = batch_dim if isinstance(batch_dim, int) and batch_dim > 0 else 1  # a fixed batch is filled with one image
-    workers = _open(graph, tensors, provider, len(images))
 
     def work(taps: Taps) -> None:
         try:
@@ -100,63 +97,58 @@ def collect(
                 stream.done()
             taps.flush()
         finally:
-            taps.leave()
             stream.stop()  # the end, or an error: the other workers end with the image they hold
 
-    with ThreadPoolExecutor(len(workers)) as pool:
-        futures = [pool.submit(work, taps) for taps in workers]
+    with ThreadPoolExecutor(MOST_DECODERS) as pool:
         try:
-            for future in futures:
+            workers = [(taps, pool.submit(work, taps)) for taps in _open(graph, tensors, provider, len(images))]
+            for _, future in workers:
                 future.result()
         finally:
             stream.stop()  # after Ctrl-C, too
-    each = {id(taps): taps for taps in workers}.values()  # workers may share a device's
+    each = {id(taps): taps for taps, _ in workers}.values()  # workers may share a device's
     first, rest = ({name: merged([taps.parts[part][name] for taps in each]) for name in tensors} for part in range(2))
     return first, rest, sorted(stream.skipped)
 
 
-def _open(graph: gs.Graph, tensors: Sequence[str], provider: str, images: int) -> Sequence[Taps]:
-    """The taps of each worker."""
+def _open(graph: gs.Graph, tensors: Sequence[str], provider: str, images: int) -> Iterator[Taps]:
+    """The taps of each worker: the first one works while the next one's network is loaded."""
     cores = os.cpu_count() or 1
     input_name = graph.inputs[0].name
     tapped = [name for name in tensors if name != input_name]
+    model, weights = cut(graph, tapped) if tapped else (b"", {})  # no empty graph
     if provider == "cuda" and tapped:
         from trtforge.calibrate.cuda import DeviceTaps
 
-        return [DeviceTaps(_cut(graph, tapped), tensors, input_name)] * max(1, min(MOST_DECODERS, cores, images))
-    engine = onnxruntime.session(_cut(graph, tapped), threads=1) if tapped else None  # no empty graph
-    workers = max(1, min(MOST_WORKERS, cores, images))
-    first = threading.Barrier(workers)
-    return [HostTaps(engine, tensors, input_name, first) for _ in range(workers)]
+        taps = DeviceTaps(onnxruntime.cuda_session(model, weights), tensors, input_name)
+        yield from [taps] * max(1, min(MOST_DECODERS, cores, images))
+        return
+    cores = min(MOST_WORKERS, cores)
+    networks = max(1, min(cores, MOST_WEIGHTS // max(1, sum(array.nbytes for array in weights.values()))))
+    for _ in range(max(1, min(networks, images))):
+        # One core for each of up to 512 MiB: several may add in another order, which the last bit would show.
+        engine = onnxruntime.session(model, cores // networks, weights=weights) if tapped else None
+        yield HostTaps(engine, tensors, input_name)
 
 
 class HostTaps:
-    """One worker's share of a network on the CPU; the session serves all of them.
+    """One worker's network on the CPU.
+
+    No other worker runs it: ONNX Runtime's memory for activations belongs to the network, and where several run it at
+    once its peak is a matter of how their operators happen to meet, higher after 500 images than after 30.
 
     Args:
         engine: of a model whose outputs are ``tensors``, but for the input; None if there is none but the input.
-        first: where the workers meet, each with the activations of its first image: if memory is too small for all of
-            them it shows there, and not after hundreds of images.
     """
 
-    def __init__(
-        self,
-        engine: InferenceSession | None,
-        tensors: Sequence[str],
-        input_name: str,
-        first: threading.Barrier | None = None,
-    ) -> None:
+    def __init__(self, engine: InferenceSession | None, tensors: Sequence[str], input_name: str) -> None:
         self.parts = empty(tensors), empty(tensors)
-        self._engine, self._input, self._first = engine, input_name, first
+        self._engine, self._input = engine, input_name
 
     def observe(self, batch: np.ndarray, late: bool) -> str | None:
         # A function of its own, so that an image's activations are gone before the next ones are made.
         arrays = onnxruntime.run(self._engine, batch) if self._engine else {}
         arrays[self._input] = batch
-        if self._first:
-            with suppress(threading.BrokenBarrierError):
-                self._first.wait()
-            self._first = None
         for name, histogram in self.parts[late].items():
             histogram.observe(arrays[name])
             if histogram.bad:
@@ -165,10 +157,6 @@ class HostTaps:
 
     def flush(self) -> None:
         """Nothing waits."""
-
-    def leave(self) -> None:
-        if self._first:
-            self._first.abort()
 
 
 class _Stream:
@@ -200,10 +188,3 @@ class _Stream:
     def stop(self) -> None:
         with self._lock:
             self._images = iter(())
-
-
-def _cut(graph: gs.Graph, tensors: Sequence[str]) -> bytes:
-    """A model of what makes ``tensors``: nothing behind them is run."""
-    found = graph.tensors()
-    graph.outputs = [found[name] for name in tensors]
-    return bytes(gs.export_onnx(graph.cleanup()).SerializeToString())

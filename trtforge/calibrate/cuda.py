@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from trtforge.backends._gpu import primary
 from trtforge.calibrate.histogram import Histogram, empty, limit_above
 from trtforge.calibrate.loops import BINS
 from trtforge.errors import MachineError
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 MOST_COUNTED = 2**32 - 1  # values of one tensor between two flushes: counters on the device have 32 bits
 THREADS = 256
@@ -67,13 +70,13 @@ class DeviceTaps:
     Merging is exact, so the result is what the host would count of the same activations.
 
     Args:
-        model: its outputs are ``tensors``, but for the input, in their order.
+        engine: of a model whose outputs are ``tensors``, but for the input, in their order.
 
     Raises:
         MachineError: pycuda, CUDA's compiler or the GPU is missing.
     """
 
-    def __init__(self, model: bytes, tensors: Sequence[str], input_name: str) -> None:
+    def __init__(self, engine: InferenceSession, tensors: Sequence[str], input_name: str) -> None:
         driver, self._context = primary()
         self._driver = driver
         from pycuda.compiler import SourceModule
@@ -81,8 +84,7 @@ class DeviceTaps:
         self._lock = threading.Lock()
         self.parts = empty(tensors), empty(tensors)
         self._tapped, self._input = [name for name in tensors if name != input_name], input_name
-        self._engine = onnxruntime.cuda_session(model)
-        self._binding: Any = self._engine.io_binding()
+        self._engine, self._binding = engine, engine.io_binding()
         self._context.push()
         try:
             module = SourceModule(f"#define BINS {BINS}\n{KERNELS}", no_extern_c=True)
@@ -116,9 +118,6 @@ class DeviceTaps:
                 self._flush()
             finally:
                 self._context.pop()
-
-    def leave(self) -> None:
-        """Nobody waits: the activations of all are on the device, one batch at a time."""
 
     def _observe(self, batch: np.ndarray, late: bool) -> str | None:
         if late is not self._late:

@@ -12,6 +12,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from trtforge.backends.onnxruntime import session
+from trtforge.calibrate.cut import cut
 
 MOST_WORKERS = 4  # each holds the activations of one image
 
@@ -35,9 +36,8 @@ def sample(graph: gs.Graph, operators: Sequence[gs.Node], images: Sequence[Path]
     tapped = list(dict.fromkeys(node.inputs[0].name for node in operators))
     windows = {node.name: _Window(node) for node in operators}
     read = {node.name: node.inputs[0].name for node in operators}
-    found = graph.tensors()
-    graph.outputs = [found[name] for name in tapped]
-    engine = session(bytes(gs.export_onnx(graph.cleanup()).SerializeToString()), threads=1)
+    model, weights = cut(graph, tapped)
+    engine = session(model, threads=1, weights=weights)
 
     def rows(number: int, path: Path) -> dict[str, np.ndarray]:
         image = np.repeat(prepare(path), copies, axis=0)

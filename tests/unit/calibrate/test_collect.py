@@ -79,6 +79,25 @@ def test_the_number_of_workers_does_not_show(tmp_path: Path, monkeypatch: pytest
     assert same(observed(model, files), one)
 
 
+@pytest.mark.parametrize(("most", "threads"), [(2**31, [1, 1, 1]), (2, [3]), (0, [3])])
+def test_each_worker_has_a_network_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, threads: list[int]
+) -> None:
+    """Its memory is that of one image, then; a network of which the machine can't hold several takes all cores."""
+    opened = []
+    session = module.onnxruntime.session
+
+    def open_session(*given, **named):
+        opened.append(session(*given, **named))
+        return opened[-1]
+
+    monkeypatch.setattr(module.os, "cpu_count", lambda: 3)
+    monkeypatch.setattr(module.onnxruntime, "session", open_session)
+    monkeypatch.setattr(module, "MOST_WEIGHTS", most)
+    observed(fold(classifier()), folder(tmp_path / "images", 5))
+    assert [engine.get_session_options().intra_op_num_threads for engine in opened] == threads
+
+
 def test_the_order_of_images_does_not_show(tmp_path: Path) -> None:
     model, files = fold(classifier()), folder(tmp_path / "images", 6)
     assert same(observed(model, files), observed(model, files[::-1]))
