@@ -105,6 +105,7 @@ def _raw(engine: Engine, detection: Detection, nms: Nms) -> Finder:
 
     from trtforge.backends.onnxruntime import session
     from trtforge.graph.detection import decode
+    from trtforge.graph.model import exported
     from trtforge.graph.nms import NmsOptions, suppress
 
     graph = gs.Graph(opset=19)
@@ -115,8 +116,7 @@ def _raw(engine: Engine, detection: Detection, nms: Nms) -> Finder:
     graph.outputs = list(suppress(graph, decode(graph, detection), detection, NmsOptions(**nms.model_dump())).four)
     for tensor, name in zip(graph.outputs, OUTPUTS, strict=True):
         tensor.name = name
-    model = gs.export_onnx(graph.cleanup().toposort(), do_type_check=False, ir_version=10)
-    tail = session(model.SerializeToString(), threads=1)
+    tail = session(exported(graph.cleanup().toposort()).SerializeToString(), threads=1)
 
     def find(outputs: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         found = tail.run(list(OUTPUTS), {name: outputs[name] for name in detection.outputs})

@@ -15,6 +15,7 @@ from trtforge.graph.detection.sources import known
 from trtforge.graph.edit import PREFIX, image_input
 from trtforge.graph.fold import quiet
 from trtforge.graph.heads import decode
+from trtforge.graph.model import exported
 
 _PROBE_SIDE = 640  # stands in for a dynamic height or width; every stride divides it
 _LARGE = 1 << 16  # elements; above it a constant is a weight, whose values no shape depends on
@@ -81,8 +82,7 @@ def _fixed(shape: Any) -> list[int] | None:
 
 
 def _inferred(graph: gs.Graph) -> gs.Graph:
-    model = gs.export_onnx(graph, do_type_check=False)
-    return gs.import_onnx(onnx.shape_inference.infer_shapes(model, data_prop=True))
+    return gs.import_onnx(onnx.shape_inference.infer_shapes(exported(graph), data_prop=True))
 
 
 def trial(found: Probe, tensor: Any, spread: float = 0.0) -> np.ndarray | None:
@@ -106,8 +106,8 @@ def trial(found: Probe, tensor: Any, spread: float = 0.0) -> np.ndarray | None:
     options.intra_op_num_threads = 1
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
-        model = gs.export_onnx(cut, do_type_check=False).SerializeToString()
-        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        model = exported(cut)
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         value = session.run(None, feed)[0]
     except Exception:  # of any kind: what can't be run proves nothing
         return None
