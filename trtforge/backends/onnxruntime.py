@@ -45,18 +45,16 @@ def session(
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
     _give(options, weights)
     try:
-        engine = ort.InferenceSession(
+        return ort.InferenceSession(
             model if isinstance(model, bytes) else os.fspath(model), options, providers=["CPUExecutionProvider"]
         )
     except Exception as error:  # ONNX Runtime raises classes of its own for every kind of refusal
         raise ForgeError(f"ONNX Runtime can't load the model: {reason(error)}",
                          "--no-check skips ONNX Runtime where only TensorRT knows an operator") from error  # fmt: skip
-    engine.weights = weights
-    return engine
 
 
 def _give(options: onnxruntime.SessionOptions, weights: Mapping[str, np.ndarray] | None) -> None:
-    """Weights for a session that reads them where they lie: they have to live as long as it does."""
+    """Weights for a session, which copies them as it is made."""
     import onnxruntime as ort
 
     if weights:
@@ -113,7 +111,6 @@ def cuda_session(model: bytes, weights: Mapping[str, np.ndarray] | None = None) 
         raise MachineError(
             "ONNX Runtime found no CUDA that it can use", "use --provider cpu, or install onnxruntime-gpu"
         )
-    engine.weights = weights
     return engine
 
 

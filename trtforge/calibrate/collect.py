@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 MOST_WORKERS = 4  # on the CPU each holds a network and the activations of one image
-MOST_WEIGHTS = 2**31  # bytes of all workers' networks
+MOST_WEIGHTS = 2**31  # bytes of their networks together
 MOST_DECODERS = 16
 Histograms = dict[str, Histogram]
 
@@ -58,10 +58,11 @@ def collect(
 
     On the CPU every worker takes one image through decoding, the network and the histograms on one core, so no core
     waits for another. On a GPU the workers decode, and the activations never leave the device. Histograms merge
-    exactly, so neither the number of workers nor their timing shows in the result.
+    exactly, so neither the number of workers nor their timing shows in the result. A network over 512 MiB runs on
+    several cores, whose number may show in a last bit.
 
     Args:
-        graph: float model with one image input; cut down to what makes ``tensors``.
+        graph: float model with one image input; cut down to what makes ``tensors``, without weights (``cut``).
         tensors: names of activations; the input may be one of them.
         images: files.
         prepare: makes a batch (1, C, H, W) of a file, or raises CorruptImage.
@@ -99,9 +100,13 @@ def collect(
         finally:
             stream.stop()  # the end, or an error: the other workers end with the image they hold
 
+    workers: list[tuple[Taps, Future[None]]] = []
     with ThreadPoolExecutor(MOST_DECODERS) as pool:
         try:
-            workers = [(taps, pool.submit(work, taps)) for taps in _open(graph, tensors, provider, len(images))]
+            for taps in _open(graph, tensors, provider, len(images)):
+                workers.append((taps, pool.submit(work, taps)))
+                if stream.ended:  # by an error, or so few images that no other worker is needed
+                    break
             for _, future in workers:
                 future.result()
         finally:
@@ -112,7 +117,7 @@ def collect(
 
 
 def _open(graph: gs.Graph, tensors: Sequence[str], provider: str, images: int) -> Iterator[Taps]:
-    """The taps of each worker: the first one works while the next one's network is loaded."""
+    """The taps of each worker, made one by one: the first can work while the next one's network is loaded."""
     cores = os.cpu_count() or 1
     input_name = graph.inputs[0].name
     tapped = [name for name in tensors if name != input_name]
@@ -126,7 +131,8 @@ def _open(graph: gs.Graph, tensors: Sequence[str], provider: str, images: int) -
     cores = min(MOST_WORKERS, cores)
     networks = max(1, min(cores, MOST_WEIGHTS // max(1, sum(array.nbytes for array in weights.values()))))
     for _ in range(max(1, min(networks, images))):
-        # One core for each of up to 512 MiB: several may add in another order, which the last bit would show.
+        # A core each, but for networks over 512 MiB: how many add up may show in the last bit, so it must not depend
+        # on the number of images.
         engine = onnxruntime.session(model, cores // networks, weights=weights) if tapped else None
         yield HostTaps(engine, tensors, input_name)
 
@@ -169,6 +175,7 @@ class _Stream:
         self._lock = threading.Lock()
         self._finished = 0
         self.skipped: list[Path] = []
+        self.ended = False
 
     def next(self) -> tuple[Path, bool] | None:
         with self._lock:
@@ -187,4 +194,5 @@ class _Stream:
 
     def stop(self) -> None:
         with self._lock:
+            self.ended = True
             self._images = iter(())

@@ -22,8 +22,8 @@ def sample(graph: gs.Graph, operators: Sequence[gs.Node], images: Sequence[Path]
     """For each image, in order, the inputs of every operator at ``count`` positions of its output.
 
     Args:
-        graph: float model with one image input; cut down to what the operators read.
-        operators: two-dimensional convolutions of that graph for which ``readable`` holds.
+        graph: float model with one image input; cut down to what the operators read, without weights (``cut``).
+        operators: two-dimensional convolutions for which ``readable`` holds, of that graph or of one that it copies.
         images: files that can be read.
         prepare: makes a batch (1, C, H, W) of a file.
         count: positions; the same ones come up again where the output has fewer.

@@ -84,6 +84,8 @@ def graph_of(model: onnx.ModelProto) -> gs.Graph:
 
     G_LOGGER.severity = G_LOGGER.CRITICAL  # it would print to stdout, which carries results only
     graph = gs.import_onnx(model)
+    # The model's own list would keep all of the model in memory for as long as the graph lives.
+    graph.import_domains = [onnx.helper.make_opsetid(each.domain, each.version) for each in model.opset_import]
     for tensor in graph.tensors().values():
         if tensor.dtype == onnx.TensorProto.FLOAT8E4M3FN:  # graphsurgeon leaves ONNX's number: NumPy has no such type
             if isinstance(tensor, gs.Constant):

@@ -67,7 +67,7 @@ def observe(
     loaded = load(model)
     image_input(loaded)
     graph = graph_of(loaded)
-    del loaded  # its weights would lie beside those of the session
+    del loaded  # so that `collect` can let go of the weights in it
     size = input_size(graph)
     if size is None:
         raise ForgeError(f"{model}: its input has no fixed height and width", "run `trtforge fold --size HxW` first")

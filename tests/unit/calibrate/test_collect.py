@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from PIL import Image
 from tests.models import SIDE, classifier, network, photographs, yolov7_like
 from trtforge.calibrate import collect as module
 from trtforge.calibrate.collect import collect
+from trtforge.calibrate.cut import cut
 from trtforge.calibrate.histogram import Histogram, empty
 from trtforge.calibrate.images import prepare
 from trtforge.errors import ForgeError
@@ -79,23 +81,63 @@ def test_the_number_of_workers_does_not_show(tmp_path: Path, monkeypatch: pytest
     assert same(observed(model, files), one)
 
 
-@pytest.mark.parametrize(("most", "threads"), [(2**31, [1, 1, 1]), (2, [3]), (0, [3])])
+@pytest.mark.parametrize(
+    ("networks", "images", "threads"),
+    [(99, 5, [1, 1, 1, 1]), (99, 2, [1, 1]), (2, 5, [2, 2]), (2, 1, [2]), (1, 5, [4]), (0, 5, [4])],
+)
 def test_each_worker_has_a_network_of_its_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, threads: list[int]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, networks: int, images: int, threads: list[int]
 ) -> None:
-    """Its memory is that of one image, then; a network of which the machine can't hold several takes all cores."""
+    """Its memory is that of one image, then; where few networks fit into memory, each takes several cores."""
     opened = []
+    all_open = threading.Event()
     session = module.onnxruntime.session
 
     def open_session(*given, **named):
         opened.append(session(*given, **named))
+        if len(opened) == len(threads):
+            all_open.set()
         return opened[-1]
 
-    monkeypatch.setattr(module.os, "cpu_count", lambda: 3)
+    def wait(path: Path) -> np.ndarray:
+        assert all_open.wait(60)
+        return batch(path)
+
+    graph = graph_of(fold(classifier()))
+    tensors = place(graph).observed
+    weights = sum(array.nbytes for array in cut(graph.copy(), tensors)[1].values())
+    monkeypatch.setattr(module.os, "cpu_count", lambda: 4)
     monkeypatch.setattr(module.onnxruntime, "session", open_session)
-    monkeypatch.setattr(module, "MOST_WEIGHTS", most)
-    observed(fold(classifier()), folder(tmp_path / "images", 5))
+    monkeypatch.setattr(module, "MOST_WEIGHTS", networks * weights)
+    collect(graph, tensors, folder(tmp_path / "images", images), wait, silent)
     assert [engine.get_session_options().intra_op_num_threads for engine in opened] == threads
+
+
+def test_after_an_error_no_more_networks_are_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = 0
+    session, failed = module.onnxruntime.session, threading.Event()
+    stop = module._Stream.stop
+
+    def open_session(*given, **named):
+        nonlocal opened
+        opened += 1
+        assert opened == 1 or failed.wait(60)
+        return session(*given, **named)
+
+    def stopped(stream) -> None:
+        stop(stream)
+        failed.set()
+
+    def fail(_: Path) -> np.ndarray:
+        raise KeyError("ours")
+
+    monkeypatch.setattr(module.os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(module.onnxruntime, "session", open_session)
+    monkeypatch.setattr(module._Stream, "stop", stopped)
+    graph = graph_of(fold(classifier()))
+    with pytest.raises(KeyError):
+        collect(graph, place(graph).observed, folder(tmp_path / "images", 5), fail, silent)
+    assert opened <= 2
 
 
 def test_the_order_of_images_does_not_show(tmp_path: Path) -> None:
