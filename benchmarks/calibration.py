@@ -113,9 +113,9 @@ def compare(model: Path, images: Path, peers: str | None, rounds: int, folder: P
         (few / file.name).symlink_to(file.resolve())
 
     ours(clean, few, "explicit", folder)  # reads libraries and photos from the disk, once for all runs
-    before = floor(clean, batches)
-    explicit, implicit = (ours(clean, images, taps, folder) for taps in ("explicit", "implicit"))
-    passes = (before + floor(clean, batches)) / 2
+    turns = [(floor(clean, batches), ours(clean, images, "explicit", folder), ours(clean, images, "implicit", folder))
+             for _ in range(rounds)]  # fmt: skip
+    passes, explicit, implicit = map(statistics.median, zip(*turns, strict=True))
     print(f"\n{model.name}, {len(files)} images, {os.cpu_count()} cores")
     print(f"  {len(files)} forward passes                {passes:6.2f} s")
     print(f"  trtforge, explicit                {explicit:6.2f} s   {explicit / passes:.2f} times the passes")
@@ -196,7 +196,7 @@ def main() -> None:
     parser.add_argument("models", type=Path, nargs="*", default=[ROOT / "recipes" / "demo" / "demo.onnx"])
     parser.add_argument("--images", type=Path, default=ROOT / "calibration" / "demo")
     parser.add_argument("--peers", help="a Python with nvidia-modelopt[onnx], onnxruntime and Pillow")
-    parser.add_argument("--rounds", type=int, default=3, help="runs of each peer, or with each number of images")
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each, of which the median counts")
     parser.add_argument("--memory", action="store_true", help="peak memory at 32 and 512 images instead")
     asked = parser.parse_args()
     for model in asked.models:
