@@ -17,6 +17,7 @@ from tests.models import SIDE, classifier, network, photographs, yolov7_like
 from trtforge.backends import onnxruntime
 from trtforge.calibrate import cuda
 from trtforge.calibrate.collect import Histograms, HostTaps, collect
+from trtforge.calibrate.cut import cut
 from trtforge.errors import ForgeError
 from trtforge.graph.fold import fold
 from trtforge.graph.model import graph_of, save
@@ -56,14 +57,9 @@ def batches() -> list[np.ndarray]:
 
 
 def both(model: onnx.ModelProto, tensors: list[str]) -> tuple[cuda.DeviceTaps, HostTaps]:
-    graph = graph_of(model)
-    found = graph.tensors()
-    graph.outputs = [found[name] for name in tensors if name != "image"]
-    from trtforge.graph.model import model_of
-
-    cut = model_of(graph).SerializeToString()
-    device = cuda.DeviceTaps(onnxruntime.cuda_session(cut), tensors, "image")
-    return device, HostTaps(onnxruntime.session(cut, threads=1), tensors, "image")
+    network, weights = cut(graph_of(model), [name for name in tensors if name != "image"])
+    device = cuda.DeviceTaps(onnxruntime.cuda_session(network, weights), tensors, "image")
+    return device, HostTaps(onnxruntime.session(network, threads=1, weights=weights), tensors, "image")
 
 
 def assert_same(found: Histograms, want: Histograms) -> None:

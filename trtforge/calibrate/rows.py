@@ -38,6 +38,7 @@ def sample(graph: gs.Graph, operators: Sequence[gs.Node], images: Sequence[Path]
     read = {node.name: node.inputs[0].name for node in operators}
     model, weights = cut(graph, tapped)
     engine = session(model, threads=1, weights=weights)
+    del model, weights  # the session has copied them
 
     def rows(number: int, path: Path) -> dict[str, np.ndarray]:
         image = np.repeat(prepare(path), copies, axis=0)
