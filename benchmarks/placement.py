@@ -57,7 +57,7 @@ def main() -> int:
 
 def compare(model: Path, images: Path, peers: str | None, sm: int, folder: Path) -> int:
     from trtforge.calibrate.images import list_images, prepare
-    from trtforge.graph.edit import input_size
+    from trtforge.graph.edit.nodes import input_size
     from trtforge.graph.heads import learned
     from trtforge.graph.model import graph_of, load
     from trtforge.recipe import Preprocess

@@ -15,10 +15,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from trtforge.cluster import workers
 from trtforge.devices import device
 from trtforge.job import Job, Target
 from trtforge.recipe import Recipe
-from trtforge.spread import workers
 from trtforge.store import Store
 from trtforge.sweep import Asked, sweep
 from trtforge.sweep.rows import Swept

@@ -21,7 +21,7 @@ from trtforge.calibrate.cut import cut
 from trtforge.errors import ForgeError
 from trtforge.graph.fold import fold
 from trtforge.graph.model import graph_of, save
-from trtforge.graph.taps import tapped
+from trtforge.graph.quantize.taps import tapped
 
 pytestmark = [
     pytest.mark.gpu,

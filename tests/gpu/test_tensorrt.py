@@ -60,8 +60,8 @@ def expected(store, image, tmp_path_factory) -> np.ndarray:
 
 
 def build(store: Store, out: Path, job: Job, backend: str = "tensorrt", **options) -> Path:
-    from trtforge.backends.select import target
     from trtforge.pipeline import deliver
+    from trtforge.pipeline.targets import target
 
     chosen, _ = target(backend, None)
     deliver(job, [chosen], [out], store, options=BuildOptions(**options), deepstream=None, force=False)

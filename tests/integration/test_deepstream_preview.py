@@ -21,8 +21,8 @@ from trtforge.errors import ForgeError
 from trtforge.evaluate import coco
 from trtforge.evaluate.detections import Objects, finder
 from trtforge.evaluate.engines import open_engine
-from trtforge.graph.exchange import exchange_plugin
 from trtforge.graph.model import graph_of, load, model_of
+from trtforge.graph.nms.exchange import exchange_plugin
 from trtforge.recipe import Nms, Preprocess
 
 VALIDATION = ROOT / "recipes" / "demo" / "validation"

@@ -48,7 +48,7 @@ class Fleet:
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory) -> Iterator[Fleet]:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"  # the head forks: see trtforge.spread.ray_nodes
+    os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"  # the head forks: see trtforge.cluster.ray_nodes
     from ray.cluster_utils import Cluster
 
     with socket.socket() as free:

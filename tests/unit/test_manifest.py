@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from trtforge import manifest
+from trtforge.bundle import manifest
+from trtforge.bundle.manifest import MANIFEST, Contents, changed, check_output, read_manifest, write
 from trtforge.errors import ForgeError
-from trtforge.manifest import MANIFEST, Contents, changed, check_output, read_manifest, write
 from trtforge.store import Facts, File, Stage, Store, digest
 from trtforge.store.drafts import draft_in
 
@@ -261,7 +261,7 @@ def test_a_failure_leaves_the_old_folder(out: Path, contents: Contents) -> None:
 KILLED = """
 import os, sys
 from pathlib import Path
-from trtforge.manifest import write
+from trtforge.bundle.manifest import write
 
 def die(draft, out):
     os._exit(9)  # the old folder is away, the new one not there yet

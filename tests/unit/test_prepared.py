@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from trtforge import manifest, prepared
+from trtforge.bundle import manifest, prepared
 from trtforge.errors import ForgeError
 
 SAID: dict[str, Any] = {

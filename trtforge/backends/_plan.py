@@ -69,7 +69,7 @@ def read(path: Path) -> Plan:
 
 def _manifest(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """The manifest's entry of the file, and its facts of the engine; empty without such a manifest."""
-    from trtforge import manifest
+    from trtforge.bundle import manifest
 
     try:
         content = manifest.read_manifest(path.parent)

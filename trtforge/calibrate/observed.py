@@ -32,7 +32,7 @@ class Source:
 
     Attributes:
         model: sha256 of the folded model that was run.
-        taps: see ``trtforge.graph.taps``.
+        taps: see ``trtforge.graph.quantize.taps``.
         preprocess: the recipe's, as JSON.
         images: sha256 of each image that was used, by its path in the folder, sorted.
         skipped: images that could not be read, sorted.

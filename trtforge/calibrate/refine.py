@@ -14,8 +14,8 @@ import onnx_graphsurgeon as gs
 
 from trtforge.calibrate.rows import readable, sample
 from trtforge.graph.moves import MOVES_ALL, MOVES_FIRST
-from trtforge.graph.qdq import Placement, fp16_scale, weight_scales
-from trtforge.graph.rounding import INT8_MAX, Moments, Rounded, parts, round_weights
+from trtforge.graph.quantize.qdq import Placement, fp16_scale, weight_scales
+from trtforge.graph.quantize.rounding import INT8_MAX, Moments, Rounded, parts, round_weights
 
 SAMPLED, POSITIONS = 64, 64  # 4,096 rows for a convolution: several for each of the 576 columns of a part
 NARROW_IMAGES, NARROW_POSITIONS = 32, 256

@@ -140,7 +140,7 @@ def parser(
 
     Example: trtforge deepstream parser out/ -o parser
     """
-    from trtforge.deepstream.parser_cpp import write
+    from trtforge.deepstream.parser.source import write
 
     facts = write(model, out)
     lines = [line for group, keys in facts["keys"].items()
@@ -164,7 +164,7 @@ def triton(
 
     Example: trtforge deepstream triton out/ -o repository
     """
-    from trtforge.deepstream.triton import Serving, write
+    from trtforge.deepstream.triton.repository import Serving, write
 
     facts = write(bundle, out, backend, Serving(instances, tuple(gpu or [0]), delay, grpc))
     result(as_json, facts, f"{facts['config']}: {facts['backend']}\n{facts['nvinferserver']}: for nvinferserver "

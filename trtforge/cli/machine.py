@@ -22,8 +22,8 @@ def doctor(
     """  # fmt: skip
     from trtforge import devices
     from trtforge import doctor as doctor_
+    from trtforge.devices.machine import probe
     from trtforge.errors import ForgeError
-    from trtforge.probe import probe
 
     if not root.is_dir():
         raise ForgeError(f"{root}: no such folder", "give the root folder of a machine")

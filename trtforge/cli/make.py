@@ -81,12 +81,12 @@ def build(
     ray://head:10001
     """
     from trtforge import devices, parse, present
-    from trtforge.backends.select import check
-    from trtforge.backends.select import targets as serving
     from trtforge.builder_options import builder, weakly_typed
+    from trtforge.cluster import workers
     from trtforge.options import build as options
     from trtforge.pipeline import deliver
-    from trtforge.spread import workers
+    from trtforge.pipeline.targets import check
+    from trtforge.pipeline.targets import targets as serving
 
     store, wanted = open_store(dry_run, force), [devices.device(name) for name in device or []]
     with workers(on, store, wanted, parse.timeout(timeout)) as staff:
@@ -176,10 +176,10 @@ def sweep(
 
     from trtforge import parse, present, summary
     from trtforge import sweep as sweeping
-    from trtforge.backends.select import targets as serving
+    from trtforge.cluster import workers
     from trtforge.devices import device as known
     from trtforge.options import sweep as options
-    from trtforge.spread import workers
+    from trtforge.pipeline.targets import targets as serving
 
     sweeping.check(out, engine=bool(pick))
     store, wanted = open_store(), [known(device)] if device else []
@@ -220,8 +220,8 @@ def tune(
     from trtforge import outfile, parse, summary
     from trtforge.job import Job
     from trtforge.options import build as options
-    from trtforge.report import tune_picture
     from trtforge.tune import fragment
+    from trtforge.tune import picture as tune_picture
     from trtforge.tune import tune as search
     from trtforge.tune.bench import bench
 

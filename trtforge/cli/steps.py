@@ -118,9 +118,9 @@ def calibrate(
     On all nodes of a Ray cluster: trtforge calibrate clean.onnx --calib photos/ --on ray://head:10001
     """
     from trtforge import outfile, parse, present
+    from trtforge.cluster import workers
     from trtforge.options import calibrate as options
     from trtforge.options import recipe as recipes
-    from trtforge.spread import workers
     from trtforge.stages import calibrate as stage
     from trtforge.stages import observe, seen
     from trtforge.stages import plots as drawn

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from trtforge import manifest
-from trtforge.deepstream import app, app_keys, config, describe, nvinfer
-from trtforge.deepstream.dialects import LONGEST
-from trtforge.deepstream.streams import Stream, secret
+from trtforge.bundle import manifest
+from trtforge.deepstream.app import pipeline as app
+from trtforge.deepstream.config import describe, nvinfer
+from trtforge.deepstream.format import app_keys, config
+from trtforge.deepstream.format.dialects import LONGEST
+from trtforge.deepstream.format.streams import Stream, secret
 from trtforge.errors import ForgeError
 from trtforge.store.drafts import draft_in
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from trtforge import parse
-from trtforge.deepstream import describe
-from trtforge.deepstream import streams as sources
-from trtforge.deepstream.graph import Kind
-from trtforge.deepstream.nvinfer import STOCK_PARSERS, Objects, Parser
+from trtforge.deepstream.config import describe
+from trtforge.deepstream.config.graph import Kind
+from trtforge.deepstream.config.nvinfer import STOCK_PARSERS, Objects, Parser
+from trtforge.deepstream.format import streams as sources
 from trtforge.errors import ForgeError
 from trtforge.options import recipe as recipes
 from trtforge.recipe import Recipe

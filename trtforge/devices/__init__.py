@@ -193,7 +193,7 @@ def _called(names: Iterable[str]) -> Device | None:
 
 def board_names(root: Path) -> tuple[str, ...]:
     """What a Jetson's device tree calls it: ``model`` names the board, ``compatible`` also the module on it."""
-    from trtforge.probe.files import read
+    from trtforge.devices.machine.files import read
 
     texts = [read(root, f"proc/device-tree/{leaf}") for leaf in ("model", "compatible")]  # a container may hide them
     return tuple(name.strip() for text in texts for name in text.split("\0") if name.strip())
@@ -222,7 +222,7 @@ def ask_nvidia_smi(root: Path = Path("/")) -> tuple[Gpu, ...]:
 
 def listed_gpus(root: Path = Path("/")) -> tuple[Gpu, ...]:
     """The driver's own list, by name alone: what is left in a container that has no nvidia-smi."""
-    from trtforge.probe.files import read
+    from trtforge.devices.machine.files import read
 
     files = sorted((root / "proc/driver/nvidia/gpus").glob("*/information"))
     names = [re.search(r"(?m)^Model:\s+(.+?)\s*$", read(root, file)) for file in files]

@@ -1,6 +1,6 @@
 """What of a machine works with what, what is missing, and the command that puts it right.
 
-Everything here is decided from a :class:`trtforge.probe.Machine`: no file is read and nothing is run.
+Everything here is decided from a :class:`trtforge.devices.machine.Machine`: no file is read and nothing is run.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from dataclasses import asdict
 from typing import Any
 
 from trtforge.devices import Device
+from trtforge.devices.machine import Machine
 from trtforge.doctor import engines, here, target
 from trtforge.doctor.finding import Finding
 from trtforge.errors import MachineError
-from trtforge.probe import Machine
 
 
 def examine(machine: Machine, device: Device | None = None) -> list[Finding]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from trtforge.probe import Machine
-from trtforge.probe.files import Found
+from trtforge.devices.machine import Machine
+from trtforge.devices.machine.files import Found
 
 # The first driver branch that runs programs of a CUDA major version; within one, an older driver serves newer minor
 # versions: https://docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 
 from trtforge.deepstream import versions
+from trtforge.devices.machine import Machine
+from trtforge.devices.machine.files import Found
 from trtforge.doctor.driver import cuda_served, unfit, upgrade
 from trtforge.doctor.finding import Finding
-from trtforge.probe import Machine
-from trtforge.probe.files import Found
 
 
 def examine(machine: Machine) -> Iterator[Finding]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from trtforge.devices.machine import Machine
 from trtforge.doctor.driver import cuda_served
 from trtforge.doctor.finding import Finding
 from trtforge.present import size
-from trtforge.probe import Machine
 
 # YOLOv7, 37 million parameters, takes 2.0 GB to quantize (README).
 LEAST_MEMORY = 3 << 30

@@ -1,6 +1,6 @@
 """Whether an engine for a device can be built here, and what stands against it.
 
-It has to say what ``trtforge.backends.select.target`` does when the build is asked for; a test holds the two together.
+It has to say what ``trtforge.pipeline.targets.target`` does when the build is asked for; a test holds the two together.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from trtforge.backends.tensorrt import refuses
 from trtforge.backends.tensorrt_rtx import INSTALL
 from trtforge.deepstream import versions
 from trtforge.devices import Device
+from trtforge.devices.machine import Machine
 from trtforge.devices.stacks import stack
 from trtforge.doctor.driver import upgrade
 from trtforge.doctor.engines import bindings, imported, sudo, usable
 from trtforge.doctor.finding import Finding
-from trtforge.probe import Machine
 
 
 def examine(machine: Machine, device: Device | None) -> Iterator[Finding]:

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from trtforge import prepared
 from trtforge.backends import _plan
+from trtforge.bundle import prepared
 from trtforge.errors import ForgeError, MachineError
 from trtforge.graph.nms import OUTPUTS
 from trtforge.recipe import Nms, Preprocess, Recipe
@@ -127,8 +127,8 @@ def _standard(file: Path) -> tuple[onnx.ModelProto, dict[str, str], Nms | None]:
         MachineError: the graph has a plugin of TensorRT's for which there are no such operators.
     """
     from trtforge.graph.detection import existing_nms
-    from trtforge.graph.exchange import exchange_plugin
     from trtforge.graph.model import graph_of, load, model_of
+    from trtforge.graph.nms.exchange import exchange_plugin
 
     model = load(file)
     graph = graph_of(model)
@@ -155,7 +155,7 @@ def reference_session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
     """ONNX Runtime on exactly what the graph says: its INT8 kernels would add differences of their own."""
     from trtforge.backends.onnxruntime import session
     from trtforge.graph.model import graph_of, model_of
-    from trtforge.graph.qdq import widen
+    from trtforge.graph.quantize.qdq import widen
 
     if not any(node.op_type == "QuantizeLinear" for node in model.graph.node):
         return session(model.SerializeToString())

@@ -13,8 +13,8 @@ import onnx_graphsurgeon as gs
 from trtforge.errors import ForgeError
 from trtforge.evaluate.engines import reference_session
 from trtforge.evaluate.metrics import Difference
-from trtforge.graph.exchange import exchange_plugin
 from trtforge.graph.model import graph_of, load, model_of
+from trtforge.graph.nms.exchange import exchange_plugin
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float16))
 

@@ -17,11 +17,11 @@ from trtforge.evaluate.detections import Objects, to_image
 from trtforge.evaluate.engines import reference_session
 from trtforge.evaluate.harm import Harm
 from trtforge.graph.detection import Detection, corners_of, decode, recognise
-from trtforge.graph.edit import input_size
+from trtforge.graph.edit.nodes import input_size
 from trtforge.graph.model import graph_of, load, model_of
 from trtforge.graph.nms import OUTPUTS, NmsOptions, suppress
-from trtforge.graph.qdq import place, quantize
-from trtforge.graph.rounding import Rounded
+from trtforge.graph.quantize.qdq import place, quantize
+from trtforge.graph.quantize.rounding import Rounded
 from trtforge.recipe import Decode, Nms, Preprocess
 
 Infer = Callable[[np.ndarray], dict[str, np.ndarray]]

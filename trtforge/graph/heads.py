@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import onnx_graphsurgeon as gs
 
-from trtforge.graph.edit import upstream
+from trtforge.graph.edit.nodes import upstream
 
 LEARNED = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
 LAYOUT = {"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity"}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from trtforge import parse, prepared
+from trtforge import parse
+from trtforge.bundle import prepared
 from trtforge.devices import FIRST_SM, no_kernels
 from trtforge.errors import ForgeError
 from trtforge.job import CALIBRATORS, Job, Precision, Ready, Target

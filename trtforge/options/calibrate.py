@@ -36,7 +36,7 @@ def asked(
         ForgeError: they contradict each other, or one is not known.
     """
     from trtforge.backends.onnxruntime import calibration_provider
-    from trtforge.graph.taps import TAPS
+    from trtforge.graph.quantize.taps import TAPS
 
     given = {"method": parse.one_of(method, METHODS, "--method")} if method else {}
     choosing = recipe.calibration.model_dump(exclude={"images", "refine"}) | given

@@ -24,9 +24,9 @@ def run(draft: Path, model: Path, *, recipe: dict[str, Any]) -> Facts:
     """
     import onnx
 
+    from trtforge.graph.edit.patches import apply_patches
+    from trtforge.graph.edit.preprocess import fold_std
     from trtforge.graph.model import graph_of, load, model_of, save
-    from trtforge.graph.patches import apply_patches
-    from trtforge.graph.preprocess import fold_std
     from trtforge.recipe import Recipe
 
     spec = Recipe.model_validate(recipe)

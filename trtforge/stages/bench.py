@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trtforge import prepared, present
+from trtforge import present
 from trtforge.backends._plan import maker
 from trtforge.backends.onnxruntime import calibration_provider, has_cuda
+from trtforge.bundle import prepared
 from trtforge.devices import this_machine
 from trtforge.errors import ForgeError, MachineError
 from trtforge.timing import clocks, cuda, inputs, onnxruntime_cpu, tensorrt, torch_model

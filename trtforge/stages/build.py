@@ -118,7 +118,7 @@ def _calibration(
     from trtforge.backends.tensorrt import Calibration
     from trtforge.calibrate.ranges import load, spread
     from trtforge.graph import model as onnx_file
-    from trtforge.graph.taps import require_implicit
+    from trtforge.graph.quantize.taps import require_implicit
     from trtforge.stages.calibrate import cache_text
 
     if ranges:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from trtforge import manifest
-from trtforge.deepstream import app, app_keys, config, describe, nvinfer
-from trtforge.deepstream.graph import inspect
-from trtforge.deepstream.labels import labels
+from trtforge.bundle import manifest
+from trtforge.deepstream.app import pipeline as app
+from trtforge.deepstream.config import describe, nvinfer
+from trtforge.deepstream.config.graph import inspect
+from trtforge.deepstream.format import app_keys, config
+from trtforge.deepstream.format.labels import labels
 from trtforge.job import Ready, Target
 from trtforge.stages import calibrate
 from trtforge.stages.build import ENGINE, LAYERS

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trtforge.cluster import Workers
 from trtforge.errors import ForgeError
-from trtforge.spread import Workers
 from trtforge.stages import observe
 from trtforge.store import Facts, Stage
 

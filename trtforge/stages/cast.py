@@ -21,8 +21,8 @@ def run(draft: Path, model: Path, *, keep: list[str]) -> Facts:
     Raises:
         ForgeError: the model has control flow.
     """
-    from trtforge.graph.half import to_half
     from trtforge.graph.model import graph_of, load, model_of, save
+    from trtforge.graph.precision.half import to_half
 
     graph = to_half(graph_of(load(model)), tuple(keep))
     result = model_of(graph)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from trtforge import outfile, present
 from trtforge.calibrate import images as pictures
-from trtforge.deepstream.labels import labels as labels_of
+from trtforge.deepstream.format.labels import labels as labels_of
 from trtforge.errors import ForgeError
 from trtforge.evaluate import draw
 from trtforge.evaluate.detections import Objects, finder, to_image

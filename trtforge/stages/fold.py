@@ -46,14 +46,14 @@ def run(
     Raises:
         ForgeError: the model can't be read, has NaN among its weights, or does not fit the options.
     """
-    from trtforge.graph.constants import left_alone, nan_weight
     from trtforge.graph.detection import existing_nms, looks_like, recognise
-    from trtforge.graph.equality import different
     from trtforge.graph.fold import OPSET, fold
+    from trtforge.graph.fold.constants import left_alone, nan_weight
+    from trtforge.graph.fold.equality import different
     from trtforge.graph.inputs import dims, image_input
     from trtforge.graph.model import graph_of, load, model_of, save
+    from trtforge.graph.nms.strip import strip_nms
     from trtforge.graph.shapes import Shapes
-    from trtforge.graph.strip import strip_nms
     from trtforge.recipe import Decode
 
     original = load(model)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trtforge import present
+from trtforge.cluster import Cell, Workers
 from trtforge.errors import ForgeError
-from trtforge.spread import Cell, Workers
 from trtforge.store import Facts, File, Stage, Store, digest, source, version_of
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def observe(
         model: folded float model.
         images: folder of photographs; of several with the same bytes the first one counts.
         preprocess: the recipe's section.
-        taps: see ``trtforge.graph.taps.tapped``.
+        taps: see ``trtforge.graph.quantize.taps.tapped``.
         provider: ``cpu`` or ``cuda``.
         shard: (I, N), 1 <= I <= N: every N-th image, from the I-th on.
 
@@ -57,10 +57,10 @@ def observe(
     from trtforge.calibrate import images as pictures
     from trtforge.calibrate import observed
     from trtforge.calibrate.collect import collect
-    from trtforge.graph.edit import input_size
+    from trtforge.graph.edit.nodes import input_size
     from trtforge.graph.fold import image_input
     from trtforge.graph.model import graph_of, load
-    from trtforge.graph.taps import tapped
+    from trtforge.graph.quantize.taps import tapped
     from trtforge.recipe import Preprocess
 
     spec = Preprocess.model_validate(preprocess)

@@ -69,10 +69,10 @@ def edit(draft: Path, model: Path, *, form: str, impl: str, recipe: Recipe, fron
     """
     import onnx
 
-    from trtforge.graph.edit import image_input
+    from trtforge.graph.edit.nodes import image_input
+    from trtforge.graph.edit.patches import apply_patches
+    from trtforge.graph.edit.preprocess import fold_normalization, image_front, swap_channels
     from trtforge.graph.model import graph_of, load, model_of, save
-    from trtforge.graph.patches import apply_patches
-    from trtforge.graph.preprocess import fold_normalization, image_front, swap_channels
 
     graph = graph_of(onnx.shape_inference.infer_shapes(load(model)))
     apply_patches(graph, recipe.patches)
@@ -96,7 +96,7 @@ def edit(draft: Path, model: Path, *, form: str, impl: str, recipe: Recipe, fron
 def _suppressed(graph: gs.Graph, form: str, impl: str, head: str, nms: Mapping[str, Any],
                 decode: Mapping[str, Any] | None) -> Facts:  # fmt: skip
     """NMS in its form, and a decode that fuses."""
-    from trtforge.graph.expectation import fuse_expectations
+    from trtforge.graph.fold.expectation import fuse_expectations
     from trtforge.graph.nms import NmsForm, NmsImpl, NmsOptions, apply
     from trtforge.recipe import Decode
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from trtforge.bundle.manifest import swap
 from trtforge.errors import ForgeError
-from trtforge.manifest import swap
 from trtforge.store.drafts import draft_in
 
 OURS = re.compile(r"\d{4,}-[\w.-]*\.svg", re.ASCII)

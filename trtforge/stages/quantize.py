@@ -41,10 +41,10 @@ def run(
         ForgeError: the table does not belong to the model, or is damaged.
     """
     from trtforge.calibrate import ranges as tables
-    from trtforge.graph import rounding
     from trtforge.graph.heads import learned
     from trtforge.graph.model import graph_of, load, model_of, save
-    from trtforge.graph.qdq import FORMATS, place, quantize
+    from trtforge.graph.quantize import rounding
+    from trtforge.graph.quantize.qdq import FORMATS, place, quantize
 
     table = tables.load(ranges)
     if table.source and table.source.model != digest(model):

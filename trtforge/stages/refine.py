@@ -38,10 +38,10 @@ def run(draft: Path, model: Path, ranges: Path, images: Path) -> Facts:
     from trtforge.calibrate import cache, refine
     from trtforge.calibrate import images as pictures
     from trtforge.calibrate import ranges as tables
-    from trtforge.graph import rounding
-    from trtforge.graph.edit import input_size
+    from trtforge.graph.edit.nodes import input_size
     from trtforge.graph.model import graph_of, load
-    from trtforge.graph.qdq import place
+    from trtforge.graph.quantize import rounding
+    from trtforge.graph.quantize.qdq import place
     from trtforge.recipe import Preprocess
 
     table = tables.load(ranges)

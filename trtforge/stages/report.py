@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trtforge import manifest, outfile
+from trtforge import outfile
 from trtforge.backends._plan import MAGIC
+from trtforge.bundle import manifest
 from trtforge.devices import Device, catalogue
 from trtforge.errors import ForgeError, MachineError
 from trtforge.stages.build import LAYERS
@@ -200,7 +201,7 @@ def _origin(path: Path) -> Origin:
 
 def _onnxruntime(path: Path) -> Report:
     from trtforge.backends import onnxruntime
-    from trtforge.graph.edit import batch_dim, input_size
+    from trtforge.graph.edit.nodes import batch_dim, input_size
     from trtforge.graph.model import graph_of, load
     from trtforge.report import assemble, ort
     from trtforge.report.model import Engine

@@ -10,7 +10,7 @@ from PIL import Image
 from trtforge import present
 from trtforge.calibrate import images as pictures
 from trtforge.errors import ForgeError
-from trtforge.graph.edit import input_size
+from trtforge.graph.edit.nodes import input_size
 from trtforge.graph.model import graph_of, load
 from trtforge.recipe import Preprocess
 from trtforge.store.drafts import draft_in

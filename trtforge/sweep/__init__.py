@@ -12,12 +12,12 @@ from typing import Any
 
 from trtforge import present
 from trtforge.backends import tensorrt_rtx
+from trtforge.bundle.manifest import check_output
+from trtforge.cluster import Workers, alone
 from trtforge.devices import this_machine
 from trtforge.errors import BuildError, ForgeError
 from trtforge.job import QUANTIZED, BuildOptions, Job, Precision, Ready, Target
-from trtforge.manifest import check_output
 from trtforge.pipeline import after_adapting, forge, prepare, to_build
-from trtforge.spread import Workers, alone
 from trtforge.stages import build, bundle, measure
 from trtforge.store import Facts, File, Store, digest, source
 from trtforge.sweep.rows import Cell, Pick, Row, Swept, as_csv, best, on_front, thresholds
@@ -99,7 +99,7 @@ def write(found: Swept, out: Path) -> list[Path]:
         ForgeError: the folder can't be written.
     """
     from trtforge import outfile
-    from trtforge.report import sweep_picture
+    from trtforge.sweep import picture as sweep_picture
 
     try:
         out.mkdir(parents=True, exist_ok=True)

@@ -17,10 +17,10 @@ from trtforge.errors import ForgeError, GateError
 from trtforge.evaluate import classes, coco
 from trtforge.evaluate.detections import Objects
 from trtforge.evaluate.variant import Network, classify, find, harm
-from trtforge.graph import rounding
 from trtforge.graph.macs import macs
 from trtforge.graph.model import graph_of, load
-from trtforge.graph.qdq import place
+from trtforge.graph.quantize import rounding
+from trtforge.graph.quantize.qdq import place
 from trtforge.job import Job
 from trtforge.store import Artifact, Facts, File, Stage, Store
 

@@ -77,7 +77,7 @@ def test_the_order_stays() -> None:
 @pytest.mark.parametrize("amax", [0.0, 1e-46])
 def test_a_tensor_that_was_always_zero_has_the_scale_that_qdq_gives_it(amax: float) -> None:
     """Left out, it would be computed in float: TensorRT takes no scale of 0."""
-    from trtforge.graph.qdq import fp16_scale
+    from trtforge.graph.quantize.qdq import fp16_scale
 
     found = read(write({"dead": amax, "b": 1.0}, "10.3.0"))
     assert found["dead"] == LEAST

@@ -20,7 +20,7 @@ from trtforge.calibrate.images import prepare
 from trtforge.errors import ForgeError
 from trtforge.graph.fold import fold
 from trtforge.graph.model import graph_of
-from trtforge.graph.qdq import place
+from trtforge.graph.quantize.qdq import place
 from trtforge.recipe import Preprocess
 
 SPEC = Preprocess()

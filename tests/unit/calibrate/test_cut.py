@@ -14,7 +14,7 @@ from trtforge.calibrate.cut import SMALL, cut
 from trtforge.errors import ForgeError
 from trtforge.graph.fold import fold
 from trtforge.graph.model import graph_of, model_of
-from trtforge.graph.qdq import place
+from trtforge.graph.quantize.qdq import place
 
 
 @pytest.mark.parametrize("make", [classifier, yolov7_like, yolov8_like])

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from trtforge.calibrate import images as pictures
-from trtforge.calibrate.images import (
+from trtforge.calibrate.images import (  # fmt: skip
     CorruptImage,
     Fit,
     digest,
@@ -25,7 +25,7 @@ from trtforge.calibrate.images import (
     prepare,
     read,
     seen,
-)  # fmt: skip
+)
 from trtforge.errors import ForgeError
 from trtforge.recipe import Preprocess
 

@@ -18,7 +18,7 @@ from trtforge.calibrate.refine import narrow, rounded
 from trtforge.calibrate.rows import readable, sample
 from trtforge.graph.fold import fold
 from trtforge.graph.model import graph_of, model_of
-from trtforge.graph.qdq import Placement, place, quantize
+from trtforge.graph.quantize.qdq import Placement, place, quantize
 from trtforge.recipe import Preprocess
 
 Build = Callable[..., onnx.ModelProto]

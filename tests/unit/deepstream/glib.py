@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from trtforge.deepstream.keys import Key
+from trtforge.deepstream.format.keys import Key
 
 GETTERS = {
     "int": "integer", "bool": "boolean", "float": "double", "string": "string", "path": "string",

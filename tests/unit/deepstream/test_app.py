@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from trtforge.deepstream import app, app_keys
-from trtforge.deepstream.config import write
-from trtforge.deepstream.streams import Stream, parse, read, redact, secret
+from trtforge.deepstream.app import pipeline as app
+from trtforge.deepstream.format import app_keys
+from trtforge.deepstream.format.config import write
+from trtforge.deepstream.format.streams import Stream, parse, read, redact, secret
 from trtforge.errors import ForgeError
 
 from .glib import read_ini, read_yaml

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from trtforge.deepstream import app_keys
-from trtforge.deepstream.config import Config, check, read, write
-from trtforge.deepstream.keys import CLASS_ATTRS, PROPERTY, nearest, nvinfer
+from trtforge.deepstream.format import app_keys
+from trtforge.deepstream.format.config import Config, check, read, write
+from trtforge.deepstream.format.keys import CLASS_ATTRS, PROPERTY, nearest, nvinfer
 from trtforge.errors import ForgeError
 
 from .glib import read_ini, read_yaml

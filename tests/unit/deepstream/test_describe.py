@@ -10,11 +10,11 @@ import pytest
 from onnx import TensorProto, helper
 
 from tests import models
-from trtforge.deepstream import describe
-from trtforge.deepstream.describe import Wish
-from trtforge.deepstream.graph import inspect
-from trtforge.deepstream.labels import text as labels_text
-from trtforge.deepstream.nvinfer import Objects, Parser, config
+from trtforge.deepstream.config import describe
+from trtforge.deepstream.config.describe import Wish
+from trtforge.deepstream.config.graph import inspect
+from trtforge.deepstream.config.nvinfer import Objects, Parser, config
+from trtforge.deepstream.format.labels import text as labels_text
 from trtforge.errors import ForgeError
 from trtforge.graph.model import graph_of, model_of
 from trtforge.graph.nms import NmsOptions, apply

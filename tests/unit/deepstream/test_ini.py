@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from trtforge.deepstream import ini
-from trtforge.deepstream.keys import Key
-from trtforge.deepstream.values import parse
+from trtforge.deepstream.format import ini
+from trtforge.deepstream.format.keys import Key
+from trtforge.deepstream.format.values import parse
 
 from .glib import KeyFile
 

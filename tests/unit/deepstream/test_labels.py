@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from trtforge.deepstream.labels import COCO, labels
+from trtforge.deepstream.format.labels import COCO, labels
 from trtforge.errors import ForgeError
 
 

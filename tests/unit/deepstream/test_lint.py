@@ -15,13 +15,16 @@ import pytest
 from onnx import TensorProto, helper
 
 from tests import models
-from trtforge.deepstream import app, app_keys, describe, files, keys, nvinfer
-from trtforge.deepstream.config import read as read_config
-from trtforge.deepstream.config import write
+from trtforge.deepstream import files
+from trtforge.deepstream.app import pipeline as app
+from trtforge.deepstream.config import describe, nvinfer
+from trtforge.deepstream.format import app_keys, keys
+from trtforge.deepstream.format.config import read as read_config
+from trtforge.deepstream.format.config import write
+from trtforge.deepstream.format.streams import parse
 from trtforge.deepstream.lint.finding import RULES
 from trtforge.deepstream.lint.report import Report
 from trtforge.deepstream.lint.run import lint
-from trtforge.deepstream.streams import parse
 from trtforge.errors import ForgeError, GateError
 from trtforge.graph.model import graph_of, model_of
 from trtforge.graph.nms import NmsOptions, apply

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trtforge.deepstream import keys
-from trtforge.deepstream.config import write
-from trtforge.deepstream.nvinfer import Network, Objects, Parser, config, engine_name
+from trtforge.deepstream.config.nvinfer import Network, Objects, Parser, config, engine_name
+from trtforge.deepstream.format import keys
+from trtforge.deepstream.format.config import write
 from trtforge.errors import ForgeError
 from trtforge.recipe import Preprocess
 

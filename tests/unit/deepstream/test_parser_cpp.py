@@ -17,9 +17,9 @@ import pytest
 
 from tests.models import anchor_free, anchor_free_parts, objectness, photographs, run, sketch, yolov7_like, yolov8_like
 from trtforge.calibrate.images import prepare
-from trtforge.deepstream import parser_cpp
-from trtforge.deepstream.parser_cpp import FUNCTION, LIBRARY, MAKEFILE, SOURCE, keys, source, write
-from trtforge.deepstream.preview_objects import raw_heads
+from trtforge.deepstream.parser import source as parser_cpp
+from trtforge.deepstream.parser.source import FUNCTION, LIBRARY, MAKEFILE, SOURCE, keys, source, write
+from trtforge.deepstream.preview.objects import raw_heads
 from trtforge.errors import ForgeError
 from trtforge.graph.detection import Detection, recognise
 from trtforge.graph.model import model_of, save

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from trtforge.deepstream.config import write
-from trtforge.deepstream.nvinfer import Network, Parser, config
-from trtforge.deepstream.preview_config import NMS, NONE, ClassAttributes, read, read_keys
+from trtforge.deepstream.config.nvinfer import Network, Parser, config
+from trtforge.deepstream.format.config import write
+from trtforge.deepstream.preview.settings import NMS, NONE, ClassAttributes, read, read_keys
 from trtforge.errors import ForgeError
 from trtforge.recipe import Preprocess
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from trtforge.calibrate.images import Fit, fit
-from trtforge.deepstream.preview_config import NMS, NONE, ClassAttributes, Settings
-from trtforge.deepstream.preview_objects import BELOW, Found, cluster, raw_heads, tf_ssd, to_frame
+from trtforge.deepstream.preview.objects import BELOW, Found, cluster, raw_heads, tf_ssd, to_frame
+from trtforge.deepstream.preview.settings import NMS, NONE, ClassAttributes, Settings
 from trtforge.errors import ForgeError
 from trtforge.graph.detection import Detection, Geometry
 from trtforge.recipe import Preprocess

@@ -8,8 +8,8 @@ import pytest
 from google.protobuf import text_format
 
 from tests.unit.deepstream.schema import parse
-from trtforge.deepstream.quoted import quoted
-from trtforge.deepstream.triton_text import Name, text
+from trtforge.deepstream.format.quoted import quoted
+from trtforge.deepstream.triton.text import Name, text
 
 
 def test_every_kind_of_value() -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from trtforge import doctor
 from trtforge.devices import catalogue, device
+from trtforge.devices.machine import probe
 from trtforge.doctor.finding import Finding
 from trtforge.errors import MachineError
-from trtforge.probe import probe
 
 from . import roots
 from .roots import DIST, PIP, lay
@@ -354,7 +354,7 @@ def test_what_does_not_go_with_the_device_is_a_note(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", [None, *catalogue()])
 def test_the_doctor_says_what_the_build_does(name: str | None) -> None:
     """On the very machine that the tests run on."""
-    from trtforge.backends import select
+    from trtforge.pipeline import targets as select
 
     target = device(name) if name else None
     try:

@@ -31,7 +31,7 @@ from tests.models import (
 from trtforge.errors import ForgeError
 from trtforge.graph.detection import Detection, decode, existing_nms, recognise, to_corners
 from trtforge.graph.nms import NmsOptions, apply
-from trtforge.graph.strip import strip_nms
+from trtforge.graph.nms.strip import strip_nms
 from trtforge.recipe import Decode
 
 

@@ -11,8 +11,8 @@ import pytest
 from tests.models import anchor_free, images, objectness, run
 from trtforge.errors import ForgeError
 from trtforge.graph.detection import existing_nms
-from trtforge.graph.exchange import exchange_plugin
 from trtforge.graph.nms import NmsOptions, apply
+from trtforge.graph.nms.exchange import exchange_plugin
 
 MODELS = {"objectness": objectness, "anchor-free": anchor_free}
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests.models import network, outputs, photographs, yolov7_like, yolov8_like
-from trtforge.graph.expectation import fuse_expectations
 from trtforge.graph.fold import fold
+from trtforge.graph.fold.expectation import fuse_expectations
 from trtforge.graph.heads import is_expectation
 from trtforge.graph.model import graph_of, model_of
 

@@ -23,8 +23,8 @@ from tests.models import (
     yolov8_like,
 )
 from trtforge.errors import ForgeError
-from trtforge.graph.constants import nan_weight
 from trtforge.graph.fold import OPSET, dims, fold, image_input
+from trtforge.graph.fold.constants import nan_weight
 
 BUILDERS = [yolov7_like, yolov8_like, classifier, objectness, anchor_free]
 Build = Callable[..., onnx.ModelProto]

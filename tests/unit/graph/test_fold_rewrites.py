@@ -11,9 +11,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from tests.models import Network, classifier, network, outputs, photographs, yolov8_like
-from trtforge.graph import constants
-from trtforge.graph.equality import different
-from trtforge.graph.fold import fold
+from trtforge.graph.fold import constants, fold
+from trtforge.graph.fold.equality import different
 
 
 def folded(s: Network, *results: str, batch: int | str = "batch", side: Any = 64) -> Counter[str]:

@@ -13,10 +13,10 @@ from onnx import TensorProto
 from tests.models import SIDE, Sketch, classifier, correlation, network, outputs, photographs, yolov7_like, yolov8_like
 from trtforge.errors import ForgeError
 from trtforge.graph.fold import fold
-from trtforge.graph.half import MOVES, to_half
 from trtforge.graph.heads import decode, learned
 from trtforge.graph.model import graph_of, model_of
-from trtforge.graph.qdq import place, quantize, widen
+from trtforge.graph.precision.half import MOVES, to_half
+from trtforge.graph.quantize.qdq import place, quantize, widen
 
 BUILDERS = [yolov7_like, yolov8_like, classifier]
 Build = Callable[..., onnx.ModelProto]

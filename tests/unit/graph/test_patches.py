@@ -11,8 +11,8 @@ import pytest
 
 from tests.models import images, network, objectness, outputs
 from trtforge.errors import ForgeError
+from trtforge.graph.edit.patches import apply_patches
 from trtforge.graph.model import graph_of, model_of
-from trtforge.graph.patches import apply_patches
 from trtforge.recipe import Recipe, load
 
 

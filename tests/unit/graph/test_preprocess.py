@@ -12,8 +12,8 @@ import pytest
 from tests.models import SIDE, classifier, network, objectness, outputs
 from trtforge.calibrate.images import normalise
 from trtforge.errors import ForgeError
+from trtforge.graph.edit.preprocess import fold_normalization, fold_std, image_front, swap_channels
 from trtforge.graph.model import graph_of, model_of
-from trtforge.graph.preprocess import fold_normalization, fold_std, image_front, swap_channels
 from trtforge.recipe import Preprocess
 
 IMAGENET = Preprocess(offsets=(123.675, 116.28, 103.53), std=(0.229, 0.224, 0.225))

@@ -15,7 +15,7 @@ from trtforge.errors import ForgeError
 from trtforge.graph.fold import fold
 from trtforge.graph.heads import decode, last_learned, learned
 from trtforge.graph.model import graph_of, model_of
-from trtforge.graph.qdq import FP8, INT8, SMALLEST_SCALE, Placement, fp16_scale, place, quantize
+from trtforge.graph.quantize.qdq import FP8, INT8, SMALLEST_SCALE, Placement, fp16_scale, place, quantize
 
 BUILDERS = [yolov7_like, yolov8_like, classifier]
 Build = Callable[..., onnx.ModelProto]

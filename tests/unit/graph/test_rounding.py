@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trtforge.graph.qdq import weight_scales
-from trtforge.graph.rounding import INT8_MAX, MOST_COLUMNS, Moments, Rounded, parts, round_weights
+from trtforge.graph.quantize.qdq import weight_scales
+from trtforge.graph.quantize.rounding import INT8_MAX, MOST_COLUMNS, Moments, Rounded, parts, round_weights
 
 SCALE = 0.05
 

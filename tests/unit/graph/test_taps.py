@@ -14,8 +14,8 @@ from trtforge.graph.fold import fold
 from trtforge.graph.heads import decode, last_learned, learned
 from trtforge.graph.model import graph_of
 from trtforge.graph.moves import groups
-from trtforge.graph.qdq import place
-from trtforge.graph.taps import require_implicit, tapped
+from trtforge.graph.quantize.qdq import place
+from trtforge.graph.quantize.taps import require_implicit, tapped
 
 
 def residual() -> onnx.ModelProto:

@@ -13,8 +13,8 @@ from tests.unit.graph.test_families import OPTIONS, graph_of, told
 from trtforge.graph import model as files
 from trtforge.graph.detection import recognise
 from trtforge.graph.fold import fold
-from trtforge.graph.half import to_half
 from trtforge.graph.nms import OUTPUTS, apply
+from trtforge.graph.precision.half import to_half
 
 SOME = ("yolov4", "yolov5 raw", "yolov8 raw", "yolox raw", "ssd", "yolov8-pose", "yolov8-obb", "yolov10", "rtdetr")
 

@@ -10,10 +10,10 @@ import pytest
 
 from trtforge.calibrate.images import digest as image_digests
 from trtforge.calibrate.images import list_images, whole
+from trtforge.cluster import RETRIES, Cell, parcel, workers
+from trtforge.cluster.ray_nodes import demand
 from trtforge.devices import catalogue
 from trtforge.errors import BuildError, ForgeError, MachineError
-from trtforge.spread import RETRIES, Cell, parcel, workers
-from trtforge.spread.ray_nodes import demand
 from trtforge.store import Facts, File, Stage, Store, source
 
 

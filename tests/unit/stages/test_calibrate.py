@@ -21,7 +21,7 @@ from trtforge.calibrate.images import letterbox, read
 from trtforge.cli import app
 from trtforge.graph.fold import fold
 from trtforge.graph.model import graph_of, save
-from trtforge.graph.qdq import place
+from trtforge.graph.quantize.qdq import place
 from trtforge.recipe import Preprocess
 
 

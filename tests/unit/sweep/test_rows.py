@@ -10,8 +10,8 @@ import pytest
 from trtforge import summary
 from trtforge.errors import BuildError, ForgeError
 from trtforge.job import Target
-from trtforge.report import sweep_picture
 from trtforge.sweep import Asked, _cells
+from trtforge.sweep import picture as sweep_picture
 from trtforge.sweep.rows import Cell, Row, Swept, best, mib, on_front, thresholds
 
 MIB = 2**20

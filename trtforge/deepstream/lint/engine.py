@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from trtforge.backends._plan import maker
-from trtforge.deepstream.describe import LONGEST_CACHE
+from trtforge.deepstream.config.describe import LONGEST_CACHE
+from trtforge.deepstream.config.nvinfer import MODE_NAMES, STRONGLY_TYPED_SINCE, engine_name, version
 from trtforge.deepstream.lint.finding import Finding
 from trtforge.deepstream.lint.subject import Subject
-from trtforge.deepstream.nvinfer import MODE_NAMES, STRONGLY_TYPED_SINCE, engine_name, version
 from trtforge.deepstream.versions import TENSORRT
 from trtforge.errors import ForgeError
 
@@ -79,7 +79,7 @@ def loadable(subject: Subject) -> Iterator[Finding]:
 
 
 def _version(subject: Subject, folder: Any) -> Iterator[Finding]:
-    from trtforge import manifest
+    from trtforge.bundle import manifest
 
     wanted = TENSORRT.get("{}.{}".format(*version(subject.deepstream)))
     try:

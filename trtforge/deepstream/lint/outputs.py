@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trtforge.deepstream.dialects import LONGEST
-from trtforge.deepstream.keys import CLASS_GROUP
+from trtforge.deepstream.config.nvinfer import LEAST_SCORE
+from trtforge.deepstream.format.dialects import LONGEST
+from trtforge.deepstream.format.keys import CLASS_GROUP
 from trtforge.deepstream.lint.finding import Finding
 from trtforge.deepstream.lint.subject import Subject
-from trtforge.deepstream.nvinfer import LEAST_SCORE
 
 DETECTOR, CLASSIFIER, SEGMENTATION, INSTANCE, OTHER = 0, 1, 2, 3, 100
 _OBJECTS = (DETECTOR, INSTANCE)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from trtforge.deepstream.graph import Graph, Tensor
+from trtforge.deepstream.config.graph import Graph, Tensor
 from trtforge.deepstream.lint.finding import Finding
 from trtforge.deepstream.lint.subject import Subject
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from trtforge.deepstream.document import Entry
-from trtforge.deepstream.keys import Key
+from trtforge.deepstream.format.document import Entry
+from trtforge.deepstream.format.keys import Key
 from trtforge.deepstream.lint.finding import Finding
 from trtforge.deepstream.lint.subject import Subject
 

@@ -6,11 +6,11 @@ import re
 import stat
 from collections.abc import Iterator
 
-from trtforge.deepstream.app import TRACKER_LIBRARY
-from trtforge.deepstream.keys import Value
+from trtforge.deepstream.app.pipeline import TRACKER_LIBRARY
+from trtforge.deepstream.format.keys import Value
+from trtforge.deepstream.format.streams import redact
 from trtforge.deepstream.lint.finding import Finding
 from trtforge.deepstream.lint.subject import SWITCHED, Subject
-from trtforge.deepstream.streams import redact
 
 MOST_SECONDARY = 16
 

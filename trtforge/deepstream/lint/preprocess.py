@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from trtforge.deepstream.config.nvinfer import LETTERBOX
 from trtforge.deepstream.lint.finding import Finding
 from trtforge.deepstream.lint.subject import Subject
-from trtforge.deepstream.nvinfer import LETTERBOX
 
 _IMAGENET = (123.675, 116.28, 103.53)  # means of R, G and B in 0..255
 _COLORS = {0: "rgb", 1: "bgr", 2: "grey"}

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from trtforge import __version__
+from trtforge.deepstream.format.streams import redact
 from trtforge.deepstream.lint.finding import RULES, Finding
-from trtforge.deepstream.streams import redact
 from trtforge.errors import ForgeError, GateError
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from trtforge.deepstream import app_keys
-from trtforge.deepstream.dialects import parse, read
-from trtforge.deepstream.document import Document
-from trtforge.deepstream.graph import Graph, inspect
-from trtforge.deepstream.keys import PROPERTY, Value
+from trtforge.deepstream.config.graph import Graph, inspect
+from trtforge.deepstream.format import app_keys
+from trtforge.deepstream.format.dialects import parse, read
+from trtforge.deepstream.format.document import Document
+from trtforge.deepstream.format.keys import PROPERTY, Value
 from trtforge.deepstream.lint import element, engine, outputs, parsers, paths, pipeline, preprocess, syntax, values
 from trtforge.deepstream.lint.finding import Finding
 from trtforge.deepstream.lint.report import Report
@@ -187,7 +187,7 @@ def _recipe(folder: Path) -> Recipe | None:
     """Of the bundle that the ONNX file lies in."""
     from pydantic import ValidationError
 
-    from trtforge import manifest
+    from trtforge.bundle import manifest
 
     try:
         return Recipe.model_validate(manifest.read_manifest(folder).get("recipe"))

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trtforge.deepstream import app_keys, keys
-from trtforge.deepstream.document import Document, Entry
-from trtforge.deepstream.graph import Graph
-from trtforge.deepstream.keys import Key, Value
+from trtforge.deepstream.config.graph import Graph
+from trtforge.deepstream.format import app_keys, keys
+from trtforge.deepstream.format.document import Document, Entry
+from trtforge.deepstream.format.keys import Key, Value
+from trtforge.deepstream.format.values import parse, text_of
 from trtforge.deepstream.lint.finding import Finding, Severity
-from trtforge.deepstream.values import parse, text_of
 from trtforge.recipe import Recipe
 
 SWITCHED = ("source", "sink", "primary-gie", "secondary-gie")  # left out, if enable is 0, missing, or no number

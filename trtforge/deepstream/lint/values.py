@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from trtforge.deepstream import app_keys
-from trtforge.deepstream.document import Entry
-from trtforge.deepstream.keys import CLASS_ATTRS, PROPERTY, Key, nearest
+from trtforge.deepstream.config.nvinfer import version
+from trtforge.deepstream.format import app_keys
+from trtforge.deepstream.format.document import Entry
+from trtforge.deepstream.format.keys import CLASS_ATTRS, PROPERTY, Key, nearest
+from trtforge.deepstream.format.values import parse
 from trtforge.deepstream.lint.finding import Finding
 from trtforge.deepstream.lint.subject import Subject
-from trtforge.deepstream.nvinfer import version
-from trtforge.deepstream.values import parse
 
 _SECRET = ("tlt-model-key",)
 

@@ -37,7 +37,7 @@ from trtforge.graph.detection.decoding import Decoded, corners_of, to_corners
 from trtforge.graph.detection.found import Coding, Detection, Extra, Geometry, Size
 from trtforge.graph.detection.probe import Probe, probe
 from trtforge.graph.detection.tasks import without_boxes
-from trtforge.graph.edit import image_input
+from trtforge.graph.edit.nodes import image_input
 from trtforge.recipe import Decode, HeadForm
 
 __all__ = [

@@ -10,7 +10,7 @@ import onnx_graphsurgeon as gs
 
 from trtforge.errors import ForgeError
 from trtforge.graph.detection.found import Coding, Detection
-from trtforge.graph.edit import add_node, channels, float32
+from trtforge.graph.edit.nodes import add_node, channels, float32
 
 
 @dataclass(frozen=True)

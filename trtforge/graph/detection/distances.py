@@ -22,7 +22,7 @@ from trtforge.graph.detection.grid import grid_of, points
 from trtforge.graph.detection.levels import Level, cell_rows, constant, levels, shown, size_of
 from trtforge.graph.detection.probe import Probe
 from trtforge.graph.detection.sources import sources
-from trtforge.graph.edit import add_node, channels, float32
+from trtforge.graph.edit.nodes import add_node, channels, float32
 from trtforge.recipe import Decode, HeadForm
 
 FORM: HeadForm = "distances"

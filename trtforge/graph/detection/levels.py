@@ -12,7 +12,7 @@ from trtforge.errors import ForgeError
 from trtforge.graph.detection.found import Detection, Size
 from trtforge.graph.detection.grid import rows_and_columns
 from trtforge.graph.detection.probe import Probe
-from trtforge.graph.edit import add_node, float32
+from trtforge.graph.edit.nodes import add_node, float32
 
 
 @dataclass(frozen=True)

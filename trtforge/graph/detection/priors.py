@@ -28,7 +28,7 @@ from trtforge.graph.detection.levels import constant, size_of
 from trtforge.graph.detection.pair import candidates, extra_outputs
 from trtforge.graph.detection.probe import Probe
 from trtforge.graph.detection.sources import decoded, operations, sources
-from trtforge.graph.edit import add_node, channels
+from trtforge.graph.edit.nodes import add_node, channels
 from trtforge.recipe import Decode, HeadForm
 
 FORM: HeadForm = "priors"

@@ -12,7 +12,7 @@ import onnx_graphsurgeon as gs
 
 from trtforge.graph.detection.found import Size
 from trtforge.graph.detection.sources import known
-from trtforge.graph.edit import PREFIX, image_input
+from trtforge.graph.edit.nodes import PREFIX, image_input
 from trtforge.graph.fold import quiet
 from trtforge.graph.heads import decode
 from trtforge.graph.model import exported

@@ -22,7 +22,7 @@ from trtforge.graph.detection.found import Activation, Detection, Geometry
 from trtforge.graph.detection.pair import candidates
 from trtforge.graph.detection.probe import Probe
 from trtforge.graph.detection.sources import ARITHMETIC, operations, probabilities, sources
-from trtforge.graph.edit import channels, upstream
+from trtforge.graph.edit.nodes import channels, upstream
 from trtforge.recipe import Decode, HeadForm
 
 FORM: HeadForm = "queries"

@@ -20,7 +20,7 @@ from trtforge.graph.detection.decoding import Decoded, extras, in_pixels, rows
 from trtforge.graph.detection.found import Detection, Extra, Geometry, Unit
 from trtforge.graph.detection.probe import Probe, trial
 from trtforge.graph.detection.sources import operations, sources
-from trtforge.graph.edit import add_node, channels, float32
+from trtforge.graph.edit.nodes import add_node, channels, float32
 from trtforge.recipe import Decode, HeadForm
 
 FORM: HeadForm = "ranked"

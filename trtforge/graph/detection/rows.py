@@ -23,7 +23,7 @@ from trtforge.graph.detection.found import Detection, Extra, Geometry
 from trtforge.graph.detection.grid import cells_of, evidence, geometry, grid_of
 from trtforge.graph.detection.probe import Probe, trial
 from trtforge.graph.detection.sources import decoded, operations, overlap, probabilities, sources
-from trtforge.graph.edit import add_node, channels, upstream
+from trtforge.graph.edit.nodes import add_node, channels, upstream
 from trtforge.recipe import Decode, HeadForm
 
 _BOX = 4

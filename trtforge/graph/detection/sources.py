@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import onnx_graphsurgeon as gs
 
-from trtforge.graph.edit import PREFIX
+from trtforge.graph.edit.nodes import PREFIX
 
 PASS = {"Identity", "Cast", "QuantizeLinear", "DequantizeLinear"}
 RESHAPE = {"Reshape", "Flatten", "Squeeze", "Unsqueeze"}

@@ -20,7 +20,7 @@ from trtforge.graph.detection.grid import evidence, grid_of, points
 from trtforge.graph.detection.levels import constant, size_of
 from trtforge.graph.detection.probe import Probe
 from trtforge.graph.detection.sources import ARITHMETIC, operations, overlap, probabilities, sources
-from trtforge.graph.edit import add_node, channels
+from trtforge.graph.edit.nodes import add_node, channels
 from trtforge.recipe import Decode, HeadForm
 
 FORM: HeadForm = "yolox-raw"

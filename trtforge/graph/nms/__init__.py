@@ -41,14 +41,14 @@ import onnx_graphsurgeon as gs
 from trtforge.errors import ForgeError
 from trtforge.graph.detection import Decoded, Detection, decode, existing_nms, looks_like, recognise, without_boxes
 from trtforge.graph.detection.probe import probe
-from trtforge.graph.edit import add_node, batch_dim, input_size, name_output
+from trtforge.graph.edit.nodes import add_node, batch_dim, input_size, name_output
 from trtforge.graph.nms.options import MAX_DETECTIONS, OUTPUTS, Kept, NmsForm, NmsImpl, NmsOptions
 from trtforge.graph.nms.oriented import oriented_nms
 from trtforge.graph.nms.plugin import plugin_nms
 from trtforge.graph.nms.ranking import rank
 from trtforge.graph.nms.standard import blank, standard_nms
 from trtforge.graph.nms.stock import STOCK_PARSER, stock_parser_outputs
-from trtforge.graph.strip import strip_nms
+from trtforge.graph.nms.strip import strip_nms
 from trtforge.recipe import Decode
 
 __all__ = [

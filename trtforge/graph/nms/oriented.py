@@ -17,7 +17,7 @@ import onnx_graphsurgeon as gs
 
 from trtforge.graph.detection import Decoded, Detection
 from trtforge.graph.detection.decoding import to_corners
-from trtforge.graph.edit import PREFIX, add_node, channels, top, unique
+from trtforge.graph.edit.nodes import PREFIX, add_node, channels, top, unique
 from trtforge.graph.nms.options import Kept, NmsOptions
 from trtforge.graph.nms.ranking import with_image
 from trtforge.graph.nms.standard import best_class, blanked, lookup

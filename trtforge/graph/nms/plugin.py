@@ -8,7 +8,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from trtforge.graph.detection import Coding
-from trtforge.graph.edit import unique
+from trtforge.graph.edit.nodes import unique
 from trtforge.graph.nms.options import Four, NmsOptions
 
 _PLUGIN = "EfficientNMS_TRT"

@@ -8,7 +8,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from trtforge.graph.detection import Decoded, Detection, corners_of
-from trtforge.graph.edit import add_node, cast, top
+from trtforge.graph.edit.nodes import add_node, cast, top
 from trtforge.graph.nms.options import Kept, NmsOptions
 from trtforge.graph.nms.standard import best_class, blanked, column, images, lookup
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from trtforge.graph.edit import add_node, cast
+from trtforge.graph.edit.nodes import add_node, cast
 from trtforge.graph.nms.options import Four
 
 STOCK_PARSER = "NvDsInferParseCustomTfSSD"

@@ -1,0 +1,1 @@
+"""A whole pipeline for deepstream-app."""

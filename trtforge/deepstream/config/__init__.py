@@ -1,0 +1,1 @@
+"""What nvinfer's configuration says about a network."""

@@ -1,0 +1,265 @@
+"""From what the user has (bundle, engine or ONNX file) to what nvinfer has to be told."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from trtforge.backends._plan import maker
+from trtforge.calibrate import cache as calibration
+from trtforge.deepstream.config.graph import Graph, Kind, classes_of, inspect
+from trtforge.deepstream.config.nvinfer import STOCK_PARSERS, Network, Objects, Parser
+from trtforge.deepstream.format import labels as label_files
+from trtforge.errors import ForgeError
+from trtforge.recipe import Recipe
+
+STOCK_FUNCTION = "NvDsInferParseCustomTfSSD"
+CLASSIFIER_SCORE = 0.5
+LONGEST_CACHE = 1 << 26  # bytes of a calibration cache: a line a tensor
+_ENGINE = re.compile(
+    r"(?P<onnx>.+\.onnx)_b(?P<batch>\d+)_(?:gpu\d+|dla(?P<dla>\d+))_(?P<mode>fp32|fp16|int8|best)\.engine"
+)
+
+
+@dataclass(frozen=True)
+class Model:
+    """An ONNX file with what is known of it.
+
+    Attributes:
+        batch: largest; None is the graph's own, or 1.
+        precision: fp32, fp16, int8 or mixed.
+        classes: of a detector.
+        score: under which a detector's graph drops boxes; None if that is not known.
+        engine: the engine that the user named.
+        weak: the graph is FP32, and nvinfer's own build makes it ``precision``.
+        cache: TensorRT's calibration table, for weak INT8.
+        dla: core that the engine is for; None is the GPU.
+    """
+
+    path: Path
+    graph: Graph
+    recipe: Recipe
+    batch: int | None
+    precision: str
+    classes: int | None
+    deepstream: str | None = None
+    score: float | None = None
+    engine: str | None = None
+    weak: bool = False
+    cache: Path | None = None
+    dla: int | None = None
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user wants of the configuration; None leaves it to the model.
+
+    Attributes:
+        thresholds: least score by class, by name or number.
+        cache: TensorRT's calibration table.
+    """
+
+    kind: Kind | None = None
+    parser: Parser | None = None
+    batch: int | None = None
+    score: float | None = None
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    cache: Path | None = None
+    rest: str = "fp16"
+    unique_id: int = 1
+    objects: Objects | None = None
+
+
+def model(path: Path, recipe: Recipe | None) -> Model:
+    """What lies at ``path``.
+
+    Args:
+        path: folder made by ``build`` or ``prepare``, engine of TensorRT's, or ONNX file.
+        recipe: stands above the folder's own; None is that, or the default.
+
+    Raises:
+        ForgeError: it is none of these, or DeepStream can't load it.
+    """
+    if path.is_dir():
+        return _bundle(path, recipe)
+    if not path.is_file():
+        raise ForgeError(f"{path}: no such file or folder", "give an ONNX file, an engine, or a folder of trtforge's")
+    if path.suffix == ".onnx":
+        graph = inspect(path)
+        precision = "mixed" if graph.quantized or graph.half else "fp32"
+        return Model(path, graph, recipe or Recipe(), None, precision, graph.classes)
+    return _engine(path, recipe)
+
+
+def _bundle(path: Path, recipe: Recipe | None) -> Model:
+    from trtforge.bundle import prepared
+    from trtforge.stages.calibrate import CACHE
+
+    ready = prepared.read(path)
+    patch = ready.patches["tensorrt"]
+    file = path / ready.file_name("tensorrt")
+    precision = "mixed" if ready.precision == "fp32" and ready.facts.get("typed") else ready.precision
+    return Model(file, inspect(file), recipe or ready.recipe, ready.batch[2], precision, patch.get("classes"),
+                 ready.deepstream, ready.recipe.nms.score if patch.get("parser") else None, weak=ready.weak,
+                 cache=path / CACHE if ready.weak and ready.precision == "int8" else None)  # fmt: skip
+
+
+def _engine(path: Path, recipe: Recipe | None) -> Model:
+    if maker(path) == "TensorRT-RTX":
+        raise ForgeError(f"{path}: a TensorRT-RTX engine, which DeepStream can't load",
+                         "give the bundle: nvinfer builds its own engine from the ONNX file in it")  # fmt: skip
+    found = _ENGINE.fullmatch(path.name)
+    if not found:
+        raise ForgeError(f"{path}: not a name that nvinfer looks for, so it would build another engine at each start",
+                         "name it MODEL.onnx_bBATCH_gpu0_fp32.engine, beside MODEL.onnx")  # fmt: skip
+    onnx = path.with_name(found["onnx"])
+    if not onnx.is_file():
+        raise ForgeError(f"{onnx}: no such file, from which {path.name} was built",
+                         "copy the ONNX file beside the engine: its tensors are read from there")  # fmt: skip
+    base = _bundle(path.parent, recipe) if (path.parent / "manifest.json").is_file() else model(onnx, recipe)
+    return replace(base, batch=int(found["batch"]), engine=path.name, dla=int(found["dla"]) if found["dla"] else None)
+
+
+def network(found: Model, wish: Wish, out: Path, deepstream: str) -> tuple[Network, str]:
+    """The network, and the text of its file of labels.
+
+    Args:
+        out: folder of the configuration: paths are relative to it.
+
+    Raises:
+        ForgeError: model and wish do not go together.
+    """
+    graph = found.graph
+    kind = wish.kind or _kind(found, wish)
+    if wish.parser is None:
+        _check_kind(found, kind)
+    names = _names(found, kind)
+    size, channels = _image(found)
+    parser = wish.parser or (Parser(STOCK_FUNCTION, STOCK_PARSERS) if kind == "detector" and graph.stock else None)
+    score = wish.score if wish.score is not None else found.score
+    if score is None:
+        score = CLASSIFIER_SCORE if kind == "classifier" else found.recipe.nms.score
+    cache = _cache(found, wish.cache) if wish.cache else found.cache
+    made = Network(
+        kind=kind, onnx=_relative(found.path, out), precision=found.precision, batch=_batch(found, wish), size=size,
+        channels=channels, preprocess=found.recipe.preprocess, deepstream=deepstream, classes=len(names) or None,
+        parser=parser, score=score, iou=found.recipe.nms.iou, thresholds=_thresholds(wish.thresholds, names),
+        cache=_relative(cache, out) if cache else None, rest=wish.rest if wish.cache else found.recipe.precision.rest,
+        weak=found.weak, dla=found.dla, unique_id=wish.unique_id, objects=wish.objects,
+        channels_last=kind == "segmentation" and graph.outputs[0].dims[1:3] == graph.image[1:],
+        logits=kind == "classifier" and not set(graph.ends) <= {"Softmax", "Sigmoid"},
+    )  # fmt: skip
+    if found.engine and found.engine != Path(made.engine).name:
+        raise ForgeError(f"{found.engine}: with network-mode={made.mode} nvinfer looks for {Path(made.engine).name}",
+                         "rename it, or give the calibration cache that it was built with")  # fmt: skip
+    counts = [classes_of(output) or 0 for output in graph.outputs] if kind == "classifier" else []
+    return made, label_files.text(names, counts)
+
+
+def _kind(found: Model, wish: Wish) -> Kind:
+    kind = found.graph.kind()
+    unread = kind == "tensors" or (kind == "detector" and not found.graph.stock and wish.parser is None)
+    if not unread:
+        return kind
+    listed = ", ".join(f"{each.name} {list(each.dims)} {each.dtype}" for each in found.graph.outputs)
+    raise ForgeError(f"{found.path}: none of DeepStream's parsers reads these outputs: {listed}",
+                     "`trtforge patch --nms deepstream` for a detector; else --tensor-meta, or --network with "
+                     "--parser and --parser-lib")  # fmt: skip
+
+
+def _check_kind(found: Model, kind: Kind) -> None:
+    """nvinfer's own parsers of classes and masks read one form of output each, whatever network-type says."""
+    graph = found.graph
+    if (kind == "classifier" and not all(classes_of(output) for output in graph.outputs)) or (
+        kind == "segmentation" and len(graph.outputs[0].dims) != 4
+    ):
+        listed = ", ".join(f"{each.name} {list(each.dims)}" for each in graph.outputs)
+        raise ForgeError(f"--network {kind}: {found.path} has other outputs: {listed}",
+                         "leave --network out, or name a function that reads them with --parser")  # fmt: skip
+
+
+def _names(found: Model, kind: Kind) -> list[str]:
+    if kind == "tensors":
+        return []
+    count = found.classes
+    if kind == "classifier":
+        count = sum(classes_of(output) or 0 for output in found.graph.outputs)
+    elif kind == "segmentation":
+        dims = found.graph.outputs[0].dims
+        channel = dims[3] if dims[1:3] == found.graph.image[1:] else dims[1]
+        count = channel if isinstance(channel, int) else None
+    names, _ = label_files.labels(found.recipe.labels, count)
+    if not names:
+        raise ForgeError(f"{found.path}: does not say how many classes it has", "give --labels FILE, one class a line")
+    return names
+
+
+def _image(found: Model) -> tuple[tuple[int, int], int]:
+    dims = found.graph.image
+    if len(found.graph.inputs) != 1 or len(dims) != 3 or found.graph.inputs[0].dtype != "float32":
+        listed = ", ".join(f"{each.name} {list(each.dims)} {each.dtype}" for each in found.graph.inputs)
+        raise ForgeError(f"{found.path}: nvinfer feeds one float32 image (N, C, H, W), not {listed}",
+                         "export the model with such an input")  # fmt: skip
+    channels, height, width = dims
+    if not (isinstance(height, int) and isinstance(width, int)):
+        if found.recipe.preprocess.size is None:
+            raise ForgeError(f"{found.path}: its height or width is dynamic", "give them in a recipe, preprocess.size")
+        height, width = found.recipe.preprocess.size
+    return (height, width), channels if isinstance(channels, int) else 3
+
+
+def _batch(found: Model, wish: Wish) -> int:
+    fixed, largest = found.graph.batch, found.batch
+    if wish.batch is None:
+        return largest or fixed or 1
+    if fixed is not None and wish.batch != fixed:
+        raise ForgeError(f"--batch {wish.batch}: the model's batch is fixed at {fixed}", "export a dynamic batch")
+    if largest is not None and wish.batch != largest:
+        raise ForgeError(f"--batch {wish.batch}: the engine's largest is {largest}, and its name says so",
+                         f"build with --batch {wish.batch}")  # fmt: skip
+    return wish.batch
+
+
+def _cache(found: Model, cache: Path) -> Path:
+    if found.graph.quantized:
+        raise ForgeError(f"{found.path}: has Q/DQ nodes, which a calibration cache must not accompany",
+                         "give the FP32 graph, or leave the cache out")  # fmt: skip
+    if not cache.is_file() or cache.stat().st_size > LONGEST_CACHE or cache.read_bytes()[:4] != b"TRT-":
+        raise ForgeError(f"{cache}: no calibration cache of TensorRT's", "give the calibration.cache of a bundle")
+    try:
+        ranges = calibration.read(cache.read_text(encoding="utf-8", errors="replace"))
+    except ValueError as error:
+        raise ForgeError(f"{cache}: {error}", "give the calibration.cache of a bundle") from error
+    if not ranges.keys() & found.graph.tensors:
+        raise ForgeError(f"{cache}: none of its {len(ranges)} tensors is in {found.path}",
+                         "give the cache of this model, or the model that it was made of")  # fmt: skip
+    return cache
+
+
+def _thresholds(given: Mapping[str, float], names: list[str]) -> dict[int, float]:
+    found = {}
+    for name, limit in given.items():
+        number = names.index(name) if name in names else int(name) if name.isdecimal() else -1
+        if not 0 <= number < len(names):
+            raise ForgeError(f"--threshold {name}: no such class", f"the classes are {', '.join(names[:10])}")
+        found[number] = limit
+    return found
+
+
+def _relative(path: Path, out: Path) -> str:
+    text = os.path.relpath(path.resolve(), out.resolve())
+    if any(char in text for char in "#;\n\r\t'\"\\") or text != text.strip():
+        raise ForgeError(f"{text!r}: nvinfer's configuration can't hold that path", "rename the file")
+    return text
+
+
+def document(made: Network) -> dict[str, Any]:
+    """What a person, or a program, wants to know of a written configuration."""
+    return {
+        "network": made.kind, "precision": made.precision, "engine": made.engine, "batch": made.batch,
+        "size": list(made.size), "classes": made.classes, "deepstream_builds_it": made.builds,
+    }  # fmt: skip

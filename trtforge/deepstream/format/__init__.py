@@ -1,0 +1,1 @@
+"""Configuration files of nvinfer and deepstream-app: text, groups, keys and typed values."""

@@ -1,0 +1,184 @@
+"""From the text of a value to what nvinfer makes of it, by the rules of its two parsers, and back."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+from trtforge.deepstream.format.keys import Key, Value
+
+_INT = re.compile(r"[ \t\n\v\f\r]*[+-]?\d+")
+_FLOAT = re.compile(
+    r"[ \t\n\v\f\r]*[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|inf(inity)?|nan)", re.IGNORECASE
+)
+_ESCAPES = {"s": " ", "n": "\n", "t": "\t", "r": "\r", "\\": "\\"}
+_INT_RANGE = range(-(2**31), 2**31)
+_SPACE = " \t\n\f\r"
+
+
+def parse(key: Key, text: str, dialect: str) -> Value:
+    """A value as nvinfer reads it.
+
+    Args:
+        text: what stands in the file: in INI behind ``=`` without leading blanks, in YAML the scalar.
+        dialect: ini or yaml.
+
+    Raises:
+        ValueError: the parser fails there: an error in INI, an uncaught exception in YAML. The message says why.
+    """
+    if not key.kind.endswith("s"):
+        readers = _INI if dialect == "ini" else _YAML_PREFIX if key.prefix else _YAML
+        value: Value = _cut(key, readers[key.kind](text), dialect)
+        return value
+    texts = _ini_list(text) if dialect == "ini" else text.split(";")
+    one = (_INI_ITEM if dialect == "ini" else _YAML_PREFIX)[key.kind[:-1]]
+    return tuple(_cut(key, one(item), dialect) for item in texts)
+
+
+def _cut(key: Key, value: Any, dialect: str) -> Any:
+    return value[: key.cut] if dialect == "yaml" and key.cut and isinstance(value, str) else value
+
+
+# ------------------------------------------------------------------------------------------------- GLib's key file
+
+
+def _ini_int(text: str) -> int:
+    """strtol, behind which nothing or a blank must stand: ``8 # eight`` is 8, and a blank item of a list is 0."""
+    found = _INT.match(text)
+    if not found and text[:1] in tuple(_SPACE):
+        return 0
+    if not found or (text[found.end() :] and text[found.end()] not in _SPACE):
+        raise ValueError(f"{text!r} is no whole number")
+    return _ranged(int(found[0]))
+
+
+def _ini_float(text: str) -> float:
+    """g_ascii_strtod, behind which nothing may stand, not even a blank."""
+    if re.fullmatch(r"[+-]?0[xX][0-9a-fA-F]+", text):
+        return float(int(text, 16))
+    found = _FLOAT.match(text)
+    if not found or found.end() != len(text):
+        raise ValueError(f"{text!r} is no number" + (", for what stands behind it" if found else ""))
+    return float(text)
+
+
+def _ini_bool(text: str) -> bool:
+    word = text.rstrip(_SPACE)
+    if word in ("true", "1"):
+        return True
+    if word in ("false", "0"):
+        return False
+    raise ValueError(f"{text!r} is none of true, false, 1 and 0")
+
+
+def unescape(text: str) -> str:
+    """g_key_file_get_string: ``\\s \\n \\t \\r \\\\``, and no other backslash.
+
+    Raises:
+        ValueError: another escape.
+    """
+    return _unescaped(text, _ESCAPES)
+
+
+def _unescaped(text: str, escapes: dict[str, str]) -> str:
+    parts, rest = [], iter(text)
+    for char in rest:
+        if char != "\\":
+            parts.append(char)
+            continue
+        code = next(rest, None)
+        if code is None or code not in escapes:
+            raise ValueError(f"{text!r} has a backslash, which begins an escape here")
+        parts.append(escapes[code])
+    return "".join(parts)
+
+
+def _ini_list(text: str) -> list[str]:
+    """Parts between semicolons; one at the end closes the last, ``\\;`` is none."""
+    parts = re.findall(r"((?:[^;\\]|\\.|\\$)*)(;|$)", text)
+    texts = [part for part, end in parts if part or end]
+    return [_unescaped(part, {**_ESCAPES, ";": ";"}) for part in texts]
+
+
+# ------------------------------------------------------------------------------------------------------- yaml-cpp
+
+
+def _yaml_int(text: str) -> int:
+    """``as<int>``: decimal, 0x.. or 0.. (octal), and nothing else; ``true`` is none."""
+    word = text.strip(_SPACE)
+    for pattern, base in ((r"[+-]?0[xX][0-9a-fA-F]+", 16), (r"[+-]?0[0-7]+", 8), (r"[+-]?(0|[1-9]\d*)", 10)):
+        if re.fullmatch(pattern, word):
+            return _ranged(int(word, base))
+    raise ValueError(f"{text!r} is no whole number")
+
+
+def _yaml_float(text: str) -> float:
+    word = text.strip(_SPACE)
+    if found := re.fullmatch(r"([+-]?)\.(inf|Inf|INF)", word):
+        return -math.inf if found[1] == "-" else math.inf
+    if word in (".nan", ".NaN", ".NAN"):
+        return math.nan
+    if not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", word):
+        raise ValueError(f"{text!r} is no number")
+    return float(word)
+
+
+def _yaml_bool(text: str) -> bool:
+    try:
+        return bool(_yaml_int(text))
+    except ValueError:
+        raise ValueError(f"{text!r} is neither 0 nor 1: anything else ends the process") from None
+
+
+def _prefix_int(text: str) -> int:
+    """std::stoi: the whole number that the text begins with."""
+    found = _INT.match(text)
+    if not found:
+        raise ValueError(f"{text!r} begins with no whole number")
+    return _ranged(int(found[0]))
+
+
+def _prefix_float(text: str) -> float:
+    found = _FLOAT.match(text)
+    if not found:
+        raise ValueError(f"{text!r} begins with no number")
+    return float(found[0])
+
+
+def _prefix_bool(text: str) -> bool:
+    try:
+        return bool(_prefix_int(text))
+    except ValueError:
+        raise ValueError(f"{text!r} is neither 0 nor 1: anything else ends the process") from None
+
+
+def _ranged(number: int) -> int:
+    if number not in _INT_RANGE:
+        raise ValueError(f"{number} does not fit into 32 bits")
+    return number
+
+
+_INI: dict[str, Callable[[str], Any]] = {
+    "int": _ini_int, "bool": _ini_bool, "float": _ini_float, "string": unescape, "path": unescape,
+}  # fmt: skip
+_INI_ITEM = _INI | {"string": str, "path": str}  # the escapes of a list are gone when it is split
+_YAML: dict[str, Callable[[str], Any]] = {
+    "int": _yaml_int, "bool": _yaml_bool, "float": _yaml_float, "string": str, "path": str,
+}  # fmt: skip
+_YAML_PREFIX = _YAML | {"int": _prefix_int, "bool": _prefix_bool, "float": _prefix_float}
+
+
+# --------------------------------------------------------------------------------------------------------- writing
+
+
+def text_of(value: Value) -> str:
+    """A value in the form that both parsers read alike: 0 and 1, ``a;b;c``, no blanks."""
+    if isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, (str, int)):
+        return str(value)
+    if isinstance(value, float):
+        return f"{value:.10g}"
+    return ";".join(text_of(item) for item in value)

@@ -1,0 +1,1 @@
+"""C++ output parsers for nvinfer, written for one detector."""

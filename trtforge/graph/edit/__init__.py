@@ -1,0 +1,1 @@
+"""Edits that every rewrite is made of, and the edits that a recipe may ask for."""

@@ -1,0 +1,1 @@
+"""FP16: which tensors become half floats and which stay FP32."""
