@@ -44,7 +44,9 @@ class CompileLoops(BuildHookInterface[Any]):
         else:  # the checkout may be read-only, or hold the library of an editable installation
             build_data["force_include"][os.fspath(made)] = LIBRARY
         # One wheel for all versions of Python: the library knows nothing of it.
-        build_data["tag"] = f"py3-none-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"
+        build_data["tag"] = (
+            f"py3-none-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"
+        )
         build_data["pure_python"] = False
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
@@ -52,7 +54,8 @@ class CompileLoops(BuildHookInterface[Any]):
 
 
 def compile_loops(source: Path, library: Path) -> None:
-    """With the first compiler that can: the source's digest is compiled in, and looked at when the library is loaded.
+    """With the first compiler that can: the source's digest is compiled in, and looked at when the
+    library is loaded.
 
     Raises:
         RuntimeError: none can; with what each said.
@@ -62,7 +65,13 @@ def compile_loops(source: Path, library: Path) -> None:
     said = []
     for command in _compilers():
         try:
-            done = subprocess.run([*command, *arguments], capture_output=True, text=True, errors="replace", check=False)
+            done = subprocess.run(
+                [*command, *arguments],
+                capture_output=True,
+                text=True,
+                errors="replace",
+                check=False,
+            )
         except OSError as error:
             said.append(f"{shlex.join(command)}: {error.strerror}")
             continue
@@ -76,6 +85,11 @@ def compile_loops(source: Path, library: Path) -> None:
 def _compilers() -> list[list[str]]:
     if asked := os.environ.get("CC"):
         return [shlex.split(asked)]
-    # By itself Zig compiles for the processor that it runs on, and no wheel says for which one it is.
-    zig = [[sys.executable, "-m", ZIG, "cc", "-mcpu=baseline"]] if importlib.util.find_spec(ZIG) else []
+    # By itself Zig compiles for the processor that it runs on, and no wheel says for which one it
+    # is.
+    zig = (
+        [[sys.executable, "-m", ZIG, "cc", "-mcpu=baseline"]]
+        if importlib.util.find_spec(ZIG)
+        else []
+    )
     return [["cc"], ["gcc"], ["clang"], *zig]

@@ -1,10 +1,13 @@
-"""INT8 of ``trtforge build`` against FP32 and against its peers at every setting: mAP on the same images, in one run.
+"""INT8 of ``trtforge build`` against FP32 and against its peers at every setting: mAP on the same
+images, in one run.
 
-    python benchmarks/accuracy.py --images val/ [--labels val/labels.json] [--peers PYTHON] [MODEL.onnx]
+    python benchmarks/accuracy.py --images val/ [--labels val/labels.json] [--peers PYTHON]
+    [MODEL.onnx]
 
-All quantizers see the same calibration images, prepared alike, and the same folded graph; ONNX Runtime runs what they
-make. Differences come with the 95 % interval of a paired bootstrap over the images: a peer is better only if its whole
-interval says so. The exit status is then 1. ``--peers`` names a Python with nvidia-modelopt[onnx] and onnxruntime.
+All quantizers see the same calibration images, prepared alike, and the same folded graph; ONNX
+Runtime runs what they make. Differences come with the 95 % interval of a paired bootstrap over the
+images: a peer is better only if its whole interval says so. The exit status is then 1. ``--peers``
+names a Python with nvidia-modelopt[onnx] and onnxruntime.
 """
 
 from __future__ import annotations
@@ -20,7 +23,10 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "recipes" / "demo"
 ORT_METHODS, MODELOPT_METHODS = ("MinMax", "Entropy", "Percentile"), ("max", "entropy")
-ORT_IMAGES = {"Entropy": 16, "Percentile": 16}  # these keep every activation: at 64 images over 19 GB
+ORT_IMAGES = {
+    "Entropy": 16,
+    "Percentile": 16,
+}  # these keep every activation: at 64 images over 19 GB
 
 ORT = """
 import sys, numpy as np
@@ -52,7 +58,17 @@ def main() -> int:
 def compare(asked: argparse.Namespace, folder: Path) -> int:
     clean = folder / "clean.onnx"
     trtforge("fold", asked.model, "-o", clean)
-    trtforge("prepare", asked.model, "--int8", "--calib", asked.calib, "--nms", "none", "-o", folder / "ours")
+    trtforge(
+        "prepare",
+        asked.model,
+        "--int8",
+        "--calib",
+        asked.calib,
+        "--nms",
+        "none",
+        "-o",
+        folder / "ours",
+    )
     engines = {"trtforge": folder / "ours" / f"{asked.model.stem}.rtx.onnx", "FP32": clean}
     if asked.peers:
         engines |= quantized(clean, asked.calib, asked.peers, folder)
@@ -60,14 +76,22 @@ def compare(asked: argparse.Namespace, folder: Path) -> int:
     from trtforge.stages.verify import verify
 
     labels = asked.labels or asked.images / "labels.json"
-    report = verify(list(engines.values()), asked.images, labels=labels, recipe=None, nms=None, per_layer=False)
+    report = verify(
+        list(engines.values()), asked.images, labels=labels, recipe=None, nms=None, per_layer=False
+    )
     accuracy = dict(zip(engines, report.accuracy, strict=True))
-    print(f"\n{asked.model.name}, {report.images} images, {report.metric}; lost against FP32, and less than trtforge's")
-    print(f"  {'trtforge':24} {accuracy['trtforge']:.4f}  {(accuracy['FP32'] - accuracy['trtforge']) * 100:6.2f}")
+    print(
+        f"\n{asked.model.name}, {report.images} images, {report.metric}; lost against FP32, and less than trtforge's"
+    )
+    print(
+        f"  {'trtforge':24} {accuracy['trtforge']:.4f}  {(accuracy['FP32'] - accuracy['trtforge']) * 100:6.2f}"
+    )
     better = 0
     for name, (low, high) in zip(list(engines)[1:], report.intervals, strict=True):
         lost, less = ((accuracy[other] - accuracy[name]) * 100 for other in ("FP32", "trtforge"))
-        print(f"  {name:24} {accuracy[name]:.4f}  {lost:6.2f}  {less:6.2f} ({low:.2f} to {high:.2f})")
+        print(
+            f"  {name:24} {accuracy[name]:.4f}  {lost:6.2f}  {less:6.2f} ({low:.2f} to {high:.2f})"
+        )
         better += name != "FP32" and high < 0
     return int(better > 0)
 
@@ -90,16 +114,33 @@ def quantized(clean: Path, calib: Path, python: str, folder: Path) -> dict[str, 
         count = min(len(batches), ORT_IMAGES.get(method, len(batches)))
         out = folder / f"onnxruntime-{method}.onnx"
         commands[f"onnxruntime {method}, {count}"] = [
-            folder / "ort.py", clean, folder / "images.npy", out, graph.inputs[0].name, method, count]  # fmt: skip
+            folder / "ort.py",
+            clean,
+            folder / "images.npy",
+            out,
+            graph.inputs[0].name,
+            method,
+            count,
+        ]
     for method in MODELOPT_METHODS:
         commands[f"modelopt {method}, {len(batches)}"] = [
-            "-m", "modelopt.onnx.quantization", f"--onnx_path={clean}", "--quantize_mode=int8",
-            f"--calibration_data={folder / 'images.npy'}", f"--calibration_method={method}", "--calibration_eps", "cpu",
-            "--high_precision_dtype=fp32", f"--output_path={folder / f'modelopt-{method}.onnx'}"]  # fmt: skip
+            "-m",
+            "modelopt.onnx.quantization",
+            f"--onnx_path={clean}",
+            "--quantize_mode=int8",
+            f"--calibration_data={folder / 'images.npy'}",
+            f"--calibration_method={method}",
+            "--calibration_eps",
+            "cpu",
+            "--high_precision_dtype=fp32",
+            f"--output_path={folder / f'modelopt-{method}.onnx'}",
+        ]
     found = {}
     for name, command in commands.items():
         out = folder / f"{name.split(',')[0].replace(' ', '-')}.onnx"
-        done = subprocess.run([python, *map(str, command)], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [python, *map(str, command)], capture_output=True, text=True, check=False
+        )
         if out.is_file():
             found[name] = out
         else:
@@ -108,7 +149,9 @@ def quantized(clean: Path, calib: Path, python: str, folder: Path) -> dict[str, 
 
 
 def trtforge(*words: object) -> None:
-    subprocess.run([sys.executable, "-m", "trtforge", *map(str, words)], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [sys.executable, "-m", "trtforge", *map(str, words)], check=True, stdout=subprocess.DEVNULL
+    )
 
 
 if __name__ == "__main__":

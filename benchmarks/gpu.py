@@ -1,11 +1,13 @@
-"""On a real GPU: the demo detector in ONNX Runtime CUDA against PyTorch, and calibration against its forward passes.
+"""On a real GPU: the demo detector in ONNX Runtime CUDA against PyTorch, and calibration against
+its forward passes.
 
     python benchmarks/gpu.py --out gpu.md [--model MODEL.onnx] [--weights ema.pt] [--seconds 480]
 
-Latency is of one pass at a time, throughput of passes queued back to back, both between CUDA events on the network's
-stream; inputs and outputs stay on the device, but for the table of transfers. Needs onnxruntime-gpu, pycuda, nvcc and,
-for the comparison, PyTorch with CUDA. A part that fails prints its error, and the others go on; parts that would begin
-after ``--seconds`` are left out and named. ``--cpu`` runs the script without a GPU, to try it.
+Latency is of one pass at a time, throughput of passes queued back to back, both between CUDA events
+on the network's stream; inputs and outputs stay on the device, but for the table of transfers.
+Needs onnxruntime-gpu, pycuda, nvcc and, for the comparison, PyTorch with CUDA. A part that fails
+prints its error, and the others go on; parts that would begin after ``--seconds`` are left out and
+named. ``--cpu`` runs the script without a GPU, to try it.
 """
 
 from __future__ import annotations
@@ -78,12 +80,25 @@ def machine(report: Report, cuda: bool) -> None:
 
     card = [platform.processor() or platform.machine()]
     if cuda:
-        query = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total,clocks.max.sm", "--format=csv,noheader"]
-        card = subprocess.run(query, capture_output=True, text=True, check=True).stdout.strip().splitlines()[:1]
-    report.write(f"\n{card[0]}; {datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d}; {os.cpu_count()} CPU cores")
+        query = [
+            "nvidia-smi",
+            "--query-gpu=name,driver_version,memory.total,clocks.max.sm",
+            "--format=csv,noheader",
+        ]
+        card = (
+            subprocess.run(query, capture_output=True, text=True, check=True)
+            .stdout.strip()
+            .splitlines()[:1]
+        )
+    report.write(
+        f"\n{card[0]}; {datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d}; {os.cpu_count()} CPU cores"
+    )
     tools = ["onnxruntime-gpu", "onnxruntime", "torch", "pycuda", "numpy"]
-    report.write("Python " + platform.python_version() + "".join(f", {tool} {version_of(tool)}" for tool in tools
-                                                                   if version_of(tool) != "none"))  # fmt: skip
+    report.write(
+        "Python "
+        + platform.python_version()
+        + "".join(f", {tool} {version_of(tool)}" for tool in tools if version_of(tool) != "none")
+    )
 
 
 def prepared(model: Path, folder: Path) -> dict[str, Path]:
@@ -128,24 +143,35 @@ class Clock:
         self.seen.append(seen)
         queued = batch / timed.images_per_second * 1e3
         figures = [f"{value:.3f}" for value in (found.mean, found.median, found.p99)]
-        self.rows.append([label, str(batch), *figures, f"{timed.images_per_second:.0f}", f"{queued:.3f}"])
+        self.rows.append(
+            [label, str(batch), *figures, f"{timed.images_per_second:.0f}", f"{queued:.3f}"]
+        )
         note(" ".join(self.rows[-1]))
 
     def table(self) -> None:
-        self.report.table(["", "batch", "latency ms, mean", "median", "p99", "images/s", "ms per batch, queued"],
-                          self.rows)  # fmt: skip
+        self.report.table(
+            ["", "batch", "latency ms, mean", "median", "p99", "images/s", "ms per batch, queued"],
+            self.rows,
+        )
         clocks = [seen for seen in self.seen if seen.sm_mhz]
         if clocks:
-            low, high = min(each.sm_mhz[0] for each in clocks), max(each.sm_mhz[1] for each in clocks)
+            low, high = (
+                min(each.sm_mhz[0] for each in clocks),
+                max(each.sm_mhz[1] for each in clocks),
+            )
             reasons = sorted({reason for each in clocks for reason in each.throttled})
-            self.report.write(f"\nSM clock {low} to {high} MHz, at most {max(each.celsius for each in clocks)} °C, "
-                              f"throttled: {', '.join(reasons) or 'never'}.")  # fmt: skip
+            self.report.write(
+                f"\nSM clock {low} to {high} MHz, at most {max(each.celsius for each in clocks)} °C, "
+                f"throttled: {', '.join(reasons) or 'never'}."
+            )
         elif self.seen:
             self.report.write(f"\n{self.seen[0].why_not or 'no GPU'}")
 
 
 def detector(model: Path, weights: Path | None) -> Any:
-    """The demo in PyTorch, as ``recipes/demo/export.py`` exports it; with random weights unless some are given."""
+    """The demo in PyTorch, as ``recipes/demo/export.py`` exports it; with random weights unless
+    some are given.
+    """
     import onnx
     import torch
 
@@ -163,8 +189,14 @@ def detector(model: Path, weights: Path | None) -> Any:
     return code.Decoded(network).eval().requires_grad_(False)
 
 
-def against_torch(model: Path, weights: Path | None, duration: float, bus_id: str | None, cuda: bool,
-                  graphs: dict[str, Path]) -> Callable[[Report], None]:  # fmt: skip
+def against_torch(
+    model: Path,
+    weights: Path | None,
+    duration: float,
+    bus_id: str | None,
+    cuda: bool,
+    graphs: dict[str, Path],
+) -> Callable[[Report], None]:
     def work(report: Report) -> None:
         from trtforge.timing import cuda as gpu
         from trtforge.timing import onnxruntime_cpu, torch_model
@@ -184,17 +216,35 @@ def against_torch(model: Path, weights: Path | None, duration: float, bus_id: st
                 for precision in ("fp32", "fp16"):
                     for graph in variants:
                         label = _label("ONNX Runtime", precision, graph)
-                        open_session = partial(onnxruntime_cpu.opener, graphs[precision], batch, SIZE)
+                        open_session = partial(
+                            onnxruntime_cpu.opener, graphs[precision], batch, SIZE
+                        )
                         if cuda:
                             open_session = partial(
-                                gpu.opener, graphs[precision], batch, SIZE, graph=graph, transfers=False
+                                gpu.opener,
+                                graphs[precision],
+                                batch,
+                                SIZE,
+                                graph=graph,
+                                transfers=False,
                             )
                         clock.time(label, batch, open_session)
                     for graph in variants if module is not None else ():
                         label = _label("PyTorch eager", precision, graph)
-                        clock.time(label, batch, partial(
-                            torch_model.opener, module, images, cuda=cuda, half=precision == "fp16", compiled=False,
-                            graph=graph, transfers=False))  # fmt: skip
+                        clock.time(
+                            label,
+                            batch,
+                            partial(
+                                torch_model.opener,
+                                module,
+                                images,
+                                cuda=cuda,
+                                half=precision == "fp16",
+                                compiled=False,
+                                graph=graph,
+                                transfers=False,
+                            ),
+                        )
         finally:
             clock.table()
         speedups(report, clock, cuda)
@@ -210,13 +260,20 @@ def speedups(report: Report, clock: Clock, cuda: bool) -> None:
     rows = []
     for precision in ("fp32", "fp16"):
         for graph in (False, True) if cuda else (False,):
-            for base, plain in ((_label("PyTorch eager", precision, graph), graph),
-                                (_label("PyTorch eager", "fp32", False), True)):  # fmt: skip
+            for base, plain in (
+                (_label("PyTorch eager", precision, graph), graph),
+                (_label("PyTorch eager", "fp32", False), True),
+            ):
                 own = _label("ONNX Runtime", precision, graph)
                 for batch in BATCHES if cuda else (1,):
                     if (own, batch) in clock.found and (base, batch) in clock.found:
                         one, other = clock.found[own, batch], clock.found[base, batch]
-                        row = [f"{own} / {base}", str(batch), f"{other[0] / one[0]:.2f}", f"{one[1] / other[1]:.2f}"]
+                        row = [
+                            f"{own} / {base}",
+                            str(batch),
+                            f"{other[0] / one[0]:.2f}",
+                            f"{one[1] / other[1]:.2f}",
+                        ]
                         if row not in rows and (plain or not graph):
                             rows.append(row)
     report.table(["how many times as fast", "batch", "by latency", "by throughput"], rows)
@@ -232,27 +289,47 @@ def compiled(duration: float, bus_id: str | None, weights: Path | None) -> Calla
             for half in (False, True):
                 for batch in BATCHES:
                     images = np.random.default_rng(0).random((batch, 3, *SIZE), np.float32)
-                    clock.time(f"torch.compile {'FP16' if half else 'FP32'}", batch, partial(
-                        torch_model.opener, module, images, cuda=True, half=half, compiled=True, graph=False,
-                        transfers=False))  # fmt: skip
+                    clock.time(
+                        f"torch.compile {'FP16' if half else 'FP32'}",
+                        batch,
+                        partial(
+                            torch_model.opener,
+                            module,
+                            images,
+                            cuda=True,
+                            half=half,
+                            compiled=True,
+                            graph=False,
+                            transfers=False,
+                        ),
+                    )
         finally:
             clock.table()
 
     return work
 
 
-def transfers_and_streams(duration: float, bus_id: str | None, model: Path) -> Callable[[Report], None]:
+def transfers_and_streams(
+    duration: float, bus_id: str | None, model: Path
+) -> Callable[[Report], None]:
     def work(report: Report) -> None:
         from trtforge.timing import cuda as gpu
 
         clock = Clock(report, duration, bus_id)
         try:
             for batch in BATCHES:
-                clock.time("FP16, CUDA graph, with transfers", batch,
-                           partial(gpu.opener, model, batch, SIZE, graph=True, transfers=True))  # fmt: skip
+                clock.time(
+                    "FP16, CUDA graph, with transfers",
+                    batch,
+                    partial(gpu.opener, model, batch, SIZE, graph=True, transfers=True),
+                )
             for streams in (1, 2, 4):
-                clock.time(f"FP16, CUDA graph, {streams} streams", 1,
-                           partial(gpu.opener, model, 1, SIZE, graph=True, transfers=False), streams)  # fmt: skip
+                clock.time(
+                    f"FP16, CUDA graph, {streams} streams",
+                    1,
+                    partial(gpu.opener, model, 1, SIZE, graph=True, transfers=False),
+                    streams,
+                )
         finally:
             clock.table()
 
@@ -260,11 +337,15 @@ def transfers_and_streams(duration: float, bus_id: str | None, model: Path) -> C
 
 
 def copies(folder: Path, count: int) -> Path:
-    """So many different files: those of the repository, each with a byte more, so that none is a duplicate."""
+    """So many different files: those of the repository, each with a byte more, so that none is a
+    duplicate.
+    """
     files = sorted(PHOTOS.glob("*.jpg"))
     folder.mkdir()
     for index in range(count):
-        (folder / f"{index:04}.jpg").write_bytes(files[index % len(files)].read_bytes() + index.to_bytes(2, "big"))
+        (folder / f"{index:04}.jpg").write_bytes(
+            files[index % len(files)].read_bytes() + index.to_bytes(2, "big")
+        )
     return folder
 
 
@@ -276,12 +357,15 @@ def observed(model: Path, images: Path, provider: str, folder: Path) -> float:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     started = time.monotonic()
-    observe.run(folder, model, images, preprocess=Preprocess().model_dump(mode="json"), provider=provider)
+    observe.run(
+        folder, model, images, preprocess=Preprocess().model_dump(mode="json"), provider=provider
+    )
     return time.monotonic() - started
 
 
 def forward(model: Path, images: Path, count: int, cuda: bool) -> tuple[float, float]:
-    """Seconds for so many plain forward passes at batch 1: each image copied to the device; and by CUDA events.
+    """Seconds for so many plain forward passes at batch 1: each image copied to the device; and by
+    CUDA events.
 
     In true FP32, as calibration runs; outputs stay on the device. The images are decoded before.
     """
@@ -328,26 +412,44 @@ def calibration(model: Path, folder: Path, cuda: bool, many: int) -> Callable[[R
             note(" ".join(rows[-1]))
 
         try:
-            observed(model, warm, "cpu", place)  # compiles the histogram for the CPU, once on a machine
+            observed(
+                model, warm, "cpu", place
+            )  # compiles the histogram for the CPU, once on a machine
             if cuda:
-                row("first calibration on the GPU: nvcc compiles", 4, observed(model, warm, "cuda", place))
+                row(
+                    "first calibration on the GPU: nvcc compiles",
+                    4,
+                    observed(model, warm, "cuda", place),
+                )
             small = observed(model, few_images, device, place)
             row(f"calibration, {device}", 64, small)
             large = observed(model, many_images, device, place)
             row(f"calibration, {device}", many, large)
             started = time.monotonic()
-            calibrate.run(place, place / "histograms.json", method="entropy", percentile=99.999, methods={})
-            row("ranges from the histograms (entropy), on the CPU", many, time.monotonic() - started)
+            calibrate.run(
+                place, place / "histograms.json", method="entropy", percentile=99.999, methods={}
+            )
+            row(
+                "ranges from the histograms (entropy), on the CPU", many, time.monotonic() - started
+            )
             wall, events = forward(model, few_images, many, cuda)
             row("forward passes alone, images copied to the device", many, wall)
-            row("forward passes alone, by CUDA events" if cuda else "forward passes alone", many, events)
-            report.write(f"\nCalibration of {many} images takes {large / wall:.2f} times its forward passes "
-                         f"({large / events:.2f} times those by CUDA events); "
-                         f"{(large - small) / (many - 64) * 1e3:.2f} ms for each further image.")  # fmt: skip
+            row(
+                "forward passes alone, by CUDA events" if cuda else "forward passes alone",
+                many,
+                events,
+            )
+            report.write(
+                f"\nCalibration of {many} images takes {large / wall:.2f} times its forward passes "
+                f"({large / events:.2f} times those by CUDA events); "
+                f"{(large - small) / (many - 64) * 1e3:.2f} ms for each further image."
+            )
             if cuda:
                 cpu = observed(model, few_images, "cpu", place)
                 row("calibration, cpu", 64, cpu)
-                report.write(f"An image takes {cpu / 64 / (large / many):.1f} times as long on the CPU.")
+                report.write(
+                    f"An image takes {cpu / 64 / (large / many):.1f} times as long on the CPU."
+                )
         finally:
             report.table(["", "images", "seconds", "ms per image"], rows)
 
@@ -357,12 +459,21 @@ def calibration(model: Path, folder: Path, cuda: bool, many: int) -> Callable[[R
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--model", type=Path, default=DEMO / "demo.onnx", help="decoded detector, 640x640, dynamic batch"
+        "--model",
+        type=Path,
+        default=DEMO / "demo.onnx",
+        help="decoded detector, 640x640, dynamic batch",
     )
-    parser.add_argument("--weights", type=Path, help="of the demo in PyTorch; without: random, as fast")
+    parser.add_argument(
+        "--weights", type=Path, help="of the demo in PyTorch; without: random, as fast"
+    )
     parser.add_argument("--out", type=Path, help="Markdown file")
-    parser.add_argument("--duration", type=float, default=2.0, help="seconds for latency, and again for throughput")
-    parser.add_argument("--seconds", type=float, default=480.0, help="after that nothing new begins")
+    parser.add_argument(
+        "--duration", type=float, default=2.0, help="seconds for latency, and again for throughput"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=480.0, help="after that nothing new begins"
+    )
     parser.add_argument("--images", type=int, default=512)
     parser.add_argument("--cpu", action="store_true", help="try the script without a GPU")
     asked = parser.parse_args()
@@ -380,17 +491,28 @@ def main() -> None:
         from pycuda import driver
 
         bus_id = driver.Device(0).pci_bus_id()
-    report.write(f"# {asked.model.stem} on the GPU" if cuda else "# Trial without a GPU: the figures mean nothing")
+    report.write(
+        f"# {asked.model.stem} on the GPU"
+        if cuda
+        else "# Trial without a GPU: the figures mean nothing"
+    )
     report.part("Machine", lambda report: machine(report, cuda))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         graphs = prepared(asked.model, folder)
-        report.part("ONNX Runtime CUDA against PyTorch", against_torch(
-            asked.model, asked.weights, asked.duration, bus_id, cuda, graphs))  # fmt: skip
-        report.part(f"Calibration of {asked.images} images", calibration(graphs["fp32"], folder, cuda, asked.images))
+        report.part(
+            "ONNX Runtime CUDA against PyTorch",
+            against_torch(asked.model, asked.weights, asked.duration, bus_id, cuda, graphs),
+        )
+        report.part(
+            f"Calibration of {asked.images} images",
+            calibration(graphs["fp32"], folder, cuda, asked.images),
+        )
         if cuda:
-            report.part("ONNX Runtime CUDA: transfers and streams",
-                        transfers_and_streams(asked.duration, bus_id, graphs["fp16"]))  # fmt: skip
+            report.part(
+                "ONNX Runtime CUDA: transfers and streams",
+                transfers_and_streams(asked.duration, bus_id, graphs["fp16"]),
+            )
             report.part("torch.compile", compiled(asked.duration, bus_id, asked.weights))
 
 

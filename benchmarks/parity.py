@@ -2,9 +2,11 @@
 
     python benchmarks/parity.py MODEL.onnx --images photos/ [--held-out 8]
 
-Boxes and scores are compared apart, by Pearson correlation: whole outputs correlate at 0.97 and more even between
-different photographs, because box coordinates are mostly the grid. The control, FP32 of another photograph, has to fail
-the gate that FP16 and INT8 pass, or the gate proves nothing. Everything runs in ONNX Runtime on the CPU.
+Boxes and scores are compared apart, by Pearson correlation: whole outputs correlate at 0.97 and
+more even between
+different photographs, because box coordinates are mostly the grid. The control, FP32 of another
+photograph, has to fail the gate that FP16 and INT8 pass, or the gate proves nothing. Everything
+runs in ONNX Runtime on the CPU.
 """
 
 from __future__ import annotations
@@ -63,15 +65,30 @@ def main() -> int:
             shutil.copy(file, folder / "calib")
         outs = {}
         for precision in ("fp32", "fp16", "int8"):
-            job = Job(asked.model, recipe(), precision, folder / "calib" if precision == "int8" else None)
+            job = Job(
+                asked.model, recipe(), precision, folder / "calib" if precision == "int8" else None
+            )
             outs[precision] = folder / precision
-            deliver(job, [Target(None, None)], [outs[precision]], Store(folder / "store"),
-                    deepstream=None, force=False)  # fmt: skip
-        graphs = {precision: out / f"{asked.model.stem}.rtx.onnx" for precision, out in outs.items()}
-        size = tuple(load(graphs["fp32"]).graph.input[0].type.tensor_type.shape.dim[axis].dim_value for axis in (2, 3))
+            deliver(
+                job,
+                [Target(None, None)],
+                [outs[precision]],
+                Store(folder / "store"),
+                deepstream=None,
+                force=False,
+            )
+        graphs = {
+            precision: out / f"{asked.model.stem}.rtx.onnx" for precision, out in outs.items()
+        }
+        size = tuple(
+            load(graphs["fp32"]).graph.input[0].type.tensor_type.shape.dim[axis].dim_value
+            for axis in (2, 3)
+        )
         batches = [prepare(file, Preprocess(), size) for file in files[-asked.held_out :]]
         reference = boxes_scores(graphs["fp32"], batches)
-        compared = {precision: boxes_scores(graphs[precision], batches) for precision in ("fp16", "int8")}
+        compared = {
+            precision: boxes_scores(graphs[precision], batches) for precision in ("fp16", "int8")
+        }
     compared["control"] = tuple(np.roll(values, 1, axis=0) for values in reference)  # type: ignore[assignment]
     rows, passed = [], True
     for label, values in compared.items():
@@ -80,7 +97,15 @@ def main() -> int:
         least = LEAST.get(label, LEAST["int8"])
         good = scores >= least and (label == "int8" or boxes >= least) and not constant
         passed &= good is (label != "control")
-        rows.append([label, f"{boxes:.6f}", f"{scores:.6f}", f"scores >= {least}", "passes" if good else "rejected"])
+        rows.append(
+            [
+                label,
+                f"{boxes:.6f}",
+                f"{scores:.6f}",
+                f"scores >= {least}",
+                "passes" if good else "rejected",
+            ]
+        )
     print(present.table(rows, ["against FP32", "boxes", "scores", "gate", ""]))
     return 0 if passed else 4
 

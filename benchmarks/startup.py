@@ -2,7 +2,8 @@
 
     python benchmarks/startup.py [RUNS]
 
-The two are started in turn, so that whatever else the machine does hits both alike; medians are compared.
+The two are started in turn, so that whatever else the machine does hits both alike; medians are
+compared.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ def main() -> int:
     ours = [sys.executable, "-m", "trtforge", "--help"]
     pairs = [(seconds(bare), seconds(ours)) for _ in range(runs)]
     bare_s, ours_s = (statistics.median(values) for values in zip(*pairs, strict=True))
-    print(f"bare typer {bare_s * 1000:.0f} ms, trtforge {ours_s * 1000:.0f} ms: {ours_s / bare_s:.2f} times ({LIMIT})")
+    print(
+        f"bare typer {bare_s * 1000:.0f} ms, trtforge {ours_s * 1000:.0f} ms: {ours_s / bare_s:.2f} times ({LIMIT})"
+    )
     return 0 if ours_s <= LIMIT * bare_s else 4
 
 

@@ -1,7 +1,9 @@
-"""Every family of detectors in small: a graph with its published output structure, and its decode in NumPy.
+"""Every family of detectors in small: a graph with its published output structure, and its decode
+in NumPy.
 
-Heads are one strided convolution a level on 64x64 images (`tests.models.head`), so that NumPy starts from the image
-too. What comes after them is what the family's exporter writes; sources are in `trtforge.graph.detection`.
+Heads are one strided convolution a level on 64x64 images (`tests.models.head`), so that NumPy
+starts from the image too. What comes after them is what the family's exporter writes; sources are
+in `trtforge.graph.detection`.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ from tests.models import (
     weights,
 )
 
-Reference = tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]  # corners (B, N, 4), scores (B, N, C), extras
+Reference = tuple[
+    np.ndarray, np.ndarray, dict[str, np.ndarray]
+]  # corners (B, N, 4), scores (B, N, C), extras
 QUERIES, WIDTH = 20, 8
 ANGLE, POINTS, MASKS = 1, 6, 4
 
@@ -59,7 +63,8 @@ class Family:
     extra: tuple[str, ...] = field(default=())
 
 
-# ------------------------------------------------------------------------------------------------------- pieces
+# -------------------------------------------------------------------------------------------------------
+# pieces
 
 
 def raw(image: np.ndarray, stride: int, channels: int) -> np.ndarray:
@@ -71,13 +76,17 @@ def raw(image: np.ndarray, stride: int, channels: int) -> np.ndarray:
 
 def flat(image: np.ndarray, channels: int) -> np.ndarray:
     """`(B, 84, channels)`: every level's cells."""
-    return np.concatenate([raw(image, stride, channels).reshape(len(image), -1, channels) for stride in STRIDES], 1)
+    return np.concatenate(
+        [raw(image, stride, channels).reshape(len(image), -1, channels) for stride in STRIDES], 1
+    )
 
 
 def columns(s: Sketch, channels: int) -> str:
     """`(B, channels, 84)`"""
-    parts = [s.op("Reshape", head(s, stride, channels), s.ints(-1, channels, (SIDE // stride) ** 2))
-             for stride in STRIDES]  # fmt: skip
+    parts = [
+        s.op("Reshape", head(s, stride, channels), s.ints(-1, channels, (SIDE // stride) ** 2))
+        for stride in STRIDES
+    ]
     return s.op("Concat", *parts, axis=2)
 
 
@@ -100,7 +109,8 @@ def down(s: Sketch, x: str) -> str:
     return s.op("Transpose", x, perm=[0, 2, 1])
 
 
-# ------------------------------------------------------------------------------- anchors: YOLOv3, v4, v5, v7
+# ------------------------------------------------------------------------------- anchors: YOLOv3,
+# v4, v5, v7
 
 V4_SCALES = (1.2, 1.1, 1.05)
 ANCHORS = [[[float(v) for v in pair] for pair in anchors(stride)] for stride in STRIDES]
@@ -113,7 +123,11 @@ def anchor_maps(five: bool) -> Callable[[Any], onnx.ModelProto]:
             side = SIDE // stride
             x = head(s, stride, 3 * width)
             if five:
-                x = s.op("Transpose", s.op("Reshape", x, s.ints(-1, 3, width, side, side)), perm=[0, 1, 3, 4, 2])
+                x = s.op(
+                    "Transpose",
+                    s.op("Reshape", x, s.ints(-1, 3, width, side, side)),
+                    perm=[0, 1, 3, 4, 2],
+                )
             maps.append(x)
         return s.model(*maps, batch=batch)
 
@@ -126,7 +140,9 @@ def anchor_decode(scales: tuple[float, ...], extent: str) -> Callable[[np.ndarra
     def decode(image: np.ndarray) -> Reference:
         boxes, scores = [], []
         for stride, scale in zip(STRIDES, scales, strict=True):
-            x = raw(image, stride, 3 * (5 + CLASSES)).reshape(len(image), SIDE // stride, SIDE // stride, 3, -1)
+            x = raw(image, stride, 3 * (5 + CLASSES)).reshape(
+                len(image), SIDE // stride, SIDE // stride, 3, -1
+            )
             y = sigmoid(x)
             centre = (y[..., :2] * scale - (scale - 1) / 2 + grid(stride)[:, :, None]) * stride
             factor = (2 * y[..., 2:4]) ** 2 if extent == "square" else np.exp(x[..., 2:4])
@@ -142,7 +158,9 @@ def yolov5(batch: Any) -> onnx.ModelProto:
     for stride in STRIDES:
         side = SIDE // stride
         x = s.op("Reshape", head(s, stride, 3 * width), s.ints(-1, 3, width, side, side))
-        y = decoded_anchors(s, s.op("Sigmoid", s.op("Transpose", x, perm=[0, 1, 3, 4, 2])), stride, width)
+        y = decoded_anchors(
+            s, s.op("Sigmoid", s.op("Transpose", x, perm=[0, 1, 3, 4, 2])), stride, width
+        )
         rows.append(s.op("Reshape", y, s.ints(-1, 3 * side * side, width)))
     return s.model(s.op("Concat", *rows, axis=1), batch=batch)
 
@@ -153,9 +171,13 @@ def yolov3(batch: Any) -> onnx.ModelProto:
         side = SIDE // stride
         x = s.op("Reshape", head(s, stride, 3 * width), s.ints(-1, 3, width, side, side))
         x = s.op("Transpose", x, perm=[0, 1, 3, 4, 2])
-        centre = s.op("Add", s.op("Sigmoid", s.slice(x, 0, 2, 4)), s.const(grid(stride)[None, None]))
+        centre = s.op(
+            "Add", s.op("Sigmoid", s.slice(x, 0, 2, 4)), s.const(grid(stride)[None, None])
+        )
         centre = s.op("Mul", centre, s.const(stride))
-        extent = s.op("Mul", s.op("Exp", s.slice(x, 2, 4, 4)), s.const(anchors(stride)[None, :, None, None]))
+        extent = s.op(
+            "Mul", s.op("Exp", s.slice(x, 2, 4, 4)), s.const(anchors(stride)[None, :, None, None])
+        )
         y = s.op("Concat", centre, extent, s.op("Sigmoid", s.slice(x, 4, width, 4)), axis=4)
         rows.append(s.op("Reshape", y, s.ints(-1, 3 * side * side, width)))
     return s.model(s.op("Concat", *rows, axis=1), batch=batch)
@@ -169,10 +191,14 @@ def yolov4(batch: Any) -> onnx.ModelProto:
         x = s.op("Reshape", head(s, stride, 3 * width), s.ints(-1, 3, width, side, side))
         x = s.op("Transpose", x, perm=[0, 1, 3, 4, 2])
         y = s.op("Sigmoid", x)
-        moved = s.op("Sub", s.op("Mul", s.slice(y, 0, 2, 4), s.const(scale)), s.const((scale - 1) / 2))
+        moved = s.op(
+            "Sub", s.op("Mul", s.slice(y, 0, 2, 4), s.const(scale)), s.const((scale - 1) / 2)
+        )
         centre = s.op("Div", s.op("Add", moved, s.const(grid(stride)[None, None])), s.const(side))
         sizes = anchors(stride)[None, :, None, None] / SIDE
-        half = s.op("Mul", s.op("Mul", s.op("Exp", s.slice(x, 2, 4, 4)), s.const(sizes)), s.const(0.5))
+        half = s.op(
+            "Mul", s.op("Mul", s.op("Exp", s.slice(x, 2, 4, 4)), s.const(sizes)), s.const(0.5)
+        )
         both = s.op("Concat", s.op("Sub", centre, half), s.op("Add", centre, half), axis=4)
         boxes.append(s.op("Reshape", both, s.ints(-1, 3 * side * side, 1, 4)))
         score = s.op("Mul", s.slice(y, 4, 5, 4), s.slice(y, 5, width, 4))
@@ -180,15 +206,20 @@ def yolov4(batch: Any) -> onnx.ModelProto:
     return s.model(s.op("Concat", *boxes, axis=1), s.op("Concat", *scores, axis=1), batch=batch)
 
 
-# ------------------------------------------------------------------------- no anchors: YOLOv6, v8 and later
+# ------------------------------------------------------------------------- no anchors: YOLOv6, v8
+# and later
 
 
 def sides_decode(image: np.ndarray, channels: int, bins: int, last: int | None = None) -> Reference:
-    """Corners from the distances of a box's sides to its cell: the mean of a distribution, or exp of one value."""
+    """Corners from the distances of a box's sides to its cell: the mean of a distribution, or exp
+    of one value.
+    """
     x = flat(image, channels)
     at, step = cells()
     if bins > 1:
-        sides = (softmax(x[..., : 4 * bins].reshape(*x.shape[:2], 4, bins)) * np.arange(bins)).sum(-1)
+        sides = (softmax(x[..., : 4 * bins].reshape(*x.shape[:2], 4, bins)) * np.arange(bins)).sum(
+            -1
+        )
     else:
         sides = np.exp(x[..., :4])
     boxes = np.concatenate([at + 0.5 - sides[..., :2], at + 0.5 + sides[..., 2:]], -1) * step
@@ -218,7 +249,9 @@ def yolov8(bins: int, as_corners: bool = False) -> Callable[[Any], onnx.ModelPro
         boxes = s.slice(x, 0, 4 * bins, 1)
         sides = dfl(s, boxes, bins) if bins > 1 else s.op("Exp", boxes)
         scores = s.op("Sigmoid", s.slice(x, 4 * bins, 4 * bins + CLASSES, 1))
-        return s.model(s.op("Concat", boxes_of_sides(s, sides, as_corners), scores, axis=1), batch=batch)
+        return s.model(
+            s.op("Concat", boxes_of_sides(s, sides, as_corners), scores, axis=1), batch=batch
+        )
 
     return build
 
@@ -246,7 +279,10 @@ def distance_maps(bins: int, layout: str) -> Callable[[Any], onnx.ModelProto]:
         for stride in STRIDES:
             x = head(s, stride, width)
             sides = s.slice(x, 0, 4 * bins, 1)
-            parts = [sides if bins > 1 else s.op("Exp", sides), s.op("Sigmoid", s.slice(x, 4 * bins, width, 1))]
+            parts = [
+                sides if bins > 1 else s.op("Exp", sides),
+                s.op("Sigmoid", s.slice(x, 4 * bins, width, 1)),
+            ]
             maps += parts if layout == "pair" else [x]
         return s.model(*maps, batch=batch)
 
@@ -254,7 +290,9 @@ def distance_maps(bins: int, layout: str) -> Callable[[Any], onnx.ModelProto]:
 
 
 def two_outputs(order: str) -> Callable[[Any], onnx.ModelProto]:
-    """PP-YOLOE puts classes before boxes in its scores, DAMO-YOLO behind; both have corners in pixels."""
+    """PP-YOLOE puts classes before boxes in its scores, DAMO-YOLO behind; both have corners in
+    pixels.
+    """
 
     def build(batch: Any) -> onnx.ModelProto:
         s = sketch()
@@ -267,7 +305,8 @@ def two_outputs(order: str) -> Callable[[Any], onnx.ModelProto]:
     return build
 
 
-# --------------------------------------------------------------------------------------- masks, points, angles
+# --------------------------------------------------------------------------------------- masks,
+# points, angles
 
 
 def yolov8_seg(batch: Any) -> onnx.ModelProto:
@@ -284,13 +323,18 @@ def yolov8_pose(batch: Any) -> onnx.ModelProto:
     x = columns(s, 4 + CLASSES + POINTS)
     boxes = boxes_of_sides(s, s.op("Exp", s.slice(x, 0, 4, 1)))
     scores = s.op("Sigmoid", s.slice(x, 4, 4 + CLASSES, 1))
-    points = s.op("Reshape", s.slice(x, 4 + CLASSES, 4 + CLASSES + POINTS, 1), s.ints(-1, count, 3, CELLS))
+    points = s.op(
+        "Reshape", s.slice(x, 4 + CLASSES, 4 + CLASSES + POINTS, 1), s.ints(-1, count, 3, CELLS)
+    )
     at, step = cells()
-    place = s.op("Add", s.op("Mul", s.slice(points, 0, 2, 2), s.const(2)), s.const(at.T[None, None]))
+    place = s.op(
+        "Add", s.op("Mul", s.slice(points, 0, 2, 2), s.const(2)), s.const(at.T[None, None])
+    )
     place = s.op("Mul", place, s.const(step.T[None, None]))
     points = s.op("Concat", place, s.op("Sigmoid", s.slice(points, 2, 3, 2)), axis=2)
     return s.model(
-        s.op("Concat", boxes, scores, s.op("Reshape", points, s.ints(-1, POINTS, CELLS)), axis=1), batch=batch
+        s.op("Concat", boxes, scores, s.op("Reshape", points, s.ints(-1, POINTS, CELLS)), axis=1),
+        batch=batch,
     )
 
 
@@ -308,7 +352,9 @@ def yolov8_obb(batch: Any) -> onnx.ModelProto:
     y_turned = s.op("Add", s.op("Mul", across, sin), s.op("Mul", along, cos))
     at, step = cells()
     centre = s.op("Add", s.op("Concat", x_turned, y_turned, axis=1), s.const(at.T[None] + 0.5))
-    boxes = s.op("Mul", s.op("Concat", centre, s.op("Add", low, high), axis=1), s.const(step.T[None]))
+    boxes = s.op(
+        "Mul", s.op("Concat", centre, s.op("Add", low, high), axis=1), s.const(step.T[None])
+    )
     scores = s.op("Sigmoid", s.slice(x, 4, 4 + CLASSES, 1))
     return s.model(s.op("Concat", boxes, scores, angle, axis=1), batch=batch)
 
@@ -323,7 +369,15 @@ def pose_decode(image: np.ndarray) -> Reference:
     x = flat(image, 4 + CLASSES + POINTS)[..., 4 + CLASSES :].reshape(len(image), CELLS, -1, 3)
     at, step = cells()
     place = (2 * x[..., :2] + at[:, None]) * step[:, None]
-    return boxes, scores, {"keypoints": np.concatenate([place, sigmoid(x[..., 2:])], -1).reshape(len(image), CELLS, -1)}
+    return (
+        boxes,
+        scores,
+        {
+            "keypoints": np.concatenate([place, sigmoid(x[..., 2:])], -1).reshape(
+                len(image), CELLS, -1
+            )
+        },
+    )
 
 
 def obb_decode(image: np.ndarray) -> Reference:
@@ -332,12 +386,15 @@ def obb_decode(image: np.ndarray) -> Reference:
     sides, angle = np.exp(x[..., :4]), (sigmoid(x[..., 4 + CLASSES :]) - 0.25) * np.pi
     half = (sides[..., 2:] - sides[..., :2]) / 2
     cos, sin = np.cos(angle[..., 0]), np.sin(angle[..., 0])
-    turned = np.stack([half[..., 0] * cos - half[..., 1] * sin, half[..., 0] * sin + half[..., 1] * cos], -1)
+    turned = np.stack(
+        [half[..., 0] * cos - half[..., 1] * sin, half[..., 0] * sin + half[..., 1] * cos], -1
+    )
     boxes = corners((turned + at + 0.5) * step, (sides[..., :2] + sides[..., 2:]) * step)
     return boxes, sigmoid(x[..., 4 : 4 + CLASSES]), {"angle": angle}
 
 
-# ----------------------------------------------------------------------------------------------------- YOLOX
+# -----------------------------------------------------------------------------------------------------
+# YOLOX
 
 
 def yolox(decoded: bool) -> Callable[[Any], onnx.ModelProto]:
@@ -346,13 +403,18 @@ def yolox(decoded: bool) -> Callable[[Any], onnx.ModelProto]:
         parts = []
         for stride in STRIDES:
             x = head(s, stride, width)
-            scores = [s.op("Sigmoid", s.slice(x, 4, 5, 1)), s.op("Sigmoid", s.slice(x, 5, width, 1))]
+            scores = [
+                s.op("Sigmoid", s.slice(x, 4, 5, 1)),
+                s.op("Sigmoid", s.slice(x, 5, width, 1)),
+            ]
             level = s.op("Concat", s.slice(x, 0, 4, 1), *scores, axis=1)
             parts.append(s.op("Reshape", level, s.ints(-1, width, (SIDE // stride) ** 2)))
         rows = down(s, s.op("Concat", *parts, axis=2))
         if decoded:
             at, step = cells()
-            centre = s.op("Mul", s.op("Add", s.slice(rows, 0, 2, 2), s.const(at[None])), s.const(step[None]))
+            centre = s.op(
+                "Mul", s.op("Add", s.slice(rows, 0, 2, 2), s.const(at[None])), s.const(step[None])
+            )
             extent = s.op("Mul", s.op("Exp", s.slice(rows, 2, 4, 2)), s.const(step[None]))
             rows = s.op("Concat", centre, extent, s.slice(rows, 4, width, 2), axis=2)
         return s.model(rows, batch=batch)
@@ -367,7 +429,8 @@ def yolox_decode(image: np.ndarray) -> Reference:
     return boxes, sigmoid(x[..., 4:5]) * sigmoid(x[..., 5:]), {}
 
 
-# ------------------------------------------------------------------------------------ priors: SSD and its kin
+# ------------------------------------------------------------------------------------ priors: SSD
+# and its kin
 
 PRIORS = {8: [[10.0, 12.0], [20.0, 9.0]], 16: [[18.0, 22.0], [30.0, 16.0]]}
 PRIOR_COUNT = sum(len(each) * (SIDE // stride) ** 2 for stride, each in PRIORS.items())
@@ -384,8 +447,10 @@ def prior_rows(s: Sketch, width: int, salt: int = 0) -> str:
 
 
 def prior_raw(image: np.ndarray, width: int, salt: int = 0) -> np.ndarray:
-    parts = [raw(image, stride, len(sizes) * (width + salt)).reshape(len(image), -1, width + salt)
-             for stride, sizes in PRIORS.items()]  # fmt: skip
+    parts = [
+        raw(image, stride, len(sizes) * (width + salt)).reshape(len(image), -1, width + salt)
+        for stride, sizes in PRIORS.items()
+    ]
     return np.concatenate(parts, 1)[..., :width]
 
 
@@ -415,7 +480,9 @@ def priors(kind: str, face: bool = False) -> Callable[[Any], onnx.ModelProto]:
     return build
 
 
-def prior_decode(kind: str, variances: tuple[float, float], face: bool = False, yx: bool = False) -> Any:
+def prior_decode(
+    kind: str, variances: tuple[float, float], face: bool = False, yx: bool = False
+) -> Any:
     def decode(image: np.ndarray) -> Reference:
         deltas = prior_raw(image, 4) * 0.5
         if yx:
@@ -433,7 +500,9 @@ def prior_decode(kind: str, variances: tuple[float, float], face: bool = False, 
 
 
 def priors_decoded(kind: str) -> Callable[[Any], onnx.ModelProto]:
-    """Decoded in the graph: corners in fractions for SSD, in pixels for RetinaNet, with y first for EfficientDet."""
+    """Decoded in the graph: corners in fractions for SSD, in pixels for RetinaNet, with y first for
+    EfficientDet.
+    """
 
     def build(batch: Any) -> onnx.ModelProto:
         s = sketch()
@@ -442,7 +511,9 @@ def priors_decoded(kind: str) -> Callable[[Any], onnx.ModelProto]:
         unit = SIDE if kind == "ssd" else 1
         order = [1, 0] if kind == "efficientdet" else [0, 1]
         place, extent = place[None, :, order] / unit, extent[None, :, order] / unit
-        centre = s.op("Add", s.op("Mul", s.slice(deltas, 0, 2, 2), s.const(0.1 * extent)), s.const(place))
+        centre = s.op(
+            "Add", s.op("Mul", s.slice(deltas, 0, 2, 2), s.const(0.1 * extent)), s.const(place)
+        )
         grown = s.op("Exp", s.op("Mul", s.slice(deltas, 2, 4, 2), s.const(0.2)))
         half = s.op("Div", s.op("Mul", grown, s.const(extent)), s.const(2))
         boxes = s.op("Concat", s.op("Sub", centre, half), s.op("Add", centre, half), axis=2)
@@ -453,7 +524,8 @@ def priors_decoded(kind: str) -> Callable[[Any], onnx.ModelProto]:
     return build
 
 
-# ------------------------------------------------------------------------------------ no suppression: queries
+# ------------------------------------------------------------------------------------ no
+# suppression: queries
 
 
 def _matrix(salt: int, width: int) -> np.ndarray:
@@ -465,9 +537,13 @@ def tokens(s: Sketch) -> str:
 
 
 def selected(s: Sketch) -> tuple[str, str]:
-    """Features `(B, Q, 8)` and inverse sigmoids of boxes `(B, Q, 4)` of the best tokens, as in two-stage decoders."""
+    """Features `(B, Q, 8)` and inverse sigmoids of boxes `(B, Q, 4)` of the best tokens, as in
+    two-stage decoders.
+    """
     memory = tokens(s)
-    best = s.op("ReduceMax", s.op("MatMul", memory, s.const(_matrix(1, CLASSES))), axes=[2], keepdims=0)
+    best = s.op(
+        "ReduceMax", s.op("MatMul", memory, s.const(_matrix(1, CLASSES))), axes=[2], keepdims=0
+    )
     index = top(s, best, QUERIES)[1]
     reference = s.op("MatMul", memory, s.const(_matrix(2, 4)))
     return gather(s, memory, index, WIDTH), gather(s, reference, index, 4)
@@ -503,7 +579,12 @@ def rtdetr(layout: str) -> Callable[[Any], onnx.ModelProto]:
         flat_scores = s.op("Reshape", s.op("Sigmoid", logits), s.ints(-1, QUERIES * CLASSES))
         score, index = top(s, flat_scores, QUERIES)
         label = s.op("Mod", index, s.const(CLASSES, np.int64))
-        model = s.model(label, gather(s, box, s.op("Div", index, s.const(CLASSES, np.int64)), 4), score, batch=batch)
+        model = s.model(
+            label,
+            gather(s, box, s.op("Div", index, s.const(CLASSES, np.int64)), 4),
+            score,
+            batch=batch,
+        )
         model.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
         return model
 
@@ -515,7 +596,9 @@ def dfine(batch: Any) -> onnx.ModelProto:
     s = sketch()
     features, reference = selected(s)
     point = s.op("Sigmoid", reference)
-    sides = s.op("Mul", s.op("Sigmoid", s.op("MatMul", features, s.const(_matrix(3, 4)))), s.const(0.5))
+    sides = s.op(
+        "Mul", s.op("Sigmoid", s.op("MatMul", features, s.const(_matrix(3, 4)))), s.const(0.5)
+    )
     extent, centre = s.slice(point, 2, 4, 2), s.slice(point, 0, 2, 2)
     low = s.op("Sub", centre, s.op("Mul", s.slice(sides, 0, 2, 2), extent))
     high = s.op("Add", centre, s.op("Mul", s.slice(sides, 2, 4, 2), extent))
@@ -535,7 +618,9 @@ def detr(batch: Any) -> onnx.ModelProto:
 def _selected(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     memory = flat(image, WIDTH)
     index = np.argsort(-(memory @ _matrix(1, CLASSES)).max(-1), 1)[:, :QUERIES, None]
-    return np.take_along_axis(memory, index, 1), np.take_along_axis(memory @ _matrix(2, 4), index, 1)
+    return np.take_along_axis(memory, index, 1), np.take_along_axis(
+        memory @ _matrix(2, 4), index, 1
+    )
 
 
 def rtdetr_decode(image: np.ndarray) -> Reference:
@@ -547,18 +632,27 @@ def rtdetr_decode(image: np.ndarray) -> Reference:
 def dfine_decode(image: np.ndarray) -> Reference:
     features, reference = _selected(image)
     point, sides = sigmoid(reference), 0.5 * sigmoid(features @ _matrix(3, 4))
-    low, high = (point[..., :2] - sides[..., :2] * point[..., 2:], point[..., :2] + sides[..., 2:] * point[..., 2:])
+    low, high = (
+        point[..., :2] - sides[..., :2] * point[..., 2:],
+        point[..., :2] + sides[..., 2:] * point[..., 2:],
+    )
     return np.concatenate([low, high], -1) * SIDE, sigmoid(features @ _matrix(4, CLASSES)), {}
 
 
 def detr_decode(image: np.ndarray) -> Reference:
     features = flat(image, WIDTH)[:, :QUERIES]
     box = sigmoid(features @ _matrix(3, 4)) * SIDE
-    return corners(box[..., :2], box[..., 2:]), softmax(features @ _matrix(4, CLASSES + 1))[..., :-1], {}
+    return (
+        corners(box[..., :2], box[..., 2:]),
+        softmax(features @ _matrix(4, CLASSES + 1))[..., :-1],
+        {},
+    )
 
 
 def yolov10(masks: bool = False) -> Callable[[Any], onnx.ModelProto]:
-    """A TopK over boxes, then one over their classes; rows of corners, score, class (YOLO26-seg: coefficients)."""
+    """A TopK over boxes, then one over their classes; rows of corners, score, class (YOLO26-seg:
+    coefficients).
+    """
 
     def build(batch: Any) -> onnx.ModelProto:
         s, width = sketch(), 4 + CLASSES + MASKS
@@ -567,12 +661,16 @@ def yolov10(masks: bool = False) -> Callable[[Any], onnx.ModelProto]:
         scores = down(s, s.op("Sigmoid", s.slice(x, 4, 4 + CLASSES, 1)))
         more = down(s, s.slice(x, 4 + CLASSES, width, 1))
         best = top(s, s.op("ReduceMax", scores, axes=[2], keepdims=0), QUERIES)[1]
-        flat_scores = s.op("Reshape", gather(s, scores, best, CLASSES), s.ints(-1, QUERIES * CLASSES))
+        flat_scores = s.op(
+            "Reshape", gather(s, scores, best, CLASSES), s.ints(-1, QUERIES * CLASSES)
+        )
         score, index = top(s, flat_scores, QUERIES)
         label = s.op("Cast", s.op("Mod", index, s.const(CLASSES, np.int64)), to=TensorProto.FLOAT)
         box = s.op("Div", index, s.const(CLASSES, np.int64))
-        parts = [gather(s, gather(s, boxes, best, 4), box, 4),
-                 *(s.op("Unsqueeze", each, s.ints(2)) for each in (score, label))]  # fmt: skip
+        parts = [
+            gather(s, gather(s, boxes, best, 4), box, 4),
+            *(s.op("Unsqueeze", each, s.ints(2)) for each in (score, label)),
+        ]
         if masks:
             parts.append(gather(s, gather(s, more, best, MASKS), box, MASKS))
         outputs = [s.op("Concat", *parts, axis=2), *([head(s, 4, MASKS)] if masks else [])]

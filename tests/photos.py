@@ -13,18 +13,24 @@ from trtforge.calibrate.images import list_images, prepare
 from trtforge.recipe import Recipe
 
 SIDE = 32
-RECIPE = Recipe.model_validate({
-    "head": "none",
-    "preprocess": {"std": [0.229, 0.224, 0.225], "offsets": [123.675, 116.28, 103.53]},
-})  # fmt: skip
+RECIPE = Recipe.model_validate(
+    {
+        "head": "none",
+        "preprocess": {"std": [0.229, 0.224, 0.225], "offsets": [123.675, 116.28, 103.53]},
+    }
+)
 
 
 def classifier(batch: int | str = "batch") -> onnx.ModelProto:
-    """Colours to ten classes, by one convolution that saturates: a wrong deviation shows in the classes."""
+    """Colours to ten classes, by one convolution that saturates: a wrong deviation shows in the
+    classes.
+    """
     rng = np.random.default_rng(3)
     s = models.sketch()
     kernel, bias = s.const(3 * rng.normal(size=(16, 3, 3, 3))), s.const(30 * rng.normal(size=16))
-    pooled = s.op("GlobalAveragePool", s.op("Relu", s.op("Conv", "image", kernel, bias, pads=[1, 1, 1, 1])))
+    pooled = s.op(
+        "GlobalAveragePool", s.op("Relu", s.op("Conv", "image", kernel, bias, pads=[1, 1, 1, 1]))
+    )
     logits = s.op("MatMul", s.op("Flatten", pooled), s.const(rng.normal(size=(16, 10))))
     return onnx.shape_inference.infer_shapes(s.model(logits, batch=batch, side=SIDE))
 
@@ -42,7 +48,14 @@ def write(folder: Path, count: int) -> Path:
 
 def label(folder: Path, path: Path) -> Path:
     """Rows of name,class, as the classifier itself says with its recipe."""
-    said = [(file.name, models.outputs(classifier(), prepare(file, RECIPE.preprocess, (SIDE, SIDE)))[0].argmax())
-            for file in list_images(folder)]  # fmt: skip
+    said = [
+        (
+            file.name,
+            models.outputs(classifier(), prepare(file, RECIPE.preprocess, (SIDE, SIDE)))[
+                0
+            ].argmax(),
+        )
+        for file in list_images(folder)
+    ]
     path.write_text("".join(f"{name},{found}\n" for name, found in said))
     return path

@@ -9,13 +9,17 @@ STRIDES, BINS, CLASSES = (8, 16, 32), 8, 3
 
 
 def unit(c_in: int, c_out: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(c_in, c_out, 3, stride, 1, bias=False), nn.BatchNorm2d(c_out), nn.SiLU())
+    return nn.Sequential(
+        nn.Conv2d(c_in, c_out, 3, stride, 1, bias=False), nn.BatchNorm2d(c_out), nn.SiLU()
+    )
 
 
 class Residual(nn.Module):
     def __init__(self, c_in: int, c_out: int, stride: int):
         super().__init__()
-        self.body = nn.Sequential(unit(c_in, c_out, stride), nn.Conv2d(c_out, c_out, 3, 1, 1), nn.BatchNorm2d(c_out))
+        self.body = nn.Sequential(
+            unit(c_in, c_out, stride), nn.Conv2d(c_out, c_out, 3, 1, 1), nn.BatchNorm2d(c_out)
+        )
         self.skip = nn.Conv2d(c_in, c_out, 1, stride) if stride > 1 else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -28,7 +32,9 @@ class Classifier(nn.Module):
     def __init__(self, classes: int):
         super().__init__()
         print("building a classifier")
-        self.features = nn.Sequential(unit(3, 8, 2), Residual(8, 8, 1), Residual(8, 16, 2), Residual(16, 16, 1))
+        self.features = nn.Sequential(
+            unit(3, 8, 2), Residual(8, 8, 1), Residual(8, 16, 2), Residual(16, 16, 1)
+        )
         self.drop, self.head = nn.Dropout(0.5), nn.Linear(16, classes)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -36,7 +42,8 @@ class Classifier(nn.Module):
 
 
 class Detector(nn.Module):
-    """Three scales, boxes as distributions, scores: (N, 4 + C, anchors) in input pixels, and the maps behind them.
+    """Three scales, boxes as distributions, scores: (N, 4 + C, anchors) in input pixels, and the
+    maps behind them.
 
     It keeps its grid from one call to the next, as many detectors do.
     """
@@ -109,7 +116,12 @@ class Branching(nn.Module):
 
 class Named(nn.Module):
     def forward(self, images: Tensor) -> dict[str, Tensor | list[Tensor] | None]:
-        return {"mask": images.argmax(1), "images": images * 2, "aux": [images.mean((2, 3))], "loss": None}
+        return {
+            "mask": images.argmax(1),
+            "images": images * 2,
+            "aux": [images.mean((2, 3))],
+            "loss": None,
+        }
 
 
 class Wide(nn.Module):

@@ -13,7 +13,8 @@ from trtforge.job import INT8_MODES, BuildOptions, Shape, Target
 
 
 def weakly_typed(int8_mode: str | None, int8: bool, targets: Sequence[Target]) -> bool | None:
-    """Whether the builder chooses precisions, not the graph: on request, or for devices that end at TensorRT 8.
+    """Whether the builder chooses precisions, not the graph: on request, or for devices that end at
+    TensorRT 8.
 
     Returns:
         None where the user asked for nothing and no device decides.
@@ -27,17 +28,24 @@ def weakly_typed(int8_mode: str | None, int8: bool, targets: Sequence[Target]) -
             raise ForgeError(f"--int8-mode {int8_mode} without --int8", "add --int8")
     old = [target.device for target in targets if target.device and not target.device.typed]
     if old and int8_mode == "explicit":
-        raise ForgeError(f"{old[0].title} ends at TensorRT {old[0].tensorrt}: trtforge serves its INT8 by calibration "
-                         "cache alone", "give --int8-mode implicit, or leave it out")  # fmt: skip
+        raise ForgeError(
+            f"{old[0].title} ends at TensorRT {old[0].tensorrt}: trtforge serves its INT8 by calibration "
+            "cache alone",
+            "give --int8-mode implicit, or leave it out",
+        )
     if old:
         return True
     return None if int8_mode is None else int8_mode == "implicit"
 
 
 def builder(
-    workspace: str | None, memory_pool: Sequence[str], profile: Sequence[str], tactic_sources: str | None,
-    timing_cache: Path | None, **given: Any,
-) -> BuildOptions:  # fmt: skip
+    workspace: str | None,
+    memory_pool: Sequence[str],
+    profile: Sequence[str],
+    tactic_sources: str | None,
+    timing_cache: Path | None,
+    **given: Any,
+) -> BuildOptions:
     """The builder's options from the command line's; ``given`` are those that need no parsing.
 
     Raises:
@@ -55,13 +63,19 @@ def builder(
         parse.one_of(name, tuple(TACTICS), "--tactic-sources")
     if timing_cache and timing_cache.is_dir():
         raise ForgeError(f"{timing_cache}: is a folder", "give a file with --timing-cache")
-    return BuildOptions(workspace=parse.memory(workspace), pools=tuple(pools),
-                        profiles=tuple(parse_profile(text) for text in profile), tactic_sources=sources,
-                        timing_cache=str(timing_cache.absolute()) if timing_cache else None, **given)  # fmt: skip
+    return BuildOptions(
+        workspace=parse.memory(workspace),
+        pools=tuple(pools),
+        profiles=tuple(parse_profile(text) for text in profile),
+        tactic_sources=sources,
+        timing_cache=str(timing_cache.absolute()) if timing_cache else None,
+        **given,
+    )
 
 
 def parse_profile(text: str) -> dict[str, tuple[Shape, Shape, Shape]]:
-    """``NAME=MIN:OPT:MAX[,NAME=...]``, each a shape such as ``1x3x640x640``. Names may hold ``:`` and ``=``.
+    """``NAME=MIN:OPT:MAX[,NAME=...]``, each a shape such as ``1x3x640x640``. Names may hold ``:``
+    and ``=``.
 
     Raises:
         ForgeError: it is none, or not in order.
@@ -69,11 +83,16 @@ def parse_profile(text: str) -> dict[str, tuple[Shape, Shape, Shape]]:
     found = {}
     for part in text.split(","):
         name, _, shapes = part.rpartition("=")
-        each = [tuple(int(side) for side in shape.split("x")) for shape in shapes.split(":")
-                if re.fullmatch(r"\d{1,9}(x\d{1,9})*", shape)]  # fmt: skip
+        each = [
+            tuple(int(side) for side in shape.split("x"))
+            for shape in shapes.split(":")
+            if re.fullmatch(r"\d{1,9}(x\d{1,9})*", shape)
+        ]
         if not name or shapes.count(":") != 2 or len(each) != 3:
-            raise ForgeError(f"--profile {part}: not NAME=MIN:OPT:MAX",
-                             "for example --profile images=1x3x640x640:4x3x640x640:8x3x640x640")  # fmt: skip
+            raise ForgeError(
+                f"--profile {part}: not NAME=MIN:OPT:MAX",
+                "for example --profile images=1x3x640x640:4x3x640x640:8x3x640x640",
+            )
         least, best, most = each
         if not (len(least) == len(best) == len(most) and all(map(_ordered, least, best, most))):
             raise ForgeError(f"--profile {part}: not in order", "each side: MIN <= OPT <= MAX")

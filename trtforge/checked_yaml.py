@@ -27,7 +27,8 @@ def read(path: Path, schema: type[Schema], noun: str, hint: str, context: Any = 
         context: for the schema's validators.
 
     Raises:
-        ForgeError: the file is no YAML, or breaks the schema; the message lists every error with its line.
+        ForgeError: the file is no YAML, or breaks the schema; the message lists every error with
+            its line.
     """
     if not path.is_file():
         raise ForgeError(f"{path}: no such file", f"give the path of a {noun}")
@@ -48,13 +49,21 @@ def _parse(path: Path, hint: str) -> tuple[Any, dict[Location, int]]:
     try:
         text = path.read_text(encoding="utf-8")
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text)):
-            raise ForgeError(f"{path}: has YAML aliases", "write each value out")  # a few lines of them fill any memory
+            raise ForgeError(
+                f"{path}: has YAML aliases", "write each value out"
+            )  # a few lines of them fill any memory
         return yaml.safe_load(text), _lines(yaml.compose(text, Loader=yaml.SafeLoader))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
-        deep = "nested too deeply" if isinstance(error, RecursionError) else "not UTF-8 text, or a date that is none"
-        raise ForgeError(f"{where}: not YAML: {getattr(error, 'problem', None) or deep}", hint) from error
+        deep = (
+            "nested too deeply"
+            if isinstance(error, RecursionError)
+            else "not UTF-8 text, or a date that is none"
+        )
+        raise ForgeError(
+            f"{where}: not YAML: {getattr(error, 'problem', None) or deep}", hint
+        ) from error
 
 
 def _lines(node: yaml.Node | None, at: Location = ()) -> dict[Location, int]:
@@ -66,7 +75,9 @@ def _lines(node: yaml.Node | None, at: Location = ()) -> dict[Location, int]:
         for key, value in node.value:
             here = (*at, key.value)
             if here in found:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key.value!r} twice", key.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} twice", key.start_mark
+                )
             found[here] = key.start_mark.line + 1
             found |= _lines(value, here)
     elif isinstance(node, yaml.SequenceNode):
@@ -81,11 +92,15 @@ def _explain(path: Path, item: Any, lines: dict[Location, int], schema: type[Bas
     location = tuple(item["loc"])
     if item["type"] == "value_error" and not location:  # of the whole, which says itself where
         return f"{path}: {item['ctx']['error']}"
-    line = next((lines[location[:end]] for end in range(len(location), 0, -1) if location[:end] in lines), 1)
+    line = next(
+        (lines[location[:end]] for end in range(len(location), 0, -1) if location[:end] in lines), 1
+    )
     key = ".".join(str(part) for part in location)
     if item["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(location[-1]), _keys(schema, location[:-1]), n=1)
-        return f"{path}:{line}: unknown key {key!r}" + (f" (did you mean {near[0]!r}?)" if near else "")
+        return f"{path}:{line}: unknown key {key!r}" + (
+            f" (did you mean {near[0]!r}?)" if near else ""
+        )
     problem = str(item["ctx"]["error"]) if item["type"] == "value_error" else item["msg"].lower()
     return f"{path}:{line}: {key}: {problem}"
 
@@ -94,7 +109,9 @@ def _keys(schema: type[BaseModel], section: Location) -> list[str]:
     """The keys that a section may have: of every model on the way that its path leaves open."""
     found = [schema]
     for part in section:
-        fields = [model.model_fields[part].annotation for model in found if part in model.model_fields]
+        fields = [
+            model.model_fields[part].annotation for model in found if part in model.model_fields
+        ]
         found = [model for field in fields for model in _models(field)] if fields else found
     # An item of a list of several kinds has its number and the name of its kind in the path.
     named = [model for model in found if section and model.__name__.lower() == section[-1]]

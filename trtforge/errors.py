@@ -51,11 +51,20 @@ class GateError(ForgeError):
 
 
 def foreseen(error: OSError) -> ForgeError | None:
-    """A full disk, or a file that may not be read or written, whichever step met it; None for anything else."""
+    """A full disk, or a file that may not be read or written, whichever step met it; None for
+    anything else.
+    """
     why, where = (error.strerror or "").lower(), f"{error.filename}: " if error.filename else ""
     if error.errno in FULL:
-        return MachineError(f"{where}can't be written ({why})" if where else f"what is made can't be written ({why})",
-                            "make room, or raise the limit, and run again: finished stages are kept")  # fmt: skip
+        return MachineError(
+            f"{where}can't be written ({why})"
+            if where
+            else f"what is made can't be written ({why})",
+            "make room, or raise the limit, and run again: finished stages are kept",
+        )
     if error.errno in CLOSED and where:
-        return ForgeError(f"{where}can't be read or written ({why})", "change its permissions, or give another path")
+        return ForgeError(
+            f"{where}can't be read or written ({why})",
+            "change its permissions, or give another path",
+        )
     return None

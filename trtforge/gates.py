@@ -34,7 +34,11 @@ def limits(min_map: float | None, max_drop: float | None, min_cosine: float | No
     Raises:
         ForgeError: one is no number of its range.
     """
-    given = (("--min-map", min_map, 1), ("--max-drop", max_drop, 100), ("--min-cosine", min_cosine, 1))
+    given = (
+        ("--min-map", min_map, 1),
+        ("--max-drop", max_drop, 100),
+        ("--min-cosine", min_cosine, 1),
+    )
     for option, value, most in given:
         if value is not None and not 0 <= value <= most:  # NaN is in no range
             raise ForgeError(f"{option} {value:g}: not from 0 to {most}", "")
@@ -56,7 +60,10 @@ def measurable(asked: Limits, engines: int, labelled: bool, same: bool) -> None:
     if (asked.least is not None or asked.most_lost is not None) and not labelled:
         raise ForgeError("--min-map and --max-drop need labels", "give --labels")
     if asked.least_cosine is not None and not same:
-        raise ForgeError("--min-cosine compares outputs that two engines share", "give two engines with equal outputs")
+        raise ForgeError(
+            "--min-cosine compares outputs that two engines share",
+            "give two engines with equal outputs",
+        )
 
 
 def accuracy(report: Report, asked: Limits) -> None:
@@ -72,10 +79,14 @@ def accuracy(report: Report, asked: Limits) -> None:
             raise GateError(f"{report.metric} is {figure:.4f}, under {asked.least}", "")
     for drop in report.drops:
         if asked.most_lost is not None and not drop <= asked.most_lost:
-            raise GateError(f"{report.metric} drops by {drop:.2f} points, over {asked.most_lost}", "")
+            raise GateError(
+                f"{report.metric} drops by {drop:.2f} points, over {asked.most_lost}", ""
+            )
     for name, difference in report.outputs.items():
         if asked.least_cosine is not None and not difference.cosine >= asked.least_cosine:
-            raise GateError(f"cosine of {name} is {difference.cosine:.5f}, under {asked.least_cosine}", "")
+            raise GateError(
+                f"cosine of {name} is {difference.cosine:.5f}, under {asked.least_cosine}", ""
+            )
 
 
 def latency(report: Timed, limit: str | None) -> None:
@@ -89,4 +100,6 @@ def latency(report: Timed, limit: str | None) -> None:
     most, own = 1000 * parse.seconds(limit, "--max-latency"), report.rows[0].runtime
     median = min(row.latency_ms.median for row in report.rows if row.runtime == own)
     if median > most:
-        raise GateError(f"{report.subject}: the median pass takes {median:.3f} ms, over {most:g} ms", "")
+        raise GateError(
+            f"{report.subject}: the median pass takes {median:.3f} ms, over {most:g} ms", ""
+        )

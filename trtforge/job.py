@@ -1,4 +1,6 @@
-"""The nouns of the pipeline: what the user asks for, for which target, and what is ready to be built."""
+"""The nouns of the pipeline: what the user asks for, for which target, and what is ready to be
+built.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ Precision = Literal["fp32", "fp16", "int8", "fp8"]
 QUANTIZED = ("int8", "fp8")
 Backend = Literal["tensorrt", "tensorrt-rtx", "onnxruntime"]
 BACKENDS: tuple[Backend, ...] = ("tensorrt", "tensorrt-rtx", "onnxruntime")
-# The graph that each backend builds from: how its file ends in a bundle, and its NMS with --nms auto.
+# The graph that each backend builds from: how its file ends in a bundle, and its NMS with --nms
+# auto.
 SUFFIX = {"tensorrt": ".onnx", "tensorrt-rtx": ".rtx.onnx", "onnxruntime": ".ort.onnx"}
 AUTO_NMS = {"tensorrt": "deepstream", "tensorrt-rtx": "none", "onnxruntime": "onnx"}
 WEAK = ".fp32.onnx"  # the one graph of a weakly typed folder
@@ -32,8 +35,10 @@ class BuildOptions:
 
     Attributes:
         workspace: bytes of scratch memory.
-        pools: other memory pools, by the names in ``trtforge.backends._config.POOLS``, and their bytes.
-        profiles: smallest, best and largest shape of inputs, by name; empty: one profile by batch and size.
+        pools: other memory pools, by the names in ``trtforge.backends._config.POOLS``, and their
+            bytes.
+        profiles: smallest, best and largest shape of inputs, by name; empty: one profile by batch
+            and size.
         opt_level: how long it looks for faster kernels.
         sparsity: use weights of which two in four are zero.
         version_compatible: the engine loads in later versions, too.
@@ -45,7 +50,8 @@ class BuildOptions:
         aux_streams: most streams beside the main one.
         tactic_sources: by the names in ``trtforge.backends._config.TACTICS``.
         timing_cache: file of measured kernels; None is one in the store for each version and GPU.
-        implicit: TensorRT 10's own INT8 from a calibration cache, with this precision where it is not INT8.
+        implicit: TensorRT 10's own INT8 from a calibration cache, with this precision where it is
+            not INT8.
         calibrator: whose ranges: ours, or TensorRT's own algorithm on the images.
     """
 
@@ -98,8 +104,8 @@ class Job:
         nms_impl: auto, plugin or onnx.
         check: compare folded and original model.
         provider: where calibration runs: auto, cpu or cuda.
-        weak: the graph stays FP32, and the builder chooses precisions, for INT8 by a calibration cache. TensorRT 10
-            and older, and nvinfer.
+        weak: the graph stays FP32, and the builder chooses precisions, for INT8 by a calibration
+            cache. TensorRT 10 and older, and nvinfer.
         calibrator: whose ranges that INT8 takes.
     """
 

@@ -11,7 +11,9 @@ from trtforge.store import Facts
 from trtforge.store.drafts import draft_in
 
 
-def single(run: Callable[..., Facts], made: str, out: Path, *, beside: str = "", **arguments: Any) -> Facts:
+def single(
+    run: Callable[..., Facts], made: str, out: Path, *, beside: str = "", **arguments: Any
+) -> Facts:
     """Run one stage for one file: ``out`` appears whole, or stays as it was.
 
     Args:
@@ -20,7 +22,11 @@ def single(run: Callable[..., Facts], made: str, out: Path, *, beside: str = "",
     Raises:
         ForgeError: the stage's own, or ``out`` is a folder or an input.
     """
-    given = [value for each in arguments.values() for value in (each if isinstance(each, list) else [each])]
+    given = [
+        value
+        for each in arguments.values()
+        for value in (each if isinstance(each, list) else [each])
+    ]
     check(out, *(value for value in given if isinstance(value, Path)))
     with draft_in(out.absolute().parent) as draft:
         facts = run(draft, **arguments)
@@ -43,13 +49,18 @@ def check(out: Path, *inputs: Path | None) -> None:
     spare([each for each in inputs if each], [out], "give another file")
 
 
-def spare(inputs: Sequence[Path], outs: Iterable[Path], hint: str = "give another folder with -o") -> None:
+def spare(
+    inputs: Sequence[Path], outs: Iterable[Path], hint: str = "give another folder with -o"
+) -> None:
     """Refuse, before any work, to write over what is read.
 
     Raises:
-        ForgeError: one of ``outs`` is one of ``inputs``, by this name or another, or an image in one of them.
+        ForgeError: one of ``outs`` is one of ``inputs``, by this name or another, or an image in
+            one of them.
     """
-    read = {(found.st_dev, found.st_ino) for path in inputs if path.exists() for found in [path.stat()]}
+    read = {
+        (found.st_dev, found.st_ino) for path in inputs if path.exists() for found in [path.stat()]
+    }
     folders = [path.resolve() for path in inputs if path.is_dir()]
     for out in filter(Path.exists, outs):
         found = out.stat()

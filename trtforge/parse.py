@@ -21,13 +21,19 @@ def batch(text: str | None) -> tuple[int, int, int] | None:
     if text is None:
         return None
     parts = text.split(":")
-    if len(parts) not in (1, 3) or not all(re.fullmatch("0*[1-9][0-9]{0,30}", part) for part in parts):
-        raise ForgeError(f"--batch {text}: neither N nor MIN:OPT:MAX", "for example --batch 8, or --batch 1:8:16")
+    if len(parts) not in (1, 3) or not all(
+        re.fullmatch("0*[1-9][0-9]{0,30}", part) for part in parts
+    ):
+        raise ForgeError(
+            f"--batch {text}: neither N nor MIN:OPT:MAX", "for example --batch 8, or --batch 1:8:16"
+        )
     least, best, most = (1, int(text), int(text)) if len(parts) == 1 else map(int, parts)
     if most > MOST_BATCH:
         raise ForgeError(f"--batch {text}: over {MOST_BATCH}", "nvinfer's own limit is 1024")
     if not least <= best <= most:
-        raise ForgeError(f"--batch {text}: not in order", "MIN <= OPT <= MAX, for example --batch 1:8:16")
+        raise ForgeError(
+            f"--batch {text}: not in order", "MIN <= OPT <= MAX, for example --batch 1:8:16"
+        )
     return least, best, most
 
 
@@ -46,7 +52,11 @@ def memory(text: str | None, option: str = "--workspace ") -> int | None:
     if text is None:
         return None
     found = re.fullmatch(rf"({AMOUNT})\s*([kmg]?i?)b?", text.lower())
-    if not found or found[2] not in UNITS or not 1 <= float(found[1]) * UNITS[found[2]] <= MOST_MEMORY:
+    if (
+        not found
+        or found[2] not in UNITS
+        or not 1 <= float(found[1]) * UNITS[found[2]] <= MOST_MEMORY
+    ):
         raise ForgeError(f"{option}{text}: not an amount of memory", f"for example {option}4GiB")
     return int(float(found[1]) * UNITS[found[2]])
 
@@ -56,7 +66,10 @@ def seconds(text: str, option: str = "--time") -> float:
     found = re.fullmatch(rf"({AMOUNT})(ms|[smhdw])", text.lower())
     if not found or not float(found[1]):
         raise ForgeError(f"{option} {text}: not a time", f"for example {option} 30s")
-    return float(found[1]) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}[found[2]]
+    return (
+        float(found[1])
+        * {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}[found[2]]
+    )
 
 
 def timeout(text: str | None) -> float | None:
@@ -68,7 +81,9 @@ def numbers(text: str, option: str, most: int) -> list[int]:
     """Whole numbers of ``1,8,16``, each once, in 1..most."""
     parts = [part.strip() for part in text.split(",")]
     if not all(re.fullmatch(r"\d{1,9}", part) and 1 <= int(part) <= most for part in parts):
-        raise ForgeError(f"{option} {text}: not numbers of 1 to {most}", f"for example {option} 1,8")
+        raise ForgeError(
+            f"{option} {text}: not numbers of 1 to {most}", f"for example {option} 1,8"
+        )
     return list(dict.fromkeys(map(int, parts)))
 
 

@@ -39,7 +39,9 @@ class Delete(Section):
 
 
 class Constant(Section):
-    """Give a constant another value of its shape; or turn any tensor, an input too, into a constant."""
+    """Give a constant another value of its shape; or turn any tensor, an input too, into a
+    constant.
+    """
 
     patch: Literal["constant"]
     tensor: Name
@@ -84,5 +86,7 @@ class Dims(Section):
     dims: tuple[Annotated[int, Field(gt=0)] | Name, ...]
 
 
-Patch = Annotated[Rename | Delete | Constant | Cast | Cut | Output | Dims, Field(discriminator="patch")]
+Patch = Annotated[
+    Rename | Delete | Constant | Cast | Cut | Output | Dims, Field(discriminator="patch")
+]
 KINDS: tuple[type[Section], ...] = (Rename, Delete, Constant, Cast, Cut, Output, Dims)

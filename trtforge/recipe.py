@@ -1,4 +1,6 @@
-"""A recipe: what is known about a model beyond its graph. YAML, checked whole: every error at once, with its line."""
+"""A recipe: what is known about a model beyond its graph. YAML, checked whole: every error at once,
+with its line.
+"""
 
 from __future__ import annotations
 
@@ -17,16 +19,25 @@ Side = Annotated[int, Field(gt=0)]
 Positive = Annotated[float, Field(gt=0)]
 Size = Annotated[tuple[Side, Side], Field(description="height, width in pixels")]
 Method = Literal["entropy", "percentile", "mse", "minmax"]
-HeadForm = Literal["objectness", "anchor-free", "boxes-scores", "yolo-anchors", "yolox-raw", "distances", "priors",
-                   "queries", "ranked"]  # fmt: skip
+HeadForm = Literal[
+    "objectness",
+    "anchor-free",
+    "boxes-scores",
+    "yolo-anchors",
+    "yolox-raw",
+    "distances",
+    "priors",
+    "queries",
+    "ranked",
+]
 
 
 class Preprocess(_Section):
     """How a frame becomes the network's input, in the terms of DeepStream's nvinfer.
 
-    ``scale * (pixel - offset) / std`` with pixels in 0..255: one factor for all channels, one offset a channel. A
-    deviation for each channel is beyond nvinfer: ``build`` folds it into the first convolution, so that what it makes
-    takes ``scale * (pixel - offset)``.
+    ``scale * (pixel - offset) / std`` with pixels in 0..255: one factor for all channels, one
+    offset a channel. A deviation for each channel is beyond nvinfer: ``build`` folds it into the
+    first convolution, so that what it makes takes ``scale * (pixel - offset)``.
 
     Attributes:
         size: height and width in pixels, for models whose own are dynamic.
@@ -50,7 +61,9 @@ class Preprocess(_Section):
     @classmethod
     def _one_scale(cls, given: Any) -> Any:
         if isinstance(given, dict) and isinstance(given.get("scale"), (list, tuple)):
-            raise ValueError("nvinfer has one scale for all channels: give the deviation of each as std")
+            raise ValueError(
+                "nvinfer has one scale for all channels: give the deviation of each as std"
+            )
         return given
 
 
@@ -60,7 +73,8 @@ class Calibration(_Section):
     Attributes:
         images: folder of photographs, relative to the recipe.
         method: see ``trtforge.calibrate.threshold``.
-        percentile: percent of values that stay inside the range, at the least, with ``entropy`` too.
+        percentile: percent of values that stay inside the range, at the least, with ``entropy``
+            too.
         methods: shell pattern of tensor names -> method, where it differs.
         refine: whether INT8 weights and ranges are refined by the errors they make on the images.
     """
@@ -78,7 +92,8 @@ class Precision(_Section):
     Attributes:
         keep: shell patterns of node names: float in INT8 models, FP32 in FP16 models.
         only: shell patterns of all nodes that may be quantized; none is no limit.
-        heads: the last convolution of each branch, in INT8 models; float costs little and often saves accuracy.
+        heads: the last convolution of each branch, in INT8 models; float costs little and often
+            saves accuracy.
         rest: what is not INT8.
     """
 
@@ -89,23 +104,28 @@ class Precision(_Section):
 
 
 class Decode(_Section):
-    """How outputs become boxes and scores, where the graph does not show it; see ``trtforge.graph.detection``.
+    """How outputs become boxes and scores, where the graph does not show it; see
+    ``trtforge.graph.detection``.
 
     Attributes:
         anchors: width and height in pixels of each anchor of a cell, for every level, finest first.
-        strides: pixels between the cells of every level; found from the outputs' sizes where those say it.
-        anchors_first: boxes go anchor by anchor over all cells of a level, not cell by cell over its anchors.
-        xy_scale: YOLO anchors: how far a centre may leave its cell; one for all levels or one each. 2 is YOLOv5 and
-            YOLOv7, 1 is YOLOv3, and YOLOv4 has its own at every level.
-        extent: YOLO anchors: ``square`` is ``(2 sigmoid(t))^2``, ``exp`` is ``exp(t)``, both times the anchor.
+        strides: pixels between the cells of every level; found from the outputs' sizes where those
+            say it.
+        anchors_first: boxes go anchor by anchor over all cells of a level, not cell by cell over
+            its anchors.
+        xy_scale: YOLO anchors: how far a centre may leave its cell; one for all levels or one each.
+            2 is YOLOv5 and YOLOv7, 1 is YOLOv3, and YOLOv4 has its own at every level.
+        extent: YOLO anchors: ``square`` is ``(2 sigmoid(t))^2``, ``exp`` is ``exp(t)``, both times
+            the anchor.
         prior_offset: priors: where in its cell the centre lies, 0 to 1.
         variances: priors: factors of a delta's place and of its extent.
-        bins: distances: length of each side's distribution (reg_max); 1 is a plain distance in cells.
+        bins: distances: length of each side's distribution (reg_max); 1 is a plain distance in
+            cells.
         activation: that the scores in the outputs still need; ``auto`` sees it in the graph.
         background: which class stands for none.
         coding, unit, order: of decoded boxes; ``auto`` sees it in the graph.
-        extra: channels behind the classes that belong to each box, by name: coefficients, keypoints or angle; with
-            priors, landmarks.
+        extra: channels behind the classes that belong to each box, by name: coefficients, keypoints
+            or angle; with priors, landmarks.
     """
 
     anchors: tuple[tuple[tuple[Positive, Positive], ...], ...] = ()
@@ -121,11 +141,15 @@ class Decode(_Section):
     coding: Literal["auto", "centre", "corners"] = "auto"
     unit: Literal["auto", "pixels", "fraction"] = "auto"
     order: Literal["auto", "xy", "yx"] = "auto"
-    extra: dict[Literal["coefficients", "keypoints", "angle", "landmarks"], Side] = Field(default_factory=dict)
+    extra: dict[Literal["coefficients", "keypoints", "angle", "landmarks"], Side] = Field(
+        default_factory=dict
+    )
 
 
 class Nms(_Section):
-    """Thresholds of the non-maximum suppression in the graph: score in 0..1, IoU in 0..1, detections an image."""
+    """Thresholds of the non-maximum suppression in the graph: score in 0..1, IoU in 0..1,
+    detections an image.
+    """
 
     score: float = Field(default=0.25, ge=0, lt=1)
     iou: float = Field(default=0.45, gt=0, le=1)
@@ -139,7 +163,8 @@ class Recipe(_Section):
     Attributes:
         model: ONNX file, relative to the recipe; needed by ``trtforge build RECIPE.yaml``.
         labels: a file with one class a line (relative to the recipe), or the names themselves.
-        head: form of the outputs where the recogniser should not decide by itself; ``none`` is no detector.
+        head: form of the outputs where the recogniser should not decide by itself; ``none`` is no
+            detector.
         decode: figures that the form needs and the graph does not hold.
         patches: edits of the graph before anything else, in their order.
     """
@@ -163,7 +188,9 @@ class Recipe(_Section):
 
 
 def folder() -> Path:
-    """Where the recipes that come with trtforge lie: inside the installed package, or beside it in a checkout."""
+    """Where the recipes that come with trtforge lie: inside the installed package, or beside it in
+    a checkout.
+    """
     package = Path(__file__).parent
     return package / "recipes" if (package / "recipes").is_dir() else package.parent / "recipes"
 
@@ -184,17 +211,22 @@ def find(name: str) -> Path:
     if Path(name).is_file():
         return Path(name)
     near = difflib.get_close_matches(name, names(), n=1)
-    raise ForgeError(f"{name}: no recipe of that name, and no such file",
-                     f"did you mean {near[0]}?" if near else f"known recipes: {', '.join(names())}")  # fmt: skip
+    raise ForgeError(
+        f"{name}: no recipe of that name, and no such file",
+        f"did you mean {near[0]}?" if near else f"known recipes: {', '.join(names())}",
+    )
 
 
 def load(path: Path) -> Recipe:
     """Read and check a recipe; its relative paths are resolved against its folder.
 
     Raises:
-        ForgeError: the file is no YAML, or breaks the schema; the message lists every error with its line.
+        ForgeError: the file is no YAML, or breaks the schema; the message lists every error with
+            its line.
     """
-    recipe = checked_yaml.read(path, Recipe, "recipe", "see `trtforge recipes show yolov7`, or the README for all keys")
+    recipe = checked_yaml.read(
+        path, Recipe, "recipe", "see `trtforge recipes show yolov7`, or the README for all keys"
+    )
     return _resolved(recipe, path.parent)
 
 
@@ -202,6 +234,13 @@ def _resolved(recipe: Recipe, base: Path) -> Recipe:
     def absolute(value: Any) -> Any:
         return base / value if isinstance(value, Path) else value
 
-    calibration = recipe.calibration.model_copy(update={"images": absolute(recipe.calibration.images)})
-    return recipe.model_copy(update={"model": absolute(recipe.model), "labels": absolute(recipe.labels),
-                                     "calibration": calibration})  # fmt: skip
+    calibration = recipe.calibration.model_copy(
+        update={"images": absolute(recipe.calibration.images)}
+    )
+    return recipe.model_copy(
+        update={
+            "model": absolute(recipe.model),
+            "labels": absolute(recipe.labels),
+            "calibration": calibration,
+        }
+    )

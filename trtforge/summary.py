@@ -23,18 +23,35 @@ REASON = 100  # letters
 def document(store: Store, built: Sequence[Built]) -> dict[str, Any]:
     """Everything a script may want to know."""
     return {
-        "stages": [{"stage": each.stage.name, "cached": each.cached, "why": each.why, "seconds": round(each.seconds, 3),
-                    "facts": each.facts} for each in store.ran],
-        "outputs": [{"folder": str(each.out), "backend": each.target.backend,
-                     "device": each.target.device.name if each.target.device else None, "written": each.wrote,
-                     "engine": each.engine.facts if each.engine else None, "remarks": each.remarks}
-                    for each in built],
-    }  # fmt: skip
+        "stages": [
+            {
+                "stage": each.stage.name,
+                "cached": each.cached,
+                "why": each.why,
+                "seconds": round(each.seconds, 3),
+                "facts": each.facts,
+            }
+            for each in store.ran
+        ],
+        "outputs": [
+            {
+                "folder": str(each.out),
+                "backend": each.target.backend,
+                "device": each.target.device.name if each.target.device else None,
+                "written": each.wrote,
+                "engine": each.engine.facts if each.engine else None,
+                "remarks": each.remarks,
+            }
+            for each in built
+        ],
+    }
 
 
 def plan(store: Store) -> str:
     """The stages in order, and why each would run."""
-    rows = [[each.stage.name, "cached" if each.cached else "would run", each.why] for each in store.ran]
+    rows = [
+        [each.stage.name, "cached" if each.cached else "would run", each.why] for each in store.ran
+    ]
     return present.table(rows, ["stage", "", "why"])
 
 
@@ -43,13 +60,22 @@ def text(store: Store, built: Sequence[Built]) -> str:
     lines = []
     made = [each for each in store.ran if not each.cached]
     rows = [
-        [each.stage.name, "cached" if each.cached else f"{each.seconds:.1f} s", each.stage.say(each.facts)]
+        [
+            each.stage.name,
+            "cached" if each.cached else f"{each.seconds:.1f} s",
+            each.stage.say(each.facts),
+        ]
         for each in store.ran
     ]
     lines += [present.table(rows, ["stage", "time", "result"]), ""]
-    lines += [f"  {remark}" for remark in dict.fromkeys(remark for each in built for remark in each.remarks)]
+    lines += [
+        f"  {remark}"
+        for remark in dict.fromkeys(remark for each in built for remark in each.remarks)
+    ]
     for each in built:
-        state = "" if each.wrote else "  (unchanged: nothing to do)" if not made else "  (unchanged)"
+        state = (
+            "" if each.wrote else "  (unchanged: nothing to do)" if not made else "  (unchanged)"
+        )
         lines.append(f"{each.out}/{state}")
     return "\n".join(lines)
 
@@ -58,30 +84,68 @@ def verified(report: Report, find_worst: bool) -> str:
     """Figures for people: outputs, boxes, accuracy, layers."""
     lines = []
     if report.outputs:
-        rows = [[name, f"{each.pearson:.6f}", f"{each.cosine:.6f}", f"{each.sqnr:.1f}", f"{each.largest:.4g}",
-                 f"{each.mean:.4g}"] for name, each in report.outputs.items()]  # fmt: skip
-        lines += [present.table(rows, ["output", "Pearson", "cosine", "SQNR dB", "max error", "mean error"]), ""]
+        rows = [
+            [
+                name,
+                f"{each.pearson:.6f}",
+                f"{each.cosine:.6f}",
+                f"{each.sqnr:.1f}",
+                f"{each.largest:.4g}",
+                f"{each.mean:.4g}",
+            ]
+            for name, each in report.outputs.items()
+        ]
+        lines += [
+            present.table(
+                rows, ["output", "Pearson", "cosine", "SQNR dB", "max error", "mean error"]
+            ),
+            "",
+        ]
     if report.layers and not find_worst:
-        rows = [[each.tensor, f"{each.difference.pearson:.5f}", f"{each.difference.sqnr:.1f}",
-                 f"{100 * each.added:.2f}"]
-                for each in report.layers]  # fmt: skip
-        lines += [present.table(rows, ["activation, in order", "Pearson", "SQNR dB", "% noise added"]), ""]
+        rows = [
+            [
+                each.tensor,
+                f"{each.difference.pearson:.5f}",
+                f"{each.difference.sqnr:.1f}",
+                f"{100 * each.added:.2f}",
+            ]
+            for each in report.layers
+        ]
+        lines += [
+            present.table(rows, ["activation, in order", "Pearson", "SQNR dB", "% noise added"]),
+            "",
+        ]
     if report.layers and find_worst:
         worst = max(report.layers, key=lambda each: each.added)
-        lines += [f"most noise is added at {worst.node}: {100 * worst.added:.2f} % of the signal", ""]
+        lines += [
+            f"most noise is added at {worst.node}: {100 * worst.added:.2f} % of the signal",
+            "",
+        ]
     if report.accuracy:
         columns = [report.accuracy, *report.more.values()]
         lost = ["", *(f"{drop:.2f}" for drop in report.drops)]
-        chance = ["", *(f"{low:.2f} to {high:.2f}" for low, high in report.intervals)] + [""] * len(report.engines)
-        rows = [[engine, *(f"{column[index]:.4f}" for column in columns), lost[index], chance[index]]
-                for index, engine in enumerate(report.engines)]  # fmt: skip
-        header = ["engine", report.metric, *report.more, "points lost" if report.drops else "",
-                  "95 % interval" if report.intervals else ""]  # fmt: skip
+        chance = ["", *(f"{low:.2f} to {high:.2f}" for low, high in report.intervals)] + [""] * len(
+            report.engines
+        )
+        rows = [
+            [engine, *(f"{column[index]:.4f}" for column in columns), lost[index], chance[index]]
+            for index, engine in enumerate(report.engines)
+        ]
+        header = [
+            "engine",
+            report.metric,
+            *report.more,
+            "points lost" if report.drops else "",
+            "95 % interval" if report.intervals else "",
+        ]
         lines += [present.table(rows, header), ""]
     if report.agreement:
         both, either = report.agreement
         lines += [f"{both} of {either} objects are found by both (score 0.25, IoU 0.5)"]
-    lines += [f"{report.images} images", *(f"  {remark}" for remark in [*report.broken, *report.remarks])]
+    lines += [
+        f"{report.images} images",
+        *(f"  {remark}" for remark in [*report.broken, *report.remarks]),
+    ]
     return "\n".join(lines)
 
 
@@ -90,20 +154,39 @@ def tuned(found: Tuned, max_drop: float, out: Path, picture: Path) -> str:
     lines = []
     if found.blocks:
         kept = set(found.keep)
-        rows = [[block.name, f"{block.share:.2%}", f"{block.alone:.3g}", f"{block.saved:.3g}",
-                 "float" if block.name in kept else ""]
-                for block in found.blocks[: max(SHOWN, len(kept))]]  # fmt: skip
-        lines += [present.table(rows, ["operator", "of MACs", "harm alone", "harm saved", "chosen"]), ""]
-    rows = [[str(each.kept), f"{each.share:.1%}", f"{each.drop:.2f}"]
-            for each in sorted(found.trials, key=lambda trial: trial.kept)]  # fmt: skip
-    lines += [present.table(rows, ["operators float", "MACs in INT8", "points lost (searched half)"]), ""]
+        rows = [
+            [
+                block.name,
+                f"{block.share:.2%}",
+                f"{block.alone:.3g}",
+                f"{block.saved:.3g}",
+                "float" if block.name in kept else "",
+            ]
+            for block in found.blocks[: max(SHOWN, len(kept))]
+        ]
+        lines += [
+            present.table(rows, ["operator", "of MACs", "harm alone", "harm saved", "chosen"]),
+            "",
+        ]
+    rows = [
+        [str(each.kept), f"{each.share:.1%}", f"{each.drop:.2f}"]
+        for each in sorted(found.trials, key=lambda trial: trial.kept)
+    ]
+    lines += [
+        present.table(rows, ["operators float", "MACs in INT8", "points lost (searched half)"]),
+        "",
+    ]
     low, high = found.interval
-    lines += [f"{found.metric} on the other half: {found.accuracy[0]:.4f} float, {found.accuracy[1]:.4f} chosen: "
-              f"{found.drop:.2f} points lost (95 % interval {low:.2f} to {high:.2f})",
-              f"{out}: {len(found.keep)} operators float, {found.share:.1%} of the MACs in INT8",
-              f"{picture}: what was measured, accuracy against MACs in INT8"]  # fmt: skip
+    lines += [
+        f"{found.metric} on the other half: {found.accuracy[0]:.4f} float, {found.accuracy[1]:.4f} chosen: "
+        f"{found.drop:.2f} points lost (95 % interval {low:.2f} to {high:.2f})",
+        f"{out}: {len(found.keep)} operators float, {found.share:.1%} of the MACs in INT8",
+        f"{picture}: what was measured, accuracy against MACs in INT8",
+    ]
     if high - low > 2 * max_drop:
-        lines.append(f"the interval is wider than the budget of {max_drop}: more images would tell more")
+        lines.append(
+            f"the interval is wider than the budget of {max_drop}: more images would tell more"
+        )
     return "\n".join(lines)
 
 
@@ -119,25 +202,71 @@ def swept(found: Swept, made: Sequence[Path]) -> str:
         ("#", lambda row: f"{row.number}{' *' if row.front else ''}", True),
         ("precision", lambda row: row.cell.precision, True),
         ("batch", lambda row: str(row.cell.batch), True),
-        ("level", lambda row: str(row.cell.opt_level), any(row.cell.opt_level is not None for row in rows)),
+        (
+            "level",
+            lambda row: str(row.cell.opt_level),
+            any(row.cell.opt_level is not None for row in rows),
+        ),
         ("workspace", lambda row: mib(row.cell.workspace), any(row.cell.workspace for row in rows)),
-        ("build", lambda row: "not built" if row.why_not else f"{row.build_seconds:.1f} s"
-         + (", stored" if row.cached else ""), True),
+        (
+            "build",
+            lambda row: (
+                "not built"
+                if row.why_not
+                else f"{row.build_seconds:.1f} s" + (", stored" if row.cached else "")
+            ),
+            True,
+        ),
         ("engine", lambda row: amount(row.engine_bytes), bool(some)),
-        ("activations", lambda row: amount(row.activation_bytes), any(row.activation_bytes for row in some)),
-        ("of it scratch", lambda row: amount(row.scratch_bytes), any(row.scratch_bytes for row in some)),
-        ("latency ms", lambda row: "" if row.latency_ms is None else f"{row.latency_ms:.3f}",
-         any(row.latency_ms is not None for row in some)),
-        ("images/s", lambda row: "" if row.images_per_second is None else f"{row.images_per_second:.1f}",
-         any(row.latency_ms is not None for row in some)),
-        (found.metric, lambda row: "" if row.accuracy is None else f"{row.accuracy:.4f}", bool(found.metric)),
-        ("points lost", lambda row: "" if row.lost is None else f"{row.lost:.2f}", bool(found.metric)),
-        ("", lambda row: _shortened(row.why_not) or (f"same bytes as #{row.same_as}" if row.same_as else ""), True),
-    ]  # fmt: skip
+        (
+            "activations",
+            lambda row: amount(row.activation_bytes),
+            any(row.activation_bytes for row in some),
+        ),
+        (
+            "of it scratch",
+            lambda row: amount(row.scratch_bytes),
+            any(row.scratch_bytes for row in some),
+        ),
+        (
+            "latency ms",
+            lambda row: "" if row.latency_ms is None else f"{row.latency_ms:.3f}",
+            any(row.latency_ms is not None for row in some),
+        ),
+        (
+            "images/s",
+            lambda row: "" if row.images_per_second is None else f"{row.images_per_second:.1f}",
+            any(row.latency_ms is not None for row in some),
+        ),
+        (
+            found.metric,
+            lambda row: "" if row.accuracy is None else f"{row.accuracy:.4f}",
+            bool(found.metric),
+        ),
+        (
+            "points lost",
+            lambda row: "" if row.lost is None else f"{row.lost:.2f}",
+            bool(found.metric),
+        ),
+        (
+            "",
+            lambda row: (
+                _shortened(row.why_not) or (f"same bytes as #{row.same_as}" if row.same_as else "")
+            ),
+            True,
+        ),
+    ]
     shown = [column for column in columns if column[2]]
-    lines = [f"{found.model}: {found.backend}, {found.device}", "",
-             present.table([[value(row) for _, value, _ in shown] for row in rows], [name for name, _, _ in shown]), "",
-             "  * on the front", *(f"  {remark}" for remark in found.remarks)]  # fmt: skip
+    lines = [
+        f"{found.model}: {found.backend}, {found.device}",
+        "",
+        present.table(
+            [[value(row) for _, value, _ in shown] for row in rows], [name for name, _, _ in shown]
+        ),
+        "",
+        "  * on the front",
+        *(f"  {remark}" for remark in found.remarks),
+    ]
     return "\n".join([*lines, *map(str, made)])
 
 
@@ -149,18 +278,35 @@ def _shortened(why: str) -> str:
 
 def detected(found: dict[str, Any], out: Path) -> str:
     """A line for each object."""
-    rows = [[Path(each["image"]).name, item["name"], f"{item['score']:.2f}", " ".join(f"{v:.0f}" for v in item["box"])]
-            for each in found["images"] for item in each["objects"]]  # fmt: skip
-    shown = present.table(rows, ["image", "class", "score", "left top right bottom"]) if rows else "nothing found"
+    rows = [
+        [
+            Path(each["image"]).name,
+            item["name"],
+            f"{item['score']:.2f}",
+            " ".join(f"{v:.0f}" for v in item["box"]),
+        ]
+        for each in found["images"]
+        for item in each["objects"]
+    ]
+    shown = (
+        present.table(rows, ["image", "class", "score", "left top right bottom"])
+        if rows
+        else "nothing found"
+    )
     sheet = f", {found['sheet']}" if found["sheet"] else ""
-    return "\n".join([shown, "", *found["remarks"], f"{out}/: {len(found['images'])} pictures{sheet}"])
+    return "\n".join(
+        [shown, "", *found["remarks"], f"{out}/: {len(found['images'])} pictures{sheet}"]
+    )
 
 
 def listed(found: dict[str, Any]) -> str:
     """What a graph holds, what its outputs are taken for, and the patches that a recipe may list."""
     from trtforge.patches import KINDS
 
-    rows = [[each["kind"], each["name"], each["dtype"], "x".join(map(str, each["shape"]))] for each in found["tensors"]]
+    rows = [
+        [each["kind"], each["name"], each["dtype"], "x".join(map(str, each["shape"]))]
+        for each in found["tensors"]
+    ]
     lines = [present.table(rows, ["", "name", "type", "shape"]), ""]
     if found["nms"]:
         lines.append(f"NMS inside: {found['nms']}")
@@ -169,7 +315,11 @@ def listed(found: dict[str, Any]) -> str:
     lines += [f"may be: {each['why']}; what decides: {each['ask']}" for each in found["likely"]]
     if found["other"]:
         lines.append(f"no boxes: {found['other']}")
-    lines += [f"{found['nodes']} nodes, opset {found['opset']}", "", "patches that a recipe may list:"]
+    lines += [
+        f"{found['nodes']} nodes, opset {found['opset']}",
+        "",
+        "patches that a recipe may list:",
+    ]
     for kind in KINDS:
         fields = ", ".join(name for name in kind.model_fields if name != "patch")
         said = (kind.__doc__ or "").split("\n")[0]
@@ -181,6 +331,10 @@ def feed(facts: dict[str, Any]) -> str:
     """What a patched graph takes, in words."""
     if facts["dtype"] == "uint8":
         return "takes uint8 NHWC frames, RGB"
-    steps = f"{facts['scale']:.6g} * (pixel - {list(facts['offsets'])})" if any(facts["offsets"]) else ""
+    steps = (
+        f"{facts['scale']:.6g} * (pixel - {list(facts['offsets'])})"
+        if any(facts["offsets"])
+        else ""
+    )
     steps = steps or f"{facts['scale']:.6g} * pixel"
     return f"takes {steps}{' / ' + str(list(facts['std'])) if facts['std'] else ''}, {facts['color'].upper()}"

@@ -1,4 +1,6 @@
-"""Background textures in integer arithmetic; each split of the data owns families that no other split uses."""
+"""Background textures in integer arithmetic; each split of the data owns families that no other
+split uses.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +18,18 @@ def enlarge(grid: np.ndarray, height: int, width: int) -> Field:
     return np.asarray(Image.fromarray(grid).resize((width, height), Image.Resampling.BICUBIC))
 
 
-def value_noise(rng: np.random.Generator, height: int, width: int, cell_y: int, cell_x: int | None = None) -> Field:
+def value_noise(
+    rng: np.random.Generator, height: int, width: int, cell_y: int, cell_x: int | None = None
+) -> Field:
     cells = (height // cell_y + 2, width // (cell_x or cell_y) + 2)
     return enlarge(rng.integers(0, 256, cells, dtype=np.uint8), height, width)
 
 
 def cloud_sum(rng: np.random.Generator, height: int, width: int, cell: int) -> np.ndarray:
     """Three octaves of value noise: (H, W) int32 in 0..255."""
-    a, b, c = (value_noise(rng, height, width, max(2, cell >> i)).astype(np.int32) for i in (0, 1, 3))
+    a, b, c = (
+        value_noise(rng, height, width, max(2, cell >> i)).astype(np.int32) for i in (0, 1, 3)
+    )
     return (4 * a + 2 * b + 2 * c) >> 3
 
 
@@ -44,7 +50,8 @@ def to_field(v: np.ndarray) -> Field:
     return np.clip(v, 0, 255).astype(np.uint8)
 
 
-# --- train ----------------------------------------------------------------------------------------------------------
+# --- train
+# ----------------------------------------------------------------------------------------------------------
 
 
 def cloud(rng: np.random.Generator, h: int, w: int) -> Field:
@@ -55,7 +62,11 @@ def planks(rng: np.random.Generator, h: int, w: int) -> Field:
     u, _ = tilted(rng, h, w)
     period = between(rng, 24, 140)
     tone = rng.integers(60, 200, 4096).astype(np.int32)[(u // period) % 4096]
-    return to_field(tone + (value_noise(rng, h, w, between(rng, 3, 12)).astype(np.int32) >> 2) - 60 * (u % period < 3))
+    return to_field(
+        tone
+        + (value_noise(rng, h, w, between(rng, 3, 12)).astype(np.int32) >> 2)
+        - 60 * (u % period < 3)
+    )
 
 
 def patches(rng: np.random.Generator, h: int, w: int) -> Field:
@@ -63,7 +74,9 @@ def patches(rng: np.random.Generator, h: int, w: int) -> Field:
     draw = ImageDraw.Draw(image)
     for _ in range(between(rng, 10, 45)):
         x, y, r = between(rng, 0, w), between(rng, 0, h), between(rng, 15, 160)
-        points = [(x + between(rng, -r, r), y + between(rng, -r, r)) for _ in range(between(rng, 3, 6))]
+        points = [
+            (x + between(rng, -r, r), y + between(rng, -r, r)) for _ in range(between(rng, 3, 6))
+        ]
         draw.polygon(points, fill=between(rng, 0, 255))
     return np.asarray(image)
 
@@ -71,37 +84,49 @@ def patches(rng: np.random.Generator, h: int, w: int) -> Field:
 def brushed(rng: np.random.Generator, h: int, w: int) -> Field:
     long, short = between(rng, 60, 250), between(rng, 2, 5)
     a, b = (long, short) if between(rng, 0, 1) else (short, long)
-    return to_field((value_noise(rng, h, w, a, b).astype(np.int32) + 2 * value_noise(rng, h, w, 90)) // 3)
+    return to_field(
+        (value_noise(rng, h, w, a, b).astype(np.int32) + 2 * value_noise(rng, h, w, 90)) // 3
+    )
 
 
 def camouflage(rng: np.random.Generator, h: int, w: int) -> Field:
     levels = between(rng, 3, 6)
-    return to_field(cloud_sum(rng, h, w, between(rng, 40, 120)) * levels // 256 * (255 // (levels - 1)))
+    return to_field(
+        cloud_sum(rng, h, w, between(rng, 40, 120)) * levels // 256 * (255 // (levels - 1))
+    )
 
 
 def stripes(rng: np.random.Generator, h: int, w: int) -> Field:
     u, _ = tilted(rng, h, w)
-    return to_field(triangle(u + (value_noise(rng, h, w, 80) >> between(rng, 2, 5)), between(rng, 14, 120)))
+    return to_field(
+        triangle(u + (value_noise(rng, h, w, 80) >> between(rng, 2, 5)), between(rng, 14, 120))
+    )
 
 
-# --- calibration ----------------------------------------------------------------------------------------------------
+# --- calibration
+# ----------------------------------------------------------------------------------------------------
 
 
 def checker(rng: np.random.Generator, h: int, w: int) -> Field:
     u, v = tilted(rng, h, w)
     side = between(rng, 18, 80)
-    return to_field(((u // side + v // side) & 1) * between(rng, 80, 180) + (cloud_sum(rng, h, w, 60) >> 2))
+    return to_field(
+        ((u // side + v // side) & 1) * between(rng, 80, 180) + (cloud_sum(rng, h, w, 60) >> 2)
+    )
 
 
 def halftone(rng: np.random.Generator, h: int, w: int) -> Field:
     u, v = tilted(rng, h, w)
     period = between(rng, 14, 60)
     return to_field(
-        (triangle(u, period) + triangle(v, period)) // 2 + (value_noise(rng, h, w, 120).astype(np.int32) >> 1) - 64
+        (triangle(u, period) + triangle(v, period)) // 2
+        + (value_noise(rng, h, w, 120).astype(np.int32) >> 1)
+        - 64
     )
 
 
-# --- tuning ---------------------------------------------------------------------------------------------------------
+# --- tuning
+# ---------------------------------------------------------------------------------------------------------
 
 
 def bricks(rng: np.random.Generator, h: int, w: int) -> Field:
@@ -115,10 +140,13 @@ def bricks(rng: np.random.Generator, h: int, w: int) -> Field:
 
 
 def contours(rng: np.random.Generator, h: int, w: int) -> Field:
-    return to_field(triangle(cloud_sum(rng, h, w, between(rng, 100, 220)) * between(rng, 4, 9), 256))
+    return to_field(
+        triangle(cloud_sum(rng, h, w, between(rng, 100, 220)) * between(rng, 4, 9), 256)
+    )
 
 
-# --- validation -----------------------------------------------------------------------------------------------------
+# --- validation
+# -----------------------------------------------------------------------------------------------------
 
 
 def cells(rng: np.random.Generator, h: int, w: int) -> Field:
@@ -128,7 +156,9 @@ def cells(rng: np.random.Generator, h: int, w: int) -> Field:
     y, x = np.arange(gh)[:, None, None], np.arange(gw)[None, :, None]
     near = ((y - py) ** 2 + (x - px) ** 2).argmin(2)
     grid = rng.integers(20, 236, n).astype(np.uint8)[near]
-    return to_field(enlarge(grid, h, w).astype(np.int32) + (value_noise(rng, h, w, 6).astype(np.int32) >> 3))
+    return to_field(
+        enlarge(grid, h, w).astype(np.int32) + (value_noise(rng, h, w, 6).astype(np.int32) >> 3)
+    )
 
 
 def weave(rng: np.random.Generator, h: int, w: int) -> Field:
@@ -144,7 +174,9 @@ def weave(rng: np.random.Generator, h: int, w: int) -> Field:
 def rings(rng: np.random.Generator, h: int, w: int) -> Field:
     cy, cx = between(rng, -h, 2 * h), between(rng, -w, 2 * w)
     y, x = np.arange(h)[:, None] - cy, np.arange(w)[None] - cx
-    r = np.sqrt((x * x + y * y).astype(np.float64)).astype(np.int32)  # IEEE square root: exactly rounded everywhere
+    r = np.sqrt((x * x + y * y).astype(np.float64)).astype(
+        np.int32
+    )  # IEEE square root: exactly rounded everywhere
     return to_field(triangle(r + (value_noise(rng, h, w, 70) >> 2), between(rng, 12, 70)))
 
 
@@ -160,7 +192,9 @@ def background(rng: np.random.Generator, split: str, height: int, width: int) ->
     """A coloured texture of one of the split's families: (H, W, 3) uint8."""
     field = FAMILIES[split][between(rng, 0, len(FAMILIES[split]) - 1)](rng, height, width)
     stops = rng.integers(0, 256, (3, 3)).astype(np.int32)
-    base = rng.integers(0, 256, 3).astype(np.int32)  # pulling the stops to one colour gives calm and busy scenes
+    base = rng.integers(0, 256, 3).astype(
+        np.int32
+    )  # pulling the stops to one colour gives calm and busy scenes
     stops = base + (stops - base) * between(rng, 15, 70) // 100
     t = np.arange(128, dtype=np.int32)[:, None]
     ramp = np.concatenate([(stops[i] * (128 - t) + stops[i + 1] * t) >> 7 for i in (0, 1)])

@@ -1,10 +1,12 @@
-"""Mean average precision of a detector ONNX on a folder of COCO-labelled scenes: an independent check on the product.
+"""Mean average precision of a detector ONNX on a folder of COCO-labelled scenes: an independent
+check on the product.
 
-    python recipes/demo/evaluate.py recipes/demo/demo.onnx DIR      # DIR holds labels.json and the images
+    python recipes/demo/evaluate.py recipes/demo/demo.onnx DIR # DIR holds labels.json and the
+    images
 
-Uses onnxruntime, numpy, Pillow and pycocotools only. Letterbox: aspect kept, bilinear, black bars on both sides, RGB
-divided by 255.
-Detections: scores above 0.001 (every class of an anchor counts), per-class NMS at IoU 0.65, at most 300 an image.
+Uses onnxruntime, numpy, Pillow and pycocotools only. Letterbox: aspect kept, bilinear, black bars
+on both sides, RGB divided by 255. Detections: scores above 0.001 (every class of an anchor counts),
+per-class NMS at IoU 0.65, at most 300 an image.
 """
 
 from __future__ import annotations
@@ -22,12 +24,16 @@ SIZE, SCORE, IOU, MOST = 640, 0.001, 0.65, 300
 
 
 def letterbox(image: Image.Image) -> tuple[np.ndarray, float, int, int]:
-    """The picture (SIZE, SIZE, 3) uint8, its scale, and the widths of the left and top bars in pixels."""
+    """The picture (SIZE, SIZE, 3) uint8, its scale, and the widths of the left and top bars in
+    pixels.
+    """
     scale = min(SIZE / image.width, SIZE / image.height)
     w, h = round(image.width * scale), round(image.height * scale)
     left, top = (SIZE - w) // 2, (SIZE - h) // 2
     canvas = np.zeros((SIZE, SIZE, 3), np.uint8)
-    canvas[top : top + h, left : left + w] = np.asarray(image.convert("RGB").resize((w, h), Image.Resampling.BILINEAR))
+    canvas[top : top + h, left : left + w] = np.asarray(
+        image.convert("RGB").resize((w, h), Image.Resampling.BILINEAR)
+    )
     return canvas, scale, left, top
 
 
@@ -43,14 +49,18 @@ def suppress(boxes: np.ndarray, scores: np.ndarray) -> list[int]:
     while order.size and len(kept) < MOST:
         best, rest = order[0], order[1:]
         kept.append(int(best))
-        wh = np.minimum(boxes[best, 2:], boxes[rest, 2:]) - np.maximum(boxes[best, :2], boxes[rest, :2])
+        wh = np.minimum(boxes[best, 2:], boxes[rest, 2:]) - np.maximum(
+            boxes[best, :2], boxes[rest, :2]
+        )
         inter = np.maximum(wh, 0).prod(1)
         order = rest[inter <= IOU * (area[best] + area[rest] - inter)]
     return kept
 
 
 def detect(output: np.ndarray) -> np.ndarray:
-    """One image's output (4 + C, A) -> detections (K, 6): x0, y0, x1, y1 in network pixels, score, class."""
+    """One image's output (4 + C, A) -> detections (K, 6): x0, y0, x1, y1 in network pixels, score,
+    class.
+    """
     cx, cy, w, h = output[:4].astype(np.float64)
     corners = np.stack((cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2), 1)
     found = []
@@ -77,7 +87,9 @@ def coco_map(labels: dict, results: list[dict]) -> tuple[float, float]:
         run.params.maxDets = [1, 100, MOST]
         run.evaluate()
         run.accumulate()
-    precision = run.eval["precision"][:, :, :, 0, -1]  # (IoU thresholds, recalls, classes) at 300 detections
+    precision = run.eval["precision"][
+        :, :, :, 0, -1
+    ]  # (IoU thresholds, recalls, classes) at 300 detections
     precision = np.where(precision < 0, np.nan, precision)
     return float(np.nanmean(precision)), float(np.nanmean(precision[0]))
 
@@ -85,7 +97,9 @@ def coco_map(labels: dict, results: list[dict]) -> tuple[float, float]:
 def evaluate(
     predict: Callable[[np.ndarray], np.ndarray], folder: Path, limit: int | None = None
 ) -> tuple[float, float]:
-    """mAP50-95 and mAP50 on the labelled images of `folder`; `predict`: (1, 3, 640, 640) float32 -> (1, 4 + C, A)."""
+    """mAP50-95 and mAP50 on the labelled images of `folder`; `predict`: (1, 3, 640, 640) float32 ->
+    (1, 4 + C, A).
+    """
     labels = json.loads((folder / "labels.json").read_text())
     labels["images"] = labels["images"][:limit]
     ids = {entry["id"] for entry in labels["images"]}
@@ -98,7 +112,9 @@ def evaluate(
         corners = corners.clip(0, (entry["width"], entry["height"]) * 2)
         boxes = np.concatenate((corners[:, :2], corners[:, 2:] - corners[:, :2]), 1).tolist()
         for box, score, label in zip(boxes, rows[:, 4].tolist(), rows[:, 5].tolist(), strict=True):
-            results.append({"image_id": entry["id"], "category_id": int(label), "bbox": box, "score": score})
+            results.append(
+                {"image_id": entry["id"], "category_id": int(label), "bbox": box, "score": score}
+            )
     return coco_map(labels, results)
 
 

@@ -2,7 +2,8 @@
 
     python recipes/demo/export.py runs/demo/ema.pt -o recipes/demo/demo.onnx
 
-Input `images` [batch, 3, 640, 640], RGB in 0..1; output `output0` [batch, 4 + C, 8400]. Only the batch is dynamic.
+Input `images` [batch, 3, 640, 640], RGB in 0..1; output `output0` [batch, 4 + C, 8400]. Only the
+batch is dynamic.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ LARGEST_DIFFERENCE = 2e-3  # pixels or score
 
 
 def tidy(name: str) -> str:
-    """`/detector/stem/stem.0/conv/Conv` -> `stem.0.conv.Conv`; what lies outside the detector belongs to `decode`."""
+    """`/detector/stem/stem.0/conv/Conv` -> `stem.0.conv.Conv`; what lies outside the detector
+    belongs to `decode`.
+    """
     name = name.strip("/").replace("/", ".")
     if name.startswith("onnx::"):
         name = "constant_" + name.rsplit("_", 1)[-1]
@@ -34,7 +37,9 @@ def tidy(name: str) -> str:
 
 
 def rename_values(model: onnx.ModelProto) -> None:
-    """Calls every intermediate value after the node that makes it, which reads better than exporter numbers."""
+    """Calls every intermediate value after the node that makes it, which reads better than exporter
+    numbers.
+    """
     fixed = {v.name for v in (*model.graph.input, *model.graph.output)}
     names = {}
     for node in model.graph.node:
@@ -62,7 +67,9 @@ def constants_to_initializers(model: onnx.ModelProto) -> None:
 
 
 def export(checkpoint: Path, target: Path) -> float:
-    """Exports and returns the largest difference from PyTorch on random images and batch sizes 1 and 3."""
+    """Exports and returns the largest difference from PyTorch on random images and batch sizes 1
+    and 3.
+    """
     detector = Detector(len(NAMES))
     detector.load_state_dict(torch.load(checkpoint, weights_only=True, map_location="cpu"))
     fold_batchnorm(detector)
@@ -99,18 +106,24 @@ def export(checkpoint: Path, target: Path) -> float:
         images = np.random.default_rng(batch).random((batch, 3, SIZE, SIZE), dtype=np.float32)
         with torch.no_grad():
             expected = network(torch.from_numpy(images)).numpy()
-        worst = max(worst, float(np.abs(session.run(["output0"], {"images": images})[0] - expected).max()))
+        worst = max(
+            worst, float(np.abs(session.run(["output0"], {"images": images})[0] - expected).max())
+        )
     return worst
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("-o", "--output", type=Path, default=Path(__file__).resolve().parent / "demo.onnx")
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path(__file__).resolve().parent / "demo.onnx"
+    )
     args = parser.parse_args()
     worst = export(args.checkpoint, args.output)
     (args.output.parent / "labels.txt").write_text("\n".join(NAMES) + "\n")
-    print(f"{args.output}: {args.output.stat().st_size / 1e6:.2f} MB, largest difference from PyTorch {worst:.1e}")
+    print(
+        f"{args.output}: {args.output.stat().st_size / 1e6:.2f} MB, largest difference from PyTorch {worst:.1e}"
+    )
     return int(worst > LARGEST_DIFFERENCE)
 
 

@@ -1,10 +1,13 @@
-"""How much mAP the demo detector loses under onnxruntime's INT8 recipes: is it a fair test of a calibrator?
+"""How much mAP the demo detector loses under onnxruntime's INT8 recipes: is it a fair test of a
+calibrator?
 
-    python recipes/demo/hardness.py recipes/demo/demo.onnx calibration/demo VALIDATION_DIR -o recipes/demo/hardness.md
+    python recipes/demo/hardness.py recipes/demo/demo.onnx calibration/demo VALIDATION_DIR -o
+    recipes/demo/hardness.md
 
-All are symmetric INT8. A careful recipe (the last two) leaves the decode part in floating point and quantizes what
-enters a convolution; a careless one loses points to the convolutions' outputs and to the decode part, or everything to
-the last Concat, in which boxes (0..640) and scores (0..1) share one scale.
+All are symmetric INT8. A careful recipe (the last two) leaves the decode part in floating point and
+quantizes what enters a convolution; a careless one loses points to the convolutions' outputs and to
+the decode part, or everything to the last Concat, in which boxes (0..640) and scores (0..1) share
+one scale.
 """
 
 from __future__ import annotations
@@ -18,7 +21,13 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 from evaluate import evaluate, letterbox, network_input, onnx_predictor
-from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from PIL import Image
 
@@ -100,7 +109,9 @@ def main() -> None:
         for name, recipe in RECIPES.items():
             quantize(ready, model, args.calibration, recipe)
             strict, loose = evaluate(onnx_predictor(model, args.threads), args.validation)
-            lines.append(f"| {name} | {recipe.images} | {strict:.4f} | {loose:.4f} | {100 * (base - strict):.2f} |")
+            lines.append(
+                f"| {name} | {recipe.images} | {strict:.4f} | {loose:.4f} | {100 * (base - strict):.2f} |"
+            )
             print(lines[-1], flush=True)
     if args.output:
         args.output.write_text("\n".join(lines) + "\n")

@@ -1,7 +1,10 @@
-"""A small anchor-free detector: CSP backbone, SPPF, PAN neck, decoupled heads with distribution-regressed boxes.
+"""A small anchor-free detector: CSP backbone, SPPF, PAN neck, decoupled heads with
+distribution-regressed boxes.
 
-Written from the papers: CSPNet (Wang et al. 2019), SPP (He et al. 2014), PANet (Liu et al. 2018), Generalized Focal
-Loss (Li et al. 2020) for the box distributions, FCOS (Tian et al. 2019) for anchor points and side distances.
+Written from the papers: CSPNet (Wang et al. 2019), SPP (He et al. 2014), PANet (Liu et al. 2018),
+Generalized Focal
+Loss (Li et al. 2020) for the box distributions, FCOS (Tian et al. 2019) for anchor points and side
+distances.
 """
 
 from __future__ import annotations
@@ -57,7 +60,11 @@ class PoolPyramid(nn.Module):
 
     def __init__(self, c: int):
         super().__init__()
-        self.reduce, self.pool, self.fuse = ConvUnit(c, c // 2), nn.MaxPool2d(5, 1, 2), ConvUnit(2 * c, c)
+        self.reduce, self.pool, self.fuse = (
+            ConvUnit(c, c // 2),
+            nn.MaxPool2d(5, 1, 2),
+            ConvUnit(2 * c, c),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.reduce(x)
@@ -67,25 +74,37 @@ class PoolPyramid(nn.Module):
 
 
 class Head(nn.Module):
-    """Box distributions (N, 4 * BINS, H, W) and class logits (N, C, H, W) of one scale, from separate branches."""
+    """Box distributions (N, 4 * BINS, H, W) and class logits (N, C, H, W) of one scale, from
+    separate branches.
+    """
 
     def __init__(self, c: int, classes: int, width: int = 48):
         super().__init__()
-        self.box = nn.Sequential(ConvUnit(c, width, 3), ConvUnit(width, width, 3), nn.Conv2d(width, 4 * BINS, 1))
-        self.score = nn.Sequential(ConvUnit(c, width, 3), ConvUnit(width, width, 3), nn.Conv2d(width, classes, 1))
-        nn.init.constant_(self.score[-1].bias, -5.0)  # few anchors hold an object: start from a low score
+        self.box = nn.Sequential(
+            ConvUnit(c, width, 3), ConvUnit(width, width, 3), nn.Conv2d(width, 4 * BINS, 1)
+        )
+        self.score = nn.Sequential(
+            ConvUnit(c, width, 3), ConvUnit(width, width, 3), nn.Conv2d(width, classes, 1)
+        )
+        nn.init.constant_(
+            self.score[-1].bias, -5.0
+        )  # few anchors hold an object: start from a low score
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat((self.box(x), self.score(x)), 1)
 
 
 class Detector(nn.Module):
-    """Images (N, 3, 640, 640), RGB in 0..1 -> raw head maps (N, 4 * BINS + C, 8400), finest scale first."""
+    """Images (N, 3, 640, 640), RGB in 0..1 -> raw head maps (N, 4 * BINS + C, 8400), finest scale
+    first.
+    """
 
     def __init__(self, classes: int):
         super().__init__()
         self.classes = classes
-        self.stem = nn.Sequential(ConvUnit(3, 16, 3, 2), ConvUnit(16, 32, 3, 2), CSPStage(32, 32, 1))
+        self.stem = nn.Sequential(
+            ConvUnit(3, 16, 3, 2), ConvUnit(16, 32, 3, 2), CSPStage(32, 32, 1)
+        )
         self.to8 = nn.Sequential(ConvUnit(32, 64, 3, 2), CSPStage(64, 64, 2))
         self.to16 = nn.Sequential(ConvUnit(64, 128, 3, 2), CSPStage(128, 128, 2))
         self.to32 = nn.Sequential(ConvUnit(128, 160, 3, 2), CSPStage(160, 160, 1), PoolPyramid(160))
@@ -107,12 +126,18 @@ class Detector(nn.Module):
         maps = [head(p) for head, p in zip(self.heads, (p8, n16, n32), strict=True)]
         # Sizes are written out, so that the exported graph holds no shape arithmetic.
         return torch.cat(
-            [m.view(-1, 4 * BINS + self.classes, (SIZE // s) ** 2) for m, s in zip(maps, STRIDES, strict=True)], 2
+            [
+                m.view(-1, 4 * BINS + self.classes, (SIZE // s) ** 2)
+                for m, s in zip(maps, STRIDES, strict=True)
+            ],
+            2,
         )
 
 
 def anchor_points(size: int = SIZE) -> tuple[Tensor, Tensor]:
-    """Cell centres (8400, 2) x, y in pixels and cell sizes (8400, 1) in pixels, in the order of the head maps."""
+    """Cell centres (8400, 2) x, y in pixels and cell sizes (8400, 1) in pixels, in the order of the
+    head maps.
+    """
     points, strides = [], []
     for stride in STRIDES:
         centre = (torch.arange(size // stride) + 0.5) * stride
@@ -123,13 +148,19 @@ def anchor_points(size: int = SIZE) -> tuple[Tensor, Tensor]:
 
 
 class Decoded(nn.Module):
-    """The exported form: images -> (N, 4 + C, 8400): cx, cy, w, h in input pixels and class scores in 0..1."""
+    """The exported form: images -> (N, 4 + C, 8400): cx, cy, w, h in input pixels and class scores
+    in 0..1.
+    """
 
     def __init__(self, detector: Detector):
         super().__init__()
         self.detector = detector
-        self.expectation = nn.Conv2d(BINS, 1, 1, bias=False)  # a mean over bins, as a convolution with weights 0..15
-        self.expectation.weight = nn.Parameter(torch.arange(BINS).float().view(1, BINS, 1, 1), requires_grad=False)
+        self.expectation = nn.Conv2d(
+            BINS, 1, 1, bias=False
+        )  # a mean over bins, as a convolution with weights 0..15
+        self.expectation.weight = nn.Parameter(
+            torch.arange(BINS).float().view(1, BINS, 1, 1), requires_grad=False
+        )
         points, strides = anchor_points()
         self.register_buffer("points", points.T[None].clone())
         self.register_buffer("strides", strides.T[None].clone())

@@ -1,14 +1,16 @@
 """Synthetic scenes of hardware parts with COCO labels: the same bytes for the same seed.
 
     python recipes/demo/scenes.py --split validation --count 300 -o DIR     # *.jpg and labels.json
-    python recipes/demo/scenes.py --check                                   # renders all 300 again, compares digests
+    python recipes/demo/scenes.py --check # renders all 300 again, compares digests
 
-A label's box is tight around the *visible* part of the object (pixels that it covers by at least half and that nothing
-hides, inside the picture). An object of which less than 40 % can be seen is taken out of the scene altogether, so that
-nothing hardly visible counts as a miss or as a false alarm.
+A label's box is tight around the *visible* part of the object (pixels that it covers by at least
+half and that nothing hides, inside the picture). An object of which less than 40 % can be seen is
+taken out of the scene altogether, so that nothing hardly visible counts as a miss or as a false
+alarm.
 
-Splits use different random seeds and different families of background textures (backgrounds.py). All drawing is integer
-arithmetic in numpy and Pillow; the digests therefore depend on no CPU, only on Pillow's rasteriser and JPEG encoder.
+Splits use different random seeds and different families of background textures (backgrounds.py).
+All drawing is integer arithmetic in numpy and Pillow; the digests therefore depend on no CPU, only
+on Pillow's rasteriser and JPEG encoder.
 """
 
 from __future__ import annotations
@@ -58,7 +60,9 @@ class Scene(NamedTuple):
 
 
 def make_sprites(rng: np.random.Generator, height: int, width: int) -> list[Sprite]:
-    """Objects, look-alikes and strips from bottom to top; no object starts out mostly on another one."""
+    """Objects, look-alikes and strips from bottom to top; no object starts out mostly on another
+    one.
+    """
     scale = 160 if width == 1280 else 100
     sprites: list[Sprite] = []
     taken: list[tuple[int, int, int, int]] = []
@@ -68,13 +72,18 @@ def make_sprites(rng: np.random.Generator, height: int, width: int) -> list[Spri
         if pick >= 95:
             sprites.append(strip(rng, height, width))
             continue
-        octave = (18, 32, 60, 110, 180)[min(4, between(rng, 0, 9) // 2)]  # small, medium and large in equal parts
+        octave = (18, 32, 60, 110, 180)[
+            min(4, between(rng, 0, 9) // 2)
+        ]  # small, medium and large in equal parts
         size = min(250, between(rng, octave, min(250, 2 * octave)) * scale // 100)
         shape = CLASSES[NAMES[label]](rng) if label >= 0 else distractor(rng)
         alpha, shade = draw_shape(shape, rng, size)
         h, w = alpha.shape
         for _ in range(8):
-            x, y = between(rng, -w // 4, width - 3 * w // 4), between(rng, -h // 4, height - 3 * h // 4)
+            x, y = (
+                between(rng, -w // 4, width - 3 * w // 4),
+                between(rng, -h // 4, height - 3 * h // 4),
+            )
             overlap = max(
                 (
                     max(0, min(x + w, r) - max(x, le))
@@ -95,7 +104,9 @@ def make_sprites(rng: np.random.Generator, height: int, width: int) -> list[Spri
 def see(
     sprites: list[Sprite], height: int, width: int
 ) -> tuple[list[Sprite], list[tuple[int, int, int, int, int, int]]]:
-    """What can be seen, judged from the top sprite down: the sprites to draw and (x, y, w, h, class, area) labels."""
+    """What can be seen, judged from the top sprite down: the sprites to draw and (x, y, w, h,
+    class, area) labels.
+    """
     hidden = np.zeros((height, width), bool)
     kept, labels = [], []
     for sprite in reversed(sprites):
@@ -110,14 +121,25 @@ def see(
             w, h = int(columns[-1] - columns[0]) + 1, int(rows[-1] - rows[0]) + 1
             if min(w, h) < SMALLEST_SIDE:
                 continue
-            labels.append((outer[1].start + int(columns[0]), outer[0].start + int(rows[0]), w, h, sprite.label, area))
+            labels.append(
+                (
+                    outer[1].start + int(columns[0]),
+                    outer[0].start + int(rows[0]),
+                    w,
+                    h,
+                    sprite.label,
+                    area,
+                )
+            )
         hidden[outer] |= solid[inner]
         kept.append(sprite)
     return kept[::-1], labels[::-1]
 
 
 def make_scene(split: str, index: int) -> Scene:
-    """Scene number `index` of a split. The JPEG bytes are part of the result: reading them back is the image."""
+    """Scene number `index` of a split. The JPEG bytes are part of the result: reading them back is
+    the image.
+    """
     rng = np.random.Generator(np.random.PCG64([SPLITS[split], index]))
     width, height = SIZES[between(rng, 0, len(SIZES) - 1)]
     canvas = background(rng, split, height, width).copy()
@@ -143,8 +165,17 @@ def coco_labels(split: str, scenes: list[Scene]) -> dict:
     """COCO detection labels; category ids start at 0 and follow labels.txt."""
     images, annotations = [], []
     for i, scene in enumerate(scenes):
-        images.append({"id": i, "file_name": f"{split}-{i:05d}.jpg", "width": scene.width, "height": scene.height})
-        for box, label, area in zip(scene.boxes.tolist(), scene.classes.tolist(), scene.areas.tolist(), strict=True):
+        images.append(
+            {
+                "id": i,
+                "file_name": f"{split}-{i:05d}.jpg",
+                "width": scene.width,
+                "height": scene.height,
+            }
+        )
+        for box, label, area in zip(
+            scene.boxes.tolist(), scene.classes.tolist(), scene.areas.tolist(), strict=True
+        ):
             annotations.append(
                 {
                     "id": len(annotations) + 1,
@@ -175,7 +206,9 @@ def render(split: str, count: int, workers: int = 1) -> list[Scene]:
 
 def digests(split: str, scenes: list[Scene]) -> str:
     """One `sha256  name` line for each image and one for the labels, as `sha256sum` prints them."""
-    lines = [f"{hashlib.sha256(s.jpeg).hexdigest()}  {split}-{i:05d}.jpg" for i, s in enumerate(scenes)]
+    lines = [
+        f"{hashlib.sha256(s.jpeg).hexdigest()}  {split}-{i:05d}.jpg" for i, s in enumerate(scenes)
+    ]
     lines.append(f"{hashlib.sha256(labels_text(split, scenes).encode()).hexdigest()}  labels.json")
     return "\n".join(lines) + "\n"
 
@@ -196,14 +229,23 @@ def main() -> int:
     parser.add_argument("-o", "--output", type=Path, help="folder to write")
     parser.add_argument("--unlabelled", action="store_true", help="write no labels.json")
     parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--check", action="store_true", help="compare the 300 validation scenes with digests.txt")
+    parser.add_argument(
+        "--check", action="store_true", help="compare the 300 validation scenes with digests.txt"
+    )
     parser.add_argument("--digests", type=Path, help="write the digest list here")
     args = parser.parse_args()
     if args.check:
         expected = (HERE / "digests.txt").read_text().splitlines()
-        found = digests("validation", render("validation", len(expected) - 1, args.workers)).splitlines()
-        wrong = [line.split()[1] for line, other in zip(expected, found, strict=True) if line != other]
-        agreed, versions = len(expected) - len(wrong), f"Pillow {PIL.__version__}, numpy {np.__version__}"
+        found = digests(
+            "validation", render("validation", len(expected) - 1, args.workers)
+        ).splitlines()
+        wrong = [
+            line.split()[1] for line, other in zip(expected, found, strict=True) if line != other
+        ]
+        agreed, versions = (
+            len(expected) - len(wrong),
+            f"Pillow {PIL.__version__}, numpy {np.__version__}",
+        )
         print(f"{agreed} of {len(expected)} digests agree ({versions})", *wrong[:5])
         return 1 if wrong else 0
     scenes = render(args.split, args.count, args.workers)
@@ -212,7 +254,9 @@ def main() -> int:
     if args.digests:
         args.digests.write_text(digests(args.split, scenes))
     size = sum(len(s.jpeg) for s in scenes) / len(scenes) / 1000
-    print(f"{len(scenes)} scenes, {sum(len(s.boxes) for s in scenes)} objects, {size:.1f} kB an image")
+    print(
+        f"{len(scenes)} scenes, {sum(len(s.boxes) for s in scenes)} objects, {size:.1f} kB an image"
+    )
     return 0
 
 

@@ -1,13 +1,14 @@
 """Outlines of the ten object classes and of the distractors that resemble them.
 
-A shape is a list of parts `(kind, polygon)` in integer coordinates, about -1000..1000 on both axes, y down:
+A shape is a list of parts `(kind, polygon)` in integer coordinates, about -1000..1000 on both axes,
+y down:
 
 - `body`  adds to the silhouette,
 - `hole`  removes from the silhouette (the background shows through),
 - `dark`, `light`  change the shade of what is already there.
 
-Every number is an integer and angles are whole degrees looked up in an integer table, so that a shape is the same on
-every CPU and with every C library.
+Every number is an integer and angles are whole degrees looked up in an integer table, so that a
+shape is the same on every CPU and with every C library.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ import numpy as np
 Polygon = list[tuple[int, int]]
 Shape = list[tuple[str, Polygon]]
 
-# round() to 2^-14 hides last-place differences between C libraries: no entry lies near a rounding tie.
+# round() to 2^-14 hides last-place differences between C libraries: no entry lies near a rounding
+# tie.
 COS = [round(math.cos(math.radians(d)) * 16384) for d in range(360)]
 SIN = [round(math.sin(math.radians(d)) * 16384) for d in range(360)]
 
@@ -57,7 +59,8 @@ def between(rng: np.random.Generator, low: int, high: int) -> int:
     return int(rng.integers(low, high + 1))
 
 
-# --- the ten classes ------------------------------------------------------------------------------------------------
+# --- the ten classes
+# ------------------------------------------------------------------------------------------------
 
 
 def nut(rng: np.random.Generator) -> Shape:
@@ -110,7 +113,12 @@ def screw(rng: np.random.Generator) -> Shape:
     half, neck = between(rng, 170, 230), between(rng, -740, -640)
     cone = [(neck, -half), (500, -half), (1000, 0), (500, half), (neck, half)]
     head = [(-1000, -480), (-920, -520), (neck, -half), (neck, half), (-920, 520), (-1000, 480)]
-    return [("body", cone), *threads(neck + 80, 640, half, 150), ("body", head), ("dark", rect(-1000, -70, -870, 70))]
+    return [
+        ("body", cone),
+        *threads(neck + 80, 640, half, 150),
+        ("body", head),
+        ("dark", rect(-1000, -70, -870, 70)),
+    ]
 
 
 def key(rng: np.random.Generator) -> Shape:
@@ -129,7 +137,12 @@ def wrench(rng: np.random.Generator) -> Shape:
         ("body", circle(300, 700)),
     ]
     mouth = [(-1100, -170), (-1000 + jaw, -150), (-860 + jaw, 0), (-1000 + jaw, 150), (-1100, 170)]
-    return [*parts, ("dark", rect(-400, -half // 2, 400, half // 2)), ("hole", mouth), ("hole", ngon(160, 6, 700))]
+    return [
+        *parts,
+        ("dark", rect(-400, -half // 2, 400, half // 2)),
+        ("hole", mouth),
+        ("hole", ngon(160, 6, 700)),
+    ]
 
 
 def bracket(rng: np.random.Generator) -> Shape:
@@ -146,7 +159,15 @@ def bracket(rng: np.random.Generator) -> Shape:
     mid = -900 + arm // 2
     return [
         ("body", outline),
-        ("dark", [(-900, bottom), (-900 + arm, bottom - arm), (-860 + arm, bottom - arm), (-860, bottom)]),
+        (
+            "dark",
+            [
+                (-900, bottom),
+                (-900 + arm, bottom - arm),
+                (-860 + arm, bottom - arm),
+                (-860, bottom),
+            ],
+        ),
         ("hole", circle(hole, mid, -720)),
         ("hole", circle(hole, mid, -150)),
         ("hole", circle(hole, right - 240, bottom - arm // 2)),
@@ -162,13 +183,28 @@ def spring(rng: np.random.Generator) -> Shape:
         parts.append(
             (
                 "body",
-                [(x + step // 2, half), (x + step // 2 + thick, half), (x + step + thick, -half), (x + step, -half)],
+                [
+                    (x + step // 2, half),
+                    (x + step // 2 + thick, half),
+                    (x + step + thick, -half),
+                    (x + step, -half),
+                ],
             )
         )
     parts.append(("dark", rect(-1000, -half, 1000, half)))
     for i in range(turns):
         x = -900 + i * step
-        parts.append(("body", [(x, -half), (x + thick, -half), (x + step // 2 + thick, half), (x + step // 2, half)]))
+        parts.append(
+            (
+                "body",
+                [
+                    (x, -half),
+                    (x + thick, -half),
+                    (x + step // 2 + thick, half),
+                    (x + step // 2, half),
+                ],
+            )
+        )
     return parts
 
 
@@ -189,11 +225,14 @@ CLASSES: dict[str, Callable[[np.random.Generator], Shape]] = {
 }
 
 
-# --- distractors: one feature away from a class -----------------------------------------------------------------------
+# --- distractors: one feature away from a class
+# -----------------------------------------------------------------------
 
 
 def distractor(rng: np.random.Generator) -> Shape:
-    """A look-alike that belongs to no class: a nut without a hole, a nail, a bracket with two knees and so on."""
+    """A look-alike that belongs to no class: a nut without a hole, a nail, a bracket with two knees
+    and so on.
+    """
     kind = between(rng, 0, 8)
     if kind == 0:
         return [("body", ngon(1000, 6)), ("dark", ngon(600, 6))]
@@ -228,7 +267,11 @@ def distractor(rng: np.random.Generator) -> Shape:
     if kind == 6:  # a box without a cap
         return [("body", rect(-1000, -420, 1000, 420)), ("light", rect(-900, -320, 900, -200))]
     if kind == 7:  # a ring cut open
-        return [("body", circle(1000)), ("hole", circle(600)), ("hole", [(0, 0), polar(1500, -35), polar(1500, 35)])]
+        return [
+            ("body", circle(1000)),
+            ("hole", circle(600)),
+            ("hole", [(0, 0), polar(1500, -35), polar(1500, 35)]),
+        ]
     return [
         ("body", rect(-1000, -110, 1000, 110)),
         ("body", circle(280, -720)),

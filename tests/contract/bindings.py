@@ -1,7 +1,9 @@
-"""Real TensorRT bindings on a machine without TensorRT: wheels from the package index, over empty libraries.
+"""Real TensorRT bindings on a machine without TensorRT: wheels from the package index, over empty
+libraries.
 
-The bindings link against libnvinfer and two more. Stand-ins that export what they ask for, each function returning
-null, are enough to import them: classes, enums, signatures and calibrators are then real, a Builder is not.
+The bindings link against libnvinfer and two more. Stand-ins that export what they ask for, each
+function returning null, are enough to import them: classes, enums, signatures and calibrators are
+then real, a Builder is not.
 """
 
 from __future__ import annotations
@@ -24,10 +26,16 @@ WHEELS = {
 }
 # What `nm -D --undefined-only tensorrt.so` lists beside Python's and the C library's.
 FUNCTIONS = (
-    "createInferBuilder_INTERNAL", "createInferRefitter_INTERNAL", "createInferRuntime_INTERNAL",
-    "createNvOnnxParserRefitter_INTERNAL", "createNvOnnxParser_INTERNAL", "getBuilderPluginRegistry",
-    "getNvOnnxParserVersion", "getPluginRegistry", "initLibNvInferPlugins",
-)  # fmt: skip
+    "createInferBuilder_INTERNAL",
+    "createInferRefitter_INTERNAL",
+    "createInferRuntime_INTERNAL",
+    "createNvOnnxParserRefitter_INTERNAL",
+    "createNvOnnxParser_INTERNAL",
+    "getBuilderPluginRegistry",
+    "getNvOnnxParserVersion",
+    "getPluginRegistry",
+    "initLibNvInferPlugins",
+)
 
 
 def cache() -> Path:
@@ -39,18 +47,27 @@ def cache() -> Path:
 def run(version: str, *words: str) -> str:
     """What Python prints, with these bindings importable as ``tensorrt_bindings``."""
     folder = unpacked(version)
-    environment = {**os.environ, "LD_LIBRARY_PATH": str(stubs(version.partition(".")[0])),
-                   "PYTHONPATH": os.pathsep.join([str(folder), str(HERE.parents[1])])}  # fmt: skip
-    return subprocess.run([sys.executable, *words], env=environment, check=True, capture_output=True, text=True).stdout
+    environment = {
+        **os.environ,
+        "LD_LIBRARY_PATH": str(stubs(version.partition(".")[0])),
+        "PYTHONPATH": os.pathsep.join([str(folder), str(HERE.parents[1])]),
+    }
+    return subprocess.run(
+        [sys.executable, *words], env=environment, check=True, capture_output=True, text=True
+    ).stdout
 
 
 def api(version: str) -> dict[str, Any]:
     """See ``describe.py``."""
     if version == "rtx":
         command = [sys.executable, str(HERE / "describe.py"), "tensorrt_rtx"]
-        found: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        found: dict[str, Any] = json.loads(
+            subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        )
         return found
-    described: dict[str, Any] = json.loads(run(version, str(HERE / "describe.py"), "tensorrt_bindings"))
+    described: dict[str, Any] = json.loads(
+        run(version, str(HERE / "describe.py"), "tensorrt_bindings")
+    )
     return described
 
 
@@ -65,13 +82,27 @@ def unpacked(version: str) -> Path:
     if version == "10.3" and sys.version_info >= (3, 13):
         pytest.skip("TensorRT 10.3 has no bindings for Python 3.13")
     folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
-               "--only-binary", ":all:", "--dest", str(folder), WHEELS[version]]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-deps",
+        "--only-binary",
+        ":all:",
+        "--dest",
+        str(folder),
+        WHEELS[version],
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = list(folder.glob("*.whl"))
     if done.returncode or not wheels:
         reason = (done.stderr.strip().splitlines() or ["no wheel"])[-1]
-        missing(f"needs {WHEELS[version]} from the package index, for Python {sys.version_info[:2]}: {reason}")
+        missing(
+            f"needs {WHEELS[version]} from the package index, for Python {sys.version_info[:2]}: {reason}"
+        )
     with zipfile.ZipFile(wheels[0]) as archive:
         archive.extractall(folder)
     return folder
@@ -88,7 +119,16 @@ def stubs(major: str) -> Path:
     source.write_text("".join(f"void *{name}(void) {{ return 0; }}\n" for name in FUNCTIONS))
     for name in wanted:
         given = source if name == "nvinfer" else "/dev/null"
-        command = ["gcc", "-shared", "-fPIC", "-x", "c", "-o", str(folder / f"lib{name}.so.{major}"), str(given)]
+        command = [
+            "gcc",
+            "-shared",
+            "-fPIC",
+            "-x",
+            "c",
+            "-o",
+            str(folder / f"lib{name}.so.{major}"),
+            str(given),
+        ]
         try:
             subprocess.run(command, check=True, capture_output=True)
         except FileNotFoundError:

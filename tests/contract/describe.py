@@ -1,4 +1,5 @@
-"""Prints what a TensorRT's bindings have, as JSON: classes, their members, and the signatures in their docstrings.
+"""Prints what a TensorRT's bindings have, as JSON: classes, their members, and the signatures in
+their docstrings.
 
 Runs in a process of its own, once for each version: ``describe.py MODULE``.
 """
@@ -34,7 +35,9 @@ def parameters(text: str) -> list[list[Any]]:
         else:
             part += char
     named = [each.strip() for each in [*parts, part] if each.strip()]
-    return [[each.split(":")[0].strip(), "=" in each] for each in named if not each.startswith("self:")]
+    return [
+        [each.split(":")[0].strip(), "=" in each] for each in named if not each.startswith("self:")
+    ]
 
 
 def plain(name: str) -> str:
@@ -45,7 +48,11 @@ def member(owner: Any, name: str) -> dict[str, Any]:
     found = getattr(owner, name)
     if isinstance(found, property):
         getter = re.search(r"-> (.+)", found.fget.__doc__ or "")
-        return {"kind": "property", "type": plain(getter[1]) if getter else "", "settable": found.fset is not None}
+        return {
+            "kind": "property",
+            "type": plain(getter[1]) if getter else "",
+            "settable": found.fset is not None,
+        }
     if isinstance(found, type):
         return {"kind": "class"}
     if callable(found):

@@ -1,4 +1,6 @@
-"""Our calibrators as TensorRT would drive them, with real bindings, in a process of its own. Prints JSON."""
+"""Our calibrators as TensorRT would drive them, with real bindings, in a process of its own. Prints
+JSON.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,10 @@ def drive(algorithm: str) -> dict[str, object]:
     made.write_calibration_cache(memoryview(b"TRT-"))
     broken = calibrator(trt, algorithm, b"cache", iter(()), upload, 2)
     return {
-        "type": [isinstance(made, trt.IInt8EntropyCalibrator2), isinstance(made, trt.IInt8MinMaxCalibrator)],
+        "type": [
+            isinstance(made, trt.IInt8EntropyCalibrator2),
+            isinstance(made, trt.IInt8MinMaxCalibrator),
+        ],
         "algorithm": str(made.get_algorithm()).rpartition(".")[2],
         "batch_size": made.get_batch_size(),
         "given": given,
@@ -45,9 +50,13 @@ def failure(algorithm: str) -> list[object]:
     return [made.get_batch(["images"]), str(made.failure)]
 
 
-found: dict[str, object] = {"names": {f"{kind}.{name}": has(trt, f"{kind}.{name}") for kind, names in
-                                      (("MemoryPoolType", POOLS), ("TacticSource", TACTICS))
-                                      for name in names.values()}}  # fmt: skip
+found: dict[str, object] = {
+    "names": {
+        f"{kind}.{name}": has(trt, f"{kind}.{name}")
+        for kind, names in (("MemoryPoolType", POOLS), ("TacticSource", TACTICS))
+        for name in names.values()
+    }
+}
 try:
     need_implicit(trt)
     found |= {algorithm: drive(algorithm) for algorithm in ("entropy", "minmax")}

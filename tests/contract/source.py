@@ -1,8 +1,10 @@
-"""Checks source against a TensorRT's bindings: every attribute, assignment and call on an object of theirs.
+"""Checks source against a TensorRT's bindings: every attribute, assignment and call on an object of
+theirs.
 
-Types flow from annotations (``config: tensorrt.IBuilderConfig``), constructors and what the bindings' docstrings say
-that methods return. An object whose type is lost on the way is a fault, too: nothing is left out unseen. What stands
-behind ``need(trt, option, *names)`` counts only for versions that have those names: elsewhere ``need`` raises.
+Types flow from annotations (``config: tensorrt.IBuilderConfig``), constructors and what the
+bindings' docstrings say that methods return. An object whose type is lost on the way is a fault,
+too: nothing is left out unseen. What stands behind ``need(trt, option, *names)`` counts only for
+versions that have those names: elsewhere ``need`` raises.
 """
 
 from __future__ import annotations
@@ -13,8 +15,16 @@ from pathlib import Path
 from typing import Any
 
 MODULE = ("module", "")
-OURS = {"log", "feed", "calibrator", "driver", "allocator"}  # objects of ours or pycuda's, typed Any
-OVERRIDES = {"IOutputAllocator": {"reallocate_output": 4, "reallocate_output_async": 5, "notify_shape": 2}}
+OURS = {
+    "log",
+    "feed",
+    "calibrator",
+    "driver",
+    "allocator",
+}  # objects of ours or pycuda's, typed Any
+OVERRIDES = {
+    "IOutputAllocator": {"reallocate_output": 4, "reallocate_output_async": 5, "notify_shape": 2}
+}
 Type = tuple[str, Any] | None
 
 
@@ -49,19 +59,34 @@ def texts(folder: Path, names: list[str]) -> dict[str, str]:
 
 def annotated(node: ast.expr) -> str:
     """``tensorrt.X``, ``tensorrt_api.X`` or ``trt.X``: X; empty for any other annotation."""
-    if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == "type":
+    if (
+        isinstance(node, ast.Subscript)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "type"
+    ):
         node = node.slice
     roots = ("tensorrt", "tensorrt_api", "trt")
-    known = isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in roots
+    known = (
+        isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id in roots
+    )
     return node.attr if known and isinstance(node, ast.Attribute) else ""
 
 
 def asked(function: ast.AST) -> list[str]:
     """Constant names in the calls of ``need``."""
-    calls = [node for node in ast.walk(function) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
-             and node.func.id == "need"]  # fmt: skip
-    return [name.value for call in calls for name in call.args[2:]
-            if isinstance(name, ast.Constant) and isinstance(name.value, str)]  # fmt: skip
+    calls = [
+        node
+        for node in ast.walk(function)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "need"
+    ]
+    return [
+        name.value
+        for call in calls
+        for name in call.args[2:]
+        if isinstance(name, ast.Constant) and isinstance(name.value, str)
+    ]
 
 
 def has(api: dict[str, Any], name: str) -> bool:
@@ -102,9 +127,15 @@ class Checker:
 
     def available(self, statement: ast.stmt) -> bool:
         call = statement.value if isinstance(statement, ast.Expr) else None
-        if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id.startswith("need")):
+        if not (
+            isinstance(call, ast.Call)
+            and isinstance(call.func, ast.Name)
+            and call.func.id.startswith("need")
+        ):
             return True
-        names = asked(statement) if call.func.id == "need" else self.sources.needs.get(call.func.id, [])
+        names = (
+            asked(statement) if call.func.id == "need" else self.sources.needs.get(call.func.id, [])
+        )
         return all(has(self.api, name) for name in names)
 
     def statement(self, node: ast.stmt, env: dict[str, Type]) -> None:
@@ -116,7 +147,11 @@ class Checker:
             self.assign(node, env)
         else:
             for name, value in ast.iter_fields(node):
-                inside = [each for each in value if isinstance(each, ast.AST)] if isinstance(value, list) else [value]
+                inside = (
+                    [each for each in value if isinstance(each, ast.AST)]
+                    if isinstance(value, list)
+                    else [value]
+                )
                 if inside and isinstance(inside[0], ast.stmt):
                     self.block(inside, env)
                     continue
@@ -168,7 +203,10 @@ class Checker:
         members = self.api.get(base, {}).get("members", {})
         if base in OVERRIDES and node.name in OVERRIDES[base]:
             if count != OVERRIDES[base][node.name]:
-                self.fault(node, f"{base}.{node.name} gets {OVERRIDES[base][node.name]} arguments, not {count}")
+                self.fault(
+                    node,
+                    f"{base}.{node.name} gets {OVERRIDES[base][node.name]} arguments, not {count}",
+                )
         elif node.name not in members:
             self.fault(node, f"{base} calls no {node.name}")
         elif all(len(each["params"]) != count for each in members[node.name]["overloads"]):
@@ -182,7 +220,13 @@ class Checker:
         for target in targets:
             pairs = [(target, value)]
             if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
-                pairs = list(zip(target.elts, (self.type_of(each, env) for each in node.value.elts), strict=True))
+                pairs = list(
+                    zip(
+                        target.elts,
+                        (self.type_of(each, env) for each in node.value.elts),
+                        strict=True,
+                    )
+                )
             for each, kind in pairs:
                 self.bind(each, kind, env)
 
@@ -238,13 +282,21 @@ class Checker:
             return ("class", node.attr)
         if found["kind"] in ("method", "function"):
             return ("call", (f"{owner[1]}.{node.attr}".lstrip("."), found["overloads"]))
-        return self.made(found.get("type", "")) if found["kind"] == "property" and owner[0] == "object" else None
+        return (
+            self.made(found.get("type", ""))
+            if found["kind"] == "property" and owner[0] == "object"
+            else None
+        )
 
     def lost(self, node: ast.Attribute, owner: Type) -> None:
         name = node.value.id if isinstance(node.value, ast.Name) else ""
         if owner and name not in OURS:
             self.fault(node, f"{name} is typed Any: what is .{node.attr}?")
-        elif not owner and node.attr in self.telling and name not in (*OURS, "signal", "_trt", "options", "stream"):
+        elif (
+            not owner
+            and node.attr in self.telling
+            and name not in (*OURS, "signal", "_trt", "options", "stream")
+        ):
             self.fault(node, f"the type of what has .{node.attr} is lost")
 
     def member(self, node: ast.Attribute, owner: tuple[str, Any]) -> dict[str, Any] | None:
@@ -258,9 +310,13 @@ class Checker:
             self.fault(node, f"the module has no {owner[1]}")
             return None
         if owner[0] == "class" and node.attr == "__init__":
-            return {"kind": "method", "overloads": [
-                {"params": [["self", False], *each["params"]], "returns": ""} for each in self.api[owner[1]]["init"]
-            ]}  # fmt: skip
+            return {
+                "kind": "method",
+                "overloads": [
+                    {"params": [["self", False], *each["params"]], "returns": ""}
+                    for each in self.api[owner[1]]["init"]
+                ],
+            }
         if node.attr not in known:
             self.fault(node, f"{owner[1] or 'the module'} has no {node.attr}")
             return None
@@ -297,7 +353,11 @@ class Checker:
             names = [parameter for parameter, _ in each["params"]]
             given = set(names[: len(node.args)]) | named
             least = {parameter for parameter, default in each["params"] if not default}
-            if len(node.args) <= len(names) and named <= set(names[len(node.args) :]) and least <= given:
+            if (
+                len(node.args) <= len(names)
+                and named <= set(names[len(node.args) :])
+                and least <= given
+            ):
                 return
         takes = " or ".join(str(len(each["params"])) for each in overloads)
         self.fault(node, f"{name} takes {takes} arguments, not {len(node.args) + len(named)}")

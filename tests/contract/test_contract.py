@@ -1,4 +1,6 @@
-"""The TensorRT backend against the real bindings of three versions: names, arguments, overrides, calibrators."""
+"""The TensorRT backend against the real bindings of three versions: names, arguments, overrides,
+calibrators.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from tests.contract import bindings, source
 BACKENDS = Path(__file__).parents[2] / "trtforge" / "backends"
 SHARED = sorted(path.name for path in BACKENDS.glob("_*.py") if path.name != "__init__.py")
 TENSORRT = source.texts(BACKENDS, [*SHARED, "tensorrt.py"])
-RTX = source.texts(BACKENDS, [*(name for name in SHARED if name != "_session.py"), "tensorrt_rtx.py"])
+RTX = source.texts(
+    BACKENDS, [*(name for name in SHARED if name != "_session.py"), "tensorrt_rtx.py"]
+)
 VERSIONS = tuple(bindings.WHEELS)
 # Text of the backend -> what a slip of the pen would make of it.
 SLIPS = {
@@ -61,7 +65,9 @@ def test_rtx_backend_uses_only_what_rtx_has():
 def test_a_slip_is_found(apis, slip):
     before, after = SLIPS[slip]
     assert any(before in text for text in TENSORRT.values())
-    broken = source.Sources.read({name: text.replace(before, after) for name, text in TENSORRT.items()})
+    broken = source.Sources.read(
+        {name: text.replace(before, after) for name, text in TENSORRT.items()}
+    )
     faults = [fault for api in apis.values() for fault in source.check(broken, api["names"])]
     assert faults
 
@@ -70,7 +76,9 @@ def test_every_name_that_is_probed_exists_in_some_version(apis):
     sources = source.Sources.read(TENSORRT)
     asked = {name for names in sources.needs.values() for name in names}
     assert len(asked) > 15
-    assert [name for name in asked if not any(source.has(api["names"], name) for api in apis.values())] == []
+    assert [
+        name for name in asked if not any(source.has(api["names"], name) for api in apis.values())
+    ] == []
 
 
 def test_a_use_that_no_probe_guards_is_found_where_it_is_gone(apis):
@@ -78,7 +86,9 @@ def test_a_use_that_no_probe_guards_is_found_where_it_is_gone(apis):
     guarded = text.replace("    config.", '    need(trt, "--x", "BuilderFlag.FP16")\n    config.')
     old, new = (apis[version]["names"] for version in ("10.16", "11.4"))
     assert source.check(source.Sources.read({"a.py": text}), old) == []
-    assert source.check(source.Sources.read({"a.py": text}), new) == ["a.py:2: BuilderFlag has no FP16"]
+    assert source.check(source.Sources.read({"a.py": text}), new) == [
+        "a.py:2: BuilderFlag has no FP16"
+    ]
     assert source.check(source.Sources.read({"a.py": guarded}), new) == []
 
 
@@ -102,5 +112,8 @@ def test_calibrator_works_as_tensorrt_drives_it(version):
 def test_pools_and_tactics_are_known(version):
     names = json.loads(bindings.run(version, str(bindings.HERE / "drive.py")))["names"]
     gone = {name for name, here in names.items() if not here}
-    assert gone == ({"TacticSource.CUBLAS", "TacticSource.CUBLAS_LT", "TacticSource.CUDNN"}
-                    if version.startswith("11") else set())  # fmt: skip
+    assert gone == (
+        {"TacticSource.CUBLAS", "TacticSource.CUBLAS_LT", "TacticSource.CUDNN"}
+        if version.startswith("11")
+        else set()
+    )

@@ -25,7 +25,9 @@ from trtforge.graph.quantize.taps import tapped
 
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.skipif(not onnxruntime.has_cuda(), reason="needs an NVIDIA GPU, onnxruntime-gpu and pycuda"),
+    pytest.mark.skipif(
+        not onnxruntime.has_cuda(), reason="needs an NVIDIA GPU, onnxruntime-gpu and pycuda"
+    ),
 ]
 
 
@@ -47,9 +49,14 @@ def exact() -> tuple[onnx.ModelProto, list[str]]:
 
 
 def batches() -> list[np.ndarray]:
-    """Magnitudes that grow and shrink by powers of two, zeros of both signs, edges of bins, and batches of two."""
+    """Magnitudes that grow and shrink by powers of two, zeros of both signs, edges of bins, and
+    batches of two.
+    """
     rng = np.random.default_rng(0)
-    made = [rng.normal(0, 4.0 ** rng.integers(-8, 8), (rng.integers(1, 3), 3, SIDE, SIDE)) for _ in range(12)]
+    made = [
+        rng.normal(0, 4.0 ** rng.integers(-8, 8), (rng.integers(1, 3), 3, SIDE, SIDE))
+        for _ in range(12)
+    ]
     made += [np.zeros_like(made[0]), -np.zeros_like(made[0]), np.full_like(made[0], 2.0**20)]
     made += [np.full_like(made[0], np.nextafter(np.float32(1), np.float32(0)))]
     made += [2.0 ** rng.integers(-20, 20, made[0].shape) * rng.choice([-1, 1], made[0].shape)]
@@ -59,13 +66,17 @@ def batches() -> list[np.ndarray]:
 def both(model: onnx.ModelProto, tensors: list[str]) -> tuple[cuda.DeviceTaps, HostTaps]:
     network, weights = cut(graph_of(model), [name for name in tensors if name != "image"])
     device = cuda.DeviceTaps(onnxruntime.cuda_session(network, weights), tensors, "image")
-    return device, HostTaps(onnxruntime.session(network, threads=1, weights=weights), tensors, "image")
+    return device, HostTaps(
+        onnxruntime.session(network, threads=1, weights=weights), tensors, "image"
+    )
 
 
 def assert_same(found: Histograms, want: Histograms) -> None:
     assert found.keys() == want.keys()
     for name, histogram in want.items():
-        assert (found[name].limit, found[name].largest) == (histogram.limit, histogram.largest), name
+        assert (found[name].limit, found[name].largest) == (histogram.limit, histogram.largest), (
+            name
+        )
         np.testing.assert_array_equal(found[name].counts, histogram.counts, err_msg=name)
 
 
@@ -76,8 +87,12 @@ def test_counts_are_the_hosts(monkeypatch: pytest.MonkeyPatch, pattern: str, mos
     monkeypatch.setattr(cuda, "MOST_COUNTED", most)
     model, tensors = exact()
     device, host = both(model, ["image", *tensors])
-    late = {"early": lambda i: False, "late": lambda i: True, "in order": lambda i: i >= 12,
-            "interleaved": lambda i: i % 3 == 1}[pattern]  # fmt: skip
+    late = {
+        "early": lambda i: False,
+        "late": lambda i: True,
+        "in order": lambda i: i >= 12,
+        "interleaved": lambda i: i % 3 == 1,
+    }[pattern]
     for index, batch in enumerate(batches()):
         for taps in (device, host):
             assert taps.observe(batch, late(index)) is None
@@ -101,18 +116,28 @@ def test_many_workers_share_one_device(tmp_path: Path) -> None:
     model, tensors = exact()
     files = [tmp_path / f"{index}" for index in range(40)]
     rng = np.random.default_rng(1)
-    arrays = {file: rng.normal(0, 2.0 ** (index % 7), (1, 3, SIDE, SIDE)).astype(np.float32)
-              for index, file in enumerate(files)}  # fmt: skip
+    arrays = {
+        file: rng.normal(0, 2.0 ** (index % 7), (1, 3, SIDE, SIDE)).astype(np.float32)
+        for index, file in enumerate(files)
+    }
     names = ["image", *tensors]
-    found, want = (collect(graph_of(model), names, files, arrays.__getitem__, lambda done: None, 30, where)
-                   for where in ("cuda", "cpu"))  # fmt: skip
+    found, want = (
+        collect(graph_of(model), names, files, arrays.__getitem__, lambda done: None, 30, where)
+        for where in ("cuda", "cpu")
+    )
     for part in range(2):
         assert_same(found[part], want[part])  # type: ignore[arg-type]
 
 
 def test_the_input_alone(tmp_path: Path) -> None:
-    found, _, _ = collect(graph_of(exact()[0]), ["image"], [tmp_path], lambda _: batches()[0][:1], lambda done: None,
-                          provider="cuda")  # fmt: skip
+    found, _, _ = collect(
+        graph_of(exact()[0]),
+        ["image"],
+        [tmp_path],
+        lambda _: batches()[0][:1],
+        lambda done: None,
+        provider="cuda",
+    )
     assert found["image"].counts.sum() == 3 * SIDE * SIDE
 
 
@@ -139,9 +164,18 @@ def test_networks_have_the_hosts_ranges(tmp_path: Path, make, taps) -> None:
     """To FP32's rounding: sums of a convolution are taken in another order."""
     graph = graph_of(fold(make()))
     tensors = [name for _, sources in tapped(graph, taps) for name in sources]
-    found, want = (collect(graph.copy(), tensors, [tmp_path / str(seed) for seed in range(8)],
-                           lambda path: photographs(1, int(path.name)), lambda done: None, 6, where)
-                   for where in ("cuda", "cpu"))  # fmt: skip
+    found, want = (
+        collect(
+            graph.copy(),
+            tensors,
+            [tmp_path / str(seed) for seed in range(8)],
+            lambda path: photographs(1, int(path.name)),
+            lambda done: None,
+            6,
+            where,
+        )
+        for where in ("cuda", "cpu")
+    )
     for part in range(2):
         for name in tensors:
             one, other = found[part][name], want[part][name]  # type: ignore[index]
@@ -162,8 +196,18 @@ def test_by_the_command_line(tmp_path: Path) -> None:
     amax = {}
     for provider in ("cuda", "cpu"):
         out = tmp_path / f"{provider}.json"
-        words = ["calibrate", tmp_path / "clean.onnx", "--calib", tmp_path / "photos", "--method", "minmax",
-                 "--provider", provider, "-o", out]  # fmt: skip
+        words = [
+            "calibrate",
+            tmp_path / "clean.onnx",
+            "--calib",
+            tmp_path / "photos",
+            "--method",
+            "minmax",
+            "--provider",
+            provider,
+            "-o",
+            out,
+        ]
         run = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
         assert run.exit_code == 0, run.stderr
         amax[provider] = json.loads(out.read_text())["amax"]

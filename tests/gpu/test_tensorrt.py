@@ -1,4 +1,6 @@
-"""On the target: engines by TensorRT itself, compared with ONNX Runtime. One command: ``make gpu-test``."""
+"""On the target: engines by TensorRT itself, compared with ONNX Runtime. One command: ``make
+gpu-test``.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ pytestmark = [
     pytest.mark.gpu,
     pytest.mark.tensorrt,
     pytest.mark.skipif(this_machine() is None, reason="needs an NVIDIA GPU"),
-    pytest.mark.skipif(find_spec("tensorrt") is None, reason="needs TensorRT 10 or 11 with its libraries"),
+    pytest.mark.skipif(
+        find_spec("tensorrt") is None, reason="needs TensorRT 10 or 11 with its libraries"
+    ),
 ]
 PRECISIONS = {
     "fp32": (0.999, {}),
@@ -55,7 +59,9 @@ def expected(store, image, tmp_path_factory) -> np.ndarray:
     """Scores that ONNX Runtime finds in FP32, best first."""
     from trtforge.backends import onnxruntime
 
-    folder = build(store, tmp_path_factory.mktemp("cpu") / "out", Job(DEMO, Recipe(), "fp32"), "onnxruntime")
+    folder = build(
+        store, tmp_path_factory.mktemp("cpu") / "out", Job(DEMO, Recipe(), "fp32"), "onnxruntime"
+    )
     return onnxruntime.run(onnxruntime.session(folder / "demo.ort.onnx"), image)["detection_scores"]
 
 
@@ -64,7 +70,9 @@ def build(store: Store, out: Path, job: Job, backend: str = "tensorrt", **option
     from trtforge.pipeline.targets import target
 
     chosen, _ = target(backend, None)
-    deliver(job, [chosen], [out], store, options=BuildOptions(**options), deepstream=None, force=False)
+    deliver(
+        job, [chosen], [out], store, options=BuildOptions(**options), deepstream=None, force=False
+    )
     return out
 
 
@@ -96,7 +104,9 @@ def test_engine_finds_what_onnxruntime_finds(store, tmp_path, image, expected, p
 def test_manifest_says_what_made_the_engine(store, tmp_path):
     import tensorrt as trt
 
-    built = json.loads((build(store, tmp_path / "out", Job(DEMO, Recipe(), "fp32")) / "manifest.json").read_text())
+    built = json.loads(
+        (build(store, tmp_path / "out", Job(DEMO, Recipe(), "fp32")) / "manifest.json").read_text()
+    )
     facts = built["engine"]["built"]
     assert facts["version"] == trt.__version__
     assert facts["sm"] == this_machine().sm
@@ -131,7 +141,9 @@ def test_damaged_engine_is_refused_in_a_line(store, tmp_path):
 def test_shape_outside_the_profile_is_refused_in_a_line(store, tmp_path, image):
     from trtforge.backends import tensorrt
 
-    infer, _, _ = tensorrt.load(engine_of(build(store, tmp_path / "out", Job(DEMO, Recipe(), "fp32", batch=(1, 2, 4)))))
+    infer, _, _ = tensorrt.load(
+        engine_of(build(store, tmp_path / "out", Job(DEMO, Recipe(), "fp32", batch=(1, 2, 4))))
+    )
     assert len(infer(np.concatenate([image] * 3))["detection_scores"]) == 3
     with pytest.raises(ForgeError, match="takes 1x3x640x640 to 4x3x640x640, not 5x3x640x640"):
         infer(np.concatenate([image] * 5))

@@ -1,7 +1,7 @@
 """A real Chromium for tests, spoken to through its DevTools pipe: no driver, no port, no package.
 
-https://chromedevtools.github.io/devtools-protocol/ ; with --remote-debugging-pipe messages are JSON, ended by a zero
-byte, in on file descriptor 3 and out on 4.
+https://chromedevtools.github.io/devtools-protocol/ ; with --remote-debugging-pipe messages are
+JSON, ended by a zero byte, in on file descriptor 3 and out on 4.
 """
 
 from __future__ import annotations
@@ -37,12 +37,16 @@ def program() -> str:
     """Chromium's path; without it the test is skipped, but fails in CI, which installs it."""
     found = next(filter(None, map(shutil.which, NAMES)), None)
     if found is None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("no Chromium here (apt-get install chromium)")
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(
+            "no Chromium here (apt-get install chromium)"
+        )
     return str(found)
 
 
 class Page:
-    """One tab. ``errors`` are exceptions and what the console warns of; ``requests`` are the addresses asked for."""
+    """One tab. ``errors`` are exceptions and what the console warns of; ``requests`` are the
+    addresses asked for.
+    """
 
     def __init__(self, send: int, receive: int) -> None:
         self.send, self.receive = send, receive
@@ -67,7 +71,9 @@ class Page:
 
     def run(self, script: str) -> Any:
         """The value of an expression in the page; promises are awaited."""
-        answer = self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+        answer = self.call(
+            "Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True
+        )
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
@@ -90,12 +96,18 @@ class Page:
         self.call("Input.dispatchKeyEvent", type="keyUp", key=key)
 
     def wheel(self, selector: str, turn: float) -> None:
-        box = self.run(f"(r => [r.x + r.width / 2, r.y + r.height / 2])"
-                       f"(document.querySelector({selector!r}).getBoundingClientRect())")  # fmt: skip
-        self.call("Input.dispatchMouseEvent", type="mouseWheel", x=box[0], y=box[1], deltaX=0, deltaY=turn)
+        box = self.run(
+            f"(r => [r.x + r.width / 2, r.y + r.height / 2])"
+            f"(document.querySelector({selector!r}).getBoundingClientRect())"
+        )
+        self.call(
+            "Input.dispatchMouseEvent", type="mouseWheel", x=box[0], y=box[1], deltaX=0, deltaY=turn
+        )
 
     def theme(self, name: str) -> None:
-        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": name}])
+        self.call(
+            "Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": name}]
+        )
 
     def screenshot(self, path: Path, whole: bool = False) -> None:
         shot = self.call("Page.captureScreenshot", captureBeyondViewport=whole)
@@ -117,8 +129,14 @@ class Page:
         if method == "Page.loadEventFired":
             self.loaded = True
         elif method == "Runtime.exceptionThrown":
-            self.errors.append(parameters["exceptionDetails"].get("exception", {}).get("description", "exception"))
-        elif method == "Runtime.consoleAPICalled" and parameters["type"] in ("error", "warning", "assert"):
+            self.errors.append(
+                parameters["exceptionDetails"].get("exception", {}).get("description", "exception")
+            )
+        elif method == "Runtime.consoleAPICalled" and parameters["type"] in (
+            "error",
+            "warning",
+            "assert",
+        ):
             self.errors.append(str(parameters["args"]))
         elif method == "Log.entryAdded" and parameters["entry"]["level"] in ("error", "warning"):
             self.errors.append(parameters["entry"]["text"])
@@ -138,25 +156,46 @@ def chromium(profile: Path, width: int = 1280, height: int = 900) -> Iterator[Pa
     read_in, write_in = os.pipe()
     read_out, write_out = os.pipe()
     command = [
-        program(), "--headless=new", "--remote-debugging-pipe", "--no-sandbox", "--disable-gpu", "--no-first-run",
-        "--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update",
-        f"--user-data-dir={profile}", f"--window-size={width},{height}", "about:blank",
-    ]  # fmt: skip
+        program(),
+        "--headless=new",
+        "--remote-debugging-pipe",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--no-first-run",
+        "--disable-dev-shm-usage",
+        "--disable-background-networking",
+        "--disable-component-update",
+        f"--user-data-dir={profile}",
+        f"--window-size={width},{height}",
+        "about:blank",
+    ]
     process = subprocess.Popen(
         [sys.executable, "-c", LAUNCH, str(read_in), str(write_out), *command],
-        pass_fds=(read_in, write_out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        pass_fds=(read_in, write_out),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     os.close(read_in)
     os.close(write_out)
     page = Page(write_in, read_out)
     try:
         target = next(
-            each["targetId"] for each in page.call("Target.getTargets")["targetInfos"] if each["type"] == "page"
+            each["targetId"]
+            for each in page.call("Target.getTargets")["targetInfos"]
+            if each["type"] == "page"
         )
-        page.session = page.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        page.session = page.call("Target.attachToTarget", targetId=target, flatten=True)[
+            "sessionId"
+        ]
         for domain in ("Page", "Runtime", "Log", "Network"):
             page.call(f"{domain}.enable")
-        page.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        page.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=False,
+        )
         yield page
     finally:
         process.terminate()

@@ -46,9 +46,19 @@ def trtforge(store: Path) -> Callable[..., Run]:
     def run(*words: str | Path, cwd: Path | None = None, **environment: str) -> Run:
         command = [sys.executable, "-m", "trtforge", *map(str, words)]
         done = subprocess.run(
-            command, cwd=cwd, capture_output=True, text=True, timeout=300, check=False,
-            env={**os.environ, "TRTFORGE_STORE": str(store), "PYTHONPATH": str(ROOT), **environment},
-        )  # fmt: skip
+            command,
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+            env={
+                **os.environ,
+                "TRTFORGE_STORE": str(store),
+                "PYTHONPATH": str(ROOT),
+                **environment,
+            },
+        )
         return Run(done.returncode, done.stdout, done.stderr)
 
     return run

@@ -114,7 +114,17 @@ def test_one_corrupt_image_among_good_ones_is_skipped_counted_and_reported(trtfo
     for file in sorted(PHOTOS.iterdir())[:24]:
         (photos / file.name).write_bytes(file.read_bytes())
     (photos / "broken.jpg").write_bytes(sorted(PHOTOS.iterdir())[30].read_bytes()[:2000])
-    run = trtforge("build", DEMO, "--int8", "--calib", photos, "--backend", "onnxruntime", "-o", tmp_path / "out")
+    run = trtforge(
+        "build",
+        DEMO,
+        "--int8",
+        "--calib",
+        photos,
+        "--backend",
+        "onnxruntime",
+        "-o",
+        tmp_path / "out",
+    )
     assert run.code == 0, run.err
     assert "24 images, 1 unreadable skipped: broken.jpg" in run.out
 
@@ -129,8 +139,13 @@ def test_builder_names_the_node_that_it_refuses(tmp_path):
     apply(graph, "efficientnms", NmsOptions())
     save(model_of(graph), tmp_path / "plugin.onnx")
     with pytest.raises(BuildError, match=r"EfficientNMS_TRT.*Plugin not found") as caught:
-        tensorrt_rtx.build(tmp_path / "plugin.onnx", sm=89, batch=(1, 1, 1), size=(640, 640),
-                           progress=lambda done: None)  # fmt: skip
+        tensorrt_rtx.build(
+            tmp_path / "plugin.onnx",
+            sm=89,
+            batch=(1, 1, 1),
+            size=(640, 640),
+            progress=lambda done: None,
+        )
     assert "--nms" in caught.value.hint
 
 
@@ -143,8 +158,14 @@ def test_api_error_that_the_builder_only_logs_fails_the_build(tmp_path):
         config.builder_optimization_level = -1  # logged as an API error, and otherwise ignored
 
     with pytest.raises(BuildError, match=r"(?i)optimization"):
-        _trt.build(tensorrt_rtx.module(), DEMO, batch=(1, 1, 1), size=(640, 640), configure=configure,
-                           progress=lambda done: None)  # fmt: skip
+        _trt.build(
+            tensorrt_rtx.module(),
+            DEMO,
+            batch=(1, 1, 1),
+            size=(640, 640),
+            configure=configure,
+            progress=lambda done: None,
+        )
 
 
 def test_activation_that_is_not_a_number_is_named_with_its_image(trtforge, tmp_path):
@@ -153,46 +174,84 @@ def test_activation_that_is_not_a_number_is_named_with_its_image(trtforge, tmp_p
     broken = np.full(tuple(weights.dims), 3e38, np.float32)  # sums are infinite
     weights.CopyFrom(numpy_helper.from_array(broken, weights.name))
     onnx.save(model, tmp_path / "huge.onnx")
-    run = trtforge("build", tmp_path / "huge.onnx", "--int8", "--calib", PHOTOS, "--backend", "onnxruntime",
-                   "--no-check", "-o", tmp_path / "out")  # fmt: skip
+    run = trtforge(
+        "build",
+        tmp_path / "huge.onnx",
+        "--int8",
+        "--calib",
+        PHOTOS,
+        "--backend",
+        "onnxruntime",
+        "--no-check",
+        "-o",
+        tmp_path / "out",
+    )
     assert run.code == 2
     assert "NaN" in run.err
     assert ".jpg" in run.err
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+@pytest.mark.parametrize(
+    ("sent", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)]
+)
 def test_interrupted_run_leaves_nothing_half_written(tmp_path, sent, code):
     photos = tmp_path / "photos"
     for number in range(4):  # enough to be still at it when the signal comes
         shutil.copytree(PHOTOS, photos / str(number))
-    command = [sys.executable, "-m", "trtforge", "build", DEMO, "--int8", "--calib", photos, "--device", "l4",
-               "-o", tmp_path / "out"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "trtforge",
+        "build",
+        DEMO,
+        "--int8",
+        "--calib",
+        photos,
+        "--device",
+        "l4",
+        "-o",
+        tmp_path / "out",
+    ]
     environment = {**os.environ, "TRTFORGE_STORE": str(tmp_path / "store"), "PYTHONPATH": str(ROOT)}
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell runs with & would ignore it
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # what a shell runs with & would ignore it
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     signal.signal(signal.SIGINT, before)
     store = tmp_path / "store"
-    while process.poll() is None and not ((store / "fold").exists() and list(store.glob(".trtforge-*"))):
+    while process.poll() is None and not (
+        (store / "fold").exists() and list(store.glob(".trtforge-*"))
+    ):
         time.sleep(0.01)  # until fold is stored and calibration has begun
-    time.sleep(1.5)  # and its imports are done: Python itself loses a Ctrl-C that comes in their locks
+    time.sleep(
+        1.5
+    )  # and its imports are done: Python itself loses a Ctrl-C that comes in their locks
     process.send_signal(sent)
     _, error = process.communicate(timeout=60)
     assert process.returncode == code, error
     assert not (tmp_path / "out").exists()
-    assert {path.name for path in store.iterdir() if not path.name.startswith(".trtforge-")} == {"fold"}
+    assert {path.name for path in store.iterdir() if not path.name.startswith(".trtforge-")} == {
+        "fold"
+    }
     assert "Traceback" not in error
     shutil.rmtree(photos / "1")
     shutil.rmtree(photos / "2")
     shutil.rmtree(photos / "3")
-    again = subprocess.run([*command, "--json"], env=environment, check=True, capture_output=True, text=True)
+    again = subprocess.run(
+        [*command, "--json"], env=environment, check=True, capture_output=True, text=True
+    )
     assert '"stage": "fold", "cached": true' in again.stdout
 
 
 def test_names_that_the_terminal_can_not_show(trtforge, tmp_path):
-    run = trtforge("fold", tmp_path / "modèle.onnx", "-o", tmp_path / "out.onnx", PYTHONIOENCODING="ascii")
+    run = trtforge(
+        "fold", tmp_path / "modèle.onnx", "-o", tmp_path / "out.onnx", PYTHONIOENCODING="ascii"
+    )
     assert run.code == 2 and "mod\\xe8le.onnx: no such file" in run.err, run.err
     shutil.copy(DEMO, tmp_path / "modèle.onnx")
-    run = trtforge("fold", tmp_path / "modèle.onnx", "-o", tmp_path / "é.onnx", PYTHONIOENCODING="ascii")
+    run = trtforge(
+        "fold", tmp_path / "modèle.onnx", "-o", tmp_path / "é.onnx", PYTHONIOENCODING="ascii"
+    )
     assert run.code == 0 and "Traceback" not in run.err, run.err
 
 
@@ -200,7 +259,12 @@ def test_names_that_the_terminal_can_not_show(trtforge, tmp_path):
 def test_a_reader_who_goes_is_no_error(words):
     reader, writer = os.pipe()
     os.close(reader)
-    done = subprocess.run([sys.executable, "-m", "trtforge", *words], stdout=writer, stderr=subprocess.PIPE, cwd=ROOT,
-                          check=False)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "trtforge", *words],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+        check=False,
+    )
     os.close(writer)
     assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")

@@ -1,4 +1,6 @@
-"""`trtforge bench` by the command line, on ONNX Runtime's CPU. Times are not judged, only that they are there."""
+"""`trtforge bench` by the command line, on ONNX Runtime's CPU. Times are not judged, only that they
+are there.
+"""
 
 from __future__ import annotations
 
@@ -22,15 +24,31 @@ def model(tmp_path):
 
 def test_table_json_and_csv_say_the_same(trtforge, model, tmp_path):
     run = trtforge(
-        "bench", model, "--batch", "1,2", "--streams", "1,2", *QUICK, "--csv", tmp_path / "rows.csv", "--json"
+        "bench",
+        model,
+        "--batch",
+        "1,2",
+        "--streams",
+        "1,2",
+        *QUICK,
+        "--csv",
+        tmp_path / "rows.csv",
+        "--json",
     )
     assert run.code == 0, run.err
     rows = run.document["rows"]
     assert [(row["batch"], row["streams"]) for row in rows] == [(1, 1), (1, 2), (2, 1), (2, 2)]
-    for row, cells in zip(rows, csv.DictReader((tmp_path / "rows.csv").read_text().splitlines()), strict=True):
+    for row, cells in zip(
+        rows, csv.DictReader((tmp_path / "rows.csv").read_text().splitlines()), strict=True
+    ):
         figures = row["latency_ms"]
         assert (
-            figures["min"] <= figures["median"] <= figures["p90"] <= figures["p95"] <= figures["p99"] <= figures["max"]
+            figures["min"]
+            <= figures["median"]
+            <= figures["p90"]
+            <= figures["p95"]
+            <= figures["p99"]
+            <= figures["max"]
         )
         assert figures["passes"] >= 10 * row["streams"]
         assert float(cells["latency_p99"]) == figures["p99"]
@@ -52,10 +70,23 @@ def test_the_prepared_folder_names_the_graph_that_runs(trtforge, tmp_path):
 
 
 def test_pytorch_that_is_not_installed_is_named(trtforge, model, tmp_path):
-    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['torch'] = None  # as if it were not there\n")
-    run = trtforge("bench", model, *QUICK, "--torch", "nomod:x", "--against", "torch",
-                   PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")  # fmt: skip
-    assert (run.code, run.out) == (3, "") and "--torch needs torch, which this Python lacks" in run.err, run.err
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\nsys.modules['torch'] = None  # as if it were not there\n"
+    )
+    run = trtforge(
+        "bench",
+        model,
+        *QUICK,
+        "--torch",
+        "nomod:x",
+        "--against",
+        "torch",
+        PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}",
+    )
+    assert (run.code, run.out) == (
+        3,
+        "",
+    ) and "--torch needs torch, which this Python lacks" in run.err, run.err
 
 
 def test_an_engine_without_its_gpu_is_refused(trtforge, tmp_path):

@@ -17,9 +17,15 @@ from PIL import Image
 from trtforge.backends.tensorrt_rtx import compute_capabilities
 
 BUNDLE = {
-    "demo.onnx", "labels.txt", "pgie_config.txt", "pgie_config.yml", "deepstream_app.txt", "layers.json",
-    "report.html", "manifest.json",
-}  # fmt: skip
+    "demo.onnx",
+    "labels.txt",
+    "pgie_config.txt",
+    "pgie_config.yml",
+    "deepstream_app.txt",
+    "layers.json",
+    "report.html",
+    "manifest.json",
+}
 INT8 = {"calibration.json", "calibration.cache"}
 
 
@@ -30,7 +36,19 @@ def names(folder: Path) -> set[str]:
 @pytest.fixture(scope="session")
 def int8(trtforge, photos, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("int8") / "out"
-    run = trtforge("build", DEMO, "--int8", "--calib", photos, "--device", "rtx-4090", "--labels", LABELS, "-o", out)
+    run = trtforge(
+        "build",
+        DEMO,
+        "--int8",
+        "--calib",
+        photos,
+        "--device",
+        "rtx-4090",
+        "--labels",
+        LABELS,
+        "-o",
+        out,
+    )
     assert run.code == 0, run.err
     return out
 
@@ -45,9 +63,15 @@ def test_nearly_all_convolutions_have_int8_inputs(int8):
     layers = json.loads((int8 / "layers.json").read_text())["layers"]
     model = onnx.load(int8 / "demo.rtx.onnx")
     learned = {node.name for node in model.graph.node if node.op_type == "Conv"}
-    assert len(learned) == 71  # without the mean of the box distribution (DFL), which is a product and a sum now
-    int8_nodes = {name for layer in layers for name in layer["nodes"]
-                  if any(tensor["dtype"] == "Int8" for tensor in layer["inputs"])}  # fmt: skip
+    assert (
+        len(learned) == 71
+    )  # without the mean of the box distribution (DFL), which is a product and a sum now
+    int8_nodes = {
+        name
+        for layer in layers
+        for name in layer["nodes"]
+        if any(tensor["dtype"] == "Int8" for tensor in layer["inputs"])
+    }
     assert learned - int8_nodes == {"stem.0.conv.Conv"}  # reads the image
     assert len(learned & int8_nodes) / len(learned) >= 0.95
 
@@ -66,11 +90,21 @@ def test_manifest_lists_every_file_by_its_digest(int8):
 
 
 def test_deepstream_form_is_what_the_configuration_describes(int8):
-    keys = dict(line.split("=", 1) for line in (int8 / "pgie_config.txt").read_text().splitlines() if "=" in line)
+    keys = dict(
+        line.split("=", 1)
+        for line in (int8 / "pgie_config.txt").read_text().splitlines()
+        if "=" in line
+    )
     model = onnx.load(int8 / keys["onnx-file"])
     assert [output.name for output in model.graph.output] == [
-        "num_detections", "detection_boxes", "detection_scores", "detection_classes"]  # fmt: skip
-    assert int(keys["num-detected-classes"]) == len((int8 / keys["labelfile-path"]).read_text().splitlines())
+        "num_detections",
+        "detection_boxes",
+        "detection_scores",
+        "detection_classes",
+    ]
+    assert int(keys["num-detected-classes"]) == len(
+        (int8 / keys["labelfile-path"]).read_text().splitlines()
+    )
     assert keys["model-engine-file"] == "demo.onnx_b1_gpu0_fp32.engine"
     assert (keys["network-mode"], keys["strongly-typed"], keys["cluster-mode"]) == ("0", "1", "4")
     assert keys["infer-dims"] == "3;640;640"
@@ -78,7 +112,19 @@ def test_deepstream_form_is_what_the_configuration_describes(int8):
 
 def test_second_run_does_no_work(trtforge, photos, int8):
     before = {path.name: path.stat().st_mtime_ns for path in int8.iterdir()}
-    command = ["build", DEMO, "--int8", "--calib", photos, "--device", "rtx-4090", "--labels", LABELS, "-o", int8]
+    command = [
+        "build",
+        DEMO,
+        "--int8",
+        "--calib",
+        photos,
+        "--device",
+        "rtx-4090",
+        "--labels",
+        LABELS,
+        "-o",
+        int8,
+    ]
     run = trtforge(*command, "--json")
     assert run.code == 0, run.err
     assert all(stage["cached"] for stage in run.document["stages"])
@@ -91,9 +137,22 @@ def test_another_photo_reruns_only_what_depends_on_it(trtforge, photos, int8, tm
     more = tmp_path / "more"
     shutil.copytree(photos, more)
     Image.new("RGB", (320, 240), (10, 200, 30)).save(more / "green.png")
-    command = ["build", DEMO, "--int8", "--calib", more, "--device", "rtx-4090", "-o", tmp_path / "out"]
+    command = [
+        "build",
+        DEMO,
+        "--int8",
+        "--calib",
+        more,
+        "--device",
+        "rtx-4090",
+        "-o",
+        tmp_path / "out",
+    ]
     plan = trtforge(*command, "--dry-run", "--json").document["stages"]
-    assert [(stage["stage"], stage["cached"]) for stage in plan][:2] == [("fold", True), ("observe", False)]
+    assert [(stage["stage"], stage["cached"]) for stage in plan][:2] == [
+        ("fold", True),
+        ("observe", False),
+    ]
     assert plan[1]["why"] == "images changed"
     assert not (tmp_path / "out").exists()
     ran = trtforge(*command, "--json").document["stages"]
@@ -102,8 +161,21 @@ def test_another_photo_reruns_only_what_depends_on_it(trtforge, photos, int8, tm
 
 def test_forced_rebuild_gives_the_same_bytes(trtforge, photos, int8, tmp_path):
     again = tmp_path / "out"
-    run = trtforge("build", DEMO, "--int8", "--calib", photos, "--device", "rtx-4090", "--labels", LABELS,
-                   "-o", again, "--force", TRTFORGE_STORE=str(tmp_path / "other-store"))  # fmt: skip
+    run = trtforge(
+        "build",
+        DEMO,
+        "--int8",
+        "--calib",
+        photos,
+        "--device",
+        "rtx-4090",
+        "--labels",
+        LABELS,
+        "-o",
+        again,
+        "--force",
+        TRTFORGE_STORE=str(tmp_path / "other-store"),
+    )
     assert run.code == 0, run.err
     for path in int8.iterdir():
         assert (again / path.name).read_bytes() == path.read_bytes(), path.name
@@ -112,7 +184,9 @@ def test_forced_rebuild_gives_the_same_bytes(trtforge, photos, int8, tmp_path):
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_float_engines(trtforge, tmp_path, precision):
     out = tmp_path / "out"
-    run = trtforge("build", DEMO, f"--{precision}", "--device", "rtx-4090", "--batch", "1:8:16", "-o", out)
+    run = trtforge(
+        "build", DEMO, f"--{precision}", "--device", "rtx-4090", "--batch", "1:8:16", "-o", out
+    )
     assert run.code == 0, run.err
     assert names(out) == BUNDLE | {"demo.rtx.onnx", "demo.rtx.engine"}
     assert "demo.onnx_b16_gpu0_fp32.engine" in (out / "pgie_config.txt").read_text()
@@ -123,25 +197,51 @@ def test_float_engines(trtforge, tmp_path, precision):
 def test_two_devices_share_everything_but_the_engine(trtforge, photos, int8, tmp_path):
     out = tmp_path / "fleet"
     run = trtforge(
-        "build", DEMO, "--int8", "--calib", photos, "--device", "rtx-4090", "--device", "t4", "-o", out, "--json"
+        "build",
+        DEMO,
+        "--int8",
+        "--calib",
+        photos,
+        "--device",
+        "rtx-4090",
+        "--device",
+        "t4",
+        "-o",
+        out,
+        "--json",
     )
     assert run.code == 0, run.err
     stages = [stage["stage"] for stage in run.document["stages"]]
     assert stages.count("calibrate") == 1
     assert stages.count("build-tensorrt-rtx") == 2
-    found = {name: compute_capabilities((out / name / "demo.rtx.engine").read_bytes()) for name in names(out)}
+    found = {
+        name: compute_capabilities((out / name / "demo.rtx.engine").read_bytes())
+        for name in names(out)
+    }
     assert found == {"rtx-4090": [89], "t4": [75]}
 
 
 def test_onnxruntime_engine_detects(trtforge, photos, tmp_path):
     out = tmp_path / "out"
     run = trtforge(
-        "build", DEMO, "--int8", "--calib", photos, "--backend", "onnxruntime", "--batch", "1:2:4", "-o", out
+        "build",
+        DEMO,
+        "--int8",
+        "--calib",
+        photos,
+        "--backend",
+        "onnxruntime",
+        "--batch",
+        "1:2:4",
+        "-o",
+        out,
     )
     assert run.code == 0, run.err
     assert names(out) == BUNDLE | INT8 | {"demo.ort.onnx"}
     engine = onnxruntime.InferenceSession(out / "demo.ort.onnx", providers=["CPUExecutionProvider"])
-    found = engine.run(None, {"images": np.random.default_rng(0).random((2, 3, 640, 640), np.float32)})
+    found = engine.run(
+        None, {"images": np.random.default_rng(0).random((2, 3, 640, 640), np.float32)}
+    )
     assert [array.shape for array in found] == [(2, 1), (2, 100, 4), (2, 100), (2, 100)]
 
 
@@ -160,7 +260,13 @@ def test_prepared_folder_builds_elsewhere(trtforge, photos, int8, tmp_path):
     assert not list(prepared.glob("*.engine"))
     run = trtforge("build", prepared, "--device", "rtx-4090", "-o", tmp_path / "out")
     assert run.code == 0, run.err
-    for name in ("demo.rtx.engine", "demo.onnx", "pgie_config.txt", "labels.txt", "calibration.cache"):
+    for name in (
+        "demo.rtx.engine",
+        "demo.onnx",
+        "pgie_config.txt",
+        "labels.txt",
+        "calibration.cache",
+    ):
         assert (tmp_path / "out" / name).read_bytes() == (int8 / name).read_bytes(), name
     assert trtforge("build", prepared, "--backend", "onnxruntime", "-o", tmp_path / "cpu").code == 0
 
@@ -173,16 +279,28 @@ def test_prepared_folder_that_was_changed_is_refused(trtforge, tmp_path):
     assert (run.code, "demo.rtx.onnx" in run.err) == (2, True)
 
 
-@pytest.mark.parametrize("hostile", [{"graphs": []}, {"facts": {}}, {"patches": []}, {"model": "../../demo"},
-                                     {"batch": [1]}, {"recipe": {"nms": 3}}, {"files": {"../x": {"sha256": "0"}}},
-                                     {"graphs": ["cuda"]}])  # fmt: skip
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        {"graphs": []},
+        {"facts": {}},
+        {"patches": []},
+        {"model": "../../demo"},
+        {"batch": [1]},
+        {"recipe": {"nms": 3}},
+        {"files": {"../x": {"sha256": "0"}}},
+        {"graphs": ["cuda"]},
+    ],
+)
 def test_prepared_folder_is_not_trusted(trtforge, tmp_path, hostile):
     prepared = tmp_path / "prepared"
     assert trtforge("prepare", DEMO, "--fp16", "-o", prepared).code == 0
     content = json.loads((prepared / "manifest.json").read_text())
     (prepared / "manifest.json").write_text(json.dumps(content | hostile))
-    for words in (["build", prepared, "--device", "rtx-4090", "-o", tmp_path / "out"],
-                  ["verify", prepared, "--images", PHOTOS]):  # fmt: skip
+    for words in (
+        ["build", prepared, "--device", "rtx-4090", "-o", tmp_path / "out"],
+        ["verify", prepared, "--images", PHOTOS],
+    ):
         run = trtforge(*words)
         assert (run.code, run.out) == (2, ""), run.err
         assert len(run.err.splitlines()) <= 2
@@ -191,17 +309,32 @@ def test_prepared_folder_is_not_trusted(trtforge, tmp_path, hostile):
 
 def test_recipe_with_a_model_is_a_build_of_its_own(trtforge, photos, tmp_path):
     recipe = tmp_path / "mine.yaml"
-    recipe.write_text(f"model: {DEMO}\nlabels: {LABELS}\ncalibration:\n  images: {photos}\nnms:\n  max_det: 50\n")
+    recipe.write_text(
+        f"model: {DEMO}\nlabels: {LABELS}\ncalibration:\n  images: {photos}\nnms:\n  max_det: 50\n"
+    )
     run = trtforge("build", recipe, "--int8", "--backend", "onnxruntime", "-o", tmp_path / "out")
     assert run.code == 0, run.err
     model = onnx.load(tmp_path / "out" / "demo.ort.onnx")
-    assert [dim.dim_value for dim in model.graph.output[1].type.tensor_type.shape.dim][1:] == [50, 4]
+    assert [dim.dim_value for dim in model.graph.output[1].type.tensor_type.shape.dim][1:] == [
+        50,
+        4,
+    ]
 
 
-def test_quantize_without_images_rounds_to_nearest_and_with_others_is_refused(trtforge, photos, int8, tmp_path):
+def test_quantize_without_images_rounds_to_nearest_and_with_others_is_refused(
+    trtforge, photos, int8, tmp_path
+):
     def quantize(*words: str | Path):
-        return trtforge("quantize", "clean.onnx", "--calibration", int8 / "calibration.json", *words, "-o", "int8.onnx",
-                        cwd=tmp_path)  # fmt: skip
+        return trtforge(
+            "quantize",
+            "clean.onnx",
+            "--calibration",
+            int8 / "calibration.json",
+            *words,
+            "-o",
+            "int8.onnx",
+            cwd=tmp_path,
+        )
 
     assert trtforge("fold", DEMO, "-o", "clean.onnx", cwd=tmp_path).code == 0
     plain = quantize()
@@ -210,7 +343,9 @@ def test_quantize_without_images_rounds_to_nearest_and_with_others_is_refused(tr
     (tmp_path / "others" / "other.png").write_bytes(next(photos.iterdir()).read_bytes())
     refused = quantize("--calib", tmp_path / "others")
     assert refused.code == 2 and "none of the images that the ranges come from" in refused.err
-    (tmp_path / "others" / min(photos.iterdir()).name).write_bytes(max(photos.iterdir()).read_bytes())
+    (tmp_path / "others" / min(photos.iterdir()).name).write_bytes(
+        max(photos.iterdir()).read_bytes()
+    )
     changed = quantize("--calib", tmp_path / "others")
     assert changed.code == 2 and "has changed since the ranges were made" in changed.err
 
@@ -222,11 +357,24 @@ def test_stages_alone_give_what_build_gives(trtforge, photos, int8, tmp_path):
 
     step("fold", DEMO, "-o", "clean.onnx")
     step("calibrate", "clean.onnx", "--calib", photos, "-o", "calibration.json")
-    step("quantize", "clean.onnx", "--calibration", "calibration.json", "--calib", photos, "-o", "int8.onnx")
+    step(
+        "quantize",
+        "clean.onnx",
+        "--calibration",
+        "calibration.json",
+        "--calib",
+        photos,
+        "-o",
+        "int8.onnx",
+    )
     step("cast", "int8.onnx", "-o", "typed.onnx")
     step("patch", "typed.onnx", "--nms", "deepstream", "-o", "ready.onnx")
     assert (tmp_path / "ready.onnx").read_bytes() == (int8 / "demo.onnx").read_bytes()
-    alone, built = (json.loads((folder / "calibration.json").read_text()) for folder in (tmp_path, int8))
+    alone, built = (
+        json.loads((folder / "calibration.json").read_text()) for folder in (tmp_path, int8)
+    )
     assert alone["source"] == built["source"] and alone["moved"] == built["moved"]
     narrowed = [name for name, amax in alone["amax"].items() if amax != built["amax"][name]]
-    assert 0 < len(narrowed) < len(built["amax"]) / 2  # by `quantize --calib`, which writes no table
+    assert (
+        0 < len(narrowed) < len(built["amax"]) / 2
+    )  # by `quantize --calib`, which writes no table

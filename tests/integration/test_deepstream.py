@@ -1,4 +1,6 @@
-"""``trtforge deepstream`` by the command line, and what DeepStream's stock parser makes of the demo detector."""
+"""``trtforge deepstream`` by the command line, and what DeepStream's stock parser makes of the demo
+detector.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ from trtforge.recipe import Nms, Preprocess
 @pytest.fixture(scope="session")
 def bundle(trtforge, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("deepstream") / "prepared"
-    run = trtforge("prepare", DEMO, "--labels", LABELS, "--batch", "4", "--nms-impl", "onnx", "-o", out)
+    run = trtforge(
+        "prepare", DEMO, "--labels", LABELS, "--batch", "4", "--nms-impl", "onnx", "-o", out
+    )
     assert run.code == 0, run.err
     return out
 
@@ -29,18 +33,22 @@ def stock_parser(
 ) -> list[tuple[float, ...]]:
     """NvDsInferParseCustomTfSSD on the tensors of one frame, by its rules.
 
-    Tensors are found by name among the float32 ones. Every row is looked at, unless num_detections is float32 too.
-    Rows of an unknown class, or under the threshold of theirs, are left out. Boxes y1, x1, y2, x2 are shares of the
-    input, and clipped to 0..W-1 and 0..H-1; empty ones are left out. Each object is left, top, width, height,
-    confidence, class.
+    Tensors are found by name among the float32 ones. Every row is looked at, unless num_detections
+    is float32 too. Rows of an unknown class, or under the threshold of theirs, are left out. Boxes
+    y1, x1, y2, x2 are shares of the input, and clipped to 0..W-1 and 0..H-1; empty ones are left
+    out. Each object is left, top, width, height, confidence, class.
     """
     floats = {name: array for name, array in outputs.items() if array.dtype == np.float32}
-    scores, classes, boxes = (floats[f"detection_{name}"] for name in ("scores", "classes", "boxes"))
+    scores, classes, boxes = (
+        floats[f"detection_{name}"] for name in ("scores", "classes", "boxes")
+    )
     rows = len(classes)
     if "num_detections" in floats:
         rows = min(rows, max(0, int(floats["num_detections"].ravel()[0])))
     objects = []
-    for score, label, (top, left, bottom, right) in zip(scores[:rows], classes[:rows], boxes[:rows], strict=True):
+    for score, label, (top, left, bottom, right) in zip(
+        scores[:rows], classes[:rows], boxes[:rows], strict=True
+    ):
         number = int(label)
         if not 0 <= number < len(thresholds) or score < thresholds[number]:
             continue
@@ -74,7 +82,9 @@ def test_the_stock_parser_finds_the_boxes_that_verify_finds(bundle, batch):
             boxes, scores, classes = find(reference.infer(images[start + index]))
             limit = [width - 1, height - 1, width - 1, height - 1]
             corners = np.clip(boxes, 0, limit)
-            want = np.column_stack([corners[:, :2], corners[:, 2:] - corners[:, :2], scores, classes])
+            want = np.column_stack(
+                [corners[:, :2], corners[:, 2:] - corners[:, :2], scores, classes]
+            )
             assert len(parsed) == len(want)
             assert np.allclose(parsed[:, :4], want[:, :4], atol=0.05)  # of a pixel
             assert np.allclose(parsed[:, 4:], want[:, 4:], atol=1e-4)
@@ -88,11 +98,21 @@ def test_a_prepared_folder_is_right_for_lint(trtforge, bundle):
 
 
 def classifier(path: Path) -> Path:
-    steps = [("GlobalAveragePool", "image", "pooled"), ("Flatten", "pooled", "flat"), ("Softmax", "flat", "colors")]
+    steps = [
+        ("GlobalAveragePool", "image", "pooled"),
+        ("Flatten", "pooled", "flat"),
+        ("Softmax", "flat", "colors"),
+    ]
     nodes = [helper.make_node(op, [given], [made]) for op, given, made in steps]
-    graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, 64, 64])],
-                              [helper.make_tensor_value_info("colors", TensorProto.FLOAT, ["n", 3])])  # fmt: skip
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["n", 3, 64, 64])],
+        [helper.make_tensor_value_info("colors", TensorProto.FLOAT, ["n", 3])],
+    )
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path
+    )
     return path
 
 
@@ -106,15 +126,48 @@ def test_a_pipeline_with_two_networks(trtforge, bundle, tmp_path):
     assert first.document["network"] == "detector"
     names = tmp_path / "colors.txt"
     names.write_text("red\ngreen\nblue\n")
-    second = trtforge("deepstream", "config", classifier(tmp_path / "colors.onnx"), "--sgie", "--on-classes", "0,2",
-                      "--batch", "16", "--labels", names, "-o", out)  # fmt: skip
+    second = trtforge(
+        "deepstream",
+        "config",
+        classifier(tmp_path / "colors.onnx"),
+        "--sgie",
+        "--on-classes",
+        "0,2",
+        "--batch",
+        "16",
+        "--labels",
+        names,
+        "-o",
+        out,
+    )
     assert second.code == 0, second.err
     assert (out / "sgie_labels.txt").read_text() == "red;green;blue\n"
     app = out / "deepstream_app.txt"
-    third = trtforge("deepstream", "app", out / "pgie_config.txt", "--sgie", out / "sgie_config.txt", "--streams",
-                     cameras, "--tracker", "nvdcf-perf", "--sink", "rtsp", "-o", app)  # fmt: skip
+    third = trtforge(
+        "deepstream",
+        "app",
+        out / "pgie_config.txt",
+        "--sgie",
+        out / "sgie_config.txt",
+        "--streams",
+        cameras,
+        "--tracker",
+        "nvdcf-perf",
+        "--sink",
+        "rtsp",
+        "-o",
+        app,
+    )
     assert third.code == 0, third.err
-    checked = trtforge("deepstream", "lint", app, out / "pgie_config.yml", out / "sgie_config.yml", "--format", "json")
+    checked = trtforge(
+        "deepstream",
+        "lint",
+        app,
+        out / "pgie_config.yml",
+        out / "sgie_config.yml",
+        "--format",
+        "json",
+    )
     assert (checked.code, checked.document["findings"]) == (0, [])
     assert "hunter2" in app.read_text()
     assert app.stat().st_mode & 0o077 == 0
@@ -125,7 +178,16 @@ def test_a_prepared_classifier_is_a_classifier(trtforge, tmp_path):
     names = tmp_path / "colors.txt"
     names.write_text("red\ngreen\nblue\n")
     out = tmp_path / "out"
-    run = trtforge("prepare", classifier(tmp_path / "colors.onnx"), "--labels", names, "--batch", "8", "-o", out)
+    run = trtforge(
+        "prepare",
+        classifier(tmp_path / "colors.onnx"),
+        "--labels",
+        names,
+        "--batch",
+        "8",
+        "-o",
+        out,
+    )
     assert run.code == 0, run.err
     assert (out / "labels.txt").read_text() == "red;green;blue\n"
     assert "network-type=1\n" in (out / "pgie_config.txt").read_text()
@@ -137,11 +199,18 @@ def test_lint_fails_on_errors_and_corrects_them(trtforge, bundle, tmp_path):
     out = tmp_path / "pipeline"
     assert trtforge("deepstream", "config", bundle, "-o", out).code == 0
     path = out / "pgie_config.txt"
-    wrong = path.read_text().replace("infer-dims=3;", "infer-dims=3,").replace("process-mode", "process_mode")
+    wrong = (
+        path.read_text()
+        .replace("infer-dims=3;", "infer-dims=3,")
+        .replace("process-mode", "process_mode")
+    )
     path.write_text(f"; remarks\n{wrong}")
     run = trtforge("deepstream", "lint", path, "--format", "sarif")
     assert run.code == 4
-    assert {result["ruleId"] for result in run.document["runs"][0]["results"]} >= {"semicolon-comment", "comma-list"}
+    assert {result["ruleId"] for result in run.document["runs"][0]["results"]} >= {
+        "semicolon-comment",
+        "comma-list",
+    }
     assert "error: 2 errors in 1 file" in run.err
     assert trtforge("deepstream", "lint", path, "--fix").code == 0
     assert trtforge("deepstream", "lint", path).out.strip() == "1 file: nothing found"
@@ -152,13 +221,18 @@ def test_lint_fails_on_errors_and_corrects_them(trtforge, bundle, tmp_path):
     [
         (["config", "none.onnx", "-o", "out"], "none.onnx"),
         (["config", DEMO, "-o", "out"], "none of DeepStream's parsers"),
-        (["config", DEMO, "-o", "out", "--on-classes", "1"], "--sgie"), (["app", "none.txt"], "none.txt"),
-        (["lint", "none.txt"], "none.txt"), (["lint", DEMO], "not a configuration"),
-        (["config", DEMO, "-o", "out", "--sgie", "--on-gie", "2", "--unique-id", "2"], "--on-gie 2"),
+        (["config", DEMO, "-o", "out", "--on-classes", "1"], "--sgie"),
+        (["app", "none.txt"], "none.txt"),
+        (["lint", "none.txt"], "none.txt"),
+        (["lint", DEMO], "not a configuration"),
+        (
+            ["config", DEMO, "-o", "out", "--sgie", "--on-gie", "2", "--unique-id", "2"],
+            "--on-gie 2",
+        ),
         (["app", "none.txt", "--port", "99999"], "--port 99999"),
         (["config", DEMO, "-o", "out", "--tensor-meta", "--network", "detector"], "--tensor-meta"),
     ],
-)  # fmt: skip
+)
 def test_what_the_user_got_wrong_is_one_line(trtforge, tmp_path, words, why):
     run = trtforge("deepstream", *words, cwd=tmp_path)
     assert run.code == 2
@@ -188,4 +262,7 @@ def test_files_of_the_user_are_not_replaced(trtforge, bundle, tmp_path):
     assert trtforge("deepstream", "triton", bundle, "-o", bundle).code == 2
     assert sorted(bundle.rglob("*")) == listed
     assert trtforge("deepstream", "config", bundle, "-o", tmp_path, "--force").code == 0
-    assert json.loads(trtforge("deepstream", "config", bundle, "-o", tmp_path, "--json").out)["batch"] == 4
+    assert (
+        json.loads(trtforge("deepstream", "config", bundle, "-o", tmp_path, "--json").out)["batch"]
+        == 4
+    )

@@ -27,7 +27,14 @@ from trtforge.recipe import Nms, Preprocess
 
 VALIDATION = ROOT / "recipes" / "demo" / "validation"
 FILES = sorted(VALIDATION.glob("*.jpg"))
-COCO_WAY = ["--score", "0.001", "--iou", "0.65", "--max-det", "300"]  # as verify measures raw outputs
+COCO_WAY = [
+    "--score",
+    "0.001",
+    "--iou",
+    "0.65",
+    "--max-det",
+    "300",
+]  # as verify measures raw outputs
 
 
 def prepared(trtforge, folder: Path, *more: str | Path) -> Path:
@@ -50,25 +57,46 @@ def everything(trtforge, tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def raw(trtforge, tmp_path_factory) -> Path:
     """Without NMS, set up for the generated parser and DeepStream's clustering."""
-    folder = prepared(trtforge, tmp_path_factory.mktemp("bundles") / "raw", "--nms", "none", *COCO_WAY)
+    folder = prepared(
+        trtforge, tmp_path_factory.mktemp("bundles") / "raw", "--nms", "none", *COCO_WAY
+    )
     run = trtforge("deepstream", "parser", folder, "-o", folder.parent / "parser", "--json")
     assert run.code == 0, run.err
     keys = run.document["keys"]
-    kept = [line for line in (folder / "pgie_config.txt").read_text().splitlines()
-            if line.partition("=")[0] not in {"output-tensor-meta", *keys["property"]}]  # fmt: skip
-    lines = [*kept, *(f"{key}={value}" for key, value in keys["property"].items()), "[class-attrs-all]",
-             *(f"{key}={value}" for key, value in keys["class-attrs-all"].items())]  # fmt: skip
+    kept = [
+        line
+        for line in (folder / "pgie_config.txt").read_text().splitlines()
+        if line.partition("=")[0] not in {"output-tensor-meta", *keys["property"]}
+    ]
+    lines = [
+        *kept,
+        *(f"{key}={value}" for key, value in keys["property"].items()),
+        "[class-attrs-all]",
+        *(f"{key}={value}" for key, value in keys["class-attrs-all"].items()),
+    ]
     (folder / "pgie_config.txt").write_text("\n".join(lines))
     return folder
 
 
-def stock_parser(outputs: dict[str, np.ndarray], width: int, height: int, threshold: float) -> list[list[float]]:
-    """NvDsInferParseCustomTfSSD by its rules: rows of class, score, left, top, right, bottom in pixels."""
-    assert all(outputs[f"detection_{name}"].dtype == np.float32 for name in ("boxes", "scores", "classes"))
-    assert outputs["num_detections"].dtype == np.int32  # so it is passed over, and every row is looked at
+def stock_parser(
+    outputs: dict[str, np.ndarray], width: int, height: int, threshold: float
+) -> list[list[float]]:
+    """NvDsInferParseCustomTfSSD by its rules: rows of class, score, left, top, right, bottom in
+    pixels.
+    """
+    assert all(
+        outputs[f"detection_{name}"].dtype == np.float32 for name in ("boxes", "scores", "classes")
+    )
+    assert (
+        outputs["num_detections"].dtype == np.int32
+    )  # so it is passed over, and every row is looked at
     rows = []
-    for box, score, label in zip(outputs["detection_boxes"], outputs["detection_scores"], outputs["detection_classes"],
-                                 strict=True):  # fmt: skip
+    for box, score, label in zip(
+        outputs["detection_boxes"],
+        outputs["detection_scores"],
+        outputs["detection_classes"],
+        strict=True,
+    ):
         if score < threshold:
             continue
         top, bottom = (min(max(float(side) * height, 0), height - 1) for side in box[[0, 2]])
@@ -89,10 +117,14 @@ def test_the_stock_parser_makes_the_references_boxes_of_the_deepstream_form(bund
     find = finder(reference, Nms())
     spec, count = Preprocess(), 0
     for start in range(0, 8, batch):
-        planes = np.concatenate([pictures.prepare(file, spec, (640, 640)) for file in FILES[start : start + batch]])
+        planes = np.concatenate(
+            [pictures.prepare(file, spec, (640, 640)) for file in FILES[start : start + batch]]
+        )
         four = infer(equivalent, planes)
         for index in range(batch):
-            rows = np.array(stock_parser({name: each[index] for name, each in four.items()}, 640, 640, 0.25))
+            rows = np.array(
+                stock_parser({name: each[index] for name, each in four.items()}, 640, 640, 0.25)
+            )
             boxes, scores, labels = find(reference.infer(planes[index : index + 1]))
             assert len(rows) == len(scores)
             np.testing.assert_array_equal(rows[:, 0], labels)
@@ -116,7 +148,9 @@ def previewed(folder: Path, files: list[Path]) -> Results:
 
 def mean_average_precision(found: dict[str, Objects], files: list[Path]) -> float:
     truth = coco.read(VALIDATION / "labels.json", [file.name for file in files])
-    return coco.match(truth, {file.name: found[file.name] for file in files}).mean_average_precision()[0]
+    return coco.match(
+        truth, {file.name: found[file.name] for file in files}
+    ).mean_average_precision()[0]
 
 
 @pytest.fixture(scope="session")
@@ -126,7 +160,9 @@ def all_previewed(everything) -> Results:
 
 def test_preview_and_verify_agree_on_map(trtforge, all_previewed):
     """Within 0.2 point, with nvinfer's padding in both."""
-    run = trtforge("verify", DEMO, "--images", VALIDATION, "--labels", VALIDATION / "labels.json", "--json")
+    run = trtforge(
+        "verify", DEMO, "--images", VALIDATION, "--labels", VALIDATION / "labels.json", "--json"
+    )
     assert run.code == 0, run.err
     found, dropped = all_previewed
     assert abs(mean_average_precision(found, FILES) - run.document["accuracy"][0]) < 0.002
@@ -140,9 +176,13 @@ def test_deepstreams_clustering_of_raw_heads_agrees_with_nms_in_the_graph(all_pr
     assert mean_average_precision(clustered, some) == pytest.approx(want, abs=0.002)
 
 
-def test_objects_at_the_lower_edge_are_lost_without_the_key_that_cuts_them(everything, all_previewed, tmp_path):
+def test_objects_at_the_lower_edge_are_lost_without_the_key_that_cuts_them(
+    everything, all_previewed, tmp_path
+):
     some = FILES[:20]
-    found, dropped = previewed(edited(everything, tmp_path, "crop-objects-to-roi-boundary=1", ""), some)
+    found, dropped = previewed(
+        edited(everything, tmp_path, "crop-objects-to-roi-boundary=1", ""), some
+    )
     assert sum(dropped.values()) > 0
     assert mean_average_precision(found, some) < mean_average_precision(all_previewed[0], some)
 
@@ -158,7 +198,9 @@ def edited(bundle: Path, folder: Path, old: str, new: str) -> Path:
 
 def test_int8_bundle_is_drawn_and_listed(trtforge, tmp_path):
     folder = prepared(trtforge, tmp_path / "int8", "--int8", "--calib", PHOTOS)
-    run = trtforge("deepstream", "preview", folder, *FILES[:3], "-o", tmp_path / "pictures", "--json")
+    run = trtforge(
+        "deepstream", "preview", folder, *FILES[:3], "-o", tmp_path / "pictures", "--json"
+    )
     assert run.code == 0, run.err
     assert {path.name for path in (tmp_path / "pictures").iterdir()} == {
         *(file.name for file in FILES[:3]),
@@ -167,21 +209,32 @@ def test_int8_bundle_is_drawn_and_listed(trtforge, tmp_path):
     truth = json.loads((VALIDATION / "labels.json").read_text())
     names = {entry["id"]: entry["name"] for entry in truth["categories"]}
     for number, entry in enumerate(run.document["images"]):
-        assert Image.open(tmp_path / "pictures" / entry["picture"]).size == Image.open(FILES[number]).size
+        assert (
+            Image.open(tmp_path / "pictures" / entry["picture"]).size
+            == Image.open(FILES[number]).size
+        )
         for each in truth["annotations"]:
             left, top, width, height = each["bbox"]
             if each["image_id"] == number and min(width, height) > 60:
-                same = [item for item in entry["objects"] if item["name"] == names[each["category_id"]]]
+                same = [
+                    item for item in entry["objects"] if item["name"] == names[each["category_id"]]
+                ]
                 corners = [left, top, left + width, top + height]
-                assert any(np.abs(np.subtract(item["box"], corners)).max() < 12 for item in same), (entry, each)
+                assert any(np.abs(np.subtract(item["box"], corners)).max() < 12 for item in same), (
+                    entry,
+                    each,
+                )
 
 
 def test_offsets_color_and_scale_are_read(bundle, tmp_path):
     """A preview with the colours swapped, or everything darker, finds other scores."""
     scores = {}
-    for name, old, new in (("own", "gpu-id=0", "gpu-id=0"), ("swapped", "model-color-format=0", "model-color-format=1"),
-                           ("darker", "net-scale-factor=0.003921568627", "net-scale-factor=0.001"),
-                           ("shifted", "model-color-format=0", "model-color-format=0\noffsets=60;60;60")):  # fmt: skip
+    for name, old, new in (
+        ("own", "gpu-id=0", "gpu-id=0"),
+        ("swapped", "model-color-format=0", "model-color-format=1"),
+        ("darker", "net-scale-factor=0.003921568627", "net-scale-factor=0.001"),
+        ("shifted", "model-color-format=0", "model-color-format=0\noffsets=60;60;60"),
+    ):
         detector = preview.open_bundle(edited(bundle, tmp_path / name, old, new))
         scores[name] = detector.find(pictures.read(FILES[2]))[0].scores.tolist()
     assert len({tuple(each) for each in scores.values()}) == 4
@@ -218,7 +271,7 @@ def test_odd_frames_lose_a_row_and_a_column(bundle):
         ("onnx-file=demo.onnx", "onnx-file=gone.onnx", "gone.onnx"),
         ("network-type=0", "network-type=100", "network-type=100"),
     ],
-)  # fmt: skip
+)
 def test_configurations_that_nvinfer_would_not_run(bundle, tmp_path, old, new, words):
     folder = edited(bundle, tmp_path, old, new)
     with pytest.raises(ForgeError) as caught:

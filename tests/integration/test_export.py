@@ -15,15 +15,28 @@ SMALL = ("--size", "64x64")
 
 def test_detector_is_exported_and_built_with_its_boxes_recognised(trtforge, tmp_path):
     out = tmp_path / "detector.onnx"
-    run = trtforge("export", "torch_models:Detector", *SMALL, "--dynamic", "batch", "--output", "output0",
-                   "-o", out, "--json", cwd=HERE)  # fmt: skip
+    run = trtforge(
+        "export",
+        "torch_models:Detector",
+        *SMALL,
+        "--dynamic",
+        "batch",
+        "--output",
+        "output0",
+        "-o",
+        out,
+        "--json",
+        cwd=HERE,
+    )
     assert run.code == 0, run.err
     facts = run.document
     assert facts["exporter"] == "dynamo"
     assert facts["outputs"] == [{"name": "output0", "type": "float", "shape": ["batch", 7, 84]}]
     assert facts["difference"]["inputs"] == 6
     assert facts["difference"]["largest"] < 1e-4
-    built = trtforge("build", out, "--batch", "4", "--backend", "onnxruntime", "-o", tmp_path / "bundle")
+    built = trtforge(
+        "build", out, "--batch", "4", "--backend", "onnxruntime", "-o", tmp_path / "bundle"
+    )
     assert built.code == 0, built.err
     assert "anchor-free with 3 classes" in built.out
 
@@ -32,12 +45,25 @@ def test_classifier_with_a_checkpoint_and_arguments(trtforge, tmp_path):
     from tests.torch_models import Classifier
 
     model = Classifier(5)
-    torch.save({"state_dict": {f"module.{name}": value for name, value in model.state_dict().items()}},
-               tmp_path / "best.pt")  # fmt: skip
-    words = ("export", "torch_models:Classifier", *SMALL, "--weights", tmp_path / "best.pt", "-o", tmp_path / "c.onnx")
+    torch.save(
+        {"state_dict": {f"module.{name}": value for name, value in model.state_dict().items()}},
+        tmp_path / "best.pt",
+    )
+    words = (
+        "export",
+        "torch_models:Classifier",
+        *SMALL,
+        "--weights",
+        tmp_path / "best.pt",
+        "-o",
+        tmp_path / "c.onnx",
+    )
     run = trtforge(*words, "--kwargs", '{"classes": 5}', "--json", cwd=HERE)
     assert run.code == 0, run.err
-    assert json.loads(run.out)["outputs"][0]["shape"] == [1, 5]  # what the model prints is not in the result
+    assert json.loads(run.out)["outputs"][0]["shape"] == [
+        1,
+        5,
+    ]  # what the model prints is not in the result
     assert "building a classifier" in run.err
     assert "under 'state_dict'" in run.err
     import numpy as np
@@ -54,7 +80,16 @@ def test_classifier_with_a_checkpoint_and_arguments(trtforge, tmp_path):
 
 
 def test_model_that_only_the_fallback_takes(trtforge, tmp_path):
-    run = trtforge("export", "torch_models:Guarded", *SMALL, "--dynamic", "batch", "-o", tmp_path / "g.onnx", cwd=HERE)
+    run = trtforge(
+        "export",
+        "torch_models:Guarded",
+        *SMALL,
+        "--dynamic",
+        "batch",
+        "-o",
+        tmp_path / "g.onnx",
+        cwd=HERE,
+    )
     assert run.code == 0, run.err
     assert "exporter  torchscript" in run.out
     assert "dynamo: control flow that depends on a tensor's values (torch_models.py:" in run.err
@@ -65,8 +100,11 @@ def test_model_that_only_the_fallback_takes(trtforge, tmp_path):
 
 def test_model_that_neither_takes_names_operator_and_line(trtforge, tmp_path):
     run = trtforge("export", "torch_models:Bessel", *SMALL, "-o", tmp_path / "b.onnx", cwd=HERE)
-    line = next(number for number, text in enumerate((HERE / "torch_models.py").read_text().splitlines(), 1)
-                if "bessel_j0" in text)  # fmt: skip
+    line = next(
+        number
+        for number, text in enumerate((HERE / "torch_models.py").read_text().splitlines(), 1)
+        if "bessel_j0" in text
+    )
     assert (run.code, run.out) == (2, ""), run.err
     assert "no ONNX for operator aten::special_bessel_j0" in run.err
     assert run.err.count(f"torch_models.py:{line}: return torch.special.bessel_j0(x)") == 2
@@ -75,7 +113,17 @@ def test_model_that_neither_takes_names_operator_and_line(trtforge, tmp_path):
 
 
 def test_gate_is_exit_4_and_writes_nothing(trtforge, tmp_path):
-    words = ("export", "torch_models:Wide", *SMALL, "--atol", "0", "--rtol", "0", "-o", tmp_path / "w.onnx")
+    words = (
+        "export",
+        "torch_models:Wide",
+        *SMALL,
+        "--atol",
+        "0",
+        "--rtol",
+        "0",
+        "-o",
+        tmp_path / "w.onnx",
+    )
     run = trtforge(*words, cwd=HERE)
     assert (run.code, run.out) == (4, ""), run.err
     assert "output0 differs from PyTorch by up to" in run.err
@@ -83,14 +131,17 @@ def test_gate_is_exit_4_and_writes_nothing(trtforge, tmp_path):
     assert trtforge(*words, "--no-check", cwd=HERE).code == 0
 
 
-@pytest.mark.parametrize(("words", "text"), [
-    (("torch_models:Wide", "--dynamic", "channels"), "batch, height, width"),
-    (("torch_models:Wide", "--kwargs", "[1]"), "not a JSON object"),
-    (("torch_models:Wide", "--kwargs", "{1}"), "not JSON"),
-    (("torch_models:Wide", "--opset", "8"), "--opset 8"),
-    (("torch_models:Wide", "--weights", "nowhere.pt"), "nowhere.pt: no such file"),
-    (("nowhere.pt2",), "nowhere.pt2: no such file"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("torch_models:Wide", "--dynamic", "channels"), "batch, height, width"),
+        (("torch_models:Wide", "--kwargs", "[1]"), "not a JSON object"),
+        (("torch_models:Wide", "--kwargs", "{1}"), "not JSON"),
+        (("torch_models:Wide", "--opset", "8"), "--opset 8"),
+        (("torch_models:Wide", "--weights", "nowhere.pt"), "nowhere.pt: no such file"),
+        (("nowhere.pt2",), "nowhere.pt2: no such file"),
+    ],
+)
 def test_wrong_words_are_one_line_and_exit_2(trtforge, tmp_path, words, text):
     run = trtforge("export", *words, "-o", tmp_path / "x.onnx", cwd=HERE)
     assert (run.code, run.out) == (2, ""), run.err

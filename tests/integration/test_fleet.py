@@ -50,15 +50,34 @@ def repository(tmp_path, monkeypatch):
     photos = sorted(PHOTOS.glob("*.jpg"))[:8]
     for photo in photos:
         shutil.copy(photo, folder / "photos")
-    for name, make in {"anchors": models.yolov7_like, "free": models.yolov8_like, "classes": models.classifier}.items():
+    for name, make in {
+        "anchors": models.yolov7_like,
+        "free": models.yolov8_like,
+        "classes": models.classifier,
+    }.items():
         onnx.save(shaped(make()), folder / f"{name}.onnx")
-    boxes = [{"id": number, "image_id": number, "category_id": 1, "bbox": [50, 50, 200, 200], "area": 40000,
-              "iscrowd": 0} for number, _ in enumerate(photos, 1)]  # fmt: skip
-    images = [{"id": number, "file_name": photo.name, "width": 640, "height": 480}
-              for number, photo in enumerate(photos, 1)]  # fmt: skip
+    boxes = [
+        {
+            "id": number,
+            "image_id": number,
+            "category_id": 1,
+            "bbox": [50, 50, 200, 200],
+            "area": 40000,
+            "iscrowd": 0,
+        }
+        for number, _ in enumerate(photos, 1)
+    ]
+    images = [
+        {"id": number, "file_name": photo.name, "width": 640, "height": 480}
+        for number, photo in enumerate(photos, 1)
+    ]
     categories = [{"id": number, "name": str(number)} for number in range(1, models.CLASSES + 1)]
-    (folder / "boxes.json").write_text(json.dumps({"images": images, "annotations": boxes, "categories": categories}))
-    (folder / "classes.csv").write_text("".join(f"{photo.name},{photo.stem[-1]}\n" for photo in photos))
+    (folder / "boxes.json").write_text(
+        json.dumps({"images": images, "annotations": boxes, "categories": categories})
+    )
+    (folder / "classes.csv").write_text(
+        "".join(f"{photo.name},{photo.stem[-1]}\n" for photo in photos)
+    )
     monkeypatch.chdir(folder)
     return folder
 
@@ -67,15 +86,27 @@ def shaped(model):
     """With the shape of its output, which inference does not find behind a computed reshape."""
     (output,) = model.graph.output
     found = models.outputs(model, models.photographs(1))[0].shape
-    output.CopyFrom(onnx.helper.make_tensor_value_info(output.name, onnx.TensorProto.FLOAT, ["batch", *found[1:]]))
+    output.CopyFrom(
+        onnx.helper.make_tensor_value_info(
+            output.name, onnx.TensorProto.FLOAT, ["batch", *found[1:]]
+        )
+    )
     return model
 
 
 def promised(planned):
     """Bundles by artifact and folder: model, precision, device, backend and batch of each."""
-    return {(f"bundle-{job.id}", bundle.precision): (job.model, bundle.precision, job.target, job.backend,
-                                                     parse.batch(bundle.batch) or (1, 1, 1))
-            for job in planned.jobs for bundle in job.bundles}  # fmt: skip
+    return {
+        (f"bundle-{job.id}", bundle.precision): (
+            job.model,
+            bundle.precision,
+            job.target,
+            job.backend,
+            parse.batch(bundle.batch) or (1, 1, 1),
+        )
+        for job in planned.jobs
+        for bundle in job.bundles
+    }
 
 
 def delivered(artifacts: Path):
@@ -85,8 +116,12 @@ def delivered(artifacts: Path):
         assert content["engine"]["engine_bytes"] > 0
         target = content["target"]
         found[path.parent.parent.name, path.parent.name] = (
-            content["model"], content["precision"], target["device"], target["backend"],
-            tuple(content["batch"]))  # fmt: skip
+            content["model"],
+            content["precision"],
+            target["device"],
+            target["backend"],
+            tuple(content["batch"]),
+        )
     return found
 
 
@@ -100,7 +135,13 @@ def kept(repository: Path, tmp_path: Path, text: str) -> tuple[listing.Plan, wor
     for job in planned.jobs:
         for bundle in job.bundles:
             folder = done.artifacts / f"report-{job.id}" / bundle.precision
-            names = {"layers.json", "report.md", "report.html", "verify.json", *(["bench.json"] if job.bench else [])}
+            names = {
+                "layers.json",
+                "report.md",
+                "report.html",
+                "verify.json",
+                *(["bench.json"] if job.bench else []),
+            }
             assert {path.name for path in folder.iterdir()} == names
             assert json.loads((folder / "verify.json").read_text())["images"] == 8
     return planned, done
@@ -118,12 +159,24 @@ def test_the_jobs_of_a_fleet_make_what_its_table_says(repository, tmp_path):
 
 
 def test_a_gate_that_is_not_met_keeps_the_bundle_back(repository, tmp_path):
-    text = LEAN.replace("max_drop: 100", "min_map: 1").replace("[int8, fp8]", "[fp16]").replace("cpu: {}\n", "\n")
+    text = (
+        LEAN.replace("max_drop: 100", "min_map: 1")
+        .replace("[int8, fp8]", "[fp16]")
+        .replace("cpu: {}\n", "\n")
+    )
     (repository / "fleet.yaml").write_text(text)
-    done = workflow.run(github.workflow(plan(load(repository / "fleet.yaml")), []), repository, tmp_path / "work")
+    done = workflow.run(
+        github.workflow(plan(load(repository / "fleet.yaml")), []), repository, tmp_path / "work"
+    )
     assert list(done.failed) == ["anchors.rtx-4090"]
-    assert "Verify, 4:" in done.failed["anchors.rtx-4090"] and "under 1" in done.failed["anchors.rtx-4090"]
-    assert {path.name for path in done.artifacts.iterdir()} == {"prepared-anchors", "report-anchors.rtx-4090"}
+    assert (
+        "Verify, 4:" in done.failed["anchors.rtx-4090"]
+        and "under 1" in done.failed["anchors.rtx-4090"]
+    )
+    assert {path.name for path in done.artifacts.iterdir()} == {
+        "prepared-anchors",
+        "report-anchors.rtx-4090",
+    }
     assert os.listdir(done.artifacts / "report-anchors.rtx-4090" / "fp16")
 
 

@@ -52,7 +52,9 @@ def features(s: Network) -> str:
 def declared(model: onnx.ModelProto) -> onnx.ModelProto:
     """With the output's shape, which inference does not find: ONNX's checker wants one."""
     name = model.graph.output[0].name
-    shape = helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", 4, SIDE // 2, SIDE // 2])
+    shape = helper.make_tensor_value_info(
+        name, TensorProto.FLOAT, ["batch", 4, SIDE // 2, SIDE // 2]
+    )
     model.graph.output[0].CopyFrom(shape)
     return model
 
@@ -60,7 +62,9 @@ def declared(model: onnx.ModelProto) -> onnx.ModelProto:
 def branch(name: str, op: str, reads: str) -> onnx.GraphProto:
     """A body that computes `op` of a tensor of the outer graph."""
     result = helper.make_tensor_value_info(f"{name}.y", TensorProto.FLOAT, None)
-    return helper.make_graph([helper.make_node(op, [reads], [f"{name}.y"], f"{name}.n")], name, [], [result])
+    return helper.make_graph(
+        [helper.make_node(op, [reads], [f"{name}.y"], f"{name}.n")], name, [], [result]
+    )
 
 
 def decided_if() -> onnx.ModelProto:
@@ -69,7 +73,9 @@ def decided_if() -> onnx.ModelProto:
     x = features(s)
     channels = s.op("Gather", s.op("Shape", x), s.const(1, np.int64), axis=0)
     squeeze = s.op("Equal", channels, s.const(1, np.int64))
-    y = s.op("If", squeeze, then_branch=branch("yes", "Sigmoid", x), else_branch=branch("no", "Tanh", x))
+    y = s.op(
+        "If", squeeze, then_branch=branch("yes", "Sigmoid", x), else_branch=branch("no", "Tanh", x)
+    )
     return s.model(s.conv(y, (8, 4)))
 
 
@@ -78,7 +84,9 @@ def open_if() -> onnx.ModelProto:
     s = network(0)
     x = features(s)
     bright = s.op("Greater", s.op("ReduceMean", "image", keepdims=0), s.const(0.5))
-    y = s.op("If", bright, then_branch=branch("yes", "Sigmoid", x), else_branch=branch("no", "Tanh", x))
+    y = s.op(
+        "If", bright, then_branch=branch("yes", "Sigmoid", x), else_branch=branch("no", "Tanh", x)
+    )
     return s.model(s.conv(y, (8, 4)))
 
 
@@ -88,8 +96,13 @@ def loop() -> onnx.ModelProto:
     x = features(s)
     count = helper.make_tensor_value_info("i", TensorProto.INT64, [])
     go = [helper.make_tensor_value_info(name, TensorProto.BOOL, []) for name in ("go", "on")]
-    state = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("x.in", "x.out")]
-    body = [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Tanh", ["x.in"], ["x.out"])]
+    state = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("x.in", "x.out")
+    ]
+    body = [
+        helper.make_node("Identity", ["go"], ["on"]),
+        helper.make_node("Tanh", ["x.in"], ["x.out"]),
+    ]
     graph = helper.make_graph(body, "body", [count, go[0], state[0]], [go[1], state[1]])
     return declared(s.model(s.conv(s.op("Loop", s.const(3, np.int64), "", x, body=graph), (8, 4))))
 
@@ -106,7 +119,9 @@ def half_weights() -> onnx.ModelProto:
     """Weights stored in FP16 and cast to float where they are used."""
     s = network(0)
     x = features(s)
-    kernel = s.op("Cast", s.const(s.rng.normal(0, 0.3, (4, 8, 1, 1)), np.float16), to=TensorProto.FLOAT)
+    kernel = s.op(
+        "Cast", s.const(s.rng.normal(0, 0.3, (4, 8, 1, 1)), np.float16), to=TensorProto.FLOAT
+    )
     return s.model(s.op("Conv", x, kernel))
 
 
@@ -127,8 +142,16 @@ def trained_int8() -> onnx.ModelProto:
     kernel = s.const(s.rng.normal(0, 0.3, (4, 8, 3, 3)))
     scales, zeros = s.const(np.full(4, 0.01)), s.const(np.zeros(4), np.int8)
     x = s.op("DequantizeLinear", s.op("QuantizeLinear", x, scale, zero), scale, zero)
-    kernel = s.op("DequantizeLinear", s.op("QuantizeLinear", kernel, scales, zeros, axis=0), scales, zeros, axis=0)
-    return s.model(s.op("Relu", s.op("Add", s.op("Conv", x, kernel), s.const(np.full((1, 4, 1, 1), 0.25)))))
+    kernel = s.op(
+        "DequantizeLinear",
+        s.op("QuantizeLinear", kernel, scales, zeros, axis=0),
+        scales,
+        zeros,
+        axis=0,
+    )
+    return s.model(
+        s.op("Relu", s.op("Add", s.op("Conv", x, kernel), s.const(np.full((1, 4, 1, 1), 0.25))))
+    )
 
 
 def names() -> onnx.ModelProto:
@@ -175,10 +198,17 @@ def test_fold_and_build_take(case: str, tmp_path: Path) -> None:
     assert code == 0, error
     for node in model.graph.node:
         node.name = ""  # ONNX Runtime refuses two of one name
-    before, after = (outputs(each, photographs(2), fuse=False) for each in (model, onnx.load(tmp_path / "clean.onnx")))
+    before, after = (
+        outputs(each, photographs(2), fuse=False)
+        for each in (model, onnx.load(tmp_path / "clean.onnx"))
+    )
     for one, other in zip(before, after, strict=True):
-        np.testing.assert_allclose(other, one, rtol=0, atol=(2e-2 if "FP16" in case else 1e-4) * np.abs(one).max())
-    code, printed, error = run("build", path, "--backend", "onnxruntime", "--json", "-o", tmp_path / "out")
+        np.testing.assert_allclose(
+            other, one, rtol=0, atol=(2e-2 if "FP16" in case else 1e-4) * np.abs(one).max()
+        )
+    code, printed, error = run(
+        "build", path, "--backend", "onnxruntime", "--json", "-o", tmp_path / "out"
+    )
     assert code == 0, error
     assert "fold" in printed
 
@@ -198,7 +228,11 @@ def test_weights_in_half_become_float_and_training_scales_stay(tmp_path: Path) -
     run("fold", saved(trained_int8(), tmp_path / "qat.onnx"), "-o", tmp_path / "clean.onnx")
     found = kinds(tmp_path / "clean.onnx")
     assert found == {"Conv": 2, "Relu": 2, "Add": 1, "QuantizeLinear": 1, "DequantizeLinear": 2}
-    weights = [tensor for tensor in onnx.load(tmp_path / "clean.onnx").graph.initializer if len(tensor.dims) == 4]
+    weights = [
+        tensor
+        for tensor in onnx.load(tmp_path / "clean.onnx").graph.initializer
+        if len(tensor.dims) == 4
+    ]
     assert {tensor.data_type for tensor in weights if tensor.dims[0] == 4} == {TensorProto.INT8}
 
 
@@ -218,7 +252,15 @@ def test_a_quantized_model_is_not_quantized_again(tmp_path: Path) -> None:
     photos.mkdir()
     path = saved(trained_int8(), tmp_path / "qat.onnx")
     (photos / "one.jpg").write_bytes(sorted(PHOTOS.iterdir())[0].read_bytes())
-    words: list[str | Path] = ["build", path, "--int8", "--calib", photos, "--backend", "onnxruntime"]
+    words: list[str | Path] = [
+        "build",
+        path,
+        "--int8",
+        "--calib",
+        photos,
+        "--backend",
+        "onnxruntime",
+    ]
     refused(words, "quantized already", tmp_path / "out")
 
 
@@ -226,8 +268,10 @@ def test_external_data(tmp_path: Path) -> None:
     model, path = classifier(), tmp_path / "model" / "odd.onnx"
     path.parent.mkdir()
     onnx.save(model, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
-    for words in (["fold", path, "-o", tmp_path / "clean.onnx"],
-                  ["build", path, "--backend", "onnxruntime", "-o", tmp_path / "out"]):  # fmt: skip
+    for words in (
+        ["fold", path, "-o", tmp_path / "clean.onnx"],
+        ["build", path, "--backend", "onnxruntime", "-o", tmp_path / "out"],
+    ):
         code, _, error = run(*words)
         assert code == 0, error
     assert [file.name for file in tmp_path.glob("clean*")] == ["clean.onnx"]
@@ -239,7 +283,9 @@ def test_over_2_gib(where: str, command: str, tmp_path: Path) -> None:
     """Sparse files: refused by their size, before anything is read."""
     path = tmp_path / "large.onnx"
     large = path if where == "in the file" else tmp_path / "weights.bin"
-    onnx.save(classifier(), path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    onnx.save(
+        classifier(), path, save_as_external_data=True, location="weights.bin", size_threshold=0
+    )
     with large.open("r+b") as stream:
         stream.truncate(5 << 30)
     if where == "beside it":
@@ -257,13 +303,18 @@ def two_inputs() -> onnx.ModelProto:
     s = network(0)
     x = s.op("Mul", features(s), "mask")
     model = declared(s.model(s.conv(x, (8, 4))))
-    model.graph.input.append(helper.make_tensor_value_info("mask", TensorProto.FLOAT, ["batch", 1, 32, 32]))
+    model.graph.input.append(
+        helper.make_tensor_value_info("mask", TensorProto.FLOAT, ["batch", 1, 32, 32])
+    )
     return model
 
 
 def test_two_inputs(tmp_path: Path) -> None:
     path, clean = saved(two_inputs(), tmp_path / "two.onnx"), tmp_path / "clean.onnx"
-    for words in (["fold", path, "--batch", "2", "-o", clean], ["cast", clean, "-o", tmp_path / "half.onnx"]):
+    for words in (
+        ["fold", path, "--batch", "2", "-o", clean],
+        ["cast", clean, "-o", tmp_path / "half.onnx"],
+    ):
         code, _, error = run(*words)
         assert code == 0, error
     folded = onnx.load(clean)
@@ -273,10 +324,14 @@ def test_two_inputs(tmp_path: Path) -> None:
 
 def test_the_batch_is_fixed(tmp_path: Path) -> None:
     path = saved(classifier(), tmp_path / "odd.onnx")
-    code, printed, error = run("fold", path, "--batch", "3", "--json", "-o", tmp_path / "clean.onnx")
+    code, printed, error = run(
+        "fold", path, "--batch", "3", "--json", "-o", tmp_path / "clean.onnx"
+    )
     assert code == 0, error
     assert json.loads(printed)["batch"] == 3
-    refused(["fold", tmp_path / "clean.onnx", "--batch", "2"], "is 3, not 2", tmp_path / "again.onnx")
+    refused(
+        ["fold", tmp_path / "clean.onnx", "--batch", "2"], "is 3, not 2", tmp_path / "again.onnx"
+    )
 
 
 def test_training_scales_reach_an_engine(tmp_path: Path) -> None:
@@ -285,4 +340,8 @@ def test_training_scales_reach_an_engine(tmp_path: Path) -> None:
     code, _, error = run("build", path, "--device", "l4", "--json", "-o", tmp_path / "out")
     assert code == 0, error
     engine = json.loads((tmp_path / "out" / "manifest.json").read_text())["engine"]
-    assert (engine["convolutions"], engine["quantized_convolutions"], engine["int8_convolutions"]) == (2, 1, 1)
+    assert (
+        engine["convolutions"],
+        engine["quantized_convolutions"],
+        engine["int8_convolutions"],
+    ) == (2, 1, 1)

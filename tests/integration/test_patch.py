@@ -63,17 +63,30 @@ def test_look_alikes_end_in_exit_2(trtforge, models, tmp_path):
 
 
 def test_build_for_a_head_that_the_recipe_has_to_name(trtforge, models, tmp_path):
-    told = trtforge("build", models / "ssd.onnx", "--recipe", models / "ssd.yaml", "--backend", "onnxruntime",
-                    "-o", tmp_path / "out")  # fmt: skip
+    told = trtforge(
+        "build",
+        models / "ssd.onnx",
+        "--recipe",
+        models / "ssd.yaml",
+        "--backend",
+        "onnxruntime",
+        "-o",
+        tmp_path / "out",
+    )
     assert told.code == 0, told.err
     model = onnx.load(tmp_path / "out" / "ssd.ort.onnx")
-    assert [output.name for output in model.graph.output][:2] == ["num_detections", "detection_boxes"]
+    assert [output.name for output in model.graph.output][:2] == [
+        "num_detections",
+        "detection_boxes",
+    ]
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert manifest["patches"]["tensorrt"]["parser"] == "NvDsInferParseCustomTfSSD"
 
 
 def test_build_keeps_what_belongs_to_a_box(trtforge, models, tmp_path):
-    told = trtforge("build", models / "yolov8-pose.onnx", "--backend", "onnxruntime", "-o", tmp_path / "out")
+    told = trtforge(
+        "build", models / "yolov8-pose.onnx", "--backend", "onnxruntime", "-o", tmp_path / "out"
+    )
     assert told.code == 0, told.err
     for name in ("yolov8-pose.onnx", "yolov8-pose.ort.onnx"):
         model = onnx.load(tmp_path / "out" / name)
@@ -81,8 +94,16 @@ def test_build_keeps_what_belongs_to_a_box(trtforge, models, tmp_path):
 
 
 def test_deviations_are_folded_by_build(trtforge, models, tmp_path):
-    told = trtforge("build", models / "classifier.onnx", "--recipe", "resnet", "--backend", "onnxruntime",
-                    "-o", tmp_path / "out")  # fmt: skip
+    told = trtforge(
+        "build",
+        models / "classifier.onnx",
+        "--recipe",
+        "resnet",
+        "--backend",
+        "onnxruntime",
+        "-o",
+        tmp_path / "out",
+    )
     assert told.code == 0, told.err
     std = np.array([0.229, 0.224, 0.225], np.float32).reshape(1, 3, 1, 1)
     before = outputs(classifier(), images(1) / std)[0]
@@ -94,7 +115,15 @@ def test_deviations_are_folded_by_build(trtforge, models, tmp_path):
 
 
 def test_frames_go_straight_in(trtforge, models, tmp_path):
-    told = trtforge("patch", models / "rtdetr.onnx", "--preprocess", "--nms", "onnx", "-o", tmp_path / "out.onnx")
+    told = trtforge(
+        "patch",
+        models / "rtdetr.onnx",
+        "--preprocess",
+        "--nms",
+        "onnx",
+        "-o",
+        tmp_path / "out.onnx",
+    )
     assert told.code == 0, told.err
     assert "takes uint8 NHWC frames" in told.out
     frame = np.random.default_rng(0).integers(0, 256, (2, SIDE, SIDE, 3), np.uint8)
@@ -103,8 +132,12 @@ def test_frames_go_straight_in(trtforge, models, tmp_path):
 
 
 def test_recipe_patches_before_everything_else(trtforge, models, tmp_path):
-    (tmp_path / "mine.yaml").write_text(f"model: {models / 'rtdetr.onnx'}\npatches:\n"
-                                        "- {patch: rename, tensor: image, to: input}\n")  # fmt: skip
-    told = trtforge("build", tmp_path / "mine.yaml", "--backend", "onnxruntime", "-o", tmp_path / "out")
+    (tmp_path / "mine.yaml").write_text(
+        f"model: {models / 'rtdetr.onnx'}\npatches:\n"
+        "- {patch: rename, tensor: image, to: input}\n"
+    )
+    told = trtforge(
+        "build", tmp_path / "mine.yaml", "--backend", "onnxruntime", "-o", tmp_path / "out"
+    )
     assert told.code == 0, told.err
     assert onnx.load(tmp_path / "out" / "rtdetr.ort.onnx").graph.input[0].name == "input"

@@ -1,4 +1,6 @@
-"""A cluster of three nodes with made-up devices, each with a store of its own, and the command line beside it."""
+"""A cluster of three nodes with made-up devices, each with a store of its own, and the command line
+beside it.
+"""
 
 from __future__ import annotations
 
@@ -34,9 +36,11 @@ class Fleet:
 
     def add(self, name: str, device: str) -> None:
         self.nodes[name] = self.cluster.add_node(
-            num_cpus=1, object_store_memory=MEMORY, resources={device: 1},
+            num_cpus=1,
+            object_store_memory=MEMORY,
+            resources={device: 1},
             env_vars={"TRTFORGE_STORE": str(self.store(name)), "PYTHONPATH": str(ROOT)},
-        )  # fmt: skip
+        )
 
     def store(self, name: str) -> Path:
         return self.folder / name
@@ -54,10 +58,16 @@ def fleet(tmp_path_factory) -> Iterator[Fleet]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    cluster = Cluster(initialize_head=True, head_node_args={
-        "num_cpus": 0, "object_store_memory": MEMORY, "include_dashboard": False, "ray_client_server_port": port,
-        "_system_config": {"health_check_period_ms": 500, "health_check_failure_threshold": 4},
-    })  # fmt: skip
+    cluster = Cluster(
+        initialize_head=True,
+        head_node_args={
+            "num_cpus": 0,
+            "object_store_memory": MEMORY,
+            "include_dashboard": False,
+            "ray_client_server_port": port,
+            "_system_config": {"health_check_period_ms": 500, "health_check_failure_threshold": 4},
+        },
+    )
     made = Fleet(cluster, f"ray://127.0.0.1:{port}", tmp_path_factory.mktemp("nodes"))
     for name in ("one", "two", "three"):
         made.add(name, "rtx-4090")
@@ -67,10 +77,12 @@ def fleet(tmp_path_factory) -> Iterator[Fleet]:
 
 def began(fleet: Fleet, store: Path, *words: str | Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "trtforge", *map(str, words), "--on", fleet.address], text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        [sys.executable, "-m", "trtforge", *map(str, words), "--on", fleet.address],
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         env={**os.environ, "TRTFORGE_STORE": str(store), "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+    )
 
 
 def ended(process: subprocess.Popen[str]) -> str:
@@ -100,17 +112,44 @@ def test_calibration_in_shards_gives_the_same_bytes(fleet, trtforge, photos, tmp
     shards = [len(entries(fleet.store(name), "observe")) for name in fleet.nodes]
     assert sum(shards) == 3 and len(entries(tmp_path / "store", "observe")) == 3
     # The model and the folder of images came to each node that took a shard, once.
-    assert [len(entries(fleet.store(name), "received")) for name in fleet.nodes] == [2 * (each > 0) for each in shards]
+    assert [len(entries(fleet.store(name), "received")) for name in fleet.nodes] == [
+        2 * (each > 0) for each in shards
+    ]
 
 
 def test_a_device_that_nobody_has(fleet, trtforge, tmp_path):
-    run = trtforge("build", DEMO, "--device", "l4", "--on", fleet.address, "--timeout", "1s", "-o", tmp_path / "o")
-    assert run.code == 3 and "none of 4 nodes has l4 after 1 s" in run.err and "Traceback" not in run.err
+    run = trtforge(
+        "build",
+        DEMO,
+        "--device",
+        "l4",
+        "--on",
+        fleet.address,
+        "--timeout",
+        "1s",
+        "-o",
+        tmp_path / "o",
+    )
+    assert (
+        run.code == 3
+        and "none of 4 nodes has l4 after 1 s" in run.err
+        and "Traceback" not in run.err
+    )
     assert not (tmp_path / "o").exists()
 
 
 def test_a_cell_waits_for_a_node_with_its_device(fleet, tmp_path):
-    waiting = began(fleet, tmp_path / "store", "build", DEMO, "--device", "rtx-3090", "-o", tmp_path / "o", "--json")
+    waiting = began(
+        fleet,
+        tmp_path / "store",
+        "build",
+        DEMO,
+        "--device",
+        "rtx-3090",
+        "-o",
+        tmp_path / "o",
+        "--json",
+    )
     assert waiting.stderr and "waiting: none of 4 nodes has rtx-3090" in waiting.stderr.readline()
     fleet.add("late", "rtx-3090")
     document = json.loads(ended(waiting))
@@ -122,21 +161,50 @@ def test_a_cell_waits_for_a_node_with_its_device(fleet, tmp_path):
 
 
 def test_a_node_dies_in_a_sweep_of_24_and_nothing_is_lost(fleet, trtforge, tmp_path):
-    # Of batch 1: the builder's own engines for a range of batches differ in some bytes from build to build.
+    # Of batch 1: the builder's own engines for a range of batches differ in some bytes from build
+    # to build.
     sizes = ",".join(["1MiB", *(f"{64 + 16 * step}MiB" for step in range(11))])
-    words = ("sweep", DEMO, "--precision", "fp32,fp16", "--workspace", sizes, "--device", "rtx-4090", "--json")
+    words = (
+        "sweep",
+        DEMO,
+        "--precision",
+        "fp32,fp16",
+        "--workspace",
+        sizes,
+        "--device",
+        "rtx-4090",
+        "--json",
+    )
     sweep = began(fleet, tmp_path / "store", *words, "-o", tmp_path / "many")
-    until(lambda: sweep.poll() is not None or len(entries(tmp_path / "store", "build-tensorrt-rtx")) >= 8)
-    name = until(lambda: next((name for name in fleet.nodes if list(fleet.store(name).glob(".trtforge-*"))), None))
+    until(
+        lambda: (
+            sweep.poll() is not None or len(entries(tmp_path / "store", "build-tensorrt-rtx")) >= 8
+        )
+    )
+    name = until(
+        lambda: next(
+            (name for name in fleet.nodes if list(fleet.store(name).glob(".trtforge-*"))), None
+        )
+    )
     fleet.kill(name)  # while it builds
     many = json.loads(ended(sweep))
     one = trtforge(*words, "-o", tmp_path / "one")
     assert one.code == 0, one.err
-    figures = ("number", "cell", "why_not", "digest", "same_as", "engine_bytes", "scratch_bytes", "front")
+    figures = (
+        "number",
+        "cell",
+        "why_not",
+        "digest",
+        "same_as",
+        "engine_bytes",
+        "scratch_bytes",
+        "front",
+    )
     built = sum(bool(row["digest"]) for row in one.document["rows"])
     assert len(many["rows"]) == 24 and built == 22
     assert [[row[each] for each in figures] for row in many["rows"]] == [
-        [row[each] for each in figures] for row in one.document["rows"]]  # fmt: skip
+        [row[each] for each in figures] for row in one.document["rows"]
+    ]
     assert len(entries(tmp_path / "store", "build-tensorrt-rtx")) == built
 
     again = json.loads(ended(began(fleet, tmp_path / "store", *words, "-o", tmp_path / "again")))

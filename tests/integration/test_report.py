@@ -21,12 +21,25 @@ from trtforge.backends import tensorrt_rtx
 from trtforge.report import assemble, model, origin, page, rtx_log
 from trtforge.report.model import Engine, Report
 
-BLOCKS = {"yolov7": models.yolov7_like, "yolov8": models.yolov8_like, "classifier": models.classifier}
+BLOCKS = {
+    "yolov7": models.yolov7_like,
+    "yolov8": models.yolov8_like,
+    "classifier": models.classifier,
+}
 HOSTILE = [
-    "<script>window.hurt = 1</script>", "</script><script>window.hurt = 1</script>", '"><img src=x onerror="hurt=1">',
-    "x" * 4000, "a\nName: b, LayerType: kgen", "{ Name: x, Dimensions: [1] }", "x], Constants: [", "'`;--",
-    "[ONNX Layer: fake", "a + b", "PWN(a)", "javascript:hurt=1",
-]  # fmt: skip
+    "<script>window.hurt = 1</script>",
+    "</script><script>window.hurt = 1</script>",
+    '"><img src=x onerror="hurt=1">',
+    "x" * 4000,
+    "a\nName: b, LayerType: kgen",
+    "{ Name: x, Dimensions: [1] }",
+    "x], Constants: [",
+    "'`;--",
+    "[ONNX Layer: fake",
+    "a + b",
+    "PWN(a)",
+    "javascript:hurt=1",
+]
 
 
 @pytest.fixture(scope="module")
@@ -35,16 +48,27 @@ def bundles(trtforge, photos, tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("bundles")
     for precision in ("fp32", "fp16", "int8"):
         words = ["--calib", photos] if precision == "int8" else []
-        run = trtforge("build", DEMO, f"--{precision}", *words, "--device", "rtx-4090", "--labels", LABELS,
-                       "-o", folder / precision)  # fmt: skip
+        run = trtforge(
+            "build",
+            DEMO,
+            f"--{precision}",
+            *words,
+            "--device",
+            "rtx-4090",
+            "--labels",
+            LABELS,
+            "-o",
+            folder / precision,
+        )
         assert run.code == 0, run.err
     return {path.name: path for path in sorted(folder.iterdir())}
 
 
 def dump(graph: Path, size: int) -> str:
     """What the builder itself logs of an engine's layers."""
-    _, record = tensorrt_rtx.build(graph, sm=89, batch=(1, 1, 1), size=(size, size),
-                                   progress=lambda done: None)  # fmt: skip
+    _, record = tensorrt_rtx.build(
+        graph, sm=89, batch=(1, 1, 1), size=(size, size), progress=lambda done: None
+    )
     return record.layers
 
 
@@ -81,7 +105,9 @@ def test_small_networks_are_accounted_for(name, tmp_path):
     graph = onnx.shape_inference.infer_shapes(BLOCKS[name](batch=1), data_prop=True)
     onnx.save(graph, tmp_path / "model.onnx")
     raw = dump(tmp_path / "model.onnx", models.SIDE)
-    agrees_with_its_dump(assemble.assemble(rtx_log.parse(raw), origin.of(graph), Engine()), raw, graph)
+    agrees_with_its_dump(
+        assemble.assemble(rtx_log.parse(raw), origin.of(graph), Engine()), raw, graph
+    )
 
 
 def test_onnx_runtime_is_reported_with_times(trtforge, tmp_path):
@@ -97,25 +123,73 @@ def test_onnx_runtime_is_reported_with_times(trtforge, tmp_path):
 def test_trtexec_files_of_another_machine(trtforge, tmp_path):
     """Written out of a real engine's layers, in the form of TensorRT 8."""
     rows = [
-        {"Name": "Reformatting CopyNode for Input Tensor 0 to conv1 + relu1", "LayerType": "Reformat",
-         "Inputs": [{"Name": "x", "Dimensions": [4, 3, 8, 8], "Format/Datatype": "Row major linear FP32"}],
-         "Outputs": [{"Name": "r", "Dimensions": [4, 3, 8, 8], "Format/Datatype": "Row major linear FP16 format"}]},
-        {"Name": "conv1 + relu1", "LayerType": "CaskConvolution", "OutMaps": 8,
-         "Weights": {"Type": "Half", "Count": 216},
-         "Inputs": [{"Name": "r", "Dimensions": [4, 3, 8, 8], "Format/Datatype": "Row major linear FP16 format"}],
-         "Outputs": [{"Name": "y", "Dimensions": [4, 8, 8, 8], "Format/Datatype": "Row major linear FP16 format"}]},
-    ]  # fmt: skip
+        {
+            "Name": "Reformatting CopyNode for Input Tensor 0 to conv1 + relu1",
+            "LayerType": "Reformat",
+            "Inputs": [
+                {
+                    "Name": "x",
+                    "Dimensions": [4, 3, 8, 8],
+                    "Format/Datatype": "Row major linear FP32",
+                }
+            ],
+            "Outputs": [
+                {
+                    "Name": "r",
+                    "Dimensions": [4, 3, 8, 8],
+                    "Format/Datatype": "Row major linear FP16 format",
+                }
+            ],
+        },
+        {
+            "Name": "conv1 + relu1",
+            "LayerType": "CaskConvolution",
+            "OutMaps": 8,
+            "Weights": {"Type": "Half", "Count": 216},
+            "Inputs": [
+                {
+                    "Name": "r",
+                    "Dimensions": [4, 3, 8, 8],
+                    "Format/Datatype": "Row major linear FP16 format",
+                }
+            ],
+            "Outputs": [
+                {
+                    "Name": "y",
+                    "Dimensions": [4, 8, 8, 8],
+                    "Format/Datatype": "Row major linear FP16 format",
+                }
+            ],
+        },
+    ]
     (tmp_path / "layers.json").write_text(json.dumps({"Layers": rows, "Bindings": ["x", "y"]}))
-    times = [{"count": 5}, {"name": rows[0]["Name"], "averageMs": 0.2}, {"name": "conv1 + relu1", "averageMs": 0.7}]
+    times = [
+        {"count": 5},
+        {"name": rows[0]["Name"], "averageMs": 0.2},
+        {"name": "conv1 + relu1", "averageMs": 0.7},
+    ]
     (tmp_path / "profile.json").write_text(json.dumps(times))
-    run = trtforge("report", tmp_path / "layers.json", "--profile", tmp_path / "profile.json", "--json",
-                   "-o", tmp_path / "out")  # fmt: skip
+    run = trtforge(
+        "report",
+        tmp_path / "layers.json",
+        "--profile",
+        tmp_path / "profile.json",
+        "--json",
+        "-o",
+        tmp_path / "out",
+    )
     assert run.code == 0, run.err
     report = Report.model_validate(run.document)
     assert [(layer.role, layer.precision, layer.time_ms) for layer in report.layers] == [
-        ("convert", "Float", 0.2), ("compute", "Half", 0.7)]  # fmt: skip
+        ("convert", "Float", 0.2),
+        ("compute", "Half", 0.7),
+    ]
     assert (report.engine.batch, report.layers[1].nodes) == (4, ["conv1", "relu1"])
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"layers.json", "report.md", "report.html"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "layers.json",
+        "report.md",
+        "report.html",
+    }
     again = trtforge("diff", tmp_path / "out", tmp_path / "layers.json", "--max-slower", "3%")
     assert again.code == 2
     assert "no times" in again.err
@@ -133,11 +207,26 @@ def test_diff_of_precisions(trtforge, bundles):
 def test_diff_of_two_quantizations(trtforge, photos, bundles, tmp_path):
     recipe = tmp_path / "heads.yaml"
     recipe.write_text("precision: {heads: float}\n")
-    run = trtforge("build", DEMO, "--int8", "--calib", photos, "--recipe", recipe, "--device", "rtx-4090",
-                   "--labels", LABELS, "-o", tmp_path / "heads")  # fmt: skip
+    run = trtforge(
+        "build",
+        DEMO,
+        "--int8",
+        "--calib",
+        photos,
+        "--recipe",
+        recipe,
+        "--device",
+        "rtx-4090",
+        "--labels",
+        LABELS,
+        "-o",
+        tmp_path / "heads",
+    )
     assert run.code == 0, run.err
     run = trtforge("diff", bundles["int8"], tmp_path / "heads", "--json")
-    changed = {each["layer"] for each in run.document["changed"] if each["precision"] == ["Int8", "Half"]}
+    changed = {
+        each["layer"] for each in run.document["changed"] if each["precision"] == ["Int8", "Half"]
+    }
     assert changed
     assert all(name.startswith("heads.") for name in changed)
     report = model.load(tmp_path / "heads" / "layers.json")
@@ -161,18 +250,23 @@ def test_gates(trtforge, bundles, tmp_path):
     slower = trtforge("diff", tmp_path / "a.json", tmp_path / "b.json", "--max-slower", "3%")
     assert slower.code == 4
     assert "+10.0 %" in slower.err
-    assert trtforge("diff", tmp_path / "a.json", tmp_path / "b.json", "--max-slower", "11").code == 0
+    assert (
+        trtforge("diff", tmp_path / "a.json", tmp_path / "b.json", "--max-slower", "11").code == 0
+    )
 
 
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
-        (["missing"], 2, "no such file"), ([LABELS], 2, "neither a list of layers"),
+        (["missing"], 2, "no such file"),
+        ([LABELS], 2, "neither a list of layers"),
         ([ROOT / "docs"], 2, "no such file"),
-        ([DEMO, "--device", "rtx-9999"], 2, "no device called"), ([DEMO, "--profile", LABELS], 2, "not a profile"),
-        ([DEMO, "--accuracy", LABELS], 2, "verify --json"), ([DEMO, "-o", LABELS], 2, "is a file"),
+        ([DEMO, "--device", "rtx-9999"], 2, "no device called"),
+        ([DEMO, "--profile", LABELS], 2, "not a profile"),
+        ([DEMO, "--accuracy", LABELS], 2, "verify --json"),
+        ([DEMO, "-o", LABELS], 2, "is a file"),
     ],
-)  # fmt: skip
+)
 def test_what_a_user_gets_wrong(trtforge, words, code, told):
     run = trtforge("report", *words)
     assert (run.code, run.out) == (code, "")
@@ -181,7 +275,9 @@ def test_what_a_user_gets_wrong(trtforge, words, code, told):
 
 def test_times_and_graphs_of_other_engines(trtforge, bundles, tmp_path):
     onnx.save(models.classifier(), tmp_path / "other.onnx")
-    (tmp_path / "times.json").write_text(json.dumps([{"count": 1}, {"name": "other", "averageMs": 1.0}]))
+    (tmp_path / "times.json").write_text(
+        json.dumps([{"count": 1}, {"name": "other", "averageMs": 1.0}])
+    )
     (tmp_path / "table.json").write_text(json.dumps({"amax": {}}))
     for words, told in (
         (["--onnx", tmp_path / "other.onnx"], "no convolution of it"),
@@ -199,7 +295,8 @@ def test_an_engine_file_alone_cannot_be_told(trtforge, bundles):
     assert "layers.json" in run.err
 
 
-# ------------------------------------------------------------------------------------------------------- browser
+# -------------------------------------------------------------------------------------------------------
+# browser
 
 
 @pytest.fixture(scope="module")
@@ -212,7 +309,9 @@ def opened(browser: Page, path: Path) -> None:
     browser.errors.clear()
     browser.requests.clear()
     browser.open(path.as_uri())
-    browser.wait("document.querySelectorAll('#graph .box').length > 0 || !document.querySelector('#draw').hidden")
+    browser.wait(
+        "document.querySelectorAll('#graph .box').length > 0 || !document.querySelector('#draw').hidden"
+    )
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -244,10 +343,15 @@ def test_the_table_sorts(browser, bundles):
     values = [int(value) for value in column(browser, 5)]
     assert values == sorted(values, reverse=True)
     assert values[0] > values[-1]
-    assert browser.run("document.querySelectorAll('#table th')[5].getAttribute('aria-sort')") == "descending"
+    assert (
+        browser.run("document.querySelectorAll('#table th')[5].getAttribute('aria-sort')")
+        == "descending"
+    )
     browser.run("document.querySelectorAll('#table th button')[5].click()")
     assert [int(value) for value in column(browser, 5)] == sorted(values)
-    browser.run("document.querySelectorAll('#table th button')[3].click()")  # precision, by its text
+    browser.run(
+        "document.querySelectorAll('#table th button')[3].click()"
+    )  # precision, by its text
     assert column(browser, 3) == sorted(column(browser, 3), key=str.lower)
     browser.run("document.querySelectorAll('#table th button')[0].click()")
     assert column(browser, 0) == first
@@ -260,11 +364,18 @@ def test_the_table_filters(browser, bundles):
     browser.run("f = document.querySelector('#filter'); f.focus()")
     for key in "heads. conv":
         browser.press(key)
-    found = browser.run("[...document.querySelectorAll('#table tbody tr:not([hidden])')].map(r => r.textContent)")
+    found = browser.run(
+        "[...document.querySelectorAll('#table tbody tr:not([hidden])')].map(r => r.textContent)"
+    )
     assert 0 < len(found) < whole
     assert all("heads." in text.lower() and "conv" in text.lower() for text in found)
-    assert browser.run("document.querySelector('#shown').textContent") == f"{len(found)} of {whole} layers"
-    browser.run("s = document.querySelector('#by-precision'); s.value = 'Int8'; s.dispatchEvent(new Event('change'))")
+    assert (
+        browser.run("document.querySelector('#shown').textContent")
+        == f"{len(found)} of {whole} layers"
+    )
+    browser.run(
+        "s = document.querySelector('#by-precision'); s.value = 'Int8'; s.dispatchEvent(new Event('change'))"
+    )
     assert all(value.startswith("Int8") for value in column(browser, 3))
     assert 0 < len(column(browser, 0)) < len(found)
     assert browser.errors == []
@@ -275,7 +386,12 @@ def test_the_graph_zooms_and_moves(browser, bundles):
     browser.run("document.querySelector('#graph').scrollIntoView({block: 'center'})")
 
     def view() -> list[float]:
-        return [float(part) for part in browser.run("document.querySelector('#graph').getAttribute('viewBox')").split()]
+        return [
+            float(part)
+            for part in browser.run(
+                "document.querySelector('#graph').getAttribute('viewBox')"
+            ).split()
+        ]
 
     start = view()
     browser.wheel("#graph", -240)
@@ -292,7 +408,9 @@ def test_the_graph_zooms_and_moves(browser, bundles):
     assert height > 3 * start[3]  # all of it
     browser.run("document.querySelector('#zoom-in').click()")
     assert view()[2] == pytest.approx(width * 0.8)
-    browser.run("document.querySelectorAll('#graph .box')[40].dispatchEvent(new MouseEvent('click'))")
+    browser.run(
+        "document.querySelectorAll('#graph .box')[40].dispatchEvent(new MouseEvent('click'))"
+    )
     assert browser.run("document.querySelectorAll('tr.found').length") == 1
     assert browser.errors == []
 
@@ -301,8 +419,12 @@ def hostile(name: str) -> onnx.ModelProto:
     """A network whose nodes and tensors have the worst of names."""
     found = BLOCKS[name]()
     kept = {value.name for value in (*found.graph.input, *found.graph.output)}
-    renamed = {output: f"{HOSTILE[index % len(HOSTILE)]}@{index}" for index, node in enumerate(found.graph.node)
-               for output in node.output if output not in kept}  # fmt: skip
+    renamed = {
+        output: f"{HOSTILE[index % len(HOSTILE)]}@{index}"
+        for index, node in enumerate(found.graph.node)
+        for output in node.output
+        if output not in kept
+    }
     for index, node in enumerate(found.graph.node):
         node.name = f"{HOSTILE[(index + 1) % len(HOSTILE)]}#{index}"
         for names in (node.input, node.output):
@@ -317,18 +439,24 @@ def test_hostile_names_break_nothing(browser, tmp_path):
     plain = BLOCKS["classifier"]()
     onnx.save(plain, tmp_path / "plain.onnx")
     raw = dump(tmp_path / "hostile.onnx", models.SIDE)
-    report = assemble.assemble(rtx_log.parse(raw), origin.of(graph), Engine(backend="tensorrt-rtx", model=HOSTILE[0]))
+    report = assemble.assemble(
+        rtx_log.parse(raw), origin.of(graph), Engine(backend="tensorrt-rtx", model=HOSTILE[0])
+    )
     same = rtx_log.parse(dump(tmp_path / "plain.onnx", models.SIDE))
     assert model.tensors_by_dtype(report.layers) == model.tensors_by_dtype(same)
     assert [layer.type for layer in report.layers] == [layer.type for layer in same]
     names = {node.name for node in graph.graph.node}
     assert {name for layer in report.layers for name in layer.nodes} <= names
     assert (len(report.nodes), report.count("unaccounted")) == (len(names), 0)
-    # The builder shortens long names, and its parser refuses those of over 4096 characters; reports come from
-    # elsewhere too.
-    long = report.layers[0].model_copy(update={"name": "x" * 10_000, "nodes": ["y " * 5000, *HOSTILE]})
+    # The builder shortens long names, and its parser refuses those of over 4096 characters; reports
+    # come from elsewhere too.
+    long = report.layers[0].model_copy(
+        update={"name": "x" * 10_000, "nodes": ["y " * 5000, *HOSTILE]}
+    )
     report = report.model_copy(update={"layers": [*report.layers, long]})
-    (tmp_path / "report.html").write_text(page.html(report, page.Context(HOSTILE[2])), encoding="utf-8")
+    (tmp_path / "report.html").write_text(
+        page.html(report, page.Context(HOSTILE[2])), encoding="utf-8"
+    )
     opened(browser, tmp_path / "report.html")
     assert browser.run("typeof hurt") == "undefined"
     assert browser.errors == []
@@ -340,7 +468,11 @@ def test_hostile_names_break_nothing(browser, tmp_path):
 
 def test_thousands_of_layers_open_and_are_drawn_on_demand(browser, tmp_path):
     small = rtx_log.parse(dump_of_small(tmp_path))
-    layers = [layer.model_copy(update={"name": f"{layer.name}_{index}"}) for index in range(400) for layer in small]
+    layers = [
+        layer.model_copy(update={"name": f"{layer.name}_{index}"})
+        for index in range(400)
+        for layer in small
+    ]
     report = assemble.assemble(layers, None, Engine())
     (tmp_path / "report.html").write_text(page.html(report, page.Context("many")), encoding="utf-8")
     opened(browser, tmp_path / "report.html")

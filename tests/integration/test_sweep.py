@@ -1,4 +1,6 @@
-"""A sweep of the demo by the command line, with the real builder: the threshold, the store, the picture, the pick."""
+"""A sweep of the demo by the command line, with the real builder: the threshold, the store, the
+picture, the pick.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,21 @@ from xml.etree import ElementTree as ET
 import pytest
 from conftest import DEMO
 
-SWEEP = ("sweep", DEMO, "--workspace", "1MiB,64MiB,256MiB", "--precision", "fp16", "--opt-level", "3,5", "--device",
-         "rtx-4090", "--pick", "memory", "--json")  # fmt: skip
+SWEEP = (
+    "sweep",
+    DEMO,
+    "--workspace",
+    "1MiB,64MiB,256MiB",
+    "--precision",
+    "fp16",
+    "--opt-level",
+    "3,5",
+    "--device",
+    "rtx-4090",
+    "--pick",
+    "memory",
+    "--json",
+)
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +56,16 @@ def test_levels_that_the_builder_ignores_are_said(swept):
 
 def test_files_and_the_pick(swept):
     out, found = swept
-    assert {path.name for path in out.iterdir()} == {"sweep.json", "sweep.csv", "sweep.svg", "engine"}
+    assert {path.name for path in out.iterdir()} == {
+        "sweep.json",
+        "sweep.csv",
+        "sweep.svg",
+        "engine",
+    }
     assert json.loads((out / "sweep.json").read_text()) == found
-    assert [row["number"] for row in csv.DictReader((out / "sweep.csv").read_text().splitlines())] == ["1", "2", "3"]
+    assert [
+        row["number"] for row in csv.DictReader((out / "sweep.csv").read_text().splitlines())
+    ] == ["1", "2", "3"]
     assert ET.parse(out / "sweep.svg").getroot().tag.endswith("svg")
     built = [row for row in found["rows"] if not row["why_not"]]
     least = min(built, key=lambda row: row["engine_bytes"] + row["activation_bytes"])
@@ -63,8 +85,21 @@ def test_nothing_is_built_twice_and_a_failure_is_never_stored(trtforge, store, s
 
 
 def test_onnxruntime_is_timed_and_the_time_is_kept(trtforge, tmp_path):
-    words = ("sweep", DEMO, "--backend", "onnxruntime", "--precision", "fp32", "--workspace", "1MiB,2MiB", "--duration",
-             "1ms", "--pick", "latency", "--json")  # fmt: skip
+    words = (
+        "sweep",
+        DEMO,
+        "--backend",
+        "onnxruntime",
+        "--precision",
+        "fp32",
+        "--workspace",
+        "1MiB,2MiB",
+        "--duration",
+        "1ms",
+        "--pick",
+        "latency",
+        "--json",
+    )
     one, two = (trtforge(*words, "-o", tmp_path / name) for name in ("one", "two"))
     assert (one.code, two.code) == (0, 0), one.err + two.err
     (row,) = one.document["rows"]
@@ -76,10 +111,15 @@ def test_onnxruntime_is_timed_and_the_time_is_kept(trtforge, tmp_path):
 
 @pytest.mark.parametrize(
     ("words", "problem"),
-    [(("--precision", "fp64"), "--precision fp64"), (("--workspace", "much"), "not an amount of memory"),
-     (("--images", "x"), "both --images and --labels"), (("--opt-level", "9"), "1 to 5"),
-     (("--precision", "fp8", "--device", "rtx-3090"), "no FP8 kernels"), (("--pick", "luck"), "--pick luck")],
-)  # fmt: skip
+    [
+        (("--precision", "fp64"), "--precision fp64"),
+        (("--workspace", "much"), "not an amount of memory"),
+        (("--images", "x"), "both --images and --labels"),
+        (("--opt-level", "9"), "1 to 5"),
+        (("--precision", "fp8", "--device", "rtx-3090"), "no FP8 kernels"),
+        (("--pick", "luck"), "--pick luck"),
+    ],
+)
 def test_bad_options_are_one_line(trtforge, tmp_path, words, problem):
     run = trtforge("sweep", DEMO, "--device", "rtx-4090", "-o", tmp_path / "o", *words)
     assert run.code == 2 and problem in run.err and "Traceback" not in run.err
@@ -107,8 +147,19 @@ def test_accuracy_of_each_precision_and_what_it_loses(trtforge, store, tmp_path)
     for entry in content["images"]:
         shutil.copy(validation / entry["file_name"], tmp_path / "images")
     (tmp_path / "labels.json").write_text(json.dumps(content))
-    words = ("sweep", DEMO, "--precision", "fp32,fp16", "--device", "rtx-4090", "--images", tmp_path / "images",
-             "--labels", tmp_path / "labels.json", "--json")  # fmt: skip
+    words = (
+        "sweep",
+        DEMO,
+        "--precision",
+        "fp32,fp16",
+        "--device",
+        "rtx-4090",
+        "--images",
+        tmp_path / "images",
+        "--labels",
+        tmp_path / "labels.json",
+        "--json",
+    )
     run = trtforge(*words, "-o", tmp_path / "out")
     assert run.code == 0, run.err
     full, half = run.document["rows"]
@@ -116,5 +167,8 @@ def test_accuracy_of_each_precision_and_what_it_loses(trtforge, store, tmp_path)
     assert full["lost"] == 0 and full["accuracy"] > 0.7
     assert half["accuracy"] == pytest.approx(full["accuracy"] - half["lost"] / 100)
     assert len(list((store / "accuracy").iterdir())) == 2
-    assert trtforge(*words, "-o", tmp_path / "again").document["rows"][1]["accuracy"] == half["accuracy"]
+    assert (
+        trtforge(*words, "-o", tmp_path / "again").document["rows"][1]["accuracy"]
+        == half["accuracy"]
+    )
     assert len(list((store / "accuracy").iterdir())) == 2

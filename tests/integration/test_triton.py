@@ -27,8 +27,11 @@ STOCK = "/opt/nvidia/deepstream/deepstream/lib/libnvds_infercustomparser.so"
 @pytest.fixture(scope="session")
 def bundles(trtforge, tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("for-triton")
-    wanted = {"fp32": ["--batch", "1:4:8"], "int8": ["--int8", "--calib", PHOTOS, "--batch", "4"],
-              "raw": ["--nms", "none"]}  # fmt: skip
+    wanted = {
+        "fp32": ["--batch", "1:4:8"],
+        "int8": ["--int8", "--calib", PHOTOS, "--batch", "4"],
+        "raw": ["--nms", "none"],
+    }
     for name, more in wanted.items():
         run = trtforge("prepare", DEMO, "--labels", LABELS, *more, "-o", folder / name)
         assert run.code == 0, run.err
@@ -36,12 +39,28 @@ def bundles(trtforge, tmp_path_factory) -> dict[str, Path]:
 
 
 def test_repository_and_nvinferserver(trtforge, bundles, tmp_path):
-    run = trtforge("deepstream", "triton", bundles["fp32"], "-o", tmp_path / "repo", "--instances", "2", "--gpu", "1",
-                   "--gpu", "3", "--delay", "500", "--json")  # fmt: skip
+    run = trtforge(
+        "deepstream",
+        "triton",
+        bundles["fp32"],
+        "-o",
+        tmp_path / "repo",
+        "--instances",
+        "2",
+        "--gpu",
+        "1",
+        "--gpu",
+        "3",
+        "--delay",
+        "500",
+        "--json",
+    )
     assert run.code == 0, run.err
     assert run.document["backend"] == "onnxruntime"
     files = {
-        path.relative_to(tmp_path / "repo").as_posix() for path in (tmp_path / "repo").rglob("*") if path.is_file()
+        path.relative_to(tmp_path / "repo").as_posix()
+        for path in (tmp_path / "repo").rglob("*")
+        if path.is_file()
     }
     assert files == {
         "models/demo/config.pbtxt",
@@ -56,8 +75,13 @@ def test_repository_and_nvinferserver(trtforge, bundles, tmp_path):
     kinds = {onnx.TensorProto.FLOAT: 11, onnx.TensorProto.INT32: 8}
     for told, held in ((config.input, model.graph.input), (config.output, model.graph.output)):
         assert [(each.name, each.data_type, list(each.dims)) for each in told] == [
-            (each.name, kinds[each.type.tensor_type.elem_type],
-             [dim.dim_value for dim in each.type.tensor_type.shape.dim][1:]) for each in held]  # fmt: skip
+            (
+                each.name,
+                kinds[each.type.tensor_type.elem_type],
+                [dim.dim_value for dim in each.type.tensor_type.shape.dim][1:],
+            )
+            for each in held
+        ]
     assert config.input[0].format == 2  # NCHW
     group = config.instance_group[0]
     assert (group.kind, group.count, list(group.gpus)) == (1, 2, [1, 3])
@@ -66,9 +90,17 @@ def test_repository_and_nvinferserver(trtforge, bundles, tmp_path):
 
     plugin = parse("PluginControl", Path(run.document["nvinferserver"]).read_text())
     infer_config = plugin.infer_config
-    assert (infer_config.unique_id, list(infer_config.gpu_ids), infer_config.max_batch_size) == (1, [1], 8)
+    assert (infer_config.unique_id, list(infer_config.gpu_ids), infer_config.max_batch_size) == (
+        1,
+        [1],
+        8,
+    )
     server = infer_config.backend.triton
-    assert (server.model_name, server.version, list(server.model_repo.root)) == ("demo", -1, ["models"])
+    assert (server.model_name, server.version, list(server.model_repo.root)) == (
+        "demo",
+        -1,
+        ["models"],
+    )
     pre = infer_config.preprocess
     assert (pre.network_format, pre.tensor_order, pre.tensor_name) == (1, 1, config.input[0].name)
     assert (pre.maintain_aspect_ratio, pre.symmetric_padding, pre.frame_scaling_filter) == (1, 1, 1)
@@ -82,17 +114,28 @@ def test_repository_and_nvinferserver(trtforge, bundles, tmp_path):
     assert post.detection.simple_cluster.threshold == pytest.approx(0.25)
     assert infer_config.custom_lib.path == STOCK
     assert plugin.input_control.process_mode == 1
-    assert not plugin.HasField("output_control")  # a filter of detections drops what reaches below the frame
+    assert not plugin.HasField(
+        "output_control"
+    )  # a filter of detections drops what reaches below the frame
 
 
-@pytest.mark.parametrize(("name", "batch", "least"), [("fp32", 1, 0.999), ("fp32", 3, 0.999), ("int8", 2, 0.9)])
-def test_the_model_runs_and_finds_what_the_reference_finds(trtforge, bundles, tmp_path, name, batch, least):
+@pytest.mark.parametrize(
+    ("name", "batch", "least"), [("fp32", 1, 0.999), ("fp32", 3, 0.999), ("int8", 2, 0.9)]
+)
+def test_the_model_runs_and_finds_what_the_reference_finds(
+    trtforge, bundles, tmp_path, name, batch, least
+):
     assert trtforge("deepstream", "triton", bundles[name], "-o", tmp_path / "repo").code == 0
     planes = np.concatenate([prepare(PHOTO, Preprocess(), (640, 640))] * batch)
     found = infer(session(tmp_path / "repo" / "models" / "demo" / "1" / "model.onnx"), planes)
     reference = open_engine(DEMO)
     boxes, scores, labels = finder(reference, Nms())(reference.infer(planes[:1]))
-    assert [each.shape for each in found.values()] == [(batch, 1), (batch, 100, 4), (batch, 100), (batch, 100)]
+    assert [each.shape for each in found.values()] == [
+        (batch, 1),
+        (batch, 100, 4),
+        (batch, 100),
+        (batch, 100),
+    ]
     for index in range(batch):
         assert found["detection_classes"].dtype == np.float32
         best = found["detection_boxes"][index, : len(scores)][:, [1, 0, 3, 2]] * 640
@@ -104,7 +147,14 @@ def test_the_model_runs_and_finds_what_the_reference_finds(trtforge, bundles, tm
 
 def test_raw_outputs_are_handed_on(trtforge, bundles, tmp_path):
     run = trtforge(
-        "deepstream", "triton", bundles["raw"], "-o", tmp_path / "repo", "--grpc", "triton.local:8001", "--json"
+        "deepstream",
+        "triton",
+        bundles["raw"],
+        "-o",
+        tmp_path / "repo",
+        "--grpc",
+        "triton.local:8001",
+        "--json",
     )
     assert run.code == 0, run.err
     plugin = parse("PluginControl", Path(run.document["nvinferserver"]).read_text())
@@ -129,7 +179,9 @@ def test_an_engine_becomes_a_plan_beside_other_models(trtforge, bundles, tmp_pat
         engine.unlink()
     config = parse("ModelConfig", Path(run.document["config"]).read_text())
     assert (config.platform, config.default_model_filename) == ("tensorrt_plan", "model.plan")
-    assert (tmp_path / "repo" / "models" / "demo" / "1" / "model.plan").read_bytes() == b"ftrt engine"
+    assert (
+        tmp_path / "repo" / "models" / "demo" / "1" / "model.plan"
+    ).read_bytes() == b"ftrt engine"
     assert (tmp_path / "repo" / "models" / "other").is_dir()
 
 
@@ -149,8 +201,13 @@ def test_what_is_refused(trtforge, bundles, tmp_path, wrong):
         save(model_of(graph), tmp_path / "m.onnx")
         assert trtforge("prepare", tmp_path / "m.onnx", "-o", tmp_path / "fixed").code == 0
         bundle = tmp_path / "fixed"
-    words = {"no engine": "no TensorRT engine", "backend": "pytorch", "no bundle": "no manifest.json",
-             "fixed batch": "fixed at 2", "a file": "is a file"}[wrong]  # fmt: skip
+    words = {
+        "no engine": "no TensorRT engine",
+        "backend": "pytorch",
+        "no bundle": "no manifest.json",
+        "fixed batch": "fixed at 2",
+        "a file": "is a file",
+    }[wrong]
     run = trtforge("deepstream", "triton", bundle, "-o", out, *more)
     assert (run.code, run.out) == (2, ""), run.err
     assert words in run.err

@@ -1,4 +1,6 @@
-"""Runs a workflow's jobs here, one after another, each in a checkout of its own: what is passed on are artifacts."""
+"""Runs a workflow's jobs here, one after another, each in a checkout of its own: what is passed on
+are artifacts.
+"""
 
 from __future__ import annotations
 
@@ -42,18 +44,24 @@ def run(workflow: str, repository: Path, work: Path) -> Run:
     return done
 
 
-def _job(job: dict[str, Any], name: str, matrix: dict[str, Any], repository: Path, work: Path, done: Run) -> None:
+def _job(
+    job: dict[str, Any], name: str, matrix: dict[str, Any], repository: Path, work: Path, done: Run
+) -> None:
     checkout = work / "checkouts" / name
     shutil.copytree(repository, checkout)
     built = False
     for step in job["steps"]:
-        # What it asks beside the matrix: whether the engines were built. Without a condition: whether all went well.
+        # What it asks beside the matrix: whether the engines were built. Without a condition:
+        # whether all went well.
         condition = step.get("if", "").removeprefix("${{").removesuffix("}}").strip()
         wanted = built if BUILT in condition else name not in done.failed
         needed = re.search(r"matrix\.(\w+) != ''", condition)
         if not wanted or (needed and not matrix[needed[1]]):
             continue
-        uses, given = step.get("uses", ""), {key: _filled(value, matrix) for key, value in step.get("with", {}).items()}
+        uses, given = (
+            step.get("uses", ""),
+            {key: _filled(value, matrix) for key, value in step.get("with", {}).items()},
+        )
         if "upload-artifact" in uses:
             shutil.copytree(checkout / given["path"], done.artifacts / given["name"])
         elif "download-artifact" in uses:
@@ -61,9 +69,15 @@ def _job(job: dict[str, Any], name: str, matrix: dict[str, Any], repository: Pat
         elif "run" in step and step.get("name") != "Install":
             text = _filled(step["run"], matrix)
             done.lines += text.splitlines()
-            result = _shell(text, checkout, {key: _filled(value, matrix) for key, value in step.get("env", {}).items()})
+            result = _shell(
+                text,
+                checkout,
+                {key: _filled(value, matrix) for key, value in step.get("env", {}).items()},
+            )
             if result.returncode:
-                done.failed[name] = f"{step['name']}, {result.returncode}: {result.stdout}{result.stderr}"
+                done.failed[name] = (
+                    f"{step['name']}, {result.returncode}: {result.stdout}{result.stderr}"
+                )
             built = built or (step.get("id") == "build" and not result.returncode)
 
 
@@ -71,16 +85,27 @@ def _filled(text: Any, matrix: dict[str, Any]) -> Any:
     return re.sub(r"\$\{\{ matrix\.([\w-]+) \}\}", lambda found: str(matrix[found[1]]), str(text))
 
 
-def _shell(text: str, checkout: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def _shell(
+    text: str, checkout: Path, environment: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
     """As GitHub runs a step with ``shell: bash``."""
     programs = checkout.parent / ".programs"
     if not programs.is_dir():
         programs.mkdir()
         (programs / "trtforge").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m trtforge "$@"\n')
         (programs / "trtforge").chmod(0o755)
-    own = {"PATH": f"{programs}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "TRTFORGE_STORE": f"{checkout}.store",
-           "GITHUB_STEP_SUMMARY": f"{checkout}.summary.md"}  # fmt: skip
+    own = {
+        "PATH": f"{programs}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "TRTFORGE_STORE": f"{checkout}.store",
+        "GITHUB_STEP_SUMMARY": f"{checkout}.summary.md",
+    }
     return subprocess.run(
-        ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", text], cwd=checkout, text=True,
-        capture_output=True, check=False, timeout=600, env={**os.environ, **own, **environment},
-    )  # fmt: skip
+        ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", text],
+        cwd=checkout,
+        text=True,
+        capture_output=True,
+        check=False,
+        timeout=600,
+        env={**os.environ, **own, **environment},
+    )

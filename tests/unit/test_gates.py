@@ -14,12 +14,24 @@ from trtforge.evaluate.metrics import Difference
 from trtforge.evaluate.report import Report
 
 
-@pytest.mark.parametrize("given", [
-    {"min_map": math.nan}, {"min_map": 1.5}, {"min_map": -0.1}, {"max_drop": math.nan}, {"max_drop": -100},
-    {"max_drop": math.inf}, {"min_cosine": math.nan}, {"min_cosine": 2}, {"min_cosine": -1},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"min_map": math.nan},
+        {"min_map": 1.5},
+        {"min_map": -0.1},
+        {"max_drop": math.nan},
+        {"max_drop": -100},
+        {"max_drop": math.inf},
+        {"min_cosine": math.nan},
+        {"min_cosine": 2},
+        {"min_cosine": -1},
+    ],
+)
 def test_limits_that_are_none(given: dict[str, float]) -> None:
-    with pytest.raises(ForgeError, match=f"--{next(iter(given)).replace('_', '-')} .*: not from 0 to"):
+    with pytest.raises(
+        ForgeError, match=f"--{next(iter(given)).replace('_', '-')} .*: not from 0 to"
+    ):
         gates.limits(**({"min_map": None, "max_drop": None, "min_cosine": None} | given))
 
 
@@ -29,12 +41,15 @@ def measured(*accuracy: float, other: float = 1.0) -> Report:
     return Report(["a", "b"], 1, metric="top-1", accuracy=list(accuracy), outputs={"y": difference})
 
 
-@pytest.mark.parametrize(("report", "limits"), [
-    (measured(0.5, math.nan), gates.Limits(least=0.1)),
-    (measured(0.5, math.nan), gates.Limits(most_lost=100)),
-    (measured(0.5, 0.5, other=math.nan), gates.Limits(least_cosine=0.0)),
-    (measured(0.5, 0.5, other=math.inf), gates.Limits(least_cosine=0.0)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("report", "limits"),
+    [
+        (measured(0.5, math.nan), gates.Limits(least=0.1)),
+        (measured(0.5, math.nan), gates.Limits(most_lost=100)),
+        (measured(0.5, 0.5, other=math.nan), gates.Limits(least_cosine=0.0)),
+        (measured(0.5, 0.5, other=math.inf), gates.Limits(least_cosine=0.0)),
+    ],
+)
 def test_what_is_no_number_meets_no_limit(report: Report, limits: gates.Limits) -> None:
     with pytest.raises(GateError, match="nan"):
         gates.accuracy(report, limits)
@@ -54,12 +69,15 @@ def test_nan_is_no_right_class() -> None:
     assert rank(np.array([0.1, math.nan, 0.3]), 1) == 3
 
 
-@pytest.mark.parametrize(("limits", "engines", "labelled", "same", "words"), [
-    (gates.Limits(most_lost=1), 1, True, False, "--max-drop compares two"),
-    (gates.Limits(most_lost=1), 2, False, True, "need labels"),
-    (gates.Limits(least=0.5), 1, False, False, "need labels"),
-    (gates.Limits(least_cosine=0.5), 2, True, False, "--min-cosine"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("limits", "engines", "labelled", "same", "words"),
+    [
+        (gates.Limits(most_lost=1), 1, True, False, "--max-drop compares two"),
+        (gates.Limits(most_lost=1), 2, False, True, "need labels"),
+        (gates.Limits(least=0.5), 1, False, False, "need labels"),
+        (gates.Limits(least_cosine=0.5), 2, True, False, "--min-cosine"),
+    ],
+)
 def test_limits_on_what_is_not_measured(
     limits: gates.Limits, engines: int, labelled: bool, same: bool, words: str
 ) -> None:

@@ -21,7 +21,11 @@ from trtforge.calibrate import loops
 from trtforge.errors import MachineError
 
 ROOT = Path(__file__).parents[2]
-ZIG = [f"{shlex.quote(sys.executable)} -m ziglang cc -mcpu=baseline"] if importlib.util.find_spec("ziglang") else []
+ZIG = (
+    [f"{shlex.quote(sys.executable)} -m ziglang cc -mcpu=baseline"]
+    if importlib.util.find_spec("ziglang")
+    else []
+)
 COMPILERS = [name for name in ("gcc", "clang") if shutil.which(name)] + ZIG
 needs_a_compiler = pytest.mark.skipif(not COMPILERS, reason="needs gcc, clang or ziglang")
 
@@ -67,7 +71,9 @@ def test_an_editable_installation_gets_a_library_that_counts(
     pointer = found.ctypes.data_as(count.argtypes[-1])
     values_at, counts_at = values.ctypes.data, counts.ctypes.data
     assert count(values_at, values.size, 0, most, loops.BINS / 8, counts_at, pointer) == values.size
-    expected = np.bincount((np.abs(values) * (loops.BINS / 8)).astype(np.int64), minlength=loops.BINS)
+    expected = np.bincount(
+        (np.abs(values) * (loops.BINS / 8)).astype(np.int64), minlength=loops.BINS
+    )
     np.testing.assert_array_equal(counts, expected)
     assert found.view(np.float32)[0] == np.abs(values).max()
 
@@ -98,7 +104,9 @@ def test_without_a_compiler_one_comes_from_the_index(
     assert hook(script, folder).dependencies() == ["ziglang"]
 
 
-def test_so_where_a_compiler_does_not_link(script: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_so_where_a_compiler_does_not_link(
+    script: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setenv("PATH", os.fspath(folder))
     monkeypatch.setattr(script.importlib.util, "find_spec", lambda name: None)
@@ -107,13 +115,16 @@ def test_so_where_a_compiler_does_not_link(script: ModuleType, folder: Path, mon
     broken.chmod(0o755)
     assert hook(script, folder).dependencies() == ["ziglang"]
     with pytest.raises(
-        RuntimeError, match=r"pip install ziglang.*\n.*cc: cannot find crtbeginS.o\n.*gcc: No such file"
+        RuntimeError,
+        match=r"pip install ziglang.*\n.*cc: cannot find crtbeginS.o\n.*gcc: No such file",
     ):
         hook(script, folder).initialize("editable", {})
 
 
 @pytest.mark.skipif(COMPILERS == ZIG, reason="needs gcc or clang")
-def test_with_a_compiler_none_is_fetched(script: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_a_compiler_none_is_fetched(
+    script: ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("CC", raising=False)
     assert hook(script, folder).dependencies() == []
 
@@ -140,14 +151,19 @@ def test_source_that_does_not_compile_leaves_the_library_alone(
     assert names(folder) == ["libloops.so", "loops.c"]
 
 
-# --------------------------------------------------------------------------------------------- as it is loaded
+# --------------------------------------------------------------------------------------------- as
+# it is loaded
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\x7fELF of another machine"])
-def test_a_library_that_is_missing_or_of_another_machine(content: bytes | None, folder: Path) -> None:
+def test_a_library_that_is_missing_or_of_another_machine(
+    content: bytes | None, folder: Path
+) -> None:
     if content is not None:
         (folder / "libloops.so").write_bytes(content)
-    with pytest.raises(MachineError, match=r"compiled part of trtforge can't be loaded: .*libloops.so") as caught:
+    with pytest.raises(
+        MachineError, match=r"compiled part of trtforge can't be loaded: .*libloops.so"
+    ) as caught:
         loops.load(folder)
     assert "pip install" in caught.value.hint and "\n" not in caught.value.problem
 
@@ -157,21 +173,31 @@ def test_a_library_of_another_source_is_not_called(folder: Path) -> None:
     loops.load(folder)
     with (folder / "loops.c").open("a", encoding="utf-8") as source:
         source.write("/* changed since */\n")
-    with pytest.raises(MachineError, match=r"libloops.so: not made of the loops.c beside it") as caught:
+    with pytest.raises(
+        MachineError, match=r"libloops.so: not made of the loops.c beside it"
+    ) as caught:
         loops.load(folder)
     assert "pip install -e ." in caught.value.hint
 
 
 def test_both_languages_have_the_same_numbers() -> None:
-    defined = re.findall(r"^#define (\w+) +(\d+)", (loops.HERE / "loops.c").read_text(encoding="utf-8"), re.MULTILINE)
+    defined = re.findall(
+        r"^#define (\w+) +(\d+)", (loops.HERE / "loops.c").read_text(encoding="utf-8"), re.MULTILINE
+    )
     assert {"BINS": loops.BINS, "CHUNK": loops.CHUNK, "LEVELS": loops.LEVELS}.items() <= {
         (name, int(number)) for name, number in defined
     }
 
 
-@pytest.mark.parametrize("counts", [np.zeros(loops.BINS), np.zeros(loops.BINS - 1, np.int64),
-                                    np.zeros(2 * loops.BINS, np.int64)[::2],
-                                    np.frombuffer(bytes(8 * loops.BINS), np.int64)])  # fmt: skip
+@pytest.mark.parametrize(
+    "counts",
+    [
+        np.zeros(loops.BINS),
+        np.zeros(loops.BINS - 1, np.int64),
+        np.zeros(2 * loops.BINS, np.int64)[::2],
+        np.frombuffer(bytes(8 * loops.BINS), np.int64),
+    ],
+)
 def test_an_array_that_c_would_misread_is_not_passed(counts: np.ndarray) -> None:
     with pytest.raises(TypeError, match="C takes no such array"):
         loops.count(np.ones(3, np.float32), 0, 0x7F000000, 1.0, counts)
@@ -190,12 +216,19 @@ def test_calls_leave_no_garbage() -> None:
         gc.enable()
 
 
-# ---------------------------------------------------------------------------------------------------- the image
+# ----------------------------------------------------------------------------------------------------
+# the image
 
 
 def test_what_the_image_is_made_from_is_sent_to_its_builder() -> None:
-    sent = [line[1:] for line in (ROOT / ".dockerignore").read_text("utf-8").splitlines() if line.startswith("!")]
-    copied = re.findall(r"^COPY (?!--)(.+) \S+$", (ROOT / "Dockerfile").read_text("utf-8"), re.MULTILINE)
+    sent = [
+        line[1:]
+        for line in (ROOT / ".dockerignore").read_text("utf-8").splitlines()
+        if line.startswith("!")
+    ]
+    copied = re.findall(
+        r"^COPY (?!--)(.+) \S+$", (ROOT / "Dockerfile").read_text("utf-8"), re.MULTILINE
+    )
     assert copied
     for name in " ".join(copied).split():
         assert (ROOT / name).exists()

@@ -39,7 +39,8 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     catalogue.cache_clear()
 
 
-# --------------------------------------------------------------------------------------------------------------- doctor
+# ---------------------------------------------------------------------------------------------------------------
+# doctor
 
 
 def test_doctor(tmp_path: Path) -> None:
@@ -73,7 +74,8 @@ def test_doctor_of_nothing(tmp_path: Path) -> None:
     assert run("doctor", "--device", "orin-mx").exit_code == 2
 
 
-# -------------------------------------------------------------------------------------------------------------- devices
+# --------------------------------------------------------------------------------------------------------------
+# devices
 
 
 def test_devices_that_words_fit() -> None:
@@ -91,7 +93,9 @@ def test_devices_that_words_fit() -> None:
 
 def test_detect(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "this_machine", lambda: catalogue()["l4"])
-    assert [each["name"] for each in json.loads(run("devices", "--detect", "--json").stdout)] == ["l4"]
+    assert [each["name"] for each in json.loads(run("devices", "--detect", "--json").stdout)] == [
+        "l4"
+    ]
     monkeypatch.setattr(devices, "this_machine", lambda: None)
     assert run("devices", "--detect").exit_code == 3
 
@@ -101,8 +105,15 @@ def test_a_users_own_device(own: Path) -> None:
     done = run("devices", "our older", "--json")
     assert done.exit_code == 0, done.output
     this, like = json.loads(done.stdout)[0], catalogue()["orin-nx"]
-    assert (this["name"], this["jetpack"], this["ci_label"]) == ("orin-nx-jp6", "6.1", "gpu-orin-nx-jp6")
-    assert (this["compute_capability"], tuple(this["gpu_names"])) == (like.compute_capability, like.gpu_names)
+    assert (this["name"], this["jetpack"], this["ci_label"]) == (
+        "orin-nx-jp6",
+        "6.1",
+        "gpu-orin-nx-jp6",
+    )
+    assert (this["compute_capability"], tuple(this["gpu_names"])) == (
+        like.compute_capability,
+        like.gpu_names,
+    )
     # What a user says of a GPU goes before the catalogue.
     assert devices.identify(["NVIDIA Orin NX Developer Kit"], ()) is catalogue()["orin-nx-jp6"]
 
@@ -133,7 +144,9 @@ def test_device_file_that_cannot_be_read(own: Path) -> None:
     assert run("devices").exit_code == 2
 
 
-def test_the_usual_place_of_the_device_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_usual_place_of_the_device_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("TRTFORGE_DEVICES", raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     assert device_file.users_file() is None
@@ -142,7 +155,8 @@ def test_the_usual_place_of_the_device_file(tmp_path: Path, monkeypatch: pytest.
     assert next(iter(device_file.load())) == "orin-nx-jp6"
 
 
-# ---------------------------------------------------------------------------------------------------------------- clean
+# ----------------------------------------------------------------------------------------------------------------
+# clean
 
 
 def test_clean(store_root: Path) -> None:
@@ -155,6 +169,8 @@ def test_clean(store_root: Path) -> None:
     assert not folder.exists()
 
 
-@pytest.mark.parametrize("words", [[], ["--older-than", "soon"], ["--max-size", "big"], ["--older-than", "0d"]])
+@pytest.mark.parametrize(
+    "words", [[], ["--older-than", "soon"], ["--max-size", "big"], ["--older-than", "0d"]]
+)
 def test_clean_says_what_it_does_not_understand(words: list[str]) -> None:
     assert run("clean", *words).exit_code == 2

@@ -42,7 +42,9 @@ def names(folder: Path) -> list[str]:
 def edited(out: Path, **changes: Any) -> None:
     """Change keys of the manifest; ``...`` drops one."""
     content = json.loads((out / MANIFEST).read_text()) | changes
-    (out / MANIFEST).write_text(json.dumps({key: value for key, value in content.items() if value is not ...}))
+    (out / MANIFEST).write_text(
+        json.dumps({key: value for key, value in content.items() if value is not ...})
+    )
 
 
 def test_a_new_folder(out: Path, contents: Contents) -> None:
@@ -80,11 +82,17 @@ def test_files_that_are_no_longer_made_go(out: Path, contents: Contents) -> None
 
 def test_the_same_contents_give_the_same_bytes(tmp_path: Path, contents: Contents) -> None:
     for name in ("a", "b"):
-        write(tmp_path / name, dict(reversed(contents.items())) if name == "b" else contents, {}, force=False)
+        write(
+            tmp_path / name,
+            dict(reversed(contents.items())) if name == "b" else contents,
+            {},
+            force=False,
+        )
     assert (tmp_path / "a" / MANIFEST).read_bytes() == (tmp_path / "b" / MANIFEST).read_bytes()
 
 
-# -------------------------------------------------------------------------------------------------------- refusals
+# --------------------------------------------------------------------------------------------------------
+# refusals
 
 
 def test_an_edited_file_is_refused_without_force(out: Path, contents: Contents) -> None:
@@ -120,7 +128,9 @@ def test_a_file_that_was_added_is_not_lost(out: Path, contents: Contents) -> Non
 
 
 @pytest.mark.parametrize("force", [False, True])
-def test_a_foreign_folder_is_refused_even_with_force(out: Path, contents: Contents, force: bool) -> None:
+def test_a_foreign_folder_is_refused_even_with_force(
+    out: Path, contents: Contents, force: bool
+) -> None:
     out.mkdir(parents=True)
     (out / "thesis.txt").write_text("mine")
     with pytest.raises(ForgeError, match="holds other files"):
@@ -129,7 +139,9 @@ def test_a_foreign_folder_is_refused_even_with_force(out: Path, contents: Conten
 
 
 @pytest.mark.parametrize("force", [False, True])
-@pytest.mark.parametrize("content", ["", "{}", "[]", "null", '{"name": "a web extension"}', '{"files": {}}'])
+@pytest.mark.parametrize(
+    "content", ["", "{}", "[]", "null", '{"name": "a web extension"}', '{"files": {}}']
+)
 def test_a_foreign_manifest_is_refused_even_with_force(
     out: Path, contents: Contents, force: bool, content: str
 ) -> None:
@@ -177,14 +189,17 @@ def test_a_linked_output_folder(tmp_path: Path, contents: Contents) -> None:
     assert (tmp_path / "link" / "labels.txt").read_bytes() == b"cat\n"
 
 
-def test_the_current_folder(tmp_path: Path, contents: Contents, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_current_folder(
+    tmp_path: Path, contents: Contents, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     write(Path("out"), contents, {}, force=False)
     assert names(tmp_path / "here") == ["out"]
 
 
-# ------------------------------------------------------------------------------------------------------- untrusted
+# -------------------------------------------------------------------------------------------------------
+# untrusted
 
 
 @pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "sub/x", "..", ".", ""])
@@ -223,7 +238,8 @@ def test_no_manifest(tmp_path: Path) -> None:
         read_manifest(tmp_path)
 
 
-# ---------------------------------------------------------------------------------------------------------- damage
+# ----------------------------------------------------------------------------------------------------------
+# damage
 
 
 def test_a_file_damaged_in_the_store_is_not_handed_out(out: Path, contents: Contents) -> None:
@@ -236,7 +252,9 @@ def test_a_file_damaged_in_the_store_is_not_handed_out(out: Path, contents: Cont
     assert not stored.path.parent.exists()
 
 
-def test_a_prepared_folder_that_changes_meanwhile_stays(out: Path, contents: Contents, tmp_path: Path) -> None:
+def test_a_prepared_folder_that_changes_meanwhile_stays(
+    out: Path, contents: Contents, tmp_path: Path
+) -> None:
     """What is built from it was listed before; the folder is the user's, and no entry of the store."""
     write(tmp_path / "prepared", contents, {}, force=False)
     graph = File(tmp_path / "prepared" / "a.onnx", digest(tmp_path / "prepared" / "a.onnx"))
@@ -298,7 +316,9 @@ def test_an_old_folder_that_has_a_successor_goes(out: Path) -> None:
     assert names(out.parent) == ["out"] and (out / "labels.txt").read_text() == "bird"
 
 
-def test_a_folder_that_cannot_be_moved(out: Path, contents: Contents, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_moved(
+    out: Path, contents: Contents, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A mount point's files are replaced; when the disk is full, they stay."""
 
     def busy(output: Path, draft: Path) -> Path:

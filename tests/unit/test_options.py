@@ -24,19 +24,42 @@ def job(model: str | Path = "m.onnx", **options: Any) -> Job:
     return found
 
 
-# ------------------------------------------------------------------------------------------------------- parsing
+# -------------------------------------------------------------------------------------------------------
+# parsing
 
 
 @pytest.mark.parametrize(
     ("text", "want"),
-    [(None, None), ("1", (1, 1, 1)), ("8", (1, 8, 8)), ("1:8:16", (1, 8, 16)), ("4:4:4", (4, 4, 4))],
+    [
+        (None, None),
+        ("1", (1, 1, 1)),
+        ("8", (1, 8, 8)),
+        ("1:8:16", (1, 8, 16)),
+        ("4:4:4", (4, 4, 4)),
+    ],
 )
 def test_batch(text: str | None, want: tuple[int, int, int] | None) -> None:
     assert parse.batch(text) == want
 
 
 @pytest.mark.parametrize(
-    "text", ["", "0", "-1", "x", "1.5", "1:2", "1:2:3:4", "0:1:2", "4:2:8", "1:8:4", "1: 8:16", ":", "²", "1e3"]
+    "text",
+    [
+        "",
+        "0",
+        "-1",
+        "x",
+        "1.5",
+        "1:2",
+        "1:2:3:4",
+        "0:1:2",
+        "4:2:8",
+        "1:8:4",
+        "1: 8:16",
+        ":",
+        "²",
+        "1e3",
+    ],
 )
 def test_bad_batches(text: str) -> None:
     with pytest.raises(ForgeError, match="--batch"):
@@ -45,8 +68,20 @@ def test_bad_batches(text: str) -> None:
 
 def test_numbers_without_end_are_one_line_each() -> None:
     endless = "9" * 5000
-    for read in (parse.batch, parse.memory, parse.timeout, lambda text: parse.percent(text, "--max-slower")):
-        for text in (endless, f"1.{endless}", f"1:1:{endless}", f"{endless}s", f"{endless}GiB", f"{endless}%"):
+    for read in (
+        parse.batch,
+        parse.memory,
+        parse.timeout,
+        lambda text: parse.percent(text, "--max-slower"),
+    ):
+        for text in (
+            endless,
+            f"1.{endless}",
+            f"1:1:{endless}",
+            f"{endless}s",
+            f"{endless}GiB",
+            f"{endless}%",
+        ):
             with pytest.raises(ForgeError) as error:
                 read(text)
             assert "\n" not in error.value.problem
@@ -62,14 +97,16 @@ def test_batches_beyond_reason(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "want"), [(None, None), ("640x640", (640, 640)), ("384X640", (384, 640)), ("1x99999", (1, 99999))]
+    ("text", "want"),
+    [(None, None), ("640x640", (640, 640)), ("384X640", (384, 640)), ("1x99999", (1, 99999))],
 )
 def test_size(text: str | None, want: tuple[int, int] | None) -> None:
     assert parse.size(text) == want
 
 
 @pytest.mark.parametrize(
-    "text", ["", "640", "640x", "x640", "0x640", "640x0640x1", "640x-1", "640*640", "6.4x640", "123456x1"]
+    "text",
+    ["", "640", "640x", "x640", "0x640", "640x0640x1", "640x-1", "640*640", "6.4x640", "123456x1"],
 )
 def test_bad_sizes(text: str) -> None:
     with pytest.raises(ForgeError, match="--size"):
@@ -79,10 +116,18 @@ def test_bad_sizes(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "want"),
     [
-        (None, None), ("1000000", 1000000), ("4GiB", 4 << 30), ("4gib", 4 << 30), ("512MB", 512 * 10**6),
-        ("1.5G", 1500 * 10**6), ("2 KiB", 2048), ("1Gi", 1 << 30), ("7b", 7), ("0.5GiB", 1 << 29),
+        (None, None),
+        ("1000000", 1000000),
+        ("4GiB", 4 << 30),
+        ("4gib", 4 << 30),
+        ("512MB", 512 * 10**6),
+        ("1.5G", 1500 * 10**6),
+        ("2 KiB", 2048),
+        ("1Gi", 1 << 30),
+        ("7b", 7),
+        ("0.5GiB", 1 << 29),
     ],
-)  # fmt: skip
+)
 def test_memory(text: str | None, want: int | None) -> None:
     assert parse.memory(text) == want
 
@@ -107,14 +152,19 @@ def test_one_of() -> None:
     assert caught.value.hint == "one of: a, b"
 
 
-# ---------------------------------------------------------------------------------------------------------- work
+# ----------------------------------------------------------------------------------------------------------
+# work
 
 
 def test_defaults() -> None:
     found = job()
     assert (found.model, found.precision, found.images, found.batch, found.size) == (
-        Path("m.onnx"), "fp32", None, None, None,
-    )  # fmt: skip
+        Path("m.onnx"),
+        "fp32",
+        None,
+        None,
+        None,
+    )
     assert (found.nms, found.nms_impl, found.check) == ("auto", "auto", True)
 
 
@@ -137,9 +187,17 @@ def test_calibration_is_for_int8() -> None:
 @pytest.mark.parametrize("form", ["none", "keep"])
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("nms-impl", "onnx"), ("score", 0.5), ("score", 0.0), ("max-det", 1), ("class-agnostic", True)],
+    [
+        ("nms-impl", "onnx"),
+        ("score", 0.5),
+        ("score", 0.0),
+        ("max-det", 1),
+        ("class-agnostic", True),
+    ],
 )
-def test_nothing_is_said_about_an_nms_that_is_not_put_in(form: str, option: str, value: object) -> None:
+def test_nothing_is_said_about_an_nms_that_is_not_put_in(
+    form: str, option: str, value: object
+) -> None:
     recipes.check_nms("onnx", {option: value})
     with pytest.raises(ForgeError, match=f"--{option} is about the NMS .* --nms {form}"):
         recipes.check_nms(form, {"iou": None, "class-agnostic": False, option: value})
@@ -178,11 +236,21 @@ def test_a_recipe_takes_no_recipe(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        {"fp16": True}, {"int8": True}, {"calib": Path("p")}, {"batch": "1"}, {"size": "1x1"}, {"recipe": "r"},
-        {"labels": Path("l")}, {"nms": "none"}, {"nms_impl": "onnx"}, {"score": 0.0}, {"iou": 0.5}, {"max_det": 1},
+        {"fp16": True},
+        {"int8": True},
+        {"calib": Path("p")},
+        {"batch": "1"},
+        {"size": "1x1"},
+        {"recipe": "r"},
+        {"labels": Path("l")},
+        {"nms": "none"},
+        {"nms_impl": "onnx"},
+        {"score": 0.0},
+        {"iou": 0.5},
+        {"max_det": 1},
         {"class_agnostic": True},
     ],
-)  # fmt: skip
+)
 def test_a_prepared_folder_decides_these_itself(tmp_path: Path, options: dict[str, Any]) -> None:
     with pytest.raises(ForgeError, match="a prepared folder decides"):
         work(tmp_path, **options)
@@ -193,14 +261,20 @@ def test_a_folder_that_is_not_prepared(tmp_path: Path) -> None:
         work(tmp_path)
 
 
-# -------------------------------------------------------------------------------------------------------- recipe
+# --------------------------------------------------------------------------------------------------------
+# recipe
 
 
 def test_the_command_line_is_above_the_recipe(tmp_path: Path) -> None:
     path = tmp_path / "r.yaml"
     path.write_text("labels: [a]\nnms: {score: 0.5, iou: 0.6, max_det: 7, class_agnostic: true}\n")
     found = recipes.load(str(path), score=0.0, labels=tmp_path / "names.txt")
-    assert (found.nms.score, found.nms.iou, found.nms.max_det, found.nms.class_agnostic) == (0.0, 0.6, 7, True)
+    assert (found.nms.score, found.nms.iou, found.nms.max_det, found.nms.class_agnostic) == (
+        0.0,
+        0.6,
+        7,
+        True,
+    )
     assert found.labels == tmp_path / "names.txt"
 
 
@@ -211,14 +285,22 @@ def test_labels_in_a_recipe_stay_names(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("score", 1.0), ("score", -0.1), ("iou", 0.0), ("iou", 1.1), ("max_det", 0), ("max_det", 9999)],
+    [
+        ("score", 1.0),
+        ("score", -0.1),
+        ("iou", 0.0),
+        ("iou", 1.1),
+        ("max_det", 0),
+        ("max_det", 9999),
+    ],
 )
 def test_values_out_of_range_name_the_option(option: str, value: float) -> None:
     with pytest.raises(ForgeError, match=f"--{option.replace('_', '-')}: input should be"):
         recipes.load(None, **{option: value})  # type: ignore[arg-type]
 
 
-# --------------------------------------------------------------------------------------------------- calibration
+# ---------------------------------------------------------------------------------------------------
+# calibration
 
 
 @pytest.mark.parametrize(("text", "want"), [("1/1", (1, 1)), ("2/8", (2, 8)), ("8/8", (8, 8))])
@@ -228,10 +310,16 @@ def test_shards(text: str, want: tuple[int, int]) -> None:
 
 def test_the_command_line_chooses_the_method_and_the_recipe_the_rest(tmp_path: Path) -> None:
     path = tmp_path / "r.yaml"
-    path.write_text("calibration: {method: mse, percentile: 99.9, methods: {a*: minmax}, images: photos}\n")
+    path.write_text(
+        "calibration: {method: mse, percentile: 99.9, methods: {a*: minmax}, images: photos}\n"
+    )
     spec = recipes.load(str(path))
     asked = calibration([Path("m.onnx")], None, False, None, spec, "percentile", "implicit", "cpu")
-    assert asked.choosing == {"method": "percentile", "percentile": 99.9, "methods": {"a*": "minmax"}}
+    assert asked.choosing == {
+        "method": "percentile",
+        "percentile": 99.9,
+        "methods": {"a*": "minmax"},
+    }
     assert (asked.model, asked.images, asked.shards) == (Path("m.onnx"), tmp_path / "photos", [])
     assert (asked.observing["taps"], asked.observing["provider"]) == ("implicit", "cpu")
     given = calibration([Path("m.onnx")], Path("mine"), False, "1/2", spec, None, "explicit", "cpu")
@@ -239,18 +327,23 @@ def test_the_command_line_chooses_the_method_and_the_recipe_the_rest(tmp_path: P
 
 
 def test_merging_takes_tables(tmp_path: Path) -> None:
-    asked = calibration([Path("a"), Path("b")], None, True, None, recipes.load(None), None, "explicit", "auto")
+    asked = calibration(
+        [Path("a"), Path("b")], None, True, None, recipes.load(None), None, "explicit", "auto"
+    )
     assert (asked.model, asked.images, asked.shards) == (None, None, [Path("a"), Path("b")])
 
 
-# ------------------------------------------------------------------------------------------------------- folders
+# -------------------------------------------------------------------------------------------------------
+# folders
 
 
 def test_one_target_takes_the_folder_itself() -> None:
     assert folders(Path("out"), job(), [Target(None, None)]) == [Path("out")]
 
 
-@pytest.mark.parametrize(("backend", "name"), [(None, "m-prepared-fp32"), ("onnxruntime", "m-cpu-fp32")])
+@pytest.mark.parametrize(
+    ("backend", "name"), [(None, "m-prepared-fp32"), ("onnxruntime", "m-cpu-fp32")]
+)
 def test_a_folder_name_of_its_own(backend: Any, name: str) -> None:
     assert folders(None, job(), [Target(backend, None)]) == [Path(name)]
 
@@ -266,12 +359,18 @@ def test_a_prepared_folder_has_a_name_of_its_own() -> None:
     assert folders(None, job(), [Target("tensorrt", device)]) == [Path("m-rtx-4090-fp32")]
 
 
-def test_a_bundle_never_takes_the_place_of_the_prepared_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bundle_never_takes_the_place_of_the_prepared_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """However the folder came by its name."""
     targets = [Target("tensorrt", catalogue()[name]) for name in ("rtx-4090", "orin-nx")]
     monkeypatch.chdir(tmp_path)
-    for out, folder, count in [(Path("x"), "x", 1), (None, "m-rtx-4090-fp32", 1), (None, "m-orin-nx-fp32", 2),
-                               (Path("x"), "x/orin-nx", 2)]:  # fmt: skip
+    for out, folder, count in [
+        (Path("x"), "x", 1),
+        (None, "m-rtx-4090-fp32", 1),
+        (None, "m-orin-nx-fp32", 2),
+        (Path("x"), "x/orin-nx", 2),
+    ]:
         with pytest.raises(ForgeError, match="is the prepared folder itself"):
             folders(out, prepared(tmp_path / folder), targets[:count])
     assert len(folders(Path("x"), prepared(tmp_path / "x"), targets)) == 2
@@ -282,7 +381,8 @@ def test_a_device_named_twice() -> None:
         folders(None, job(), [Target("onnxruntime", None)] * 2)
 
 
-# -------------------------------------------------------------------------------------------------------- single
+# --------------------------------------------------------------------------------------------------------
+# single
 
 
 def upper(draft: Path, text: Path, *, fail: bool = False, extra: bool = False) -> Facts:

@@ -1,4 +1,6 @@
-"""Prepared folders come from elsewhere: what their manifest says is checked before anything is made of it."""
+"""Prepared folders come from elsewhere: what their manifest says is checked before anything is made
+of it.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +13,16 @@ from trtforge.bundle import manifest, prepared
 from trtforge.errors import ForgeError
 
 SAID: dict[str, Any] = {
-    "model": "m", "precision": "fp16", "batch": [1, 2, 4], "deepstream": "9.1", "inputs": {}, "recipe": {},
-    "facts": {"size": [64, 64]}, "graphs": ["tensorrt"], "patches": {"tensorrt": {}},
-}  # fmt: skip
+    "model": "m",
+    "precision": "fp16",
+    "batch": [1, 2, 4],
+    "deepstream": "9.1",
+    "inputs": {},
+    "recipe": {},
+    "facts": {"size": [64, 64]},
+    "graphs": ["tensorrt"],
+    "patches": {"tensorrt": {}},
+}
 
 
 def written(out: Path, **changes: Any) -> Path:
@@ -23,15 +32,32 @@ def written(out: Path, **changes: Any) -> Path:
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     ready = prepared.read(written(tmp_path / "out"))
-    assert (ready.name, ready.precision, ready.batch, ready.deepstream) == ("m", "fp16", (1, 2, 4), "9.1")
+    assert (ready.name, ready.precision, ready.batch, ready.deepstream) == (
+        "m",
+        "fp16",
+        (1, 2, 4),
+        "9.1",
+    )
     assert prepared.read(written(tmp_path / "none", deepstream=None)).deepstream is None
 
 
-@pytest.mark.parametrize("hostile", [
-    {"precision": "x/../../escaped"}, {"precision": "FP16"}, {"precision": ["fp16"]}, {"precision": None},
-    {"batch": [4, 2, 1]}, {"batch": [0, 0, 1]}, {"batch": [1, 2]}, {"batch": [1, 2, 3, 4]}, {"batch": ["1", 1, 1]},
-    {"deepstream": "../9"}, {"deepstream": 9}, {"deepstream": ""},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        {"precision": "x/../../escaped"},
+        {"precision": "FP16"},
+        {"precision": ["fp16"]},
+        {"precision": None},
+        {"batch": [4, 2, 1]},
+        {"batch": [0, 0, 1]},
+        {"batch": [1, 2]},
+        {"batch": [1, 2, 3, 4]},
+        {"batch": ["1", 1, 1]},
+        {"deepstream": "../9"},
+        {"deepstream": 9},
+        {"deepstream": ""},
+    ],
+)
 def test_values_that_end_in_paths_and_builders(tmp_path: Path, hostile: dict[str, Any]) -> None:
     with pytest.raises(ForgeError, match=r"manifest\.json: incomplete \(") as error:
         prepared.read(written(tmp_path / "out", **hostile))

@@ -62,7 +62,8 @@ def test_absolute_paths_stay(tmp_path: Path) -> None:
     assert load(written(tmp_path, "model: /models/a.onnx")).model == Path("/models/a.onnx")
 
 
-# ------------------------------------------------------------------------------------------------------- errors
+# -------------------------------------------------------------------------------------------------------
+# errors
 
 
 def test_an_unknown_key_has_its_line_and_a_suggestion(tmp_path: Path) -> None:
@@ -85,8 +86,14 @@ def test_every_error_is_told_at_once(tmp_path: Path) -> None:
     text = "colour: red\npreprocess:\n  scale: 0\n  color: grey\n  offsets: [1, 2]\nnms:\n  score: high\n"
     lines = problem(tmp_path, text).splitlines()
     assert [line.split(": ")[0] for line in lines] == [
-        "mine.yaml:3", "mine.yaml:5", "mine.yaml:4", "mine.yaml:7", "mine.yaml:1",
-    ] or sorted(line.split(": ")[0] for line in lines) == [f"mine.yaml:{n}" for n in (1, 3, 4, 5, 7)]  # fmt: skip
+        "mine.yaml:3",
+        "mine.yaml:5",
+        "mine.yaml:4",
+        "mine.yaml:7",
+        "mine.yaml:1",
+    ] or sorted(line.split(": ")[0] for line in lines) == [
+        f"mine.yaml:{n}" for n in (1, 3, 4, 5, 7)
+    ]
     assert any("preprocess.scale: input should be greater than 0" in line for line in lines)
 
 
@@ -131,16 +138,22 @@ def test_a_section_that_is_no_mapping(tmp_path: Path) -> None:
 
 
 def test_bad_yaml_has_its_line(tmp_path: Path) -> None:
-    assert problem(tmp_path, "name: a\nnms: {score: 1\nhead: x: y\n").startswith("mine.yaml:3: not YAML: ")
+    assert problem(tmp_path, "name: a\nnms: {score: 1\nhead: x: y\n").startswith(
+        "mine.yaml:3: not YAML: "
+    )
 
 
 def test_tabs_are_told_with_their_line(tmp_path: Path) -> None:
     assert problem(tmp_path, "nms:\n\tscore: 1\n").startswith("mine.yaml:2: not YAML: ")
 
 
-@pytest.mark.parametrize("tag", ["!!python/object/apply:os.getcwd []", "!!python/name:os.system", "!!python/tuple [1]"])
+@pytest.mark.parametrize(
+    "tag", ["!!python/object/apply:os.getcwd []", "!!python/name:os.system", "!!python/tuple [1]"]
+)
 def test_python_tags_are_refused(tmp_path: Path, tag: str) -> None:
-    assert "mine.yaml:1: not YAML: could not determine a constructor" in problem(tmp_path, f"name: {tag}")
+    assert "mine.yaml:1: not YAML: could not determine a constructor" in problem(
+        tmp_path, f"name: {tag}"
+    )
 
 
 def test_control_characters_are_refused(tmp_path: Path) -> None:
@@ -158,7 +171,9 @@ def test_several_documents_are_refused(tmp_path: Path) -> None:
 
 
 def test_too_large(tmp_path: Path) -> None:
-    assert problem(tmp_path, "# " + "x" * (1 << 20)) == "mine.yaml: larger than 1 MiB, so not a recipe"
+    assert (
+        problem(tmp_path, "# " + "x" * (1 << 20)) == "mine.yaml: larger than 1 MiB, so not a recipe"
+    )
 
 
 def test_nested_too_deeply(tmp_path: Path) -> None:
@@ -167,7 +182,9 @@ def test_nested_too_deeply(tmp_path: Path) -> None:
 
 def test_aliases_cannot_explode(tmp_path: Path) -> None:
     """Five levels of ten references each."""
-    levels = ["a0: &a0 [x]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 6)]
+    levels = ["a0: &a0 [x]"] + [
+        f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 6)
+    ]
     assert "has YAML aliases" in problem(tmp_path, "\n".join(levels))
 
 
@@ -185,7 +202,8 @@ def test_missing(tmp_path: Path) -> None:
         load(tmp_path / "none.yaml")
 
 
-# ------------------------------------------------------------------------------------------------------- shipped
+# -------------------------------------------------------------------------------------------------------
+# shipped
 
 
 @pytest.mark.parametrize("name", recipes.names())
@@ -215,5 +233,7 @@ def test_find_suggests(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_a_scale_for_each_channel_is_a_deviation(tmp_path: Path) -> None:
     path = tmp_path / "r.yaml"
     path.write_text("preprocess:\n  scale: [0.01, 0.02, 0.03]\n")
-    with pytest.raises(ForgeError, match="one scale for all channels: give the deviation of each as std"):
+    with pytest.raises(
+        ForgeError, match="one scale for all channels: give the deviation of each as std"
+    ):
         load(path)

@@ -19,7 +19,11 @@ def recipe(name: str) -> Recipe:
 
 def prior_boxes(name: str) -> tuple[np.ndarray, np.ndarray]:
     side = SIZES[name]
-    return priors(Detection("priors", (), (), Geometry(), None, 1, (side, side), "", decode=recipe(name).decode))
+    return priors(
+        Detection(
+            "priors", (), (), Geometry(), None, 1, (side, side), "", decode=recipe(name).decode
+        )
+    )
 
 
 @pytest.mark.parametrize("name", PRIORS)
@@ -27,12 +31,16 @@ def test_as_many_priors_as_published(name: str) -> None:
     place, extent = prior_boxes(name)
     assert len(place) == len(extent) == PRIORS[name]
     assert place.min() > 0
-    assert place.max() <= SIZES[name] * 1.02  # the last cell of a level whose stride divides the side unevenly
+    assert (
+        place.max() <= SIZES[name] * 1.02
+    )  # the last cell of a level whose stride divides the side unevenly
     assert recipe(name).preprocess.size == (SIZES[name],) * 2
 
 
 def test_priors_of_ssd300() -> None:
-    """First cell: s, sqrt(s s'), and the ratios 2 and 1/2 of s = 21, s' = 45; then the next cell of the row."""
+    """First cell: s, sqrt(s s'), and the ratios 2 and 1/2 of s = 21, s' = 45; then the next cell of
+    the row.
+    """
     place, extent = prior_boxes("ssd")
     np.testing.assert_allclose(place[:5], [[4, 4]] * 4 + [[12, 4]])
     s = 21.0
@@ -43,8 +51,12 @@ def test_priors_of_ssd300() -> None:
 
 def test_priors_of_retinanet_keep_their_area() -> None:
     _, extent = prior_boxes("retinanet")
-    np.testing.assert_allclose(extent[:9].prod(1), [(32 * 2 ** (i / 3)) ** 2 for i in range(3)] * 3, rtol=1e-4)
-    np.testing.assert_allclose(extent[:9, 1] / extent[:9, 0], [0.5] * 3 + [1] * 3 + [2] * 3, rtol=1e-4)
+    np.testing.assert_allclose(
+        extent[:9].prod(1), [(32 * 2 ** (i / 3)) ** 2 for i in range(3)] * 3, rtol=1e-4
+    )
+    np.testing.assert_allclose(
+        extent[:9, 1] / extent[:9, 0], [0.5] * 3 + [1] * 3 + [2] * 3, rtol=1e-4
+    )
 
 
 @pytest.mark.parametrize(
@@ -68,6 +80,10 @@ def test_normalisation(name: str, pixel: int, value: float) -> None:
 
 def test_fit_and_colour() -> None:
     told = {name: recipe(name).preprocess for name in ("yolox", "rtdetr", "retinaface")}
-    assert (told["yolox"].color, told["yolox"].letterbox, told["yolox"].padding) == ("bgr", "top-left", 114)
+    assert (told["yolox"].color, told["yolox"].letterbox, told["yolox"].padding) == (
+        "bgr",
+        "top-left",
+        114,
+    )
     assert (told["rtdetr"].color, told["rtdetr"].letterbox) == ("rgb", "none")
     assert told["retinaface"].color == "bgr"

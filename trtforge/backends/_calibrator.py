@@ -1,4 +1,6 @@
-"""A calibrator for TensorRT 10's implicit INT8: our ranges through its cache, or images through its own algorithm."""
+"""A calibrator for TensorRT 10's implicit INT8: our ranges through its cache, or images through its
+own algorithm.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +16,24 @@ Upload = Callable[["np.ndarray"], int]
 
 
 def calibrator(
-    trt: Any, algorithm: str, cache: bytes | None, batches: Iterator[np.ndarray], upload: Upload, batch: int
+    trt: Any,
+    algorithm: str,
+    cache: bytes | None,
+    batches: Iterator[np.ndarray],
+    upload: Upload,
+    batch: int,
 ) -> Any:
     """An ``IInt8EntropyCalibrator2`` or ``IInt8MinMaxCalibrator``.
 
-    TensorRT asks for the cache first, and for images only without one. An exception thrown into it would end the
-    process: the first is kept in ``failure`` and ends the images.
+    TensorRT asks for the cache first, and for images only without one. An exception thrown into it
+    would end the process: the first is kept in ``failure`` and ends the images.
 
     Args:
         algorithm: ``entropy`` or ``minmax``.
         cache: calibration cache with the header of this version, or None.
         batches: float32 images (batch, 3, H, W).
-        upload: copies a batch into device memory, and returns its address, which stays valid until the next.
+        upload: copies a batch into device memory, and returns its address, which stays valid until
+            the next.
         batch: images in each.
 
     Returns:
@@ -38,9 +46,13 @@ def calibrator(
 
 
 def _made(
-    trt: Any, base: type[trt.IInt8EntropyCalibrator2], cache: bytes | None,  # type: ignore[name-defined] # noqa: F821
-    batches: Iterator[np.ndarray], upload: Upload, batch: int,
-) -> Any:  # fmt: skip
+    trt: Any,
+    base: type[trt.IInt8EntropyCalibrator2],  # type: ignore[name-defined] # noqa: F821
+    cache: bytes | None,
+    batches: Iterator[np.ndarray],
+    upload: Upload,
+    batch: int,
+) -> Any:
     need_implicit(trt)
 
     class Calibrator(base):  # type: ignore[misc]

@@ -27,7 +27,9 @@ TACTICS = {
 }
 
 
-def apply(trt: Any, builder: tensorrt.Builder, config: tensorrt.IBuilderConfig, options: BuildOptions) -> None:
+def apply(
+    trt: Any, builder: tensorrt.Builder, config: tensorrt.IBuilderConfig, options: BuildOptions
+) -> None:
     """Set on ``config`` what the user asked for.
 
     Raises:
@@ -71,7 +73,12 @@ def _flags(trt: Any, config: tensorrt.IBuilderConfig, options: BuildOptions) -> 
         need(trt, "--strip-weights", "BuilderFlag.STRIP_PLAN")
         config.set_flag(trt.BuilderFlag.STRIP_PLAN)
     if options.hardware_compatible:
-        need(trt, "--hardware-compatible", "IBuilderConfig.hardware_compatibility_level", "HardwareCompatibilityLevel")
+        need(
+            trt,
+            "--hardware-compatible",
+            "IBuilderConfig.hardware_compatibility_level",
+            "HardwareCompatibilityLevel",
+        )
         config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
 
 
@@ -96,8 +103,10 @@ def _dla(trt: Any, builder: tensorrt.Builder, config: tensorrt.IBuilderConfig, c
     need(trt, "--dla", "DeviceType.DLA", "BuilderFlag.GPU_FALLBACK", "IBuilderConfig.DLA_core")
     cores = builder.num_DLA_cores
     if core >= cores:
-        raise MachineError(f"--dla {core}: {title(trt)} finds {cores or 'no'} DLA cores on this machine",
-                           f"take a core under {cores}" if cores else "build for the GPU, without --dla")  # fmt: skip
+        raise MachineError(
+            f"--dla {core}: {title(trt)} finds {cores or 'no'} DLA cores on this machine",
+            f"take a core under {cores}" if cores else "build for the GPU, without --dla",
+        )
     config.default_device_type = trt.DeviceType.DLA
     config.DLA_core = core
     config.set_flag(trt.BuilderFlag.GPU_FALLBACK)
@@ -118,7 +127,18 @@ def need_implicit(trt: Any) -> None:
         MachineError: TensorRT 11, TensorRT-RTX.
     """
     if not (has(trt, "BuilderFlag.INT8") and has(trt, "IInt8EntropyCalibrator2")):
-        raise MachineError(f"{title(trt)} has no implicit INT8: its networks are strongly typed, and it has neither "
-                           "calibrators nor INT8 flag", "use --int8-mode explicit, or TensorRT 10")  # fmt: skip
-    need(trt, "--int8-mode", "BuilderFlag.INT8", "BuilderFlag.FP16", "IBuilderConfig.int8_calibrator",
-         "IInt8EntropyCalibrator2", "IInt8MinMaxCalibrator", "IBuilderConfig.set_calibration_profile")  # fmt: skip
+        raise MachineError(
+            f"{title(trt)} has no implicit INT8: its networks are strongly typed, and it has neither "
+            "calibrators nor INT8 flag",
+            "use --int8-mode explicit, or TensorRT 10",
+        )
+    need(
+        trt,
+        "--int8-mode",
+        "BuilderFlag.INT8",
+        "BuilderFlag.FP16",
+        "IBuilderConfig.int8_calibrator",
+        "IInt8EntropyCalibrator2",
+        "IInt8MinMaxCalibrator",
+        "IBuilderConfig.set_calibration_profile",
+    )

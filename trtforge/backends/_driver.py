@@ -38,7 +38,9 @@ def machine() -> Machine:
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError as error:
-        raise MachineError("no NVIDIA driver on this machine (libcuda.so.1)", "run on the target GPU") from error
+        raise MachineError(
+            "no NVIDIA driver on this machine (libcuda.so.1)", "run on the target GPU"
+        ) from error
     device, name = ctypes.c_int(), ctypes.create_string_buffer(256)
     version, major, minor = ctypes.c_int(), ctypes.c_int(), ctypes.c_int()
     failed = driver.cuInit(0) or driver.cuDeviceGet(ctypes.byref(device), 0)
@@ -47,9 +49,15 @@ def machine() -> Machine:
     failed = failed or driver.cuDeviceGetAttribute(ctypes.byref(minor), MINOR, device)
     failed = failed or driver.cuDriverGetVersion(ctypes.byref(version))
     if failed:
-        raise MachineError(f"the NVIDIA driver finds no GPU (CUDA error {failed})", "check nvidia-smi")
-    return Machine(name.value.decode(errors="replace"), 10 * major.value + minor.value, _driver_version(),
-                   f"{version.value // 1000}.{version.value % 1000 // 10}")  # fmt: skip
+        raise MachineError(
+            f"the NVIDIA driver finds no GPU (CUDA error {failed})", "check nvidia-smi"
+        )
+    return Machine(
+        name.value.decode(errors="replace"),
+        10 * major.value + minor.value,
+        _driver_version(),
+        f"{version.value // 1000}.{version.value % 1000 // 10}",
+    )
 
 
 def _driver_version() -> str:

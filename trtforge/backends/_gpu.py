@@ -1,4 +1,6 @@
-"""The first GPU by pycuda, in its primary context: the one that ONNX Runtime, PyTorch and TensorRT use, too."""
+"""The first GPU by pycuda, in its primary context: the one that ONNX Runtime, PyTorch and TensorRT
+use, too.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,8 @@ from trtforge.errors import MachineError
 
 
 def primary() -> tuple[Any, Any]:
-    """pycuda's driver module, and the context for this thread: pycuda frees nothing from another one.
+    """pycuda's driver module, and the context for this thread: pycuda frees nothing from another
+    one.
 
     The context lives as long as somebody holds it, which ONNX Runtime's sessions do not.
 
@@ -19,7 +22,9 @@ def primary() -> tuple[Any, Any]:
     try:
         from pycuda import driver
     except ImportError as error:
-        raise MachineError("working on the GPU needs pycuda", "pip install 'trtforge[gpu]'") from error
+        raise MachineError(
+            "working on the GPU needs pycuda", "pip install 'trtforge[gpu]'"
+        ) from error
     try:
         driver.init()
         return driver, driver.Device(0).retain_primary_context()

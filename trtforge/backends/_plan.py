@@ -1,4 +1,6 @@
-"""A serialized engine, before TensorRT sees it: what it is, what made it, and whether it can load on this machine."""
+"""A serialized engine, before TensorRT sees it: what it is, what made it, and whether it can load
+on this machine.
+"""
 
 from __future__ import annotations
 
@@ -44,9 +46,9 @@ def maker(path: Path) -> str | None:
 def read(path: Path) -> Plan:
     """The header of an engine, and what the manifest in its folder says of it.
 
-    The version stands in bytes 24 to 27, as NVIDIA's trtexec reads it (sampleEngines.cpp, getPlanVersionOnly). The size
-    of the whole stands in bytes 16 to 23 of TensorRT-RTX's engines; of TensorRT's it is not known to, so there the
-    manifest has the word.
+    The version stands in bytes 24 to 27, as NVIDIA's trtexec reads it (sampleEngines.cpp,
+    getPlanVersionOnly). The size of the whole stands in bytes 16 to 23 of TensorRT-RTX's engines;
+    of TensorRT's it is not known to, so there the manifest has the word.
 
     Raises:
         ForgeError: it is no engine, was cut short, or is not the one that the manifest lists.
@@ -56,14 +58,22 @@ def read(path: Path) -> Plan:
         head = stream.read(HEADER)
     made_by = MAGIC.get(head[:4])
     if made_by is None:
-        raise ForgeError(f"{path}: neither ONNX nor an engine",
-                         "give an ONNX file, an engine, or a folder of trtforge's")  # fmt: skip
+        raise ForgeError(
+            f"{path}: neither ONNX nor an engine",
+            "give an ONNX file, an engine, or a folder of trtforge's",
+        )
     entry, built = _manifest(path)
-    whole = int.from_bytes(head[16:24], "little") if made_by == "TensorRT-RTX" and len(head) == HEADER else None
+    whole = (
+        int.from_bytes(head[16:24], "little")
+        if made_by == "TensorRT-RTX" and len(head) == HEADER
+        else None
+    )
     wanted = entry.get("bytes") if entry else whole
     if len(head) < HEADER or (isinstance(wanted, int) and size < wanted):
-        raise ForgeError(f"{path}: cut short ({size} bytes{f' of {wanted}' if wanted else ''})",
-                         "copy it again, or build it again")  # fmt: skip
+        raise ForgeError(
+            f"{path}: cut short ({size} bytes{f' of {wanted}' if wanted else ''})",
+            "copy it again, or build it again",
+        )
     return Plan(path, made_by, ".".join(str(byte) for byte in head[24:28]), built)
 
 
@@ -82,7 +92,8 @@ def _manifest(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
 
 
 def unfit(plan: Plan, installed: str | None, here: Machine | None) -> str:
-    """Why an engine of TensorRT's can't load here, in one sentence; empty if nothing speaks against it.
+    """Why an engine of TensorRT's can't load here, in one sentence; empty if nothing speaks against
+    it.
 
     Args:
         installed: version of TensorRT; None without.
@@ -92,7 +103,9 @@ def unfit(plan: Plan, installed: str | None, here: Machine | None) -> str:
         return f"{plan.path}: {plan.said}; this machine has no TensorRT"
     if here is None:
         return f"{plan.path}: {plan.said}; this machine has no NVIDIA GPU with a driver"
-    same_version = _release(plan.version) == _release(installed) or plan.built.get("version_compatible")
+    same_version = _release(plan.version) == _release(installed) or plan.built.get(
+        "version_compatible"
+    )
     sm = plan.built.get("sm")
     same_gpu = sm in (None, here.sm) or (plan.built.get("hardware_compatible") and here.sm >= 80)
     if same_version and same_gpu:
@@ -101,5 +114,7 @@ def unfit(plan: Plan, installed: str | None, here: Machine | None) -> str:
 
 
 def _release(version: str) -> list[str]:
-    """Major, minor and patch: engines of another one do not load. Debian's and pip's versions differ in the fourth."""
+    """Major, minor and patch: engines of another one do not load. Debian's and pip's versions
+    differ in the fourth.
+    """
     return version.split(".")[:3]

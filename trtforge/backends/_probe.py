@@ -37,5 +37,7 @@ def need(trt: Any, what: str, *names: str) -> None:
     missing = [name for name in names if not has(trt, name)]
     if missing:
         option = what.partition(" ")[0]
-        raise MachineError(f"{title(trt)} has no {missing[0]}, which {what} needs",
-                           f"drop {option}, or build with another version of TensorRT")  # fmt: skip
+        raise MachineError(
+            f"{title(trt)} has no {missing[0]}, which {what} needs",
+            f"drop {option}, or build with another version of TensorRT",
+        )

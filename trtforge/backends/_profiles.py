@@ -23,7 +23,8 @@ def add(
     batch: tuple[int, int, int],
     size: tuple[int, int],
 ) -> None:
-    """Add the profiles that a network with dynamic inputs needs: as asked for, else one by ``batch`` and ``size``.
+    """Add the profiles that a network with dynamic inputs needs: as asked for, else one by
+    ``batch`` and ``size``.
 
     Raises:
         ForgeError: a profile contradicts the graph.
@@ -38,14 +39,20 @@ def add(
         for name, (least, best, most) in shapes.items():
             profile.set_shape(name, least, best, most)
         if shapes and config.add_optimization_profile(profile) < 0:
-            raise ForgeError(f"the builder refuses the profile {_said(shapes)}", "check --profile, --batch and --size")
+            raise ForgeError(
+                f"the builder refuses the profile {_said(shapes)}",
+                "check --profile, --batch and --size",
+            )
         if shapes and options.implicit is not None:
             need_implicit(trt)
             config.set_calibration_profile(_calibration(builder, shapes, batch[0]))
 
 
 def chosen(
-    inputs: dict[str, Shape], asked: dict[str, Shapes], batch: tuple[int, int, int], size: tuple[int, int]
+    inputs: dict[str, Shape],
+    asked: dict[str, Shapes],
+    batch: tuple[int, int, int],
+    size: tuple[int, int],
 ) -> dict[str, Shapes]:
     """Smallest, best and largest shape of each dynamic input.
 
@@ -60,28 +67,44 @@ def chosen(
     """
     for name, shapes in asked.items():
         _check(name, shapes, inputs)
-    return {name: asked.get(name) or _usual(shape, batch, size) for name, shape in inputs.items() if -1 in shape}
+    return {
+        name: asked.get(name) or _usual(shape, batch, size)
+        for name, shape in inputs.items()
+        if -1 in shape
+    }
 
 
 def _usual(shape: Shape, batch: tuple[int, int, int], size: tuple[int, int]) -> Shapes:
-    rest = [known if known != -1 else wanted for known, wanted in zip(shape[2:], size, strict=False)]
-    least, best, most = ((count if shape[0] == -1 else shape[0], *shape[1:2], *rest) for count in batch)
+    rest = [
+        known if known != -1 else wanted for known, wanted in zip(shape[2:], size, strict=False)
+    ]
+    least, best, most = (
+        (count if shape[0] == -1 else shape[0], *shape[1:2], *rest) for count in batch
+    )
     return least, best, most
 
 
 def _check(name: str, shapes: Shapes, inputs: dict[str, Shape]) -> None:
     if name not in inputs:
-        raise ForgeError(f"--profile: the model has no input {name!r}", f"its inputs: {', '.join(inputs)}")
+        raise ForgeError(
+            f"--profile: the model has no input {name!r}", f"its inputs: {', '.join(inputs)}"
+        )
     fixed = inputs[name]
     for shape in shapes:
-        fits = len(shape) == len(fixed) and all(want in (-1, side) for side, want in zip(shape, fixed, strict=True))
+        fits = len(shape) == len(fixed) and all(
+            want in (-1, side) for side, want in zip(shape, fixed, strict=True)
+        )
         if not fits:
             wanted = "x".join("?" if side == -1 else str(side) for side in fixed)
-            raise ForgeError(f"--profile: {name!r} is {wanted} in the graph, not {'x'.join(map(str, shape))}",
-                             "change only dimensions that are dynamic (?)")  # fmt: skip
+            raise ForgeError(
+                f"--profile: {name!r} is {wanted} in the graph, not {'x'.join(map(str, shape))}",
+                "change only dimensions that are dynamic (?)",
+            )
 
 
-def _calibration(builder: tensorrt.Builder, shapes: dict[str, Shapes], batch: int) -> tensorrt.IOptimizationProfile:
+def _calibration(
+    builder: tensorrt.Builder, shapes: dict[str, Shapes], batch: int
+) -> tensorrt.IOptimizationProfile:
     profile = builder.create_optimization_profile()
     for name, (_, best, _) in shapes.items():
         shape = (batch, *best[1:])
@@ -90,4 +113,7 @@ def _calibration(builder: tensorrt.Builder, shapes: dict[str, Shapes], batch: in
 
 
 def _said(shapes: dict[str, Shapes]) -> str:
-    return ", ".join(f"{name}={':'.join('x'.join(map(str, shape)) for shape in each)}" for name, each in shapes.items())
+    return ", ".join(
+        f"{name}={':'.join('x'.join(map(str, shape)) for shape in each)}"
+        for name, each in shapes.items()
+    )

@@ -17,7 +17,9 @@ def monitor(trt: Any, progress: Callable[[float], None], cancelled: Callable[[],
 
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
-            self.phases: dict[str, tuple[str | None, int, int]] = {}  # name -> phase around it, steps, steps done
+            self.phases: dict[
+                str, tuple[str | None, int, int]
+            ] = {}  # name -> phase around it, steps, steps done
             self.shown = 0.0
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
@@ -47,7 +49,9 @@ def monitor(trt: Any, progress: Callable[[float], None], cancelled: Callable[[],
 
 @contextmanager
 def cancellable() -> Iterator[Callable[[], bool]]:
-    """While the builder runs, Ctrl-C sets a flag: an exception thrown into its callbacks would end the process."""
+    """While the builder runs, Ctrl-C sets a flag: an exception thrown into its callbacks would end
+    the process.
+    """
     pressed = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield pressed.is_set

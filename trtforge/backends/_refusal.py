@@ -8,7 +8,9 @@ from typing import Any
 from trtforge.backends._probe import is_rtx, title
 from trtforge.errors import BuildError, ForgeError, MachineError
 
-NO_MEMORY = re.compile(r"cudaErrorMemoryAllocation|cuda\w* (runtime )?\(?out of memory|cudaError 2\b", re.IGNORECASE)
+NO_MEMORY = re.compile(
+    r"cudaErrorMemoryAllocation|cuda\w* (runtime )?\(?out of memory|cudaError 2\b", re.IGNORECASE
+)
 NO_DRIVER = "graph_jit.cpp"  # TensorRT-RTX compiles refittable kernels on the GPU itself
 
 
@@ -17,17 +19,27 @@ def refusal(trt: Any, what: str, errors: list[str], plugins: bool) -> ForgeError
 
     Args:
         what: file, for the message.
-        errors: that the builder logged; the first is the cause, those behind it say that the build has failed.
+        errors: that the builder logged; the first is the cause, those behind it say that the build
+            has failed.
         plugins: the network has some.
     """
     text = " ".join(errors)
     if NO_MEMORY.search(text):
-        return MachineError(f"{what}: the GPU's memory does not suffice to build it ({first_line(errors[0])})",
-                            "free GPU memory, or give less --workspace or a smaller --batch")  # fmt: skip
+        return MachineError(
+            f"{what}: the GPU's memory does not suffice to build it ({first_line(errors[0])})",
+            "free GPU memory, or give less --workspace or a smaller --batch",
+        )
     if is_rtx(trt) and NO_DRIVER in text:
-        return MachineError(f"{what}: {title(trt)} makes engines with exchangeable weights only where it finds an "
-                            "NVIDIA driver", "drop --refit and --strip-weights, or build on the target")  # fmt: skip
-    said = f"the builder says: {first_line(errors[0])}" if errors else "the builder failed without saying why"
+        return MachineError(
+            f"{what}: {title(trt)} makes engines with exchangeable weights only where it finds an "
+            "NVIDIA driver",
+            "drop --refit and --strip-weights, or build on the target",
+        )
+    said = (
+        f"the builder says: {first_line(errors[0])}"
+        if errors
+        else "the builder failed without saying why"
+    )
     return BuildError(f"{what}: {said}", hint(trt, errors, plugins))
 
 
@@ -37,8 +49,11 @@ def hint(trt: Any, errors: list[str], plugins: bool) -> str:
     if "HW-specific datatypes" in text:
         return "this GPU has no such precision: choose another"
     if plugins or re.search(r"plugin|EfficientNMS|BatchedNMS", text, re.IGNORECASE):
-        return ("this builder has no plugins: use --nms none" if is_rtx(trt) else
-                "if it is the plugin that this builder refuses: --nms-impl onnx, or --nms none")  # fmt: skip
+        return (
+            "this builder has no plugins: use --nms none"
+            if is_rtx(trt)
+            else "if it is the plugin that this builder refuses: --nms-impl onnx, or --nms none"
+        )
     if "smem_limit" in text:
         return "give more with --memory-pool tactic-shared-memory=..."
     if "workspace" in text.lower() or "OutOfMemory" in text:

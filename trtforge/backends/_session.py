@@ -37,20 +37,30 @@ class Session:
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
         inputs = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
         if len(inputs) != 1:
-            raise ForgeError(f"{origin}: has {len(inputs)} inputs; one image input is served", "give another engine")
+            raise ForgeError(
+                f"{origin}: has {len(inputs)} inputs; one image input is served",
+                "give another engine",
+            )
         self.image = inputs[0]
-        self._least, best, self._most = (tuple(shape) for shape in engine.get_tensor_profile_shape(self.image, 0))
+        self._least, best, self._most = (
+            tuple(shape) for shape in engine.get_tensor_profile_shape(self.image, 0)
+        )
         self.size = (int(best[2]), int(best[3]))
-        self.outputs = {name: tuple(engine.get_tensor_shape(name))[1:] for name in names if name != self.image}
+        self.outputs = {
+            name: tuple(engine.get_tensor_shape(name))[1:] for name in names if name != self.image
+        }
 
     def _made(self, engine: tensorrt.ICudaEngine) -> Any:
         context = engine.create_execution_context()
         if context is None:
-            raise MachineError(f"{self._origin}: the GPU's memory does not suffice to run it", "free GPU memory")
+            raise MachineError(
+                f"{self._origin}: the GPU's memory does not suffice to run it", "free GPU memory"
+            )
         return context
 
     def infer(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """All outputs by name, for float32 images (N, 3, H, W); fewer than the engine takes are filled up with black.
+        """All outputs by name, for float32 images (N, 3, H, W); fewer than the engine takes are
+        filled up with black.
 
         Raises:
             ForgeError: the engine takes no such shape.
@@ -58,19 +68,27 @@ class Session:
         """
         count = len(images)
         if count < self._least[0]:
-            images = np.concatenate([images, np.zeros((self._least[0] - count, *images.shape[1:]), images.dtype)])
+            images = np.concatenate(
+                [images, np.zeros((self._least[0] - count, *images.shape[1:]), images.dtype)]
+            )
         try:
             found = self._run(self._context, np.ascontiguousarray(images))
         except self._driver.MemoryError as error:
-            raise MachineError(f"{self._origin}: the GPU's memory does not suffice for {len(images)} images",
-                               "free GPU memory, or take a smaller batch") from error  # fmt: skip
+            raise MachineError(
+                f"{self._origin}: the GPU's memory does not suffice for {len(images)} images",
+                "free GPU memory, or take a smaller batch",
+            ) from error
         return {name: array[:count] for name, array in found.items()}
 
-    def _run(self, context: tensorrt.IExecutionContext, images: np.ndarray) -> dict[str, np.ndarray]:
+    def _run(
+        self, context: tensorrt.IExecutionContext, images: np.ndarray
+    ) -> dict[str, np.ndarray]:
         self.bind(context, images.shape)
         self._driver.memcpy_htod_async(self._buffers[self.image][0], images, self.stream)
         if not context.execute_async_v3(self.stream.handle):
-            raise MachineError(f"{self._origin}: the engine fails on this GPU", "build it again on this machine")
+            raise MachineError(
+                f"{self._origin}: the engine fails on this GPU", "build it again on this machine"
+            )
         found = {}
         for name in self.outputs:
             memory, shape = self._result(context, name)
@@ -88,8 +106,10 @@ class Session:
         """
         if not context.set_input_shape(self.image, shape):
             least, most = ("x".join(map(str, each)) for each in (self._least, self._most))
-            raise ForgeError(f"{self._origin}: takes {least} to {most}, not {'x'.join(map(str, shape))}",
-                             "build it for that with --batch and --size")  # fmt: skip
+            raise ForgeError(
+                f"{self._origin}: takes {least} to {most}, not {'x'.join(map(str, shape))}",
+                "build it for that with --batch and --size",
+            )
         for name in (self.image, *self.outputs):
             wanted = tuple(context.get_tensor_shape(name))
             if -1 in wanted:
@@ -97,7 +117,9 @@ class Session:
                 context.set_output_allocator(name, self._allocators[name])
             else:
                 itemsize = np.dtype(self._trt.nptype(self._engine.get_tensor_dtype(name))).itemsize
-                context.set_tensor_address(name, int(self._reserve(name, int(np.prod(wanted)) * itemsize)))
+                context.set_tensor_address(
+                    name, int(self._reserve(name, int(np.prod(wanted)) * itemsize))
+                )
 
     def _reserve(self, name: str, size: int) -> Any:
         """Device memory of at least ``size`` bytes, kept for the next time."""
@@ -106,7 +128,9 @@ class Session:
             self._buffers[name] = self._driver.mem_alloc(max(1, size)), size
         return self._buffers[name][0]
 
-    def _result(self, context: tensorrt.IExecutionContext, name: str) -> tuple[Any, tuple[int, ...]]:
+    def _result(
+        self, context: tensorrt.IExecutionContext, name: str
+    ) -> tuple[Any, tuple[int, ...]]:
         if name not in self._allocators:
             return self._buffers[name][0], tuple(context.get_tensor_shape(name))
         self.stream.synchronize()
@@ -155,7 +179,9 @@ def cuda() -> Any:
         import pycuda.autoprimaryctx  # noqa: F401  (importing it enters the context)
         from pycuda import driver
     except ImportError as error:
-        raise MachineError("pycuda, which holds device memory, is not installed", INSTALL) from error
+        raise MachineError(
+            "pycuda, which holds device memory, is not installed", INSTALL
+        ) from error
     return driver
 
 
@@ -169,17 +195,21 @@ def _allocator(trt: Any, driver: Any) -> Any:
             self.size = 0
             self.shape: tuple[int, ...] = ()
 
-        def reallocate_output(self, tensor_name: str, memory: int, size: int, alignment: int) -> int:
+        def reallocate_output(
+            self, tensor_name: str, memory: int, size: int, alignment: int
+        ) -> int:
             if self.memory is None or size > self.size:
                 try:
                     self.memory, self.size = driver.mem_alloc(max(1, size)), size
                 except driver.MemoryError:
-                    return 0  # an exception thrown into TensorRT would end the process; it reports this as failure
+                    # an exception thrown into TensorRT would end the process; it reports this as
+                    # failure
+                    return 0
             return int(self.memory)
 
         def reallocate_output_async(
             self, tensor_name: str, memory: int, size: int, alignment: int, stream: int
-        ) -> int:  # fmt: skip
+        ) -> int:
             return self.reallocate_output(tensor_name, memory, size, alignment)
 
         def notify_shape(self, tensor_name: str, shape: Any) -> None:

@@ -23,13 +23,20 @@ def use(trt: Any, config: tensorrt.IBuilderConfig, file: Path) -> None:
         ForgeError: ``file`` can't be read or written.
         MachineError: it was made on another GPU or by another TensorRT.
     """
-    need(trt, "--timing-cache", "IBuilderConfig.create_timing_cache", "IBuilderConfig.set_timing_cache")
+    need(
+        trt,
+        "--timing-cache",
+        "IBuilderConfig.create_timing_cache",
+        "IBuilderConfig.set_timing_cache",
+    )
     with _locked(file):
         known = _read(file)
     cache = config.create_timing_cache(known)
     if cache is None or not config.set_timing_cache(cache, False):
-        raise MachineError(f"{file}: a timing cache of another GPU or TensorRT; this is {title(trt)}",
-                           "give another file with --timing-cache")  # fmt: skip
+        raise MachineError(
+            f"{file}: a timing cache of another GPU or TensorRT; this is {title(trt)}",
+            "give another file with --timing-cache",
+        )
 
 
 def keep(config: tensorrt.IBuilderConfig, file: Path) -> None:
@@ -52,8 +59,9 @@ def _locked(file: Path) -> Iterator[None]:
         file.parent.mkdir(parents=True, exist_ok=True)
         stream = file.with_name(f"{file.name}.lock").open("w")
     except OSError as error:
-        raise ForgeError(f"{file}: can't be written ({error.strerror})", "give another file with --timing-cache"
-                         ) from error  # fmt: skip
+        raise ForgeError(
+            f"{file}: can't be written ({error.strerror})", "give another file with --timing-cache"
+        ) from error
     with stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield
@@ -65,5 +73,6 @@ def _read(file: Path) -> bytes:
     except FileNotFoundError:
         return b""
     except OSError as error:
-        raise ForgeError(f"{file}: can't be read ({error.strerror})", "give another file with --timing-cache"
-                         ) from error  # fmt: skip
+        raise ForgeError(
+            f"{file}: can't be read ({error.strerror})", "give another file with --timing-cache"
+        ) from error

@@ -1,6 +1,8 @@
-"""What TensorRT 10, 11 and TensorRT-RTX have in common. The module to work with is always the argument ``trt``.
+"""What TensorRT 10, 11 and TensorRT-RTX have in common. The module to work with is always the
+argument ``trt``.
 
-Features are probed by ``hasattr``, never by version numbers: the three differ in what they have, not in how it works.
+Features are probed by ``hasattr``, never by version numbers: the three differ in what they have,
+not in how it works.
 """
 
 from __future__ import annotations
@@ -24,7 +26,11 @@ if TYPE_CHECKING:
     import tensorrt
 
 # What every API call logs on a machine without a driver; it says nothing about the build.
-NOISE = ("cudaError 35", "CUDA initialization failure with error: 35", "cudaErrorInsufficientDriver")
+NOISE = (
+    "cudaError 35",
+    "CUDA initialization failure with error: 35",
+    "cudaErrorInsufficientDriver",
+)
 LAYERS = "Layers:\n"  # the engine's layers, as one VERBOSE message of TensorRT-RTX's builder
 FIGURES = {
     "Total Activation Memory": "activation_bytes",
@@ -45,7 +51,9 @@ class Record:
 
 @functools.cache
 def logger(trt: Any) -> Any:
-    """The one logger of this process: TensorRT ignores a second one. ``logger.record`` is replaced for each build."""
+    """The one logger of this process: TensorRT ignores a second one. ``logger.record`` is replaced
+    for each build.
+    """
 
     class Logger(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -87,7 +95,8 @@ def build(
     calibrator: Any = None,
     timing: Path | None = None,
 ) -> tuple[bytes, Record]:
-    """A serialized engine: of a strongly typed network, or by TensorRT 10's implicit INT8 if the options say so.
+    """A serialized engine: of a strongly typed network, or by TensorRT 10's implicit INT8 if the
+    options say so.
 
     Args:
         trt: the bindings.
@@ -138,7 +147,9 @@ def build(
     return bytes(engine), log.record
 
 
-def check(trt: Any, options: BuildOptions, configure: Callable[[tensorrt.IBuilderConfig], None]) -> None:
+def check(
+    trt: Any, options: BuildOptions, configure: Callable[[tensorrt.IBuilderConfig], None]
+) -> None:
     """Ask the builder itself, before any work, whether it takes the options.
 
     Raises:
@@ -162,10 +173,14 @@ def _network_flags(trt: Any, options: BuildOptions) -> int:
     return 0
 
 
-def _parse(trt: Any, parser: tensorrt.OnnxParser, network: tensorrt.INetworkDefinition, model: Path) -> None:
+def _parse(
+    trt: Any, parser: tensorrt.OnnxParser, network: tensorrt.INetworkDefinition, model: Path
+) -> None:
     if not parser.parse_from_file(str(model)):
         error: tensorrt.ParserError = parser.get_error(0)
-        where = f"node {error.node_name()!r} ({error.node_operator()}): " if error.node_name() else ""
+        where = (
+            f"node {error.node_name()!r} ({error.node_operator()}): " if error.node_name() else ""
+        )
         text = f"{where}{first_line(error.desc())}"
         raise BuildError(f"{model.name}: the ONNX parser refuses {text}", hint(trt, [text], False))
     if network.num_outputs == 0:  # the parser takes an empty file for an empty network

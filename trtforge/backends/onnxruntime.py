@@ -1,4 +1,6 @@
-"""ONNX Runtime on the CPU: the reference that every other engine is compared with, and an engine of its own."""
+"""ONNX Runtime on the CPU: the reference that every other engine is compared with, and an engine of
+its own.
+"""
 
 from __future__ import annotations
 
@@ -19,15 +21,18 @@ PLUGIN = "_TRT"
 
 
 def session(
-    model: Path | bytes, threads: int = 0, fuse: bool = True, weights: Mapping[str, np.ndarray] | None = None
+    model: Path | bytes,
+    threads: int = 0,
+    fuse: bool = True,
+    weights: Mapping[str, np.ndarray] | None = None,
 ) -> onnxruntime.InferenceSession:
     """A CPU session that works quietly.
 
     Args:
         model: file, or serialized model under 2 GiB.
         threads: inside one operator; 0 is one for each core.
-        fuse: let ONNX Runtime fuse operators. Its INT8 fusions take no FP16 scales: graphs that are typed for
-            TensorRT run without.
+        fuse: let ONNX Runtime fuse operators. Its INT8 fusions take no FP16 scales: graphs that are
+            typed for TensorRT run without.
         weights: of initializers whose values are not in the model, by name.
 
     Raises:
@@ -38,7 +43,9 @@ def session(
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = threads
-    options.enable_mem_pattern = False  # a plan for one batch size: a fifth more memory, and no faster on a CPU
+    options.enable_mem_pattern = (
+        False  # a plan for one batch size: a fifth more memory, and no faster on a CPU
+    )
     # Idle threads that spin would take the cores from decoding and histograms.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if not fuse:
@@ -46,11 +53,15 @@ def session(
     _give(options, weights)
     try:
         return ort.InferenceSession(
-            model if isinstance(model, bytes) else os.fspath(model), options, providers=["CPUExecutionProvider"]
+            model if isinstance(model, bytes) else os.fspath(model),
+            options,
+            providers=["CPUExecutionProvider"],
         )
     except Exception as error:  # ONNX Runtime raises classes of its own for every kind of refusal
-        raise ForgeError(f"ONNX Runtime can't load the model: {reason(error)}",
-                         "--no-check skips ONNX Runtime where only TensorRT knows an operator") from error  # fmt: skip
+        raise ForgeError(
+            f"ONNX Runtime can't load the model: {reason(error)}",
+            "--no-check skips ONNX Runtime where only TensorRT knows an operator",
+        ) from error
 
 
 def _give(options: onnxruntime.SessionOptions, weights: Mapping[str, np.ndarray] | None) -> None:
@@ -69,8 +80,10 @@ def calibration_provider(asked: str) -> str:
         MachineError: ``cuda`` was asked for, and is not here.
     """
     if asked == "cuda" and not has_cuda():
-        raise MachineError("--provider cuda: no GPU that onnxruntime-gpu and pycuda can use",
-                           "pip install 'trtforge[gpu]', or use --provider cpu")  # fmt: skip
+        raise MachineError(
+            "--provider cuda: no GPU that onnxruntime-gpu and pycuda can use",
+            "pip install 'trtforge[gpu]', or use --provider cpu",
+        )
     return asked if asked != "auto" else "cuda" if has_cuda() else "cpu"
 
 
@@ -91,7 +104,9 @@ def has_cuda() -> bool:
     return int(driver.Device.count()) > 0
 
 
-def cuda_session(model: bytes, weights: Mapping[str, np.ndarray] | None = None) -> onnxruntime.InferenceSession:
+def cuda_session(
+    model: bytes, weights: Mapping[str, np.ndarray] | None = None
+) -> onnxruntime.InferenceSession:
     """A session on the first GPU, in true FP32: TF32 would move ranges in the fourth digit.
 
     Args:
@@ -109,7 +124,8 @@ def cuda_session(model: bytes, weights: Mapping[str, np.ndarray] | None = None) 
     engine = ort.InferenceSession(model, options, providers=providers)
     if "CUDAExecutionProvider" not in engine.get_providers():
         raise MachineError(
-            "ONNX Runtime found no CUDA that it can use", "use --provider cpu, or install onnxruntime-gpu"
+            "ONNX Runtime found no CUDA that it can use",
+            "use --provider cpu, or install onnxruntime-gpu",
         )
     return engine
 
@@ -122,8 +138,10 @@ def reason(error: Exception) -> str:
 def failure(error: Exception, images: np.ndarray) -> ForgeError:
     """What to say when a model fails on images of shape (N, C, H, W)."""
     shape = "x".join(map(str, images.shape))
-    return ForgeError(f"the model fails on an input of {shape}: {reason(error)}",
-                      "check --size and --batch: strides must divide the size")  # fmt: skip
+    return ForgeError(
+        f"the model fails on an input of {shape}: {reason(error)}",
+        "check --size and --batch: strides must divide the size",
+    )
 
 
 def run(engine: onnxruntime.InferenceSession, images: np.ndarray) -> dict[str, np.ndarray]:
@@ -140,7 +158,8 @@ def run(engine: onnxruntime.InferenceSession, images: np.ndarray) -> dict[str, n
 
 
 def run_one(engine: onnxruntime.InferenceSession, image: np.ndarray) -> dict[str, np.ndarray]:
-    """``run`` for one image (1, C, H, W): a fixed batch is filled with it, and of the outputs the first image's count.
+    """``run`` for one image (1, C, H, W): a fixed batch is filled with it, and of the outputs the
+    first image's count.
 
     Raises:
         ForgeError: see ``run``.
@@ -149,13 +168,17 @@ def run_one(engine: onnxruntime.InferenceSession, image: np.ndarray) -> dict[str
     if not isinstance(batch, int) or batch <= 1:
         return run(engine, image)
     outputs = run(engine, image.repeat(batch, axis=0))
-    return {name: output[:1] if output.shape[:1] == (batch,) else output for name, output in outputs.items()}
+    return {
+        name: output[:1] if output.shape[:1] == (batch,) else output
+        for name, output in outputs.items()
+    }
 
 
 def build(model: Path, *, batches: tuple[int, ...], size: tuple[int, int]) -> onnx.ModelProto:
     """Optimise a graph for this machine's CPU, and run it at each batch size.
 
-    The engine is the ONNX graph itself: ONNX Runtime's optimised form would hold only for the CPU that made it.
+    The engine is the ONNX graph itself: ONNX Runtime's optimised form would hold only for the CPU
+    that made it.
 
     Args:
         model: ready graph, float32 images in.
@@ -172,8 +195,12 @@ def build(model: Path, *, batches: tuple[int, ...], size: tuple[int, int]) -> on
     return _optimised(model, list(dict.fromkeys(batches)), size, profiled=False)[0]
 
 
-def profile(model: Path, *, batch: int, size: tuple[int, int], runs: int = 10) -> tuple[onnx.ModelProto, str]:
-    """As ``build``, and what ONNX Runtime's profiler says of ``runs`` runs and one before them, as JSON."""
+def profile(
+    model: Path, *, batch: int, size: tuple[int, int], runs: int = 10
+) -> tuple[onnx.ModelProto, str]:
+    """As ``build``, and what ONNX Runtime's profiler says of ``runs`` runs and one before them, as
+    JSON.
+    """
     return _optimised(model, [batch] * (runs + 1), size, profiled=True)
 
 
@@ -194,9 +221,13 @@ def _optimised(
         options.enable_profiling = profiled
         options.profile_file_prefix = os.fspath(Path(folder, "profile"))
         try:
-            engine = ort.InferenceSession(os.fspath(model), options, providers=["CPUExecutionProvider"])
+            engine = ort.InferenceSession(
+                os.fspath(model), options, providers=["CPUExecutionProvider"]
+            )
         except Exception as error:  # as above
-            hint = "its plugin runs only in TensorRT: use --nms onnx" if PLUGIN in str(error) else ""
+            hint = (
+                "its plugin runs only in TensorRT: use --nms onnx" if PLUGIN in str(error) else ""
+            )
             raise BuildError(f"ONNX Runtime refuses the model: {reason(error)}", hint) from error
         for batch in batches:
             run(engine, np.zeros((batch, 3, *size), np.float32))

@@ -39,13 +39,13 @@ def module() -> Any:
 
 
 def refuses(device: Device, here: Device | None) -> str:
-    """Why no engine can be built for ``device`` on this machine, whose GPU is ``here``; empty if it can."""
+    """Why no engine can be built for ``device`` on this machine, whose GPU is ``here``; empty if it
+    can.
+    """
     if not device.typed:
         return f"{device.title} ends at TensorRT {device.tensorrt}; trtforge builds with TensorRT 10 and newer"
     if here is None:
-        return (
-            f"TensorRT builds only on a machine with the target's GPU; this one has none, {device.title} is the target"
-        )
+        return f"TensorRT builds only on a machine with the target's GPU; this one has none, {device.title} is the target"
     if here.sm != device.sm:
         own = f"this machine's {here.title} (SM{here.sm})"
         return f"TensorRT builds only for {own}, not for {device.title} (SM{device.sm})"
@@ -63,7 +63,8 @@ def build(
 ) -> tuple[bytes, _trt.Record]:
     """An engine for this machine's GPU. Arguments and errors as of ``_trt.build``.
 
-    The driver is asked for before a Builder is made: without one, some TensorRTs crash instead of failing.
+    The driver is asked for before a Builder is made: without one, some TensorRTs crash instead of
+    failing.
 
     Args:
         calibration: for implicit INT8.
@@ -74,11 +75,21 @@ def build(
     here = machine()
     trt.init_libnvinfer_plugins(_trt.logger(trt), "")
     feed = _feed(trt, calibration, batch[0], options) if calibration else None
-    timing = Path(options.timing_cache or default_root() / "timing" / f"tensorrt-{trt.__version__}-sm{here.sm}.cache")
+    timing = Path(
+        options.timing_cache
+        or default_root() / "timing" / f"tensorrt-{trt.__version__}-sm{here.sm}.cache"
+    )
     engine, record = _trt.build(
-        trt, model, batch=batch, size=size, options=options, configure=lambda config: None, progress=progress,
-        calibrator=feed, timing=timing,
-    )  # fmt: skip
+        trt,
+        model,
+        batch=batch,
+        size=size,
+        options=options,
+        configure=lambda config: None,
+        progress=progress,
+        calibrator=feed,
+        timing=timing,
+    )
     loaded = deserialize(trt, engine, "the engine just built", trusted=True)
     record.layers = _layers(trt, loaded)
     record.cache = feed.written if feed else None
@@ -104,7 +115,8 @@ class Calibration:
     """Where implicit INT8 has its ranges from.
 
     Attributes:
-        cache: TensorRT's calibration cache for a version, given that version; None streams the images.
+        cache: TensorRT's calibration cache for a version, given that version; None streams the
+            images.
         batches: float32 images (batch, 3, H, W) of a calibration batch, given its size.
     """
 
@@ -139,23 +151,28 @@ def facts(options: BuildOptions) -> dict[str, Any]:
         MachineError: TensorRT or the driver is missing.
     """
     return {
-        "version": str(module().__version__), **asdict(machine()),
-        "version_compatible": options.version_compatible, "hardware_compatible": options.hardware_compatible,
-    }  # fmt: skip
+        "version": str(module().__version__),
+        **asdict(machine()),
+        "version_compatible": options.version_compatible,
+        "hardware_compatible": options.hardware_compatible,
+    }
 
 
 def load(
     engine: Path,
-) -> tuple[Callable[[np.ndarray], dict[str, np.ndarray]], tuple[int, int], dict[str, tuple[int | str, ...]]]:
+) -> tuple[
+    Callable[[np.ndarray], dict[str, np.ndarray]], tuple[int, int], dict[str, tuple[int | str, ...]]
+]:
     """An engine on the GPU.
 
     Returns:
-        A function from float32 images (N, C, H, W) to outputs by name; height and width of the input in pixels;
-        dimensions of each output without the batch.
+        A function from float32 images (N, C, H, W) to outputs by name; height and width of the
+        input in pixels; dimensions of each output without the batch.
 
     Raises:
         ForgeError: it is no engine, or cut short.
-        MachineError: TensorRT, pycuda or the driver is missing, or the engine is for another machine.
+        MachineError: TensorRT, pycuda or the driver is missing, or the engine is for another
+            machine.
     """
     from trtforge.backends._session import Session, cuda
 
@@ -163,7 +180,9 @@ def load(
     try:
         session = Session(trt, loaded, str(engine))
     except cuda().MemoryError as error:
-        raise MachineError(f"{engine}: the GPU's memory does not suffice to load it", "free GPU memory") from error
+        raise MachineError(
+            f"{engine}: the GPU's memory does not suffice to load it", "free GPU memory"
+        ) from error
     return session.infer, session.size, dict(session.outputs)
 
 
@@ -172,7 +191,8 @@ def inspect(engine: Path) -> str:
 
     Raises:
         ForgeError: it is no engine, or cut short.
-        MachineError: TensorRT, pycuda or the driver is missing, or the engine is for another machine.
+        MachineError: TensorRT, pycuda or the driver is missing, or the engine is for another
+            machine.
     """
     return _layers(*opened(engine))
 
@@ -187,13 +207,17 @@ def opened(engine: Path) -> tuple[Any, tensorrt_api.ICudaEngine]:
     except MachineError as error:
         raise MachineError(f"{engine}: {plan.said}; {error.problem}", error.hint) from error
     if why := _plan.unfit(plan, trt.__version__, here):
-        raise MachineError(why, "rebuild it here: `trtforge build PREPARED/`, or from the ONNX file")
+        raise MachineError(
+            why, "rebuild it here: `trtforge build PREPARED/`, or from the ONNX file"
+        )
     driver = cuda()  # the primary context, before TensorRT makes one current
     trt.init_libnvinfer_plugins(_trt.logger(trt), "")
     try:
         return trt, deserialize(trt, engine.read_bytes(), str(engine))
     except driver.MemoryError as error:
-        raise MachineError(f"{engine}: the GPU's memory does not suffice to load it", "free GPU memory") from error
+        raise MachineError(
+            f"{engine}: the GPU's memory does not suffice to load it", "free GPU memory"
+        ) from error
 
 
 def _layers(trt: Any, engine: tensorrt_api.ICudaEngine) -> str:

@@ -1,4 +1,6 @@
-"""TensorRT for RTX: NVIDIA's builder that makes engines ahead of time, for another GPU or with none at hand."""
+"""TensorRT for RTX: NVIDIA's builder that makes engines ahead of time, for another GPU or with none
+at hand.
+"""
 
 from __future__ import annotations
 
@@ -17,16 +19,23 @@ from trtforge.job import PLAIN, BuildOptions
 if TYPE_CHECKING:
     import tensorrt_rtx as tensorrt_api
 
-# Options that TensorRT-RTX 1.7 takes and does nothing with (the same engine byte for byte, or a warning), or can't
-# serve: field of BuildOptions -> option, reason. Seen by building the demo detector, and for --sparsity one with
-# pruned FP16 weights.
+# Options that TensorRT-RTX 1.7 takes and does nothing with (the same engine byte for byte, or a
+# warning), or can't serve: field of BuildOptions -> option, reason. Seen by building the demo
+# detector, and for
+# --sparsity one with pruned FP16 weights.
 UNSERVED = {
     "opt_level": ("--opt-level", "ignores the optimisation level: it times no kernels"),
     "tactic_sources": ("--tactic-sources", "ignores tactic sources"),
     "timing_cache": ("--timing-cache", "has no timing cache: it times no kernels"),
     "sparsity": ("--sparsity", "ignores sparsity"),
-    "hardware_compatible": ("--hardware-compatible", "builds for named compute capabilities instead"),
-    "version_compatible": ("--version-compatible", "comes without the lean runtime that this needs"),
+    "hardware_compatible": (
+        "--hardware-compatible",
+        "builds for named compute capabilities instead",
+    ),
+    "version_compatible": (
+        "--version-compatible",
+        "comes without the lean runtime that this needs",
+    ),
     "dla_core": ("--dla", "builds for GPUs alone"),
 }
 INSTALL = "pip install 'trtforge[rtx]'"
@@ -69,8 +78,14 @@ def build(
     trt = module()
     check(options)
     return _trt.build(
-        trt, model, batch=batch, size=size, options=options, configure=target(trt, sm), progress=progress
-    )  # fmt: skip
+        trt,
+        model,
+        batch=batch,
+        size=size,
+        options=options,
+        configure=target(trt, sm),
+        progress=progress,
+    )
 
 
 def check(options: BuildOptions) -> None:
@@ -82,11 +97,16 @@ def check(options: BuildOptions) -> None:
     trt = module()
     if options.implicit is not None:
         need_implicit(trt)
-    if options.refit or options.strip_weights:  # without a driver its compiler writes noise on stderr, and fails
+    if (
+        options.refit or options.strip_weights
+    ):  # without a driver its compiler writes noise on stderr, and fails
         machine()
     for name, (option, why) in UNSERVED.items():
         if getattr(options, name) != getattr(PLAIN, name):
-            raise MachineError(f"{option}: {title(trt)} {why}", f"drop {option}, or build with TensorRT on the target")
+            raise MachineError(
+                f"{option}: {title(trt)} {why}",
+                f"drop {option}, or build with TensorRT on the target",
+            )
 
 
 def target(trt: Any, sm: int) -> Callable[[Any], None]:
@@ -100,7 +120,8 @@ def target(trt: Any, sm: int) -> Callable[[Any], None]:
 
 
 def compute_capabilities(engine: bytes) -> list[int]:
-    """The compute capabilities in an engine's header, such as [86, 89]; empty if it is no TensorRT-RTX engine.
+    """The compute capabilities in an engine's header, such as [86, 89]; empty if it is no
+    TensorRT-RTX engine.
 
     The header is 64 bytes: magic ``vtrt``, and at byte 32 a mask of the targets, lowest bit SM75.
     """

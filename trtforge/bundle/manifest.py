@@ -1,4 +1,6 @@
-"""The output folder: written all at once or not at all, with a manifest that lists what is in it and by what digest."""
+"""The output folder: written all at once or not at all, with a manifest that lists what is in it
+and by what digest.
+"""
 
 from __future__ import annotations
 
@@ -37,9 +39,18 @@ def write(out: Path, contents: Contents, manifest: Mapping[str, Any], force: boo
     """
     out = out.resolve()  # a linked folder stays one
     files = {name: _described(content) for name, content in sorted(contents.items())}
-    text = json.dumps({"format": FORMAT, "trtforge": __version__, **manifest, "files": files}, indent=1) + "\n"
+    text = (
+        json.dumps(
+            {"format": FORMAT, "trtforge": __version__, **manifest, "files": files}, indent=1
+        )
+        + "\n"
+    )
     check_output(out, force)
-    if (out / MANIFEST).is_file() and (out / MANIFEST).read_text(encoding="utf-8") == text and not changed(out):
+    if (
+        (out / MANIFEST).is_file()
+        and (out / MANIFEST).read_text(encoding="utf-8") == text
+        and not changed(out)
+    ):
         return False
     with draft_in(out.absolute().parent) as draft:
         for name, content in contents.items():
@@ -59,17 +70,25 @@ def check_output(out: Path, force: bool = False) -> None:
         raise ForgeError(f"{out}: is a file", "give a folder with -o")
     if out.is_dir() and any(out.iterdir()):
         if not (out / MANIFEST).is_file():
-            raise ForgeError(f"{out}: holds other files, and no {MANIFEST}", "give a new or empty folder with -o")
+            raise ForgeError(
+                f"{out}: holds other files, and no {MANIFEST}", "give a new or empty folder with -o"
+            )
         edited = changed(out)  # even with --force: a manifest that is not ours protects its folder
         own = {MANIFEST, *read_manifest(out)["files"]}
         extra = sorted(path.name for path in out.iterdir() if path.name not in own)
         if extra:
-            raise ForgeError(f"{out / extra[0]}: not written by trtforge, and would be lost", "move it elsewhere")
+            raise ForgeError(
+                f"{out / extra[0]}: not written by trtforge, and would be lost", "move it elsewhere"
+            )
         if edited and not force:
-            raise ForgeError(f"{out / edited[0]}: changed since trtforge wrote it", "--force overwrites it")
+            raise ForgeError(
+                f"{out / edited[0]}: changed since trtforge wrote it", "--force overwrites it"
+            )
     parent = next(path for path in out.absolute().parents if path.exists())
     if not (parent.is_dir() and os.access(parent, os.W_OK)):
-        raise ForgeError(f"{out}: can't be written (no permission in {parent})", "give another folder with -o")
+        raise ForgeError(
+            f"{out}: can't be written (no permission in {parent})", "give another folder with -o"
+        )
 
 
 def changed(folder: Path) -> list[str]:
@@ -79,12 +98,16 @@ def changed(folder: Path) -> list[str]:
         ForgeError: the manifest is not ours.
     """
     files = read_manifest(folder)["files"]
-    return sorted(name for name, entry in files.items()
-                  if not (folder / name).is_file() or digest(folder / name) != entry["sha256"])  # fmt: skip
+    return sorted(
+        name
+        for name, entry in files.items()
+        if not (folder / name).is_file() or digest(folder / name) != entry["sha256"]
+    )
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a bundle or prepared folder. It is untrusted: file names in it never leave the folder.
+    """The manifest of a bundle or prepared folder. It is untrusted: file names in it never leave
+    the folder.
 
     Raises:
         ForgeError: it is missing, or not ours.
@@ -93,15 +116,30 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ForgeError(f"{folder}: no {MANIFEST} in it", "give a folder made by `trtforge prepare`") from error
+        raise ForgeError(
+            f"{folder}: no {MANIFEST} in it", "give a folder made by `trtforge prepare`"
+        ) from error
     except (ValueError, OSError, RecursionError) as error:
         raise ForgeError(f"{path}: can't be read", "make the folder again") from error
-    files = content.get("files") if isinstance(content, dict) and content.get("format") == FORMAT else None
+    files = (
+        content.get("files")
+        if isinstance(content, dict) and content.get("format") == FORMAT
+        else None
+    )
     if not isinstance(files, dict):
-        raise ForgeError(f"{path}: not a manifest of this version ({FORMAT})", "make the folder again")
+        raise ForgeError(
+            f"{path}: not a manifest of this version ({FORMAT})", "make the folder again"
+        )
     for name, entry in files.items():
-        if name in ("", ".", "..") or Path(name).name != name or not isinstance(entry, dict) or "sha256" not in entry:
-            raise ForgeError(f"{path}: lists {name!r}, which is no file in the folder", "make the folder again")
+        if (
+            name in ("", ".", "..")
+            or Path(name).name != name
+            or not isinstance(entry, dict)
+            or "sha256" not in entry
+        ):
+            raise ForgeError(
+                f"{path}: lists {name!r}, which is no file in the folder", "make the folder again"
+            )
     return dict(content)
 
 
@@ -127,7 +165,9 @@ def swap(draft: Path, out: Path) -> None:
     try:
         if out.exists():
             old = set_aside(out, draft)
-    except OSError as error:  # a mount point, or not ours to move: its files are replaced, the manifest last
+    except (
+        OSError
+    ) as error:  # a mount point, or not ours to move: its files are replaced, the manifest last
         if error.errno in FULL:
             raise
         _replace_files(draft, out)
@@ -144,9 +184,14 @@ def swap(draft: Path, out: Path) -> None:
 
 
 def _replace_files(draft: Path, out: Path) -> None:
-    """Nothing goes before all that takes its place is there: a full disk leaves the folder as it was."""
+    """Nothing goes before all that takes its place is there: a full disk leaves the folder as it
+    was.
+    """
     old = list(out.iterdir())
-    new = {path.name: out / draft_name() for path in sorted(draft.iterdir(), key=lambda path: path.name == MANIFEST)}
+    new = {
+        path.name: out / draft_name()
+        for path in sorted(draft.iterdir(), key=lambda path: path.name == MANIFEST)
+    }
     try:
         for name, copy in new.items():
             shutil.copyfile(draft / name, copy)

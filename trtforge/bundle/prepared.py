@@ -22,15 +22,23 @@ def read(folder: Path) -> Ready:
         ForgeError: it is neither, or its files were changed.
     """
     content = manifest.read_manifest(folder)
-    edited = [name for name in manifest.changed(folder) if name.endswith((".onnx", "calibration.json"))]
+    edited = [
+        name for name in manifest.changed(folder) if name.endswith((".onnx", "calibration.json"))
+    ]
     if edited:
-        raise ForgeError(f"{folder / edited[0]}: not the file that the manifest lists", "prepare again")
+        raise ForgeError(
+            f"{folder / edited[0]}: not the file that the manifest lists", "prepare again"
+        )
     files = {name: File(folder / name, entry["sha256"]) for name, entry in content["files"].items()}
     try:
         batch, size = content["batch"], content["facts"]["size"]
         weak = bool(content.get("weak", False))
-        if not (content["graphs"] and {"tensorrt", *content["graphs"]} <= content["patches"].keys()
-                and "tensorrt" in content["graphs"] and [type(side) for side in size] == [int, int]):  # fmt: skip
+        if not (
+            content["graphs"]
+            and {"tensorrt", *content["graphs"]} <= content["patches"].keys()
+            and "tensorrt" in content["graphs"]
+            and [type(side) for side in size] == [int, int]
+        ):
             raise ValueError("graphs, patches or size")
         if content["precision"] not in get_args(Precision):
             raise ValueError("precision")
@@ -45,13 +53,25 @@ def read(folder: Path) -> Ready:
             recipe=Recipe.model_validate(content["recipe"]),
             facts=dict(content["facts"]),
             inputs=dict(content["inputs"]),
-            graphs={backend: files[f"{content['model']}{WEAK if weak else SUFFIX[backend]}"]
-                    for backend in content["graphs"]},
+            graphs={
+                backend: files[f"{content['model']}{WEAK if weak else SUFFIX[backend]}"]
+                for backend in content["graphs"]
+            },
             patches=dict(content["patches"]),
             table=files.get("calibration.json"),
             deepstream=deepstream,
             weak=weak,
-        )  # fmt: skip
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, ValidationError, ForgeError) as error:
+        )
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        IndexError,
+        AttributeError,
+        ValidationError,
+        ForgeError,
+    ) as error:
         reason = str(error).splitlines()[0]
-        raise ForgeError(f"{folder / manifest.MANIFEST}: incomplete ({reason})", "prepare again") from error
+        raise ForgeError(
+            f"{folder / manifest.MANIFEST}: incomplete ({reason})", "prepare again"
+        ) from error

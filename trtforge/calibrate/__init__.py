@@ -1,1 +1,3 @@
-"""Ranges of activations, from a stream of photographs: preprocessing, histograms, thresholds, tables."""
+"""Ranges of activations, from a stream of photographs: preprocessing, histograms, thresholds,
+tables.
+"""

@@ -1,4 +1,6 @@
-"""TensorRT's own calibration cache: a text table of scales that TensorRT 10 and older, and nvinfer, read."""
+"""TensorRT's own calibration cache: a text table of scales that TensorRT 10 and older, and nvinfer,
+read.
+"""
 
 from __future__ import annotations
 
@@ -10,27 +12,36 @@ from trtforge.errors import ForgeError
 
 MAGIC = "TRT-"
 ALGORITHMS = ("EntropyCalibration2", "MinMaxCalibration")
-LEAST = 127 * 2.0**-24  # range of a tensor that was always zero: the scale that Q/DQ gives it, FP16's smallest
+LEAST = (
+    127 * 2.0**-24
+)  # range of a tensor that was always zero: the scale that Q/DQ gives it, FP16's smallest
 
 
 def write(amax: Mapping[str, float], tensorrt: str, algorithm: str = ALGORITHMS[0]) -> str:
     """The cache's text.
 
-    Each line is a tensor's name, a colon, and the big-endian bits of its float32 scale, ``amax / 127``, in hex.
-    TensorRT takes no scale of 0, and computes in float around a tensor that is left out.
+    Each line is a tensor's name, a colon, and the big-endian bits of its float32 scale, ``amax /
+    127``, in hex. TensorRT takes no scale of 0, and computes in float around a tensor that is left
+    out.
 
     Args:
         amax: range of each tensor.
         tensorrt: the version that will read it, such as ``10.16.0``: it recalibrates at any other.
-        algorithm: the calibrator that will read it, whatever made the ranges: TensorRT compares names.
+        algorithm: the calibrator that will read it, whatever made the ranges: TensorRT compares
+            names.
 
     Raises:
         ForgeError: a name holds a line break.
     """
     broken = next((name for name in amax if "\n" in name or "\r" in name), None)
     if broken is not None:
-        raise ForgeError(f"a calibration cache can't hold the tensor name {broken!r}", "rename it in the model")
-    rows = [f"{name}: {struct.pack('>f', (rounded(value) or LEAST) / 127).hex()}" for name, value in amax.items()]
+        raise ForgeError(
+            f"a calibration cache can't hold the tensor name {broken!r}", "rename it in the model"
+        )
+    rows = [
+        f"{name}: {struct.pack('>f', (rounded(value) or LEAST) / 127).hex()}"
+        for name, value in amax.items()
+    ]
     return "\n".join([f"{MAGIC}{version_number(tensorrt)}-{algorithm}", *rows]) + "\n"
 
 
@@ -66,4 +77,6 @@ def version_number(version: str) -> int:
     if not re.fullmatch(r"[0-9]{1,2}(\.[0-9]{1,3}){1,3}", version):
         raise ForgeError(f"{version!r} is no version of TensorRT", "for example 8.5.2, or 10.16")
     major, minor, patch = ([int(part) for part in version.split(".")[:3]] + [0, 0])[:3]
-    return major * 10000 + minor * 100 + patch if major >= 10 else major * 1000 + minor * 100 + patch
+    return (
+        major * 10000 + minor * 100 + patch if major >= 10 else major * 1000 + minor * 100 + patch
+    )

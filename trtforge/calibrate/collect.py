@@ -56,31 +56,38 @@ def collect(
 ) -> tuple[Histograms, Histograms, list[Path]]:
     """Observe ``tensors`` while the model runs over ``images``.
 
-    On the CPU every worker takes one image through decoding, the network and the histograms on one core, so no core
-    waits for another. On a GPU the workers decode, and the activations never leave the device. Histograms merge
-    exactly, so neither the number of workers nor their timing shows in the result. A network over 512 MiB runs on
-    several cores, whose number may show in a last bit.
+    On the CPU every worker takes one image through decoding, the network and the histograms on one
+    core, so no core waits for another. On a GPU the workers decode, and the activations never leave
+    the device. Histograms merge exactly, so neither the number of workers nor their timing shows in
+    the result. A network over 512 MiB runs on several cores, whose number may show in a last bit.
 
     Args:
-        graph: float model with one image input; cut down to what makes ``tensors``, without weights (``cut``).
+        graph: float model with one image input; cut down to what makes ``tensors``, without weights
+            (``cut``).
         tensors: names of activations; the input may be one of them.
         images: files.
         prepare: makes a batch (1, C, H, W) of a file, or raises CorruptImage.
         progress: is told how many images are done.
-        early: so many of the images, from the first on, count into the first set of histograms; None is all.
+        early: so many of the images, from the first on, count into the first set of histograms;
+            None is all.
         provider: ``cpu`` or ``cuda``.
         total: images in the whole folder, if these are a shard's.
 
     Returns:
-        A histogram for each tensor over the early images, and one over the others; the images that could not be read.
+        A histogram for each tensor over the early images, and one over the others; the images that
+        could not be read.
 
     Raises:
-        ForgeError: more images can't be read than 5 % of the whole folder, the network fails on one, or an activation
-            is NaN or infinite.
+        ForgeError: more images can't be read than 5 % of the whole folder, the network fails on
+            one, or an activation is NaN or infinite.
     """
-    stream = _Stream(images, len(images) if early is None else early, total or len(images), progress)
+    stream = _Stream(
+        images, len(images) if early is None else early, total or len(images), progress
+    )
     batch_dim = graph.inputs[0].shape[0]
-    copies = batch_dim if isinstance(batch_dim, int) and batch_dim > 0 else 1  # a fixed batch is filled with one image
+    copies = (
+        batch_dim if isinstance(batch_dim, int) and batch_dim > 0 else 1
+    )  # a fixed batch is filled with one image
 
     def work(taps: Taps) -> None:
         try:
@@ -88,13 +95,17 @@ def collect(
                 path, is_late = taken
                 try:
                     image = prepare(path)
-                    bad = taps.observe(image if copies == 1 else np.repeat(image, copies, axis=0), is_late)
+                    bad = taps.observe(
+                        image if copies == 1 else np.repeat(image, copies, axis=0), is_late
+                    )
                 except CorruptImage:
                     stream.skip(path)
                     continue
                 if bad:
-                    raise ForgeError(f"activation {bad!r} is NaN or infinite on {path}",
-                                     "check the preprocessing (recipe: scale, offsets) and the model")  # fmt: skip
+                    raise ForgeError(
+                        f"activation {bad!r} is NaN or infinite on {path}",
+                        "check the preprocessing (recipe: scale, offsets) and the model",
+                    )
                 stream.done()
             taps.flush()
         finally:
@@ -112,12 +123,17 @@ def collect(
         finally:
             stream.stop()  # after Ctrl-C, too
     each = {id(taps): taps for taps, _ in workers}.values()  # workers may share a device's
-    first, rest = ({name: merged([taps.parts[part][name] for taps in each]) for name in tensors} for part in range(2))
+    first, rest = (
+        {name: merged([taps.parts[part][name] for taps in each]) for name in tensors}
+        for part in range(2)
+    )
     return first, rest, sorted(stream.skipped)
 
 
 def _open(graph: gs.Graph, tensors: Sequence[str], provider: str, images: int) -> Iterator[Taps]:
-    """The taps of each worker, made one by one: the first can work while the next one's network is loaded."""
+    """The taps of each worker, made one by one: the first can work while the next one's network is
+    loaded.
+    """
     cores = os.cpu_count() or 1
     input_name = graph.inputs[0].name
     tapped = [name for name in tensors if name != input_name]
@@ -129,10 +145,12 @@ def _open(graph: gs.Graph, tensors: Sequence[str], provider: str, images: int) -
         yield from [taps] * max(1, min(MOST_DECODERS, cores, images))
         return
     cores = min(MOST_WORKERS, cores)
-    networks = max(1, min(cores, MOST_WEIGHTS // max(1, sum(array.nbytes for array in weights.values()))))
+    networks = max(
+        1, min(cores, MOST_WEIGHTS // max(1, sum(array.nbytes for array in weights.values())))
+    )
     for _ in range(max(1, min(networks, images))):
-        # A core each, but for networks over 512 MiB: how many add up may show in the last bit, so it must not depend
-        # on the number of images.
+        # A core each, but for networks over 512 MiB: how many add up may show in the last bit, so
+        # it must not depend on the number of images.
         engine = onnxruntime.session(model, cores // networks, weights=weights) if tapped else None
         yield HostTaps(engine, tensors, input_name)
 
@@ -140,19 +158,25 @@ def _open(graph: gs.Graph, tensors: Sequence[str], provider: str, images: int) -
 class HostTaps:
     """One worker's network on the CPU.
 
-    No other worker runs it: ONNX Runtime's memory for activations belongs to the network, and where several run it at
-    once its peak is a matter of how their operators happen to meet, higher after 500 images than after 30.
+    No other worker runs it: ONNX Runtime's memory for activations belongs to the network, and where
+    several run it at
+    once its peak is a matter of how their operators happen to meet, higher after 500 images than
+    after 30.
 
     Args:
-        engine: of a model whose outputs are ``tensors``, but for the input; None if there is none but the input.
+        engine: of a model whose outputs are ``tensors``, but for the input; None if there is none
+            but the input.
     """
 
-    def __init__(self, engine: InferenceSession | None, tensors: Sequence[str], input_name: str) -> None:
+    def __init__(
+        self, engine: InferenceSession | None, tensors: Sequence[str], input_name: str
+    ) -> None:
         self.parts = empty(tensors), empty(tensors)
         self._engine, self._input = engine, input_name
 
     def observe(self, batch: np.ndarray, late: bool) -> str | None:
-        # A function of its own, so that an image's activations are gone before the next ones are made.
+        # A function of its own, so that an image's activations are gone before the next ones are
+        # made.
         arrays = onnxruntime.run(self._engine, batch) if self._engine else {}
         arrays[self._input] = batch
         for name, histogram in self.parts[late].items():
@@ -168,7 +192,9 @@ class HostTaps:
 class _Stream:
     """Hands out the images, one at a time, to several workers."""
 
-    def __init__(self, images: Sequence[Path], early: int, total: int, progress: Callable[[float], None]) -> None:
+    def __init__(
+        self, images: Sequence[Path], early: int, total: int, progress: Callable[[float], None]
+    ) -> None:
         self._images = iter([(path, index >= early) for index, path in enumerate(images)])
         self._total = total
         self._progress = progress

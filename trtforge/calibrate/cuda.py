@@ -18,7 +18,9 @@ from trtforge.errors import MachineError
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-MOST_COUNTED = 2**32 - 1  # values of one tensor between two flushes: counters on the device have 32 bits
+MOST_COUNTED = (
+    2**32 - 1
+)  # values of one tensor between two flushes: counters on the device have 32 bits
 THREADS = 256
 BLOCKS = 1024
 KERNELS = """
@@ -65,9 +67,10 @@ extern "C" __global__ void count(const float *values, unsigned long long size, f
 class DeviceTaps:
     """One network on one GPU, shared by all workers: they decode, and take turns here.
 
-    Counts stay on the device in a histogram each, of the limits that ``Histogram`` would have; they are merged into
-    the host's when a limit has to grow, when a counter could overflow, between early and late images, and at the end.
-    Merging is exact, so the result is what the host would count of the same activations.
+    Counts stay on the device in a histogram each, of the limits that ``Histogram`` would have; they
+    are merged into the host's when a limit has to grow, when a counter could overflow, between
+    early and late images, and at the end. Merging is exact, so the result is what the host would
+    count of the same activations.
 
     Args:
         engine: of a model whose outputs are ``tensors``, but for the input, in their order.
@@ -88,13 +91,18 @@ class DeviceTaps:
         self._context.push()
         try:
             module = SourceModule(f"#define BINS {BINS}\n{KERNELS}", no_extern_c=True)
-            self._largest, self._count = module.get_function("largest"), module.get_function("count")
+            self._largest, self._count = (
+                module.get_function("largest"),
+                module.get_function("count"),
+            )
             self._counts = driver.mem_alloc(len(self._tapped) * BINS * 4)
             self._found = driver.mem_alloc(len(self._tapped) * 8)
             driver.memset_d32(self._counts, 0, len(self._tapped) * BINS)
         except (OSError, driver.CompileError) as error:
-            raise MachineError("calibration on the GPU needs CUDA's compiler, nvcc, on the PATH",
-                               "install the CUDA toolkit, or use --provider cpu") from error  # fmt: skip
+            raise MachineError(
+                "calibration on the GPU needs CUDA's compiler, nvcc, on the PATH",
+                "install the CUDA toolkit, or use --provider cpu",
+            ) from error
         finally:
             self._context.pop()
         # Of what the device has counted since the last flush, of early or of late images:
@@ -122,7 +130,9 @@ class DeviceTaps:
     def _observe(self, batch: np.ndarray, late: bool) -> str | None:
         if late is not self._late:
             self._flush()
-            self._limits = dict.fromkeys(self._tapped, 0.0)  # wider bins than the part's own would not merge into it
+            self._limits = dict.fromkeys(
+                self._tapped, 0.0
+            )  # wider bins than the part's own would not merge into it
             self._late = late
         if self._input in self.parts[late]:
             histogram = self.parts[late][self._input]
@@ -151,8 +161,12 @@ class DeviceTaps:
             if found[index, 1]:
                 return name
             # Only zeros so far: everything is below the first bin, whatever its width.
-            per_unit = np.float32(BINS / self._limits[name]) if self._limits[name] else np.float32(0)
-            self._launch(self._count, array, size, per_unit, np.uintp(int(self._counts) + 4 * BINS * index))
+            per_unit = (
+                np.float32(BINS / self._limits[name]) if self._limits[name] else np.float32(0)
+            )
+            self._launch(
+                self._count, array, size, per_unit, np.uintp(int(self._counts) + 4 * BINS * index)
+            )
         self._driver.Context.synchronize()  # the outputs are ONNX Runtime's again after this
         return None
 
@@ -161,9 +175,13 @@ class DeviceTaps:
         kernel(np.uintp(array.data_ptr()), np.uint64(size), *rest, block=(THREADS, 1, 1), grid=grid)
 
     def _make_room(self, peaks: np.ndarray, size: int) -> None:
-        """Flush when a counter could overflow, or a tensor needs wider bins: counts of two widths don't mix."""
-        wanted = {name: limit_above(float(peak), self._limits[name])
-                  for name, peak in zip(self._tapped, peaks, strict=True)}  # fmt: skip
+        """Flush when a counter could overflow, or a tensor needs wider bins: counts of two widths
+        don't mix.
+        """
+        wanted = {
+            name: limit_above(float(peak), self._limits[name])
+            for name, peak in zip(self._tapped, peaks, strict=True)
+        }
         if wanted != self._limits or self._counted + size > MOST_COUNTED:
             self._flush()
             self._limits = wanted
@@ -178,7 +196,11 @@ class DeviceTaps:
             self._driver.memset_d32(self._counts, 0, counts.size)
             for name, row in zip(self._tapped, counts, strict=True):
                 part = Histogram()
-                part.counts, part.limit, part.largest = row.astype(np.int64), self._limits[name], self._peaks[name]
+                part.counts, part.limit, part.largest = (
+                    row.astype(np.int64),
+                    self._limits[name],
+                    self._peaks[name],
+                )
                 self.parts[self._late][name].merge(part)
         self._peaks = dict.fromkeys(self._tapped, 0.0)
         self._counted = 0

@@ -15,23 +15,32 @@ SMALL = 1024  # bytes: scales and sizes, which shapes are inferred from, stay in
 
 
 def cut(graph: gs.Graph, tensors: Sequence[str]) -> tuple[bytes, dict[str, np.ndarray]]:
-    """A model whose outputs are ``tensors``, without what is behind them, and its large float32 weights by name.
+    """A model whose outputs are ``tensors``, without what is behind them, and its large float32
+    weights by name.
 
-    Inside of the model each weight would be copied three times: into it, into its bytes, and as a session parses them.
+    Inside of the model each weight would be copied three times: into it, into its bytes, and as a
+    session parses them.
     Beside it, cutting and loading take half the time.
 
     Args:
-        graph: cut down in place. It has no values for these weights after this, and nothing in it keeps the file that
-            it came from in memory.
+        graph: cut down in place. It has no values for these weights after this, and nothing in it
+            keeps the file that it came from in memory.
     """
     found = graph.tensors()
     graph.outputs = [found[name] for name in tensors]
     graph.cleanup()
-    # A branch holds a copy of what it reads, and ONNX Runtime looks beside for the outermost graph alone.
-    inside = {id(tensor) for branch in graph.subgraphs(recursive=True) for tensor in branch.tensors().values()}
+    # A branch holds a copy of what it reads, and ONNX Runtime looks beside for the outermost graph
+    # alone.
+    inside = {
+        id(tensor)
+        for branch in graph.subgraphs(recursive=True)
+        for tensor in branch.tensors().values()
+    }
     weights = {}
     for tensor in graph.tensors().values():
-        if not isinstance(tensor, gs.Constant) or isinstance(tensor.dtype, int):  # a type that NumPy lacks
+        if not isinstance(tensor, gs.Constant) or isinstance(
+            tensor.dtype, int
+        ):  # a type that NumPy lacks
             continue
         values = np.ascontiguousarray(tensor.values)  # what is still lazy would keep the whole file
         if values.dtype == np.float32 and values.nbytes > SMALL and id(tensor) not in inside:

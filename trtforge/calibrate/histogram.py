@@ -1,8 +1,8 @@
 """The accumulator: a histogram of magnitudes whose range only ever doubles.
 
-Because every range is a power of two, doubling it merges neighbouring bins exactly. Nothing is ever counted twice or
-re-binned with rounding, so one pass is enough, and merging the histograms of two halves of a stream equals
-observing the whole stream, bit for bit, in any order.
+Because every range is a power of two, doubling it merges neighbouring bins exactly. Nothing is ever
+counted twice or re-binned with rounding, so one pass is enough, and merging the histograms of two
+halves of a stream equals observing the whole stream, bit for bit, in any order.
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ class Histogram:
             at += self._widen(flat[at : at + CHUNK])
 
     def _widen(self, chunk: np.ndarray) -> int:
-        """Make room for a chunk; of one with NaN or infinity count the rest, too. How many values are done with."""
+        """Make room for a chunk; of one with NaN or infinity count the rest, too. How many values
+        are done with.
+        """
         finite = chunk[np.isfinite(chunk)]
         self._make_room(float(np.abs(finite).max(initial=0.0)))
         if finite.size == chunk.size:
@@ -84,7 +86,9 @@ def empty(names: Iterable[str]) -> dict[str, Histogram]:
 
 
 def limit_above(largest: float, limit: float = 0.0) -> float:
-    """The range that a histogram of that range needs for a magnitude: a power of two above it, or 0 while all is 0."""
+    """The range that a histogram of that range needs for a magnitude: a power of two above it, or 0
+    while all is 0.
+    """
     if not largest or largest < limit:
         return limit
     return max(SMALLEST_LIMIT, math.ldexp(1.0, math.frexp(largest)[1]))

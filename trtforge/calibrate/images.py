@@ -1,8 +1,8 @@
 """From an image file to what the network sees, by the arithmetic of DeepStream's nvinfer.
 
-nvinfer scales with one factor, truncates the scaled side to whole pixels, pads with black on the right and bottom or on
-both sides, and computes ``scale * (pixel - offset)``. Calibration, verification and the nvinfer configuration all read
-one ``Preprocess``, so they can't disagree.
+nvinfer scales with one factor, truncates the scaled side to whole pixels, pads with black on the
+right and bottom or on both sides, and computes ``scale * (pixel - offset)``. Calibration,
+verification and the nvinfer configuration all read one ``Preprocess``, so they can't disagree.
 """
 
 from __future__ import annotations
@@ -57,12 +57,16 @@ def list_images(folder: Path) -> list[Path]:
         ForgeError: the folder is missing, or holds no image.
     """
     if not folder.is_dir():
-        raise ForgeError(f"{folder}: no such folder of images", "give a folder that holds image files")
+        raise ForgeError(
+            f"{folder}: no such folder of images", "give a folder that holds image files"
+        )
     files = [Path(at) / name for at, _, names in os.walk(folder) for name in names]
     images = sorted(file for file in files if file.suffix.lower() in SUFFIXES)
     if not images:
         found = f"{len(files)} files, none of them an image" if files else "it is empty"
-        raise ForgeError(f"{folder}: no images ({found})", f"images end in {', '.join(sorted(SUFFIXES))}")
+        raise ForgeError(
+            f"{folder}: no images ({found})", f"images end in {', '.join(sorted(SUFFIXES))}"
+        )
     return images
 
 
@@ -80,7 +84,10 @@ def labelled(images: list[Path], folder: Path) -> list[str]:
     found = [image.name for image in images]
     name, count = Counter(found).most_common(1)[0]
     if count > 1:
-        raise ForgeError(f"{folder}: {count} images are called {name}, and labels go by the name", "rename all but one")
+        raise ForgeError(
+            f"{folder}: {count} images are called {name}, and labels go by the name",
+            "rename all but one",
+        )
     return found
 
 
@@ -100,16 +107,25 @@ def whole(digests: dict[str, str]) -> str:
 
 def distinct(images: list[Path], digests: dict[str, str]) -> list[Path]:
     """Of images with the same bytes the first one; ``digests`` as ``digest`` gives them."""
-    first = {sha256: image for image, sha256 in zip(reversed(images), reversed(digests.values()), strict=True)}
-    return [image for image, sha256 in zip(images, digests.values(), strict=True) if first[sha256] is image]
+    first = {
+        sha256: image
+        for image, sha256 in zip(reversed(images), reversed(digests.values()), strict=True)
+    }
+    return [
+        image
+        for image, sha256 in zip(images, digests.values(), strict=True)
+        if first[sha256] is image
+    ]
 
 
 def read(path: Path) -> Image.Image:
-    """An 8-bit RGB image, turned upright by its EXIF orientation; alpha is dropped, 16 bits become 8.
+    """An 8-bit RGB image, turned upright by its EXIF orientation; alpha is dropped, 16 bits become
+    8.
 
     Raises:
-        CorruptImage: the file is no image, is cut short, is larger than 100 megapixels, or has pixels of which nobody
-            knows what is white: floating-point numbers, or integers over 16 bits.
+        CorruptImage: the file is no image, is cut short, is larger than 100 megapixels, or has
+            pixels of which nobody knows what is white: floating-point numbers, or integers over 16
+            bits.
     """
     try:
         if not path.is_file():  # a broken link, or a pipe that nobody writes to
@@ -128,7 +144,8 @@ def read(path: Path) -> Image.Image:
             return upright.convert("RGB")
     except (CorruptImage, MemoryError):
         raise
-    except Exception as error:  # decoders of many hands on anybody's bytes: struct.error, RuntimeError, SyntaxError ...
+    # decoders of many hands on anybody's bytes: struct.error, RuntimeError, SyntaxError ...
+    except Exception as error:
         raise CorruptImage(f"{path}: {error}") from error
 
 
@@ -149,25 +166,38 @@ def fit(height: int, width: int, size: tuple[int, int], letterbox: str) -> Fit:
         inner_height, inner_width = in_height, max(1, int(in_height * width / height))
     if letterbox == "top-left":
         return Fit(inner_height, inner_width, 0, 0)
-    return Fit(inner_height, inner_width, (in_height - inner_height) // 2, (in_width - inner_width) // 2)
+    return Fit(
+        inner_height, inner_width, (in_height - inner_height) // 2, (in_width - inner_width) // 2
+    )
 
 
-def letterbox(image: Image.Image, spec: Preprocess, size: tuple[int, int], nearest: bool = False) -> np.ndarray:
-    """The network's input as pixels: uint8 of shape (H, W, 3), in RGB; bilinear, or the nearest pixels."""
+def letterbox(
+    image: Image.Image, spec: Preprocess, size: tuple[int, int], nearest: bool = False
+) -> np.ndarray:
+    """The network's input as pixels: uint8 of shape (H, W, 3), in RGB; bilinear, or the nearest
+    pixels.
+    """
     place = fit(image.height, image.width, size, spec.letterbox)
     inner = image
     if image.size != (place.width, place.height):
-        # An affine transform samples bilinearly at pixel centres, as nvinfer does; Pillow's resize() would average.
+        # An affine transform samples bilinearly at pixel centres, as nvinfer does; Pillow's
+        # resize() would average.
         steps = (image.width / place.width, 0, 0, 0, image.height / place.height, 0)
         sampling = Image.Resampling.NEAREST if nearest else Image.Resampling.BILINEAR
-        inner = image.transform((place.width, place.height), Image.Transform.AFFINE, steps, sampling)
+        inner = image.transform(
+            (place.width, place.height), Image.Transform.AFFINE, steps, sampling
+        )
     canvas = np.full((*size, 3), spec.padding, np.uint8)
-    canvas[place.top : place.top + place.height, place.left : place.left + place.width] = np.asarray(inner)
+    canvas[place.top : place.top + place.height, place.left : place.left + place.width] = (
+        np.asarray(inner)
+    )
     return canvas
 
 
 def normalise(pixels: np.ndarray, spec: Preprocess) -> np.ndarray:
-    """``scale * (pixel - offset) / std``: float32 (3, H, W) in the network's colour order, from uint8 (H, W, 3) RGB."""
+    """``scale * (pixel - offset) / std``: float32 (3, H, W) in the network's colour order, from
+    uint8 (H, W, 3) RGB.
+    """
     ordered = pixels[..., ::-1] if spec.color == "bgr" else pixels
     planes = np.ascontiguousarray(ordered.transpose(2, 0, 1)).astype(np.float32)
     if any(spec.offsets):

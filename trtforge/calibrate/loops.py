@@ -1,4 +1,5 @@
-"""The inner loops of histograms and of the entropy search: ``loops.c``, compiled as trtforge was installed.
+"""The inner loops of histograms and of the entropy search: ``loops.c``, compiled as trtforge was
+installed.
 
 Calls hold no lock of Python's, so threads count side by side.
 """
@@ -22,7 +23,9 @@ CHUNK = 4096  # values that are counted together, or not at all
 LEVELS = 128  # magnitudes that INT8 tells apart, in TensorRT's entropy calibration
 
 
-def count(values: np.ndarray, start: int, most: int, per_unit: float, counts: np.ndarray) -> tuple[int, int]:
+def count(
+    values: np.ndarray, start: int, most: int, per_unit: float, counts: np.ndarray
+) -> tuple[int, int]:
     """Count magnitudes from ``start`` on, up to the first chunk with one over ``most``.
 
     Args:
@@ -48,7 +51,8 @@ def count(values: np.ndarray, start: int, most: int, per_unit: float, counts: np
 
 
 def search(counts: np.ndarray, last: int) -> int:
-    """How many of the first ``last`` bins to keep: see ``trtforge.calibrate.threshold.entropy_bins``.
+    """How many of the first ``last`` bins to keep: see
+    ``trtforge.calibrate.threshold.entropy_bins``.
 
     Args:
         counts: float64 of shape (N,), contiguous.
@@ -71,25 +75,37 @@ def load(folder: Path) -> ctypes.CDLL:
     try:
         loaded = ctypes.CDLL(str(path))
     except OSError as error:
-        raise MachineError(f"the compiled part of trtforge can't be loaded: {error}", INSTALL) from error
+        raise MachineError(
+            f"the compiled part of trtforge can't be loaded: {error}", INSTALL
+        ) from error
     made_of = (ctypes.c_char * 64).in_dll(loaded, "trtforge_source").raw.decode()
     if made_of != hashlib.sha256((folder / "loops.c").read_bytes()).hexdigest():
         raise MachineError(f"{path}: not made of the loops.c beside it", INSTALL)
     address, int64 = ctypes.c_void_p, ctypes.c_int64
     loaded.trtforge_count.restype = loaded.trtforge_search.restype = int64
     loaded.trtforge_count.argtypes = [
-        address, int64, int64, ctypes.c_uint32, ctypes.c_float, address, ctypes.POINTER(ctypes.c_uint32)
-    ]  # fmt: skip
+        address,
+        int64,
+        int64,
+        ctypes.c_uint32,
+        ctypes.c_float,
+        address,
+        ctypes.POINTER(ctypes.c_uint32),
+    ]
     loaded.trtforge_search.argtypes = [address, int64, address, address, address]
     return loaded
 
 
 def _address(array: np.ndarray, dtype: type, size: int = 0, written: bool = False) -> int:
-    """Of the first of at least ``size`` values, one behind another. NumPy's ndpointer leaves garbage at every call."""
+    """Of the first of at least ``size`` values, one behind another. NumPy's ndpointer leaves
+    garbage at every call.
+    """
     flags = array.flags
     fit = flags.c_contiguous and flags.aligned and (flags.writeable or not written)
     if array.dtype != dtype or array.size < size or not fit:
-        raise TypeError(f"{array.dtype} {array.shape} with strides {array.strides}: C takes no such array here")
+        raise TypeError(
+            f"{array.dtype} {array.shape} with strides {array.strides}: C takes no such array here"
+        )
     return array.ctypes.data
 
 

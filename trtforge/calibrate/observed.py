@@ -1,4 +1,6 @@
-"""What calibration has seen: a histogram of every tapped activation. Parts of a stream merge exactly."""
+"""What calibration has seen: a histogram of every tapped activation. Parts of a stream merge
+exactly.
+"""
 
 from __future__ import annotations
 
@@ -83,28 +85,40 @@ def merge(parts: Sequence[Observed], names: Sequence[str]) -> Observed:
         names: what to call them in errors.
 
     Raises:
-        ForgeError: they are not shards of one calibration, two hold the same image, or one is missing.
+        ForgeError: they are not shards of one calibration, two hold the same image, or one is
+            missing.
     """
     first = parts[0].source
     images: dict[str, str] = {}
     skipped: list[str] = []
     for part, name in zip(parts, names, strict=True):
         fields = ("model", "taps", "preprocess", "total", "duplicates", "versions")
-        differs = next((each for each in fields if getattr(part.source, each) != getattr(first, each)), "")
+        differs = next(
+            (each for each in fields if getattr(part.source, each) != getattr(first, each)), ""
+        )
         if differs or part.groups != parts[0].groups:
-            raise ForgeError(f"{name}: differs from {names[0]} in {differs or 'groups'!r}",
-                             "merge shards of one calibration")  # fmt: skip
+            raise ForgeError(
+                f"{name}: differs from {names[0]} in {differs or 'groups'!r}",
+                "merge shards of one calibration",
+            )
         twice = ({*images, *skipped}) & {*part.source.images, *part.source.skipped}
         if twice:
-            raise ForgeError(f"{name}: holds {min(twice)} that an earlier table holds too", "merge each shard once")
+            raise ForgeError(
+                f"{name}: holds {min(twice)} that an earlier table holds too",
+                "merge each shard once",
+            )
         images |= part.source.images
         skipped += part.source.skipped
     if len(images) + len(skipped) != first.total:
-        raise ForgeError(f"{len(images) + len(skipped)} of {first.total} images are in these tables",
-                         "merge every shard of the calibration")  # fmt: skip
+        raise ForgeError(
+            f"{len(images) + len(skipped)} of {first.total} images are in these tables",
+            "merge every shard of the calibration",
+        )
     if len(skipped) > MOST_CORRUPT * first.total:
-        raise ForgeError(f"{len(skipped)} of {first.total} images are not readable, {min(skipped)} among them",
-                         "over 5 % unreadable is refused: remove them from the folder")  # fmt: skip
+        raise ForgeError(
+            f"{len(skipped)} of {first.total} images are not readable, {min(skipped)} among them",
+            "over 5 % unreadable is refused: remove them from the folder",
+        )
     source = replace(first, images=dict(sorted(images.items())), skipped=sorted(skipped))
     early = {name: merged([part.early[name] for part in parts]) for name in parts[0].early}
     late = {name: merged([part.late[name] for part in parts]) for name in parts[0].late}
@@ -112,15 +126,18 @@ def merge(parts: Sequence[Observed], names: Sequence[str]) -> Observed:
 
 
 def check_corrupt(path: Path, count: int, total: int) -> None:
-    """Refuse a folder of ``total`` images of which too many can't be read; ``path`` is the ``count``-th of those.
+    """Refuse a folder of ``total`` images of which too many can't be read; ``path`` is the
+    ``count``-th of those.
 
     Raises:
         ForgeError: it is over 5 %.
     """
     if count > MOST_CORRUPT * total:
         nth = {1: "first", 2: "second", 3: "third"}.get(count, f"{count}th")
-        raise ForgeError(f"{path}: not a readable image, the {nth} of {total}",
-                         "over 5 % unreadable is refused: remove them from the folder")  # fmt: skip
+        raise ForgeError(
+            f"{path}: not a readable image, the {nth} of {total}",
+            "over 5 % unreadable is refused: remove them from the folder",
+        )
 
 
 def save(observed: Observed, path: Path) -> None:
@@ -143,14 +160,24 @@ def load(path: Path) -> Observed:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content.pop("format", None) != FORMAT:
-            raise ForgeError(f"{path}: not a table of histograms of this version ({FORMAT})",
-                             "make it with `trtforge calibrate --shard I/N`")  # fmt: skip
-        early, late = ({name: unpack(each) for name, each in content[key].items()} for key in ("early", "late"))
-        observed = Observed(read_source(content["source"]), read_groups(content["groups"]), early, late)
-        if not early or not early.keys() == late.keys() == {name for _, sources in observed.groups for name in sources}:
+            raise ForgeError(
+                f"{path}: not a table of histograms of this version ({FORMAT})",
+                "make it with `trtforge calibrate --shard I/N`",
+            )
+        early, late = (
+            {name: unpack(each) for name, each in content[key].items()} for key in ("early", "late")
+        )
+        observed = Observed(
+            read_source(content["source"]), read_groups(content["groups"]), early, late
+        )
+        if not early or not early.keys() == late.keys() == {
+            name for _, sources in observed.groups for name in sources
+        }:
             raise ValueError("not one histogram for each tensor")
     except FileNotFoundError as error:
-        raise ForgeError(f"{path}: no such file", "make it with `trtforge calibrate --shard I/N`") from error
+        raise ForgeError(
+            f"{path}: no such file", "make it with `trtforge calibrate --shard I/N`"
+        ) from error
     except INVALID as error:
         raise ForgeError(
             f"{path}: not a table of histograms", "make it with `trtforge calibrate --shard I/N`"
@@ -170,13 +197,21 @@ def read_source(content: Any) -> Source:
 
 
 def read_groups(content: Any) -> tuple[Group, ...]:
-    return tuple((tuple(map(str, members)), tuple(map(str, sources))) for members, sources in content)
+    return tuple(
+        (tuple(map(str, members)), tuple(map(str, sources))) for members, sources in content
+    )
 
 
 def pack(histogram: Histogram) -> dict[str, Any]:
     """A histogram as JSON: its 4096 counts little-endian int64, compressed, in base64."""
-    counts = zlib.compress(histogram.counts.astype("<i8").tobytes(), 4)  # level 6: 2 % less, in 2.5 times the time
-    return {"limit": histogram.limit, "largest": histogram.largest, "counts": base64.b64encode(counts).decode()}
+    counts = zlib.compress(
+        histogram.counts.astype("<i8").tobytes(), 4
+    )  # level 6: 2 % less, in 2.5 times the time
+    return {
+        "limit": histogram.limit,
+        "largest": histogram.largest,
+        "counts": base64.b64encode(counts).decode(),
+    }
 
 
 def unpack(content: dict[str, Any]) -> Histogram:
@@ -193,7 +228,9 @@ def unpack(content: dict[str, Any]) -> Histogram:
         raise ValueError(str(error)) from error
     histogram.counts = np.frombuffer(counts, "<i8").astype(np.int64)
     histogram.limit, histogram.largest = float(content["limit"]), float(content["largest"])
-    power = histogram.limit == 0 or (0 < histogram.limit <= 2.0**128 and math.frexp(histogram.limit)[0] == 0.5)
+    power = histogram.limit == 0 or (
+        0 < histogram.limit <= 2.0**128 and math.frexp(histogram.limit)[0] == 0.5
+    )
     if histogram.counts.shape != (BINS,) or histogram.counts.min() < 0 or not power:
         raise ValueError("not a histogram")
     if not 0 <= histogram.largest <= histogram.limit:

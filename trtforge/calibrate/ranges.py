@@ -13,7 +13,15 @@ from pathlib import Path
 from trtforge.calibrate import cache
 from trtforge.calibrate.histogram import Histogram
 from trtforge.calibrate.observed import FORMAT as SHARD
-from trtforge.calibrate.observed import INVALID, Observed, Source, pack, read_groups, read_source, unpack
+from trtforge.calibrate.observed import (
+    INVALID,
+    Observed,
+    Source,
+    pack,
+    read_groups,
+    read_source,
+    unpack,
+)
 from trtforge.calibrate.threshold import threshold
 from trtforge.errors import ForgeError
 from trtforge.graph.moves import Group
@@ -27,9 +35,9 @@ class Ranges:
     """Largest magnitudes that INT8 represents.
 
     Attributes:
-        amax: for each tensor of the groups, at least 0: what an observed one needs by itself, and for one that only
-            holds others' values the largest of theirs. Each is 127 times a float32, so that a calibration cache says
-            the same.
+        amax: for each tensor of the groups, at least 0: what an observed one needs by itself, and
+            for one that only holds others' values the largest of theirs. Each is 127 times a
+            float32, so that a calibration cache says the same.
         groups: tensors that share a scale; their sources are what was observed.
         methods: how each observed tensor's range was chosen.
         moved: by how much the last quarter of the images changed it, as a share of it.
@@ -45,12 +53,15 @@ class Ranges:
     source: Source | None
 
 
-def choose(observed: Observed, method: str, percentile: float, methods: Mapping[str, str]) -> Ranges:
+def choose(
+    observed: Observed, method: str, percentile: float, methods: Mapping[str, str]
+) -> Ranges:
     """A range for every tensor of the groups.
 
     Args:
         method, percentile: see ``trtforge.calibrate.threshold``.
-        methods: tensor name pattern -> method, where it differs; the first pattern that matches decides.
+        methods: tensor name pattern -> method, where it differs; the first pattern that matches
+            decides.
 
     Raises:
         ForgeError: a pattern matches no tensor.
@@ -58,10 +69,14 @@ def choose(observed: Observed, method: str, percentile: float, methods: Mapping[
     histograms = observed.whole()
     for pattern in methods:
         if not any(fnmatchcase(name, pattern) for name in histograms):
-            raise ForgeError(f"calibration.methods: {pattern!r} matches no calibrated tensor",
-                             "`calibration.json` lists them")  # fmt: skip
-    chosen = {name: next((methods[pattern] for pattern in methods if fnmatchcase(name, pattern)), method)
-              for name in histograms}  # fmt: skip
+            raise ForgeError(
+                f"calibration.methods: {pattern!r} matches no calibrated tensor",
+                "`calibration.json` lists them",
+            )
+    chosen = {
+        name: next((methods[pattern] for pattern in methods if fnmatchcase(name, pattern)), method)
+        for name in histograms
+    }
 
     def ranges(seen: Mapping[str, Histogram]) -> dict[str, float]:
         found = pool.map(lambda name: threshold(seen[name], chosen[name], percentile), seen)
@@ -69,12 +84,22 @@ def choose(observed: Observed, method: str, percentile: float, methods: Mapping[
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         own, before = ranges(histograms), ranges(observed.early)
-    moved = {name: abs(value - before[name]) / value if value else 0.0 for name, value in own.items()}
-    return Ranges(spread(observed.groups, own) | own, observed.groups, chosen, moved, histograms, observed.source)
+    moved = {
+        name: abs(value - before[name]) / value if value else 0.0 for name, value in own.items()
+    }
+    return Ranges(
+        spread(observed.groups, own) | own,
+        observed.groups,
+        chosen,
+        moved,
+        histograms,
+        observed.source,
+    )
 
 
 def spread(groups: Iterable[Group], amax: Mapping[str, float]) -> dict[str, float]:
-    """The range of every member of a group: the largest of its sources', so that none is clipped for another's sake.
+    """The range of every member of a group: the largest of its sources', so that none is clipped
+    for another's sake.
 
     Members of a group whose source has no range are left out.
     """
@@ -103,7 +128,8 @@ def load(path: Path) -> Ranges:
     """Read a table, or a calibration cache of TensorRT's.
 
     Raises:
-        ForgeError: the file is missing, neither of them, or holds a range that is not a number of at least 0.
+        ForgeError: the file is missing, neither of them, or holds a range that is not a number of
+            at least 0.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -111,7 +137,9 @@ def load(path: Path) -> Ranges:
     except FileNotFoundError as error:
         raise ForgeError(f"{path}: no such file", "make it with `trtforge calibrate`") from error
     except INVALID as error:
-        raise ForgeError(f"{path}: not a calibration table", "make it with `trtforge calibrate`") from error
+        raise ForgeError(
+            f"{path}: not a calibration table", "make it with `trtforge calibrate`"
+        ) from error
     bad = next((name for name, value in ranges.amax.items() if not 0 <= value <= LARGEST), None)
     if bad is not None:
         raise ForgeError(f"{path}: the range of {bad!r} is {ranges.amax[bad]}", "calibrate again")
@@ -125,10 +153,14 @@ def _from_cache(text: str) -> Ranges:
 def _from_json(text: str, path: Path) -> Ranges:
     content = json.loads(text)
     if content.get("format") == SHARD:
-        raise ForgeError(f"{path}: histograms of a shard, no ranges yet",
-                         "merge every shard with `trtforge calibrate --merge`")  # fmt: skip
+        raise ForgeError(
+            f"{path}: histograms of a shard, no ranges yet",
+            "merge every shard with `trtforge calibrate --merge`",
+        )
     if content.get("format") != FORMAT:
-        raise ForgeError(f"{path}: not a calibration table of this version ({FORMAT})", "calibrate again")
+        raise ForgeError(
+            f"{path}: not a calibration table of this version ({FORMAT})", "calibrate again"
+        )
     return Ranges(
         amax={str(name): float(value) for name, value in content["amax"].items()},
         groups=read_groups(content["groups"]),

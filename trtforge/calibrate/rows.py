@@ -17,13 +17,20 @@ from trtforge.calibrate.cut import cut
 MOST_WORKERS = 4  # each holds the activations of one image
 
 
-def sample(graph: gs.Graph, operators: Sequence[gs.Node], images: Sequence[Path],
-           prepare: Callable[[Path], np.ndarray], count: int) -> Iterator[dict[str, np.ndarray]]:  # fmt: skip
+def sample(
+    graph: gs.Graph,
+    operators: Sequence[gs.Node],
+    images: Sequence[Path],
+    prepare: Callable[[Path], np.ndarray],
+    count: int,
+) -> Iterator[dict[str, np.ndarray]]:
     """For each image, in order, the inputs of every operator at ``count`` positions of its output.
 
     Args:
-        graph: float model with one image input; cut down to what the operators read, without weights (``cut``).
-        operators: two-dimensional convolutions for which ``readable`` holds, of that graph or of one that it copies.
+        graph: float model with one image input; cut down to what the operators read, without
+            weights (``cut``).
+        operators: two-dimensional convolutions for which ``readable`` holds, of that graph or of
+            one that it copies.
         images: files that can be read.
         prepare: makes a batch (1, C, H, W) of a file.
         count: positions; the same ones come up again where the output has fewer.
@@ -32,7 +39,9 @@ def sample(graph: gs.Graph, operators: Sequence[gs.Node], images: Sequence[Path]
         By operator name: float32 (count, I, kH * kW), where padding is 0.
     """
     input_name, batch = graph.inputs[0].name, graph.inputs[0].shape[0]
-    copies = batch if isinstance(batch, int) and batch > 0 else 1  # a fixed batch is filled with one image
+    copies = (
+        batch if isinstance(batch, int) and batch > 0 else 1
+    )  # a fixed batch is filled with one image
     tapped = list(dict.fromkeys(node.inputs[0].name for node in operators))
     windows = {node.name: _Window(node) for node in operators}
     read = {node.name: node.inputs[0].name for node in operators}
@@ -42,9 +51,14 @@ def sample(graph: gs.Graph, operators: Sequence[gs.Node], images: Sequence[Path]
 
     def rows(number: int, path: Path) -> dict[str, np.ndarray]:
         image = np.repeat(prepare(path), copies, axis=0)
-        values: Mapping[str, np.ndarray] = dict(zip(tapped, engine.run(tapped, {input_name: image}), strict=True))
+        values: Mapping[str, np.ndarray] = dict(
+            zip(tapped, engine.run(tapped, {input_name: image}), strict=True)
+        )
         random = np.random.default_rng(number)
-        return {name: window.rows(values[read[name]][0], count, random) for name, window in windows.items()}
+        return {
+            name: window.rows(values[read[name]][0], count, random)
+            for name, window in windows.items()
+        }
 
     workers = max(1, min(MOST_WORKERS, os.cpu_count() or 1, len(images)))
     with ThreadPoolExecutor(workers) as pool:
@@ -63,8 +77,11 @@ def sample(graph: gs.Graph, operators: Sequence[gs.Node], images: Sequence[Path]
 
 def readable(node: gs.Node) -> bool:
     """Whether the node is a two-dimensional convolution with explicit padding."""
-    return bool(node.op == "Conv" and len(node.inputs[1].shape) == 4
-                and node.attrs.get("auto_pad", "NOTSET") == "NOTSET")  # fmt: skip
+    return bool(
+        node.op == "Conv"
+        and len(node.inputs[1].shape) == 4
+        and node.attrs.get("auto_pad", "NOTSET") == "NOTSET"
+    )
 
 
 class _Window:
@@ -80,9 +97,10 @@ class _Window:
         """Windows (count, I, kH * kW) of an input (I, H, W)."""
         size = [
             (side + self.pads[axis] + self.pads[axis + 2] - self.dilations[axis] * (kernel - 1) - 1)
-            // self.strides[axis] + 1
+            // self.strides[axis]
+            + 1
             for axis, (side, kernel) in enumerate(zip(values.shape[1:], self.kernel, strict=True))
-        ]  # fmt: skip
+        ]
         at = np.unravel_index(random.integers(size[0] * size[1], size=count), size)
         top, left = (at[axis] * self.strides[axis] - self.pads[axis] for axis in (0, 1))
         taken = []

@@ -1,8 +1,9 @@
 """The command line: parse, call one function, print one result.
 
-Heavy imports live inside command bodies: ``--help`` costs what typer costs. Modules of commands evaluate their
-annotations as they are imported, without ``from __future__ import annotations``: typer takes three times as long over
-strings.
+Heavy imports live inside command bodies: ``--help`` costs what typer costs. Modules of commands
+evaluate their
+annotations as they are imported, without ``from __future__ import annotations``: typer takes three
+times as long over strings.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from trtforge.errors import ForgeError, foreseen
 
 
 class _Reporting(TyperGroup):
-    """What the user can put right ends in one line and its exit code; any other error keeps its traceback."""
+    """What the user can put right ends in one line and its exit code; any other error keeps its
+    traceback.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         # A path of nothing is the working directory, which nobody means by an unset variable.
@@ -67,18 +70,35 @@ app = typer.Typer(
 
 
 @app.callback(invoke_without_command=True)
-def _main(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def _main(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
     if version:
         print(f"trtforge {__version__}")
         raise typer.Exit
 
 
 COMMANDS = (
-    make.build, make.prepare,
-    steps.export, steps.fold, steps.calibrate, steps.quantize, make.tune, steps.cast, steps.patch,
-    judge.verify, make.sweep, judge.bench, judge.detect, judge.report, judge.diff,
-    fleet.matrix, catalogue.devices, machine.doctor, machine.clean,
-)  # fmt: skip
+    make.build,
+    make.prepare,
+    steps.export,
+    steps.fold,
+    steps.calibrate,
+    steps.quantize,
+    make.tune,
+    steps.cast,
+    steps.patch,
+    judge.verify,
+    make.sweep,
+    judge.bench,
+    judge.detect,
+    judge.report,
+    judge.diff,
+    fleet.matrix,
+    catalogue.devices,
+    machine.doctor,
+    machine.clean,
+)
 for command in COMMANDS:
     app.command()(command)
 app.add_typer(catalogue.recipes, name="recipes")
@@ -87,24 +107,32 @@ app.add_typer(deepstream.app, name="deepstream")
 
 def main() -> None:
     """Entry point of the ``trtforge`` command."""
-    # What importing makes lives to the end: by default the collector looks through it again and again, a fifth of the
-    # time until a command starts, and once more when Python ends, as long again.
+    # What importing makes lives to the end: by default the collector looks through it again and
+    # again, a fifth of the time until a command starts, and once more when Python ends, as long
+    # again.
     gc.set_threshold(100_000)
-    # Recipes need none of pydantic's plugins; to look for some, it reads what every installed package says of itself.
+    # Recipes need none of pydantic's plugins; to look for some, it reads what every installed
+    # package says of itself.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     stdout = sys.stdout
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a name that the terminal can't show is no reason to fail
+            stream.reconfigure(
+                errors="backslashreplace"
+            )  # a name that the terminal can't show is no reason to fail
     try:
         try:
             app()
         finally:
-            if sys.stdout is not stdout:  # click's mark of a pipe that broke, for which it would exit with 1
+            if (
+                sys.stdout is not stdout
+            ):  # click's mark of a pipe that broke, for which it would exit with 1
                 raise BrokenPipeError
             stdout.flush()
             gc.freeze()
-    except BrokenPipeError:  # whoever read has seen enough: no word about what is still buffered when Python ends
+    except (
+        BrokenPipeError
+    ):  # whoever read has seen enough: no word about what is still buffered when Python ends
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)
         os.dup2(nowhere, 2)

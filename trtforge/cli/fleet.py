@@ -14,10 +14,13 @@ FORMS = ("table", "json", "github", "gitlab")
 def matrix(
     fleet: Annotated[Path, typer.Argument(help="FLEET.yaml: models, precisions, devices.")],
     form: Annotated[str, typer.Option("--format", help="table, json, github or gitlab.")] = "table",
-    out: Annotated[Optional[Path], typer.Option("-o", "--out", help="File to write, in place of stdout.")] = None,
+    out: Annotated[
+        Optional[Path], typer.Option("-o", "--out", help="File to write, in place of stdout.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Turn a fleet into CI jobs: one prepares, one for each model and device builds, checks and uploads.
+    """Turn a fleet into CI jobs: one prepares, one for each model and device builds, checks and
+    uploads.
 
     Run it in the root of the repository: paths are written as seen from there.
 
@@ -33,8 +36,10 @@ def matrix(
     if out:
         outfile.check(out, fleet)
     found = plan(schema.load(fleet))
-    written = [f"Written by `trtforge matrix {fleet} --format {form}`: change {fleet.name}, not this file.",
-               *listing.remarks(found)]  # fmt: skip
+    written = [
+        f"Written by `trtforge matrix {fleet} --format {form}`: change {fleet.name}, not this file.",
+        *listing.remarks(found),
+    ]
     if form == "github":
         text = github.workflow(found, written)
     elif form == "gitlab":
@@ -46,7 +51,9 @@ def matrix(
             present.note(remark)
     if out:
         outfile.write_text(out, text.rstrip("\n") + "\n")
-        text = f"{out}: {len(found.jobs)} jobs, {sum(len(job.bundles) for job in found.jobs)} bundles"
+        text = (
+            f"{out}: {len(found.jobs)} jobs, {sum(len(job.bundles) for job in found.jobs)} bundles"
+        )
         result(as_json, {"file": str(out)}, text)
     else:
         print(text.rstrip("\n"))

@@ -10,16 +10,32 @@ from trtforge.cli.output import result
 
 
 def verify(
-    engines: Annotated[list[Path], typer.Argument(help="One or more: ONNX, engine, prepared folder or bundle.")],
+    engines: Annotated[
+        list[Path], typer.Argument(help="One or more: ONNX, engine, prepared folder or bundle.")
+    ],
     images: Annotated[Path, typer.Option(help="Folder of images.")],
-    labels: TruthFile = None, recipe: RecipeName = None, score: Score = None, iou: Iou = None, max_det: MaxDet = None,
-    per_layer: Annotated[bool, typer.Option("--per-layer", help="Compare each activation that both share.")] = False,
-    find_worst: Annotated[bool, typer.Option("--find-worst", help="Name the node that adds most noise.")] = False,
-    min_map: Annotated[Optional[float], typer.Option("--min-map", help="Gate: mAP50-95 (top-1, mIoU), 0 to 1.")] = None,
-    max_drop: Annotated[Optional[float], typer.Option("--max-drop", help="Gate: points lost from the first.")] = None,
-    min_cosine: Annotated[Optional[float], typer.Option("--min-cosine", help="Gate: cosine of any output.")] = None,
+    labels: TruthFile = None,
+    recipe: RecipeName = None,
+    score: Score = None,
+    iou: Iou = None,
+    max_det: MaxDet = None,
+    per_layer: Annotated[
+        bool, typer.Option("--per-layer", help="Compare each activation that both share.")
+    ] = False,
+    find_worst: Annotated[
+        bool, typer.Option("--find-worst", help="Name the node that adds most noise.")
+    ] = False,
+    min_map: Annotated[
+        Optional[float], typer.Option("--min-map", help="Gate: mAP50-95 (top-1, mIoU), 0 to 1.")
+    ] = None,
+    max_drop: Annotated[
+        Optional[float], typer.Option("--max-drop", help="Gate: points lost from the first.")
+    ] = None,
+    min_cosine: Annotated[
+        Optional[float], typer.Option("--min-cosine", help="Gate: cosine of any output.")
+    ] = None,
     as_json: AsJson = False,
-) -> None:  # fmt: skip
+) -> None:
     """Measure accuracy, and how far other engines are from the first.
 
     Example: trtforge verify model.onnx out/ --images val/ --labels val/labels.json --max-drop 1
@@ -49,26 +65,48 @@ def verify(
 
 def bench(
     engine: Annotated[Path, typer.Argument(help="ONNX, engine, prepared folder or bundle.")],
-    batch: Annotated[Optional[str], typer.Option(help="Batch sizes, e.g. 1,8. Default: the engine's own.")] = None,
-    streams: Annotated[str, typer.Option(help="Numbers of streams that run at once, e.g. 1,4.")] = "1",
-    against: Annotated[Optional[str], typer.Option(help="Time these too: onnxruntime, onnxruntime-cuda, torch, "
-                                                   "torch-half, torch-compile, torch-compile-half.")] = None,
-    torch: Annotated[Optional[str], typer.Option(help="The PyTorch model: package.module:callable.")] = None,
+    batch: Annotated[
+        Optional[str], typer.Option(help="Batch sizes, e.g. 1,8. Default: the engine's own.")
+    ] = None,
+    streams: Annotated[
+        str, typer.Option(help="Numbers of streams that run at once, e.g. 1,4.")
+    ] = "1",
+    against: Annotated[
+        Optional[str],
+        typer.Option(
+            help="Time these too: onnxruntime, onnxruntime-cuda, torch, "
+            "torch-half, torch-compile, torch-compile-half."
+        ),
+    ] = None,
+    torch: Annotated[
+        Optional[str], typer.Option(help="The PyTorch model: package.module:callable.")
+    ] = None,
     weights: Annotated[Optional[Path], typer.Option(help="Checkpoint for it.")] = None,
-    provider: Annotated[str, typer.Option(help="Where graphs and PyTorch run: auto, cpu or cuda.")] = "auto",
-    cuda_graph: Annotated[Optional[bool], typer.Option("--cuda-graph/--no-cuda-graph", help="Only with, or only "
-                                                       "without. Default: both.")] = None,
-    transfers: Annotated[bool, typer.Option("--transfers", help="Also with copies to the GPU and back.")] = False,
+    provider: Annotated[
+        str, typer.Option(help="Where graphs and PyTorch run: auto, cpu or cuda.")
+    ] = "auto",
+    cuda_graph: Annotated[
+        Optional[bool],
+        typer.Option(
+            "--cuda-graph/--no-cuda-graph", help="Only with, or only without. Default: both."
+        ),
+    ] = None,
+    transfers: Annotated[
+        bool, typer.Option("--transfers", help="Also with copies to the GPU and back.")
+    ] = False,
     warmup: Annotated[str, typer.Option(help="Before anything counts.")] = "200ms",
     duration: Annotated[str, typer.Option(help="For latency, and again for throughput.")] = "3s",
     csv: Annotated[Optional[Path], typer.Option(help="Write the rows here, too.")] = None,
-    max_latency: Annotated[Optional[str], typer.Option("--max-latency", help="Gate: median of the engine's fastest "
-                                                       "row, e.g. 5ms.")] = None,
+    max_latency: Annotated[
+        Optional[str],
+        typer.Option("--max-latency", help="Gate: median of the engine's fastest row, e.g. 5ms."),
+    ] = None,
     as_json: AsJson = False,
-) -> None:  # fmt: skip
+) -> None:
     """Measure latency and throughput, beside other runtimes in the same run.
 
-    Example: trtforge bench out/ --batch 1,8 --against onnxruntime-cuda,torch --torch mymodels.yolo:build
+    Example: trtforge bench out/ --batch 1,8 --against onnxruntime-cuda,torch --torch
+    mymodels.yolo:build
     """
     from dataclasses import asdict
 
@@ -77,8 +115,9 @@ def bench(
     from trtforge.stages import bench as stage
     from trtforge.timing import table
 
-    asked = options.asked(batch, streams, against, torch, weights, provider, cuda_graph, transfers, warmup,
-                              duration)  # fmt: skip
+    asked = options.asked(
+        batch, streams, against, torch, weights, provider, cuda_graph, transfers, warmup, duration
+    )
     if max_latency:
         parse.seconds(max_latency, "--max-latency")  # a wrong one is said before any work
     if csv:
@@ -94,9 +133,13 @@ def detect(
     engine: Annotated[Path, typer.Argument(help="ONNX, engine, prepared folder or bundle.")],
     images: Annotated[list[Path], typer.Argument(help="Images, or folders of them.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the pictures.")],
-    labels: Labels = None, recipe: RecipeName = None, score: Score = None, iou: Iou = None, max_det: MaxDet = None,
+    labels: Labels = None,
+    recipe: RecipeName = None,
+    score: Score = None,
+    iou: Iou = None,
+    max_det: MaxDet = None,
     as_json: AsJson = False,
-) -> None:  # fmt: skip
+) -> None:
     """Draw what an engine finds on images, and list it.
 
     Example: trtforge detect out/ street.jpg -o pictures
@@ -115,17 +158,34 @@ def detect(
 
 
 def report(
-    source: Annotated[Path, typer.Argument(help="Bundle, layers.json, trtexec's list of layers, TensorRT-RTX's build "
-                                           "log, TensorRT engine, or ONNX model (run by ONNX Runtime).")],
-    onnx: Annotated[Optional[Path], typer.Option(help="Graph that the engine was built from.")] = None,
-    layers: Annotated[Optional[Path], typer.Option(help="List of layers by trtexec --exportLayerInfo.")] = None,
-    profile: Annotated[Optional[Path], typer.Option(help="Times, by trtexec --exportProfile or ONNX Runtime.")] = None,
-    accuracy: Annotated[Optional[Path], typer.Option(help="What `trtforge verify --json` wrote.")] = None,
+    source: Annotated[
+        Path,
+        typer.Argument(
+            help="Bundle, layers.json, trtexec's list of layers, TensorRT-RTX's build "
+            "log, TensorRT engine, or ONNX model (run by ONNX Runtime)."
+        ),
+    ],
+    onnx: Annotated[
+        Optional[Path], typer.Option(help="Graph that the engine was built from.")
+    ] = None,
+    layers: Annotated[
+        Optional[Path], typer.Option(help="List of layers by trtexec --exportLayerInfo.")
+    ] = None,
+    profile: Annotated[
+        Optional[Path], typer.Option(help="Times, by trtexec --exportProfile or ONNX Runtime.")
+    ] = None,
+    accuracy: Annotated[
+        Optional[Path], typer.Option(help="What `trtforge verify --json` wrote.")
+    ] = None,
     device: Annotated[Optional[str], typer.Option(help="Device whose roofline is drawn.")] = None,
-    out: Annotated[Optional[Path], typer.Option("-o", "--out", help="Folder for JSON, Markdown and HTML.")] = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Markdown on stdout, for a pull request.")] = False,
+    out: Annotated[
+        Optional[Path], typer.Option("-o", "--out", help="Folder for JSON, Markdown and HTML.")
+    ] = None,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Markdown on stdout, for a pull request.")
+    ] = False,
     as_json: AsJson = False,
-) -> None:  # fmt: skip
+) -> None:
     """Tell which ONNX nodes became which engine layer, in which precision, and what that costs.
 
     Example: trtforge report out/ --profile profile.json -o report
@@ -137,8 +197,14 @@ def report(
 
     if out:
         stage.check(out, source, onnx, layers, profile, accuracy)
-    found, context = stage.read(source, onnx=onnx, layers=layers, profile=profile, accuracy=accuracy,
-                                device=devices.device(device) if device else None)  # fmt: skip
+    found, context = stage.read(
+        source,
+        onnx=onnx,
+        layers=layers,
+        profile=profile,
+        accuracy=accuracy,
+        device=devices.device(device) if device else None,
+    )
     if out:
         stage.write(out, found, context)
     if markdown and not as_json:
@@ -148,14 +214,24 @@ def report(
 
 
 def diff(
-    one: Annotated[Path, typer.Argument(help="Bundle, layers.json, or whatever `trtforge report` takes.")],
+    one: Annotated[
+        Path, typer.Argument(help="Bundle, layers.json, or whatever `trtforge report` takes.")
+    ],
     other: Annotated[Path, typer.Argument(help="The engine to hold against it.")],
-    max_slower: Annotated[Optional[str], typer.Option("--max-slower", help="Gate: percent that all layers may take "
-                                                      "longer, e.g. 3%.")] = None,
-    no_new_reformat: Annotated[bool, typer.Option("--no-new-reformat", help="Gate: no layer that only converts or "
-                                                  "copies comes in.")] = False,
+    max_slower: Annotated[
+        Optional[str],
+        typer.Option(
+            "--max-slower", help="Gate: percent that all layers may take longer, e.g. 3%."
+        ),
+    ] = None,
+    no_new_reformat: Annotated[
+        bool,
+        typer.Option(
+            "--no-new-reformat", help="Gate: no layer that only converts or copies comes in."
+        ),
+    ] = False,
     as_json: AsJson = False,
-) -> None:  # fmt: skip
+) -> None:
     """Tell what differs between two engines: layers, precisions, kernels, times and fusions.
 
     Example: trtforge diff fp16/ int8/ --no-new-reformat

@@ -10,8 +10,12 @@ from trtforge.cli.output import result
 
 
 def doctor(
-    device: Annotated[Optional[str], typer.Option(help="Target: say what is missing to build for it here.")] = None,
-    root: Annotated[Path, typer.Option(help="Look at another root folder: a disk, an unpacked image.")] = Path("/"),
+    device: Annotated[
+        Optional[str], typer.Option(help="Target: say what is missing to build for it here.")
+    ] = None,
+    root: Annotated[
+        Path, typer.Option(help="Look at another root folder: a disk, an unpacked image.")
+    ] = Path("/"),
     as_json: AsJson = False,
 ) -> None:
     """Say what is here, what works with what, what is missing, and the command that puts it right.
@@ -19,7 +23,7 @@ def doctor(
     Exit code 3 where something is missing or unfit that is needed.
 
     Example: trtforge doctor --device orin-nx
-    """  # fmt: skip
+    """
     from trtforge import devices
     from trtforge import doctor as doctor_
     from trtforge.devices.machine import probe
@@ -35,12 +39,21 @@ def doctor(
 
 
 def clean(
-    older_than: Annotated[Optional[str], typer.Option(help="Delete what was not used for so long: 30d, 12h.")] = None,
-    max_size: Annotated[Optional[str], typer.Option(help="Delete the longest unused until the rest fits: 20GB. What "
-                        "was used in the last hour stays.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go; delete nothing.")] = False,
+    older_than: Annotated[
+        Optional[str], typer.Option(help="Delete what was not used for so long: 30d, 12h.")
+    ] = None,
+    max_size: Annotated[
+        Optional[str],
+        typer.Option(
+            help="Delete the longest unused until the rest fits: 20GB. What "
+            "was used in the last hour stays."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would go; delete nothing.")
+    ] = False,
     as_json: AsJson = False,
-) -> None:  # fmt: skip
+) -> None:
     """Make room in the store on this machine. What is deleted is made again when it is needed.
 
     Example: trtforge clean --older-than 30d --max-size 20GB --dry-run

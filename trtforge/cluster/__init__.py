@@ -1,4 +1,5 @@
-"""One function over many cells: in this process, in local processes, or on the nodes of a Ray cluster.
+"""One function over many cells: in this process, in local processes, or on the nodes of a Ray
+cluster.
 
 What a function makes goes through the store, wherever it runs, and ends in the store of the caller.
 """
@@ -19,7 +20,9 @@ from trtforge.devices import Device
 from trtforge.errors import BuildError, ForgeError
 from trtforge.store import Artifact, Store
 
-RETRIES = 2  # of a cell whose process or node died; a builder that kills its process does so each time
+RETRIES = (
+    2  # of a cell whose process or node died; a builder that kills its process does so each time
+)
 Work = Callable[[Any, Store], Any]
 
 
@@ -93,7 +96,9 @@ class Workers:
         Raises:
             ForgeError: the first that a cell raised.
         """
-        return [done.result() for done in sorted(self.each(work, cells), key=lambda done: done.number)]
+        return [
+            done.result() for done in sorted(self.each(work, cells), key=lambda done: done.number)
+        ]
 
 
 def alone(store: Store) -> Workers:
@@ -102,12 +107,14 @@ def alone(store: Store) -> Workers:
 
 
 @contextmanager
-def workers(on: str, store: Store, devices: Sequence[Device] = (), timeout: float | None = None) -> Iterator[Workers]:
+def workers(
+    on: str, store: Store, devices: Sequence[Device] = (), timeout: float | None = None
+) -> Iterator[Workers]:
     """The place that ``--on`` names, while the block runs.
 
     Args:
-        on: ``local`` (this process), ``local:N`` (so many processes), ``ray`` (a cluster started here) or
-            ``ray://HOST:PORT``.
+        on: ``local`` (this process), ``local:N`` (so many processes), ``ray`` (a cluster started
+            here) or ``ray://HOST:PORT``.
         devices: that a cluster started here has.
         timeout: seconds to wait for a node with a cell's device; None is for ever.
 
@@ -120,12 +127,18 @@ def workers(on: str, store: Store, devices: Sequence[Device] = (), timeout: floa
     if not count and not cluster:
         raise ForgeError(f"--on {on}: not known", "one of: local, local:N, ray, ray://HOST:10001")
     if count and timeout is not None:
-        raise ForgeError("--timeout is for nodes of a cluster", "add --on ray://HOST:10001, or drop it")
+        raise ForgeError(
+            "--timeout is for nodes of a cluster", "add --on ray://HOST:10001, or drop it"
+        )
     if cluster and store.planning:
         raise ForgeError("--dry-run asks no cluster", "drop --on")
     if count:
         number = int(count[1] or 1)
-        yield Workers(number, True, partial(_in_processes, number, store)) if number > 1 else alone(store)
+        yield (
+            Workers(number, True, partial(_in_processes, number, store))
+            if number > 1
+            else alone(store)
+        )
         return
     from trtforge.cluster import ray_nodes
 
@@ -144,8 +157,10 @@ def perform(number: int, work: Work, arguments: Any, store: Store) -> Done:
 
 
 def died(reason: str) -> BuildError:
-    return BuildError(f"the process that worked on it died {RETRIES + 1} times: {reason}",
-                      "memory may be what it lacked")  # fmt: skip
+    return BuildError(
+        f"the process that worked on it died {RETRIES + 1} times: {reason}",
+        "memory may be what it lacked",
+    )
 
 
 def _in_turn(store: Store, work: Work, cells: Sequence[Cell]) -> Iterator[Done]:
@@ -154,7 +169,9 @@ def _in_turn(store: Store, work: Work, cells: Sequence[Cell]) -> Iterator[Done]:
 
 
 def _in_processes(count: int, store: Store, work: Work, cells: Sequence[Cell]) -> Iterator[Done]:
-    """Each thread has a process of its own: one that dies takes nothing with it but its cell, which is tried again."""
+    """Each thread has a process of its own: one that dies takes nothing with it but its cell, which
+    is tried again.
+    """
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
     from multiprocessing import get_context
@@ -168,7 +185,9 @@ def _in_processes(count: int, store: Store, work: Work, cells: Sequence[Cell]) -
                 mine.pool = ProcessPoolExecutor(1, get_context("spawn"), present.hide_bars)
                 pools.append(mine.pool)
             try:
-                future: Future[Done] = mine.pool.submit(perform, number, work, cell.arguments, replace(store, ran=[]))
+                future: Future[Done] = mine.pool.submit(
+                    perform, number, work, cell.arguments, replace(store, ran=[])
+                )
                 return future.result()
             except BrokenProcessPool as error:
                 reason = str(error)
@@ -176,7 +195,9 @@ def _in_processes(count: int, store: Store, work: Work, cells: Sequence[Cell]) -
         return Done(number, error=died(reason))
 
     with ThreadPoolExecutor(1 if any(cell.alone for cell in cells) else count) as threads:
-        running: list[Future[Done]] = [threads.submit(one, number, cell) for number, cell in enumerate(cells)]
+        running: list[Future[Done]] = [
+            threads.submit(one, number, cell) for number, cell in enumerate(cells)
+        ]
         try:
             for future in as_completed(running):
                 done = future.result()

@@ -1,7 +1,9 @@
-"""Arguments on their way to another machine: every ``File`` in them stays outside the pickle and travels by itself.
+"""Arguments on their way to another machine: every ``File`` in them stays outside the pickle and
+travels by itself.
 
-A file or folder is cut into blocks, which Ray brings to a node once however many cells there read them; the node keeps
-it in its store, by its digest. Pickles go between machines that trust each other as the processes of one machine do.
+A file or folder is cut into blocks, which Ray brings to a node once however many cells there read
+them; the node keeps it in its store, by its digest. Pickles go between machines that trust each
+other as the processes of one machine do.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ class Parcel:
         digest: of the ``File``.
         name: of the file; empty for a folder.
         blocks: of each file, by its path inside.
-        beside: which of the files the digest covers besides the first; None if it covers some that stay behind.
+        beside: which of the files the digest covers besides the first; None if it covers some that
+            stay behind.
     """
 
     digest: str
@@ -76,11 +79,18 @@ def send(file: File, put: Put) -> Parcel:
     else:
         beside = external_files(file.path) if file.path.suffix == ".onnx" else []
         # Data outside the folder stays here: reading the model says what is wrong with that.
-        inside = [path for path in beside if path.resolve().is_relative_to(file.path.parent.resolve())]
+        inside = [
+            path for path in beside if path.resolve().is_relative_to(file.path.parent.resolve())
+        ]
         paths, folder, name = [file.path, *inside], file.path.parent, file.path.name
-    blocks = {path.relative_to(folder).as_posix(): [put(block) for block in blocks_of(path)] for path in paths}
+    blocks = {
+        path.relative_to(folder).as_posix(): [put(block) for block in blocks_of(path)]
+        for path in paths
+    }
     covered = [path.relative_to(folder).as_posix() for path in file.beside if path in paths]
-    return Parcel(file.digest, name, blocks, tuple(covered) if len(covered) == len(file.beside) else None)
+    return Parcel(
+        file.digest, name, blocks, tuple(covered) if len(covered) == len(file.beside) else None
+    )
 
 
 def receive(parcel: Parcel, get: Get, store: Store) -> File:
@@ -93,11 +103,15 @@ def receive(parcel: Parcel, get: Get, store: Store) -> File:
     def run(draft: Path, **which: str) -> Facts:
         write(draft, parcel.blocks, get)
         if _damaged(parcel, draft):
-            raise MachineError(f"{parcel.name or 'a folder of images'}: arrived damaged, or changed on the way",
-                               "run again")  # fmt: skip
+            raise MachineError(
+                f"{parcel.name or 'a folder of images'}: arrived damaged, or changed on the way",
+                "run again",
+            )
         return {}
 
-    kept = Store(store.root).run(Stage("received", 1, (), run), {}, {"digest": parcel.digest, "name": parcel.name})
+    kept = Store(store.root).run(
+        Stage("received", 1, (), run), {}, {"digest": parcel.digest, "name": parcel.name}
+    )
     return File(kept.folder / parcel.name, parcel.digest, _beside(parcel, kept.folder))
 
 

@@ -38,14 +38,28 @@ def network(
         contents[made.labels] = labels
     inputs = [found.recipe.labels] if isinstance(found.recipe.labels, Path) else []
     put(out, contents, force, inputs)
-    return {"files": [str(out / name) for name in contents], **describe.document(made), "remarks": comments[1:]}
+    return {
+        "files": [str(out / name) for name in contents],
+        **describe.document(made),
+        "remarks": comments[1:],
+    }
 
 
 def pipeline(
-    primary: Path, secondary: Sequence[Path], cameras: Sequence[Stream], listed: Path | None, out: Path, *,
-    tracker: str | None, sinks: tuple[str, ...], frame: tuple[int, int], interval: int, output: str, port: int,
+    primary: Path,
+    secondary: Sequence[Path],
+    cameras: Sequence[Stream],
+    listed: Path | None,
+    out: Path,
+    *,
+    tracker: str | None,
+    sinks: tuple[str, ...],
+    frame: tuple[int, int],
+    interval: int,
+    output: str,
+    port: int,
     force: bool,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """A file for deepstream-app; readable by its owner alone if a camera's URI carries a password.
 
     Args:
@@ -55,16 +69,32 @@ def pipeline(
         ForgeError: a configuration can't be read, does not fit the others, or is ``out`` itself.
     """
     folder = out.absolute().parent
-    sections, comments = app.config(app.Pipeline(
-        streams=tuple(cameras), primary=_gie(primary, folder, False),
-        secondary=tuple(_gie(path, folder, True) for path in secondary), tracker=tracker, sinks=sinks, frame=frame,
-        interval=interval, output=output, port=port,
-    ))  # fmt: skip
+    sections, comments = app.config(
+        app.Pipeline(
+            streams=tuple(cameras),
+            primary=_gie(primary, folder, False),
+            secondary=tuple(_gie(path, folder, True) for path in secondary),
+            tracker=tracker,
+            sinks=sinks,
+            frame=frame,
+            interval=interval,
+            output=output,
+            port=port,
+        )
+    )
     text = config.write(sections, "ini", comments, app_keys.app)
-    videos = [Path(unquote(camera.uri.removeprefix("file://"))) for camera in cameras if camera.scheme == "file"]
+    videos = [
+        Path(unquote(camera.uri.removeprefix("file://")))
+        for camera in cameras
+        if camera.scheme == "file"
+    ]
     inputs = [primary, *secondary, *([listed] if listed else []), *videos]
     put(folder, {out.name: text}, force, inputs, private=secret(cameras))
-    return {"files": [str(out)], "streams": [str(camera) for camera in cameras], "remarks": comments[1:]}
+    return {
+        "files": [str(out)],
+        "streams": [str(camera) for camera in cameras],
+        "remarks": comments[1:],
+    }
 
 
 def _gie(path: Path, folder: Path, secondary: bool) -> app.Gie:
@@ -77,10 +107,11 @@ def _gie(path: Path, folder: Path, secondary: bool) -> app.Gie:
         raise ForgeError(f"{path}: is {want}", "process-mode says so: 1 for frames, 2 for objects")
     on = properties.get("operate-on-gie-id")
     return app.Gie(
-        config=os.path.relpath(path.resolve(), folder.resolve()), batch=int(str(properties.get("batch-size", 1))),
+        config=os.path.relpath(path.resolve(), folder.resolve()),
+        batch=int(str(properties.get("batch-size", 1))),
         unique_id=int(str(properties.get("gie-unique-id", 2 if secondary else 1))),
         on=None if on is None else int(str(on)),
-    )  # fmt: skip
+    )
 
 
 def check_folder(out: Path) -> None:
@@ -92,11 +123,17 @@ def check_folder(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise ForgeError(f"{out}: is a file", "give a folder with -o")
     if (out / manifest.MANIFEST).is_file():
-        raise ForgeError(f"{out}: is a bundle, whose manifest lists what is in it", "give another folder with -o")
+        raise ForgeError(
+            f"{out}: is a bundle, whose manifest lists what is in it", "give another folder with -o"
+        )
 
 
 def put(
-    out: Path, contents: Mapping[str, str], force: bool, inputs: Sequence[Path] = (), private: bool = False
+    out: Path,
+    contents: Mapping[str, str],
+    force: bool,
+    inputs: Sequence[Path] = (),
+    private: bool = False,
 ) -> None:
     """Write text files into a folder, all or none.
 
@@ -104,26 +141,33 @@ def put(
         inputs: files that were read, which even ``force`` does not replace.
 
     Raises:
-        ForgeError: the folder is a bundle or can't be written; another file of a name is there and ``force`` is not.
+        ForgeError: the folder is a bundle or can't be written; another file of a name is there and
+            ``force`` is not.
     """
     check_folder(out)
     for name, text in contents.items():
         path = out / name
         if any(_one(path, given) for given in inputs) and not _same(path, text):
-            raise ForgeError(f"{path}: is read for this, and would be replaced", "give another name with -o")
+            raise ForgeError(
+                f"{path}: is read for this, and would be replaced", "give another name with -o"
+            )
         if path.exists() and not force and not _same(path, text):
             raise ForgeError(f"{path}: is there already, and different", "--force replaces it")
     try:
         out.mkdir(parents=True, exist_ok=True)
         with draft_in(out.absolute()) as draft:
             for name, text in contents.items():
-                descriptor = os.open(draft / name, os.O_WRONLY | os.O_CREAT, 0o600 if private else 0o644)
+                descriptor = os.open(
+                    draft / name, os.O_WRONLY | os.O_CREAT, 0o600 if private else 0o644
+                )
                 with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
                     stream.write(text)
             for name in contents:
                 (draft / name).replace(out / name)
     except OSError as error:
-        raise ForgeError(f"{out}: can't be written ({error.strerror})", "give another folder with -o") from error
+        raise ForgeError(
+            f"{out}: can't be written ({error.strerror})", "give another folder with -o"
+        ) from error
 
 
 def _one(path: Path, other: Path) -> bool:
@@ -139,5 +183,7 @@ def said(made: Mapping[str, Any]) -> str:
     lines = [f"wrote {name}" for name in made["files"]]
     if "network" in made:
         height, width = made["size"]
-        lines.append(f"{made['network']}, {height}x{width}, batch {made['batch']}; engine: {made['engine']}")
+        lines.append(
+            f"{made['network']}, {height}x{width}, batch {made['batch']}; engine: {made['engine']}"
+        )
     return "\n".join([*lines, *made.get("streams", []), *made["remarks"]])

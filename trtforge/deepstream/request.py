@@ -22,41 +22,69 @@ one_of = parse.one_of
 
 
 def wish(
-    *, sgie: bool, on_gie: int, on_classes: str | None, least_object: str | None, unique_id: int | None,
-    network: str | None, tensor_meta: bool, parser: str | None, parser_lib: str | None, cluster: bool,
-    batch: int | None, score: float | None, thresholds: Sequence[str], calibration: Path | None, rest: str,
-) -> describe.Wish:  # fmt: skip
+    *,
+    sgie: bool,
+    on_gie: int,
+    on_classes: str | None,
+    least_object: str | None,
+    unique_id: int | None,
+    network: str | None,
+    tensor_meta: bool,
+    parser: str | None,
+    parser_lib: str | None,
+    cluster: bool,
+    batch: int | None,
+    score: float | None,
+    thresholds: Sequence[str],
+    calibration: Path | None,
+    rest: str,
+) -> describe.Wish:
     """What the options of ``deepstream config`` ask for.
 
     Raises:
         ForgeError: one is out of range, or two contradict each other.
     """
     if not sgie and (on_classes or least_object or on_gie != 1):
-        raise ForgeError("--on-gie, --on-classes and --least-object are for secondary networks", "add --sgie")
+        raise ForgeError(
+            "--on-gie, --on-classes and --least-object are for secondary networks", "add --sgie"
+        )
     if tensor_meta and (network or parser):
-        raise ForgeError("--tensor-meta hands out raw tensors: no --network, no --parser", "drop one of them")
+        raise ForgeError(
+            "--tensor-meta hands out raw tensors: no --network, no --parser", "drop one of them"
+        )
     if bool(parser_lib) > bool(parser):
         raise ForgeError("--parser-lib needs the name of a function in it", "add --parser NAME")
     if cluster and not parser:
-        raise ForgeError("--cluster is for boxes that a parser hands out unsuppressed", "add --parser NAME")
+        raise ForgeError(
+            "--cluster is for boxes that a parser hands out unsuppressed", "add --parser NAME"
+        )
     own = at_least(unique_id if unique_id is not None else 2 if sgie else 1, 1, "--unique-id")
     if sgie and own == on_gie:
-        raise ForgeError(f"--on-gie {on_gie}: is the network itself, whose --unique-id is {own}",
-                         f"for example --unique-id {own + 1}")  # fmt: skip
+        raise ForgeError(
+            f"--on-gie {on_gie}: is the network itself, whose --unique-id is {own}",
+            f"for example --unique-id {own + 1}",
+        )
     kinds = tuple(kind for kind in get_args(Kind) if kind != "tensors")
     kind = "tensors" if tensor_meta else one_of(network, kinds, "--network") if network else None
     return describe.Wish(
         kind=cast("Kind | None", kind),
-        parser=Parser(_word(parser), _word(parser_lib or STOCK_PARSERS), not cluster) if parser else None,
+        parser=Parser(_word(parser), _word(parser_lib or STOCK_PARSERS), not cluster)
+        if parser
+        else None,
         batch=None if batch is None else at_least(batch, 1, "--batch"),
         score=None if score is None else _share(score, "--score"),
         thresholds=dict(_threshold(text) for text in thresholds),
         cache=calibration,
         rest=one_of(rest, ("fp16", "fp32"), "--rest"),
         unique_id=own,
-        objects=Objects(at_least(on_gie, 1, "--on-gie"), _numbers(on_classes), pair(least_object, "--least-object")
-                        if least_object else (0, 0)) if sgie else None,
-    )  # fmt: skip
+        objects=Objects(
+            at_least(on_gie, 1, "--on-gie"),
+            _numbers(on_classes),
+            pair(least_object, "--least-object") if least_object else (0, 0),
+        )
+        if sgie
+        else None,
+    )
 
 
 def model(path: Path, recipe_name: str | None, labels: Path | None) -> describe.Model:
@@ -79,7 +107,10 @@ def version(given: str | None, known: str | None) -> str:
 def streams(file: Path | None, given: Sequence[str]) -> tuple[sources.Stream, ...]:
     """All cameras: of the list first."""
     listed = sources.read(file) if file else []
-    return (*listed, *(sources.parse(text, f"--stream {number}: ") for number, text in enumerate(given, 1)))
+    return (
+        *listed,
+        *(sources.parse(text, f"--stream {number}: ") for number, text in enumerate(given, 1)),
+    )
 
 
 def pair(text: str, option: str) -> tuple[int, int]:
@@ -122,7 +153,9 @@ def _threshold(text: str) -> tuple[str, float]:
     try:
         return name, _share(float(number), f"--threshold {name}=")
     except ValueError as error:
-        raise ForgeError(f"--threshold {text}: not CLASS=SCORE", "for example --threshold car=0.5") from error
+        raise ForgeError(
+            f"--threshold {text}: not CLASS=SCORE", "for example --threshold car=0.5"
+        ) from error
 
 
 def _word(text: Any) -> str:

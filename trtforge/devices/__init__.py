@@ -1,8 +1,9 @@
 """The devices that engines are built for, and which of them this machine is.
 
-The facts live in ``devices.yaml`` beside this file, each entry with the pages it was read from. A file of the
-user's own adds to them (see ``trtforge.devices.file``). Everything here is light to import: YAML is read on first use,
-and the GPU is asked through ``nvidia-smi``, not through a CUDA binding.
+The facts live in ``devices.yaml`` beside this file, each entry with the pages it was read from. A
+file of the user's own adds to them (see ``trtforge.devices.file``). Everything here is light to
+import: YAML is read on first use, and the GPU is asked through ``nvidia-smi``, not through a CUDA
+binding.
 """
 
 from __future__ import annotations
@@ -26,14 +27,24 @@ Kind = Literal["jetson", "datacenter", "geforce", "workstation"]
 Arch = Literal["x86_64", "aarch64"]
 Precision = Literal["fp32", "fp16", "bf16", "int8", "fp8", "fp4"]
 
-# The ComputeCapability values that TensorRT-RTX 1.7 can build for. A newer SM is not served because an older one is.
+# The ComputeCapability values that TensorRT-RTX 1.7 can build for. A newer SM is not served because
+# an older one is.
 RTX_SERVES = frozenset({75, 80, 86, 89, 120, 121})
 
-# Seconds that nvidia-smi may take: a hung driver must not hang us, but eight sleeping GPUs need a few seconds to wake.
+# Seconds that nvidia-smi may take: a hung driver must not hang us, but eight sleeping GPUs need a
+# few seconds to wake.
 PATIENCE_S = 10.0
 
-# The first SM on which TensorRT has kernels for a precision, in the order in which precisions are listed.
-FIRST_SM: dict[Precision, int] = {"fp32": 0, "fp16": 70, "bf16": 80, "int8": 72, "fp8": 89, "fp4": 100}
+# The first SM on which TensorRT has kernels for a precision, in the order in which precisions are
+# listed.
+FIRST_SM: dict[Precision, int] = {
+    "fp32": 0,
+    "fp16": 70,
+    "bf16": 80,
+    "int8": 72,
+    "fp8": 89,
+    "fp4": 100,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +57,23 @@ class Device:
         kind: jetson, datacenter, geforce or workstation.
         arch: processor of the machine around the GPU.
         compute_capability: CUDA compute capability, such as ``8.7``.
-        memory_gib: GPU memory as marketed, shared with the CPU on Jetson and GB10; the driver reports a little less.
+        memory_gib: GPU memory as marketed, shared with the CPU on Jetson and GB10; the driver
+            reports a little less.
         bandwidth_gb_s: peak memory bandwidth in 10^9 bytes a second.
-        dla_cores: deep learning accelerators on the chip, whether or not the installed TensorRT drives them.
+        dla_cores: deep learning accelerators on the chip, whether or not the installed TensorRT
+            drives them.
         precisions: what TensorRT can use on this compute capability.
-        int8_tops: peak dense INT8 tensor operations of the GPU alone, 10^12 a second; never the sparse figure.
+        int8_tops: peak dense INT8 tensor operations of the GPU alone, 10^12 a second; never the
+            sparse figure.
         fp16_tflops: the same for FP16; on GeForce and RTX PRO with FP16 accumulate.
         ci_label: label of the CI runner that has one.
-        deepstream: newest DeepStream that trtforge's configurations were checked against and that runs on the device.
+        deepstream: newest DeepStream that trtforge's configurations were checked against and that
+            runs on the device.
         tensorrt: the TensorRT that this DeepStream is built for; a newer one may run beside it.
         cuda: the CUDA toolkit that goes with both.
         jetpack: the JetPack that brings them; None off Jetson.
-        gpu_names: shell patterns of the names by which CUDA, NVML or a Jetson's device tree calls it; case is ignored.
+        gpu_names: shell patterns of the names by which CUDA, NVML or a Jetson's device tree calls
+            it; case is ignored.
         source: pages that the facts come from.
     """
 
@@ -92,7 +108,9 @@ class Device:
 
     @property
     def rtx_serves(self) -> bool:
-        """Whether TensorRT for RTX can build an engine for this GPU (its own enumeration, not "any newer GPU")."""
+        """Whether TensorRT for RTX can build an engine for this GPU (its own enumeration, not "any
+        newer GPU").
+        """
         return self.sm in RTX_SERVES
 
 
@@ -136,14 +154,17 @@ def device(name: str) -> Device:
     if wanted in known:
         return known[wanted]
     if wanted in ("cpu", "onnxruntime"):
-        raise ForgeError(f"{name} is no device", "for the CPU give --backend onnxruntime, and no --device")
+        raise ForgeError(
+            f"{name} is no device", "for the CPU give --backend onnxruntime, and no --device"
+        )
     near = difflib.get_close_matches(wanted, known, n=3, cutoff=0.5)
     hint = f"Did you mean {' or '.join(near)}?" if near else f"There are {', '.join(known)}."
     raise ForgeError(f"there is no device called {name!r}", hint)
 
 
 def fits(this: Device, word: str) -> bool:
-    """Whether a word fits the device: part of its name or title, its kind, ``sm89``, a precision, ``dla``, ``rtx``.
+    """Whether a word fits the device: part of its name or title, its kind, ``sm89``, a precision,
+    ``dla``, ``rtx``.
 
     ``rtx`` is what TensorRT for RTX builds for.
     """
@@ -156,12 +177,15 @@ def fits(this: Device, word: str) -> bool:
 
 
 def precisions_of(sm: int) -> tuple[Precision, ...]:
-    """What TensorRT can use on a compute capability, such as 89; INT8 where there are tensor cores for it."""
+    """What TensorRT can use on a compute capability, such as 89; INT8 where there are tensor cores
+    for it.
+    """
     return tuple(precision for precision, first in FIRST_SM.items() if sm >= first)
 
 
 def this_machine(root: Path = Path("/")) -> Device | None:
-    """The device that this machine is, or None without an NVIDIA GPU. Where there are several GPUs, the first.
+    """The device that this machine is, or None without an NVIDIA GPU. Where there are several GPUs,
+    the first.
 
     A GPU that the catalogue lacks gives a device made of its name and compute capability.
 
@@ -173,29 +197,37 @@ def this_machine(root: Path = Path("/")) -> Device | None:
 
 def identify(boards: Iterable[str], gpus: Sequence[Gpu]) -> Device | None:
     """The device of a Jetson's board names or, without one that is known, the first GPU's."""
-    # The board first: nvidia-smi on a Jetson says no more than "Orin (nvgpu)", which is three devices.
+    # The board first: nvidia-smi on a Jetson says no more than "Orin (nvgpu)", which is three
+    # devices.
     if board := _called(boards):
         return board
     if not gpus:
         return None
-    return _called([gpus[0].name]) or (_uncatalogued(gpus[0]) if gpus[0].compute_capability else None)
+    return _called([gpus[0].name]) or (
+        _uncatalogued(gpus[0]) if gpus[0].compute_capability else None
+    )
 
 
 def _called(names: Iterable[str]) -> Device | None:
     """The catalogue's device that one of the names fits."""
     for name in names:
         for known in catalogue().values():
-            # The whole name has to fit: "RTX 3090 Ti", "RTX 4090 Laptop GPU" and "A10G" are other chips.
+            # The whole name has to fit: "RTX 3090 Ti", "RTX 4090 Laptop GPU" and "A10G" are other
+            # chips.
             if any(fnmatchcase(name.lower(), pattern.lower()) for pattern in known.gpu_names):
                 return known
     return None
 
 
 def board_names(root: Path) -> tuple[str, ...]:
-    """What a Jetson's device tree calls it: ``model`` names the board, ``compatible`` also the module on it."""
+    """What a Jetson's device tree calls it: ``model`` names the board, ``compatible`` also the
+    module on it.
+    """
     from trtforge.devices.machine.files import read
 
-    texts = [read(root, f"proc/device-tree/{leaf}") for leaf in ("model", "compatible")]  # a container may hide them
+    texts = [
+        read(root, f"proc/device-tree/{leaf}") for leaf in ("model", "compatible")
+    ]  # a container may hide them
     return tuple(name.strip() for text in texts for name in text.split("\0") if name.strip())
 
 
@@ -205,14 +237,26 @@ def ask_nvidia_smi(root: Path = Path("/")) -> tuple[Gpu, ...]:
     Args:
         root: folder under which the program is looked for, along ``$PATH``.
     """
-    folders = [str(root / folder.lstrip("/")) for folder in os.environ.get("PATH", os.defpath).split(os.pathsep)]
+    folders = [
+        str(root / folder.lstrip("/"))
+        for folder in os.environ.get("PATH", os.defpath).split(os.pathsep)
+    ]
     program = shutil.which("nvidia-smi", path=os.pathsep.join(folders))
     if program is None:
         return ()
-    command = [program, "--query-gpu=driver_version,memory.total,compute_cap,name", "--format=csv,noheader,nounits"]
+    command = [
+        program,
+        "--query-gpu=driver_version,memory.total,compute_cap,name",
+        "--format=csv,noheader,nounits",
+    ]
     try:
         answer = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=PATIENCE_S, check=True
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=PATIENCE_S,
+            check=True,
         )
     except (OSError, subprocess.SubprocessError):
         return ()

@@ -1,7 +1,9 @@
-"""Files of devices: the catalogue that ships with trtforge, and one of the user's own that adds to it.
+"""Files of devices: the catalogue that ships with trtforge, and one of the user's own that adds to
+it.
 
-The user's file is ``$TRTFORGE_DEVICES``, else ``trtforge/devices.yaml`` in ``$XDG_CONFIG_HOME`` (``~/.config``). An
-entry there may say ``like: NAME`` and then only what differs, such as a Jetson with an older JetPack::
+The user's file is ``$TRTFORGE_DEVICES``, else ``trtforge/devices.yaml`` in ``$XDG_CONFIG_HOME``
+(``~/.config``). An entry there may say ``like: NAME`` and then only what differs, such as a Jetson
+with an older JetPack::
 
     orin-nx-jp6: {like: orin-nx, jetpack: "6.1", deepstream: "7.1", tensorrt: "10.3", cuda: "12.6"}
 """
@@ -25,20 +27,28 @@ def load() -> dict[str, Device]:
     """The user's devices, then those that ship with trtforge: what a user says of a GPU goes first.
 
     Raises:
-        ForgeError: the user's file can't be read, is wrong, or gives a shipped device another meaning.
+        ForgeError: the user's file can't be read, is wrong, or gives a shipped device another
+            meaning.
     """
-    shipped = parse(resources.files("trtforge.devices").joinpath("devices.yaml").read_text("utf-8"), "devices.yaml")
+    shipped = parse(
+        resources.files("trtforge.devices").joinpath("devices.yaml").read_text("utf-8"),
+        "devices.yaml",
+    )
     file = users_file()
     if file is None:
         return shipped
     try:
         text = file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ForgeError(f"{file}: the device file can't be read ({error})", "correct $TRTFORGE_DEVICES") from error
+        raise ForgeError(
+            f"{file}: the device file can't be read ({error})", "correct $TRTFORGE_DEVICES"
+        ) from error
     own = parse(text, str(file), shipped)
     if taken := own.keys() & shipped.keys():
-        raise ForgeError(f"{file}: {', '.join(sorted(taken))}: trtforge has a device of that name",
-                         "give yours a name of its own, with `like:`")  # fmt: skip
+        raise ForgeError(
+            f"{file}: {', '.join(sorted(taken))}: trtforge has a device of that name",
+            "give yours a name of its own, with `like:`",
+        )
     return own | shipped
 
 
@@ -46,12 +56,17 @@ def users_file() -> Path | None:
     """The user's own device file, if there is one."""
     if given := os.environ.get("TRTFORGE_DEVICES"):
         return Path(given).expanduser()
-    usual = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "trtforge" / "devices.yaml"
+    usual = (
+        Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+        / "trtforge"
+        / "devices.yaml"
+    )
     return usual if usual.is_file() else None
 
 
 def parse(text: str, origin: str, models: Mapping[str, Device] | None = None) -> dict[str, Device]:
-    """Devices from YAML: a mapping of name to entry, each with every key of :class:`Device` but the name.
+    """Devices from YAML: a mapping of name to entry, each with every key of :class:`Device` but the
+    name.
 
     Args:
         text: the YAML.
@@ -59,7 +74,8 @@ def parse(text: str, origin: str, models: Mapping[str, Device] | None = None) ->
         models: devices that an entry may be ``like``; None: none, each entry says everything.
 
     Raises:
-        ForgeError: not YAML, a key missing, unknown or of the wrong form; all faults of an entry at once.
+        ForgeError: not YAML, a key missing, unknown or of the wrong form; all faults of an entry at
+            once.
     """
     import yaml  # type: ignore[import-untyped, unused-ignore]
 
@@ -69,8 +85,10 @@ def parse(text: str, origin: str, models: Mapping[str, Device] | None = None) ->
         raise ForgeError(f"{origin} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(raw, dict):
         raise ForgeError(f"{origin} holds no devices", "It should map device names to entries.")
-    return {str(name): _device(str(name), _whole(str(name), entry, origin, models), origin)
-            for name, entry in raw.items()}  # fmt: skip
+    return {
+        str(name): _device(str(name), _whole(str(name), entry, origin, models), origin)
+        for name, entry in raw.items()
+    }
 
 
 def _whole(name: str, entry: object, origin: str, models: Mapping[str, Device] | None) -> object:
@@ -78,11 +96,21 @@ def _whole(name: str, entry: object, origin: str, models: Mapping[str, Device] |
     if models is None or not isinstance(entry, dict) or "like" not in entry:
         return entry
     if str(entry["like"]) not in models:
-        raise ForgeError(f"{origin}: device {name}: like: there is no device called {entry['like']!r}",
-                         "`trtforge devices` lists them")  # fmt: skip
+        raise ForgeError(
+            f"{origin}: device {name}: like: there is no device called {entry['like']!r}",
+            "`trtforge devices` lists them",
+        )
     model = asdict(models[str(entry["like"])])
-    told = {key: list(value) if isinstance(value, tuple) else value for key, value in model.items() if key != "name"}
-    return told | {"ci_label": f"gpu-{name}"} | {key: value for key, value in entry.items() if key != "like"}
+    told = {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in model.items()
+        if key != "name"
+    }
+    return (
+        told
+        | {"ci_label": f"gpu-{name}"}
+        | {key: value for key, value in entry.items() if key != "like"}
+    )
 
 
 def _device(name: str, entry: object, origin: str) -> Device:
@@ -94,13 +122,23 @@ def _device(name: str, entry: object, origin: str) -> Device:
         faults.append(f"missing: {', '.join(missing)}")
     if unknown := [str(key) for key in entry if key not in _FORMS]:
         faults.append(f"unknown: {', '.join(unknown)}")
-    faults += [f"{key} is not {form}" for key, (form, fits) in _FORMS.items() if key in entry and not fits(entry[key])]
+    faults += [
+        f"{key} is not {form}"
+        for key, (form, fits) in _FORMS.items()
+        if key in entry and not fits(entry[key])
+    ]
     if faults:
-        raise ForgeError(f"{origin}: device {name}: {'; '.join(faults)}", "What is not known is written as null.")
+        raise ForgeError(
+            f"{origin}: device {name}: {'; '.join(faults)}", "What is not known is written as null."
+        )
 
-    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()
+    }
     made = Device(name=name, **values)
-    if beyond := [precision for precision in made.precisions if precision not in precisions_of(made.sm)]:
+    if beyond := [
+        precision for precision in made.precisions if precision not in precisions_of(made.sm)
+    ]:
         raise ForgeError(f"{origin}: device {name}: SM{made.sm} has no {', '.join(beyond)}")
     return made
 
@@ -114,7 +152,9 @@ def _texts(value: Any) -> bool:
 
 
 def _figure(value: Any) -> bool:
-    return value is None or (isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf)
+    return value is None or (
+        isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf
+    )
 
 
 def _version(value: Any) -> bool:
@@ -132,7 +172,10 @@ _FORMS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "title": ("text", _text),
     "kind": _one_of(get_args(Kind)),
     "arch": _one_of(get_args(Arch)),
-    "compute_capability": ('text such as "8.9"', lambda v: isinstance(v, str) and bool(re.fullmatch(r"\d+\.\d", v))),
+    "compute_capability": (
+        'text such as "8.9"',
+        lambda v: isinstance(v, str) and bool(re.fullmatch(r"\d+\.\d", v)),
+    ),
     "memory_gib": ("a positive number or null", _figure),
     "bandwidth_gb_s": ("a positive number or null", _figure),
     "dla_cores": ("a count", lambda v: type(v) is int and v >= 0),

@@ -1,9 +1,10 @@
-"""JetPack, DeepStream, TensorRT and CUDA that belong together, and the container image to build a device's engines in.
+"""JetPack, DeepStream, TensorRT and CUDA that belong together, and the container image to build a
+device's engines in.
 
     python -m trtforge.devices.stacks orin-nx
 
-prints the image on stdout, and why it is that one on stderr; ``make image`` uses it. The facts live in
-``stacks.yaml``.
+prints the image on stdout, and why it is that one on stderr; ``make image`` uses it. The facts live
+in ``stacks.yaml``.
 """
 
 from __future__ import annotations
@@ -51,7 +52,9 @@ class Stack:
 def stacks() -> tuple[Stack, ...]:
     import yaml  # type: ignore[import-untyped, unused-ignore]
 
-    rows = yaml.safe_load(resources.files("trtforge.devices").joinpath("stacks.yaml").read_text("utf-8"))
+    rows = yaml.safe_load(
+        resources.files("trtforge.devices").joinpath("stacks.yaml").read_text("utf-8")
+    )
     return tuple(Stack(**row) for row in rows)
 
 
@@ -64,7 +67,11 @@ def family(target: Device) -> Family:
 def stack(target: Device) -> Stack | None:
     """The device's row; None where nothing is known of its DeepStream."""
     for row in stacks():
-        if row.family == family(target) and row.deepstream == target.deepstream and row.jetpack == target.jetpack:
+        if (
+            row.family == family(target)
+            and row.deepstream == target.deepstream
+            and row.jetpack == target.jetpack
+        ):
             return row
     return None
 
@@ -80,22 +87,44 @@ def base(target: Device, contents: Contents = "deepstream") -> tuple[str, list[s
     prepare = f"run `trtforge prepare ... --device {target.name}` anywhere"
     if row is None or image is None:
         others = [name for name, known in row.images.items() if known] if row else []
-        hint = f"take {others[0]}: make image DEVICE={target.name} HOLDS={others[0]}" if others else (
-            "give one yourself: docker build --build-arg BASE=IMAGE .")  # fmt: skip
-        raise MachineError(f"no image with {contents} is known for {target.title} "
-                           f"(DeepStream {target.deepstream or 'unknown'})", hint)  # fmt: skip
+        hint = (
+            f"take {others[0]}: make image DEVICE={target.name} HOLDS={others[0]}"
+            if others
+            else ("give one yourself: docker build --build-arg BASE=IMAGE .")
+        )
+        raise MachineError(
+            f"no image with {contents} is known for {target.title} "
+            f"(DeepStream {target.deepstream or 'unknown'})",
+            hint,
+        )
     if not target.typed:
-        raise MachineError(f"{target.title} ends at TensorRT {target.tensorrt}, with which trtforge builds nothing",
-                           f"{prepare}; its own {image} builds from that folder")  # fmt: skip
+        raise MachineError(
+            f"{target.title} ends at TensorRT {target.tensorrt}, with which trtforge builds nothing",
+            f"{prepare}; its own {image} builds from that folder",
+        )
     if row.python and tuple(map(int, row.python.split("."))) < PYTHON:
-        raise MachineError(f"{image} has Python {row.python}; trtforge needs {'.'.join(map(str, PYTHON))}", prepare)
-    own = [("JetPack", row.jetpack), ("Jetson Linux", row.l4t), ("DeepStream", row.deepstream),
-           ("TensorRT", row.tensorrt), ("CUDA", row.cuda), ("Python", row.python)]  # fmt: skip
-    why = [f"{target.title} has {', '.join(f'{name} {version}' for name, version in own if version)}: one set"]
+        raise MachineError(
+            f"{image} has Python {row.python}; trtforge needs {'.'.join(map(str, PYTHON))}", prepare
+        )
+    own = [
+        ("JetPack", row.jetpack),
+        ("Jetson Linux", row.l4t),
+        ("DeepStream", row.deepstream),
+        ("TensorRT", row.tensorrt),
+        ("CUDA", row.cuda),
+        ("Python", row.python),
+    ]
+    why = [
+        f"{target.title} has {', '.join(f'{name} {version}' for name, version in own if version)}: one set"
+    ]
     if contents == "deepstream":
-        why.append("an engine loads only in the TensorRT that made it: build in the image that will run it")
+        why.append(
+            "an engine loads only in the TensorRT that made it: build in the image that will run it"
+        )
     else:
-        why.append(f"TensorRT alone; DeepStream {row.deepstream} loads its engines only if all of the version is equal")
+        why.append(
+            f"TensorRT alone; DeepStream {row.deepstream} loads its engines only if all of the version is equal"
+        )
     if row.driver:
         why.append(f"the machine's driver has to be {row.driver} or newer")
     return image, [*why, *(f"see {page}" for page in row.source)]

@@ -1,6 +1,7 @@
 """What of a machine works with what, what is missing, and the command that puts it right.
 
-Everything here is decided from a :class:`trtforge.devices.machine.Machine`: no file is read and nothing is run.
+Everything here is decided from a :class:`trtforge.devices.machine.Machine`: no file is read and
+nothing is run.
 """
 
 from __future__ import annotations
@@ -50,5 +51,7 @@ def gate(findings: list[Finding]) -> None:
         MachineError: something that is needed is missing or unfit.
     """
     if wrong := [finding.about for finding in findings if finding.state == "wrong"]:
-        raise MachineError(f"needed here, and missing or unfit: {', '.join(dict.fromkeys(wrong))}",
-                           "the lines that begin with `wrong` say what puts it right")  # fmt: skip
+        raise MachineError(
+            f"needed here, and missing or unfit: {', '.join(dict.fromkeys(wrong))}",
+            "the lines that begin with `wrong` say what puts it right",
+        )

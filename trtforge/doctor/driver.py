@@ -5,23 +5,31 @@ from __future__ import annotations
 from trtforge.devices.machine import Machine
 from trtforge.devices.machine.files import Found
 
-# The first driver branch that runs programs of a CUDA major version; within one, an older driver serves newer minor
-# versions: https://docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html
+# The first driver branch that runs programs of a CUDA major version; within one, an older driver
+# serves newer minor versions:
+# https://docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html
 FIRST_BRANCH = {13: 580, 12: 525, 11: 450, 10: 410}
-# Jetson's driver comes with Jetson Linux, and CUDA with JetPack: major version of Jetson Linux -> of CUDA.
+# Jetson's driver comes with Jetson Linux, and CUDA with JetPack: major version of Jetson Linux ->
+# of CUDA.
 JETSON_CUDA = {39: 13, 38: 13, 36: 12, 35: 11, 34: 11, 32: 10}
 
 
 def cuda_served(machine: Machine) -> int | None:
-    """The newest CUDA major version that the driver runs; None without driver, or where that is not known."""
+    """The newest CUDA major version that the driver runs; None without driver, or where that is not
+    known.
+    """
     if machine.l4t:
         return JETSON_CUDA.get(_major(machine.l4t))
     branches = [_major(version) for version in (machine.driver, _compat(machine)) if version]
-    return next((cuda for cuda, first in FIRST_BRANCH.items() if branches and max(branches) >= first), None)
+    return next(
+        (cuda for cuda, first in FIRST_BRANCH.items() if branches and max(branches) >= first), None
+    )
 
 
 def unfit(machine: Machine, found: Found) -> str:
-    """Why the driver does not run what was found, which was made for a CUDA; empty if it does, or can't be told."""
+    """Why the driver does not run what was found, which was made for a CUDA; empty if it does, or
+    can't be told.
+    """
     served = cuda_served(machine)
     if found.cuda is None or served is None or _major(found.cuda) <= served:
         return ""
@@ -29,8 +37,10 @@ def unfit(machine: Machine, found: Found) -> str:
     if machine.l4t:
         return f"{made}; Jetson Linux {machine.l4t} runs CUDA {served}"
     needs = FIRST_BRANCH.get(_major(found.cuda))
-    return (f"{made}, which needs driver {needs or 'of a newer branch'}{' or newer' if needs else ''}; "
-            f"this is {machine.driver} (CUDA {served})")  # fmt: skip
+    return (
+        f"{made}, which needs driver {needs or 'of a newer branch'}{' or newer' if needs else ''}; "
+        f"this is {machine.driver} (CUDA {served})"
+    )
 
 
 def upgrade(machine: Machine, cuda: str, branch: int = 0) -> str:

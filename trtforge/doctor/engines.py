@@ -21,12 +21,21 @@ def examine(machine: Machine) -> Iterator[Finding]:
         if found := machine.package(name):
             why = unfit(machine, found)
             says = f"{found.version}" + (f", for CUDA {found.cuda}" if found.cuda else "")
-            yield (Finding(name, "note", f"{why}: it computes on the processor", upgrade(machine, found.cuda or ""))
-                   if why else Finding(name, "ok", says))  # fmt: skip
+            yield (
+                Finding(
+                    name,
+                    "note",
+                    f"{why}: it computes on the processor",
+                    upgrade(machine, found.cuda or ""),
+                )
+                if why
+                else Finding(name, "ok", says)
+            )
     yield _deepstream(machine)
 
 
-# ------------------------------------------------------------------------------------------------------------ TensorRT
+# ------------------------------------------------------------------------------------------------------------
+# TensorRT
 
 
 def usable(machine: Machine) -> Found | None:
@@ -42,13 +51,17 @@ def imported(machine: Machine) -> Found | None:
     if found is None:
         return None
     system = [library for library in machine.libraries if _same(library.version, found.version)]
-    same = [each.cuda for each in (*wheels, *system) if each.cuda and _same(each.version, found.version)]
+    same = [
+        each.cuda for each in (*wheels, *system) if each.cuda and _same(each.version, found.version)
+    ]
     return Found(found.name, found.version, found.where, next(iter(same), None))
 
 
 def libraries(machine: Machine, found: Found) -> list[Found]:
     """libnvinfer for the bindings: of a wheel beside them, or the system's of the same version."""
-    wheels = [each for each in machine.packages if re.fullmatch(r"tensorrt(-cu\d+)?-libs", each.name)]
+    wheels = [
+        each for each in machine.packages if re.fullmatch(r"tensorrt(-cu\d+)?-libs", each.name)
+    ]
     return [each for each in (*wheels, *machine.libraries) if _same(each.version, found.version)]
 
 
@@ -56,19 +69,29 @@ def _tensorrt(machine: Machine) -> Iterator[Finding]:
     found = imported(machine)
     if found is None:
         for library in machine.libraries:
-            yield Finding("tensorrt", "note", f"{library.version} ({library.where}), which this Python can't import",
-                          bindings(machine, library))  # fmt: skip
+            yield Finding(
+                "tensorrt",
+                "note",
+                f"{library.version} ({library.where}), which this Python can't import",
+                bindings(machine, library),
+            )
         if not machine.libraries:
             yield Finding("tensorrt", "note", "none")
         return
     says = f"{found.version} in {found.where}" + (f", for CUDA {found.cuda}" if found.cuda else "")
     if not libraries(machine, found):
-        yield Finding("tensorrt", "wrong", f"{says}: bindings without libnvinfer of that version",
-                      f"pip install --force-reinstall 'tensorrt=={found.version}'")  # fmt: skip
+        yield Finding(
+            "tensorrt",
+            "wrong",
+            f"{says}: bindings without libnvinfer of that version",
+            f"pip install --force-reinstall 'tensorrt=={found.version}'",
+        )
     elif why := unfit(machine, found):
         served, wheels = cuda_served(machine), _wheels(machine)
         fix = upgrade(machine, found.cuda or "")
-        if served and served >= 12 and wheels and not machine.jetson:  # the oldest CUDA that TensorRT 10 has wheels for
+        if (
+            served and served >= 12 and wheels and not machine.jetson
+        ):  # the oldest CUDA that TensorRT 10 has wheels for
             fix = f"pip uninstall -y {' '.join(wheels)} && pip install 'tensorrt-cu{served}=={found.version}'"
         yield Finding("tensorrt", "wrong", why, fix)
     else:
@@ -96,13 +119,19 @@ def _two_tensorrts(machine: Machine) -> Iterator[Finding]:
     clash = machine.deepstream and found and loads and not _same(loads.version, found.version)
     says = f"{len(distinct)} of them: {told}; an engine loads only in the one that made it"
     if not clash or not found or not loads:
-        yield Finding("tensorrt", "note", says + (f", and Python takes {found.version}" if found else ""))
+        yield Finding(
+            "tensorrt", "note", says + (f", and Python takes {found.version}" if found else "")
+        )
         return
     own = [each for each in others if _same(each.version, loads.version)]
     cuda = (loads.cuda or found.cuda or "").split(".")[0]
     wheel = f"tensorrt-cu{cuda}" if cuda else "tensorrt"
     exact = loads.version if loads.version.count(".") == 3 else f"{loads.version}.*"
-    fix = f"pip uninstall -y {' '.join(_wheels(machine))}" if own else f"pip install '{wheel}=={exact}'"
+    fix = (
+        f"pip uninstall -y {' '.join(_wheels(machine))}"
+        if own
+        else f"pip install '{wheel}=={exact}'"
+    )
     says += f": Python builds with {found.version}, DeepStream loads {loads.version}"
     yield Finding("tensorrt", "wrong", says, fix)
 
@@ -112,7 +141,11 @@ def _wheels(machine: Machine) -> list[str]:
     found = machine.package("tensorrt")
     if found is None or re.fullmatch(r"/usr/lib/python3[\d.]*/dist-packages", found.where):
         return []
-    parts = [each for each in machine.packages if re.fullmatch(r"tensorrt(-cu\d+)?(-libs|-bindings)?", each.name)]
+    parts = [
+        each
+        for each in machine.packages
+        if re.fullmatch(r"tensorrt(-cu\d+)?(-libs|-bindings)?", each.name)
+    ]
     return sorted(each.name for each in parts if each.where == found.where)
 
 
@@ -121,30 +154,52 @@ def _rtx(machine: Machine) -> Finding:
     if found is None:
         fix = "pip install 'trtforge[rtx]'" if machine.arch == "x86_64" else ""
         return Finding("tensorrt-rtx", "note", "none: it builds engines without a GPU", fix)
-    cuda = next((each.cuda for each in machine.packages if re.fullmatch(r"tensorrt-rtx-cu\d+", each.name)), None)
+    cuda = next(
+        (each.cuda for each in machine.packages if re.fullmatch(r"tensorrt-rtx-cu\d+", each.name)),
+        None,
+    )
     why = unfit(machine, Found("tensorrt-rtx", found.version, found.where, cuda))
     says = f"{found.version}" + (f", for CUDA {cuda}" if cuda else "")
     if why:
-        return Finding("tensorrt-rtx", "note", f"{why}: it builds, but runs nothing here", upgrade(machine, cuda or ""))
+        return Finding(
+            "tensorrt-rtx",
+            "note",
+            f"{why}: it builds, but runs nothing here",
+            upgrade(machine, cuda or ""),
+        )
     return Finding("tensorrt-rtx", "ok", says)
 
 
-# ---------------------------------------------------------------------------------------------------------- the others
+# ----------------------------------------------------------------------------------------------------------
+# the others
 
 
 def _onnxruntime(machine: Machine) -> Iterator[Finding]:
     there = machine.onnxruntime
     if there is None:
-        yield Finding("onnxruntime", "wrong", "none: calibration and every check run in it", "pip install onnxruntime")
+        yield Finding(
+            "onnxruntime",
+            "wrong",
+            "none: calibration and every check run in it",
+            "pip install onnxruntime",
+        )
         return
     gpu = next((claim for claim in there.claims if claim.name.endswith("-gpu")), None)
     wanted = gpu or next(iter(there.claims), None)
-    again = (f"pip install --force-reinstall --no-deps '{wanted.name}=={wanted.version}'" if wanted else
-             "pip install --force-reinstall onnxruntime")  # fmt: skip
+    again = (
+        f"pip install --force-reinstall --no-deps '{wanted.name}=={wanted.version}'"
+        if wanted
+        else "pip install --force-reinstall onnxruntime"
+    )
     if there.owner is None:
         names = " and ".join(claim.name for claim in there.claims) or "nothing"
-        yield Finding("onnxruntime", "wrong", f"its files are gone or damaged ({names} installed): uninstalling one of "
-                      "its packages deletes files of the others", again)  # fmt: skip
+        yield Finding(
+            "onnxruntime",
+            "wrong",
+            f"its files are gone or damaged ({names} installed): uninstalling one of "
+            "its packages deletes files of the others",
+            again,
+        )
         return
     says = f"{there.version}: {', '.join(there.providers)}"
     if len(there.claims) > 1:
@@ -154,11 +209,18 @@ def _onnxruntime(machine: Machine) -> Iterator[Finding]:
         mixed = wanted is not None and wanted.version != there.version
         useful = bool(machine.device or machine.gpus)
         broken = (lost and useful) or mixed
-        yield Finding("onnxruntime", "wrong" if broken else "note", says, again if lost or mixed else "")
+        yield Finding(
+            "onnxruntime", "wrong" if broken else "note", says, again if lost or mixed else ""
+        )
     else:
         yield Finding("onnxruntime", "ok", says)
     if gpu and gpu.name == there.owner and (why := unfit(machine, gpu)):
-        yield Finding("onnxruntime", "note", f"{why}: it computes on the processor", upgrade(machine, gpu.cuda or ""))
+        yield Finding(
+            "onnxruntime",
+            "note",
+            f"{why}: it computes on the processor",
+            upgrade(machine, gpu.cuda or ""),
+        )
 
 
 def _deepstream(machine: Machine) -> Finding:
@@ -167,8 +229,12 @@ def _deepstream(machine: Machine) -> Finding:
         return Finding("deepstream", "note", "none")
     loads = machine.libraries[0].version if machine.libraries else None
     if loads is None:
-        return Finding("deepstream", "wrong", f"{found.version} in {found.where}, without TensorRT's libnvinfer",
-                       f"{sudo(machine)}apt-get install -y tensorrt-libs")  # fmt: skip
+        return Finding(
+            "deepstream",
+            "wrong",
+            f"{found.version} in {found.where}, without TensorRT's libnvinfer",
+            f"{sudo(machine)}apt-get install -y tensorrt-libs",
+        )
     known = versions.TENSORRT.get(".".join(found.version.split(".")[:2]))
     if known and (why := versions.mismatch(found.version, loads)):
         return Finding("deepstream", "note", f"{found.version} in {found.where}: {why}")

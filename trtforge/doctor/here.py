@@ -16,36 +16,67 @@ LEAST_DISK = 5 << 30
 
 def examine(machine: Machine) -> Iterator[Finding]:
     says = f"{machine.system or 'Linux'}, {machine.arch}, Python {machine.python or 'none'}"
-    yield Finding("machine", "ok", says + (f", in a container ({machine.container})" if machine.container else ""))
+    yield Finding(
+        "machine",
+        "ok",
+        says + (f", in a container ({machine.container})" if machine.container else ""),
+    )
     if machine.jetson:
         parts = [("JetPack", machine.jetpack), ("Jetson Linux", machine.l4t)]
         told = ", ".join(f"{name} {version}" for name, version in parts if version)
-        yield Finding("jetpack", "ok" if told else "note", told or "unknown: no /etc/nv_tegra_release")
+        yield Finding(
+            "jetpack", "ok" if told else "note", told or "unknown: no /etc/nv_tegra_release"
+        )
     yield _gpu(machine)
     yield _driver(machine)
     for found in machine.toolkits:
         yield Finding("cuda", "ok", f"toolkit {found.version} in {found.where}")
-    for about, amount, least in (("memory", machine.memory, LEAST_MEMORY), ("disk", machine.disk, LEAST_DISK)):
+    for about, amount, least in (
+        ("memory", machine.memory, LEAST_MEMORY),
+        ("disk", machine.disk, LEAST_DISK),
+    ):
         if amount is not None:
             short = amount < least
             free = " free" if about == "disk" else ""
-            yield Finding(about, "note" if short else "ok", f"{size(amount)}{free}"
-                          + (f": less than {size(least)}, large models may not fit" if short else ""),
-                          "trtforge clean --older-than 7d" if short and about == "disk" else "")  # fmt: skip
+            yield Finding(
+                about,
+                "note" if short else "ok",
+                f"{size(amount)}{free}"
+                + (f": less than {size(least)}, large models may not fit" if short else ""),
+                "trtforge clean --older-than 7d" if short and about == "disk" else "",
+            )
 
 
 def _gpu(machine: Machine) -> Finding:
     if machine.device:
         many = f", {len(machine.gpus)} of them" if len(machine.gpus) > 1 else ""
-        return Finding("gpu", "ok", f"{machine.device.title} (SM{machine.device.sm}): {machine.device.name}{many}")
+        return Finding(
+            "gpu",
+            "ok",
+            f"{machine.device.title} (SM{machine.device.sm}): {machine.device.name}{many}",
+        )
     if machine.gpus:
-        return Finding("gpu", "note", f"{machine.gpus[0].name}, which is not in the catalogue: compute capability "
-                       "unknown without nvidia-smi", _with_gpu(machine))  # fmt: skip
+        return Finding(
+            "gpu",
+            "note",
+            f"{machine.gpus[0].name}, which is not in the catalogue: compute capability "
+            "unknown without nvidia-smi",
+            _with_gpu(machine),
+        )
     if machine.board:
-        return Finding("gpu", "note", f"{machine.board}, which is not in the catalogue", "trtforge devices jetson")
+        return Finding(
+            "gpu",
+            "note",
+            f"{machine.board}, which is not in the catalogue",
+            "trtforge devices jetson",
+        )
     if machine.jetson:
-        return Finding("gpu", "note", "a Jetson; the container hides which one",
-                       "docker run --runtime nvidia --security-opt systempaths=unconfined ...")  # fmt: skip
+        return Finding(
+            "gpu",
+            "note",
+            "a Jetson; the container hides which one",
+            "docker run --runtime nvidia --security-opt systempaths=unconfined ...",
+        )
     if machine.container and machine.driver:
         says = "the host has an NVIDIA driver, but gave this container no GPU"
         return Finding("gpu", "note", says, _with_gpu(machine))
@@ -59,8 +90,12 @@ def _driver(machine: Machine) -> Finding:
         told += f"; cuda-compat {machine.compat}, for data-centre GPUs"
     here = machine.device or machine.gpus or machine.devices
     if here and not machine.libcuda:
-        return Finding("driver", "wrong", f"{told}: libcuda.so.1 is missing, without which no program reaches the GPU",
-                       _with_gpu(machine) if machine.container else _reinstall(machine))  # fmt: skip
+        return Finding(
+            "driver",
+            "wrong",
+            f"{told}: libcuda.so.1 is missing, without which no program reaches the GPU",
+            _with_gpu(machine) if machine.container else _reinstall(machine),
+        )
     if machine.driver or machine.libcuda:
         return Finding("driver", "ok", told)
     return Finding("driver", "note", "none")

@@ -1,6 +1,7 @@
 """Whether an engine for a device can be built here, and what stands against it.
 
-It has to say what ``trtforge.pipeline.targets.target`` does when the build is asked for; a test holds the two together.
+It has to say what ``trtforge.pipeline.targets.target`` does when the build is asked for; a test
+holds the two together.
 """
 
 from __future__ import annotations
@@ -21,7 +22,11 @@ from trtforge.doctor.finding import Finding
 def examine(machine: Machine, device: Device | None) -> Iterator[Finding]:
     wanted = device or machine.device
     if wanted is None:
-        yield Finding("build", "ok", "for this processor with onnxruntime; for a GPU name the target with --device")
+        yield Finding(
+            "build",
+            "ok",
+            "for this processor with onnxruntime; for a GPU name the target with --device",
+        )
         return
     yield _build(machine, wanted)
     if machine.device and machine.device.sm == wanted.sm:
@@ -33,7 +38,9 @@ def _build(machine: Machine, wanted: Device) -> Finding:
     prepare = f"trtforge prepare MODEL.onnx --device {wanted.name}"
     why = refuses(wanted, machine.device)
     if not wanted.typed:
-        return Finding(about, "wrong", f"{why}: its own DeepStream builds from what `prepare` writes", prepare)
+        return Finding(
+            about, "wrong", f"{why}: its own DeepStream builds from what `prepare` writes", prepare
+        )
     if not why and (found := usable(machine)):
         return Finding(about, "ok", f"with TensorRT {found.version}, here")
     if not why and imported(machine):
@@ -49,29 +56,40 @@ def _build(machine: Machine, wanted: Device) -> Finding:
         says = f"TensorRT {machine.libraries[0].version} is here, but this Python can't import it"
         return Finding(about, "wrong", says, bindings(machine, machine.libraries[0]))
     install = f"{sudo(machine)}apt-get install -y nvidia-jetpack"
-    return Finding(about, "wrong", "TensorRT is not installed",
-                   install if machine.jetson else "pip install 'trtforge[tensorrt]'")  # fmt: skip
+    return Finding(
+        about,
+        "wrong",
+        "TensorRT is not installed",
+        install if machine.jetson else "pip install 'trtforge[tensorrt]'",
+    )
 
 
 def _goes_together(machine: Machine, wanted: Device) -> Iterator[Finding]:
-    """What the catalogue says of the device, beside what is here; engines can be built all the same."""
+    """What the catalogue says of the device, beside what is here; engines can be built all the
+    same.
+    """
     found, there, row = usable(machine), machine.deepstream, stack(wanted)
     if found and wanted.deepstream and (why := versions.mismatch(wanted.deepstream, found.version)):
         yield Finding("tensorrt", "note", why, f"make image DEVICE={wanted.name}")
     if found and not machine.package("pycuda"):
-        yield Finding("pycuda", "note", "none: engines are built, but not run here", "pip install 'trtforge[tensorrt]'")
+        yield Finding(
+            "pycuda",
+            "note",
+            "none: engines are built, but not run here",
+            "pip install 'trtforge[tensorrt]'",
+        )
     if there and wanted.deepstream and not _within(there.version, wanted.deepstream):
         says = f"{there.version} is here; configurations for {wanted.name} are written for {wanted.deepstream}"
         here = ".".join(there.version.split(".")[:2])
         yield Finding("deepstream", "note", says, f"trtforge build MODEL.onnx --deepstream {here}")
     if row and row.l4t and machine.l4t and not _within(machine.l4t, row.l4t):
-        says = (
-            f"Jetson Linux {machine.l4t} is here; the catalogue's {wanted.name} has JetPack {row.jetpack} ({row.l4t})"
-        )
+        says = f"Jetson Linux {machine.l4t} is here; the catalogue's {wanted.name} has JetPack {row.jetpack} ({row.l4t})"
         yield Finding("jetpack", "note", f"{says}: describe yours in a device file")
     if row and row.driver and machine.driver and _parts(machine.driver) < _parts(row.driver):
         says = f"{machine.driver} is here; DeepStream {row.deepstream} wants {row.driver} or newer"
-        yield Finding("driver", "note", says, upgrade(machine, row.cuda or "13", _parts(row.driver)[0]))
+        yield Finding(
+            "driver", "note", says, upgrade(machine, row.cuda or "13", _parts(row.driver)[0])
+        )
 
 
 def _within(version: str, release: str) -> bool:

@@ -1,4 +1,6 @@
-"""How far a difference of accuracies may be chance: the images drawn anew, the same for both engines."""
+"""How far a difference of accuracies may be chance: the images drawn anew, the same for both
+engines.
+"""
 
 from __future__ import annotations
 

@@ -36,7 +36,9 @@ class Truth:
 
     @property
     def names(self) -> list[str]:
-        named = {entry["id"]: str(entry.get("name", entry["id"])) for entry in self.dataset["categories"]}
+        named = {
+            entry["id"]: str(entry.get("name", entry["id"])) for entry in self.dataset["categories"]
+        }
         return [named[category] for category in self.categories]
 
 
@@ -44,36 +46,57 @@ def read(path: Path, images: Sequence[str]) -> Truth:
     """Labels for the images of these names.
 
     Raises:
-        ForgeError: the file is no COCO JSON, an annotation can't be right, an image has no labels, or no labelled
-            image or object is among them.
+        ForgeError: the file is no COCO JSON, an annotation can't be right, an image has no labels,
+            or no labelled image or object is among them.
     """
     content = _load(path)
     try:
-        ids = {Path(str(entry["file_name"])).name: _whole(entry["id"]) for entry in content["images"]}
+        ids = {
+            Path(str(entry["file_name"])).name: _whole(entry["id"]) for entry in content["images"]
+        }
         listed = [{**entry, "id": _whole(entry["id"])} for entry in content["categories"]]
         entries = list(content["annotations"])
     except (KeyError, TypeError, ValueError) as error:
-        raise ForgeError(f"{path}: not COCO labels ({error!r})",
-                         "it needs images, annotations with bbox, and categories") from error  # fmt: skip
+        raise ForgeError(
+            f"{path}: not COCO labels ({error!r})",
+            "it needs images, annotations with bbox, and categories",
+        ) from error
     categories = sorted(entry["id"] for entry in listed)
-    annotations = [_annotation(entry, set(categories), f"{path}: annotations[{index}]")
-                   for index, entry in enumerate(entries)]  # fmt: skip
+    annotations = [
+        _annotation(entry, set(categories), f"{path}: annotations[{index}]")
+        for index, entry in enumerate(entries)
+    ]
     missing = [name for name in images if name not in ids]
     if len(missing) == len(images):
-        raise ForgeError(f"{path}: labels of other images (it has none of {images[0]} ...)", "give their own labels")
+        raise ForgeError(
+            f"{path}: labels of other images (it has none of {images[0]} ...)",
+            "give their own labels",
+        )
     if missing:
-        raise ForgeError(f"{path}: no labels for {missing[0]}" + (f" and {len(missing) - 1} more" * (len(missing) > 1)),
-                         "an image without objects is listed under images, too")  # fmt: skip
+        raise ForgeError(
+            f"{path}: no labels for {missing[0]}"
+            + (f" and {len(missing) - 1} more" * (len(missing) > 1)),
+            "an image without objects is listed under images, too",
+        )
     kept = {name: ids[name] for name in images}
     wanted = set(kept.values())
     annotations = [entry for entry in annotations if entry["image_id"] in wanted]
     if not annotations:
-        raise ForgeError(f"{path}: no object on any of the images, so nothing to measure", "give labels with objects")
+        raise ForgeError(
+            f"{path}: no object on any of the images, so nothing to measure",
+            "give labels with objects",
+        )
     if all(max(entry["bbox"]) <= 1 for entry in annotations):
-        raise ForgeError(f"{path}: every box lies within 0..1", "COCO's bbox is x, y, width, height in pixels")
+        raise ForgeError(
+            f"{path}: every box lies within 0..1", "COCO's bbox is x, y, width, height in pixels"
+        )
     # pycocotools takes annotation 0 for "not matched".
     annotations = [{**entry, "id": number} for number, entry in enumerate(annotations, 1)]
-    dataset = {"images": [{"id": value} for value in kept.values()], "annotations": annotations, "categories": listed}
+    dataset = {
+        "images": [{"id": value} for value in kept.values()],
+        "annotations": annotations,
+        "categories": listed,
+    }
     return Truth(dataset, kept, categories)
 
 
@@ -91,16 +114,30 @@ def _annotation(entry: Any, categories: Set[int], place: str) -> dict[str, Any]:
         ForgeError: it lacks something, or can't be right; ``place`` says which one it is.
     """
     try:
-        image, category, crowd = _whole(entry["image_id"]), _whole(entry["category_id"]), int(entry.get("iscrowd") or 0)
+        image, category, crowd = (
+            _whole(entry["image_id"]),
+            _whole(entry["category_id"]),
+            int(entry.get("iscrowd") or 0),
+        )
         box = [float(value) for value in entry["bbox"]]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ForgeError(f"{place}: not COCO's ({error!r})",
-                         "it needs image_id, category_id and bbox of x, y, width, height") from error  # fmt: skip
+        raise ForgeError(
+            f"{place}: not COCO's ({error!r})",
+            "it needs image_id, category_id and bbox of x, y, width, height",
+        ) from error
     if len(box) != 4 or not all(map(math.isfinite, box)) or min(box[2:]) < 0:
         raise ForgeError(f"{place}: bbox {box} is no box", "it is x, y, width, height in pixels")
     if category not in categories:
-        raise ForgeError(f"{place}: category {category}, which is not listed", "list it under categories")
-    return {"image_id": image, "category_id": category, "iscrowd": crowd, "bbox": box, "area": box[2] * box[3]}
+        raise ForgeError(
+            f"{place}: category {category}, which is not listed", "list it under categories"
+        )
+    return {
+        "image_id": image,
+        "category_id": category,
+        "iscrowd": crowd,
+        "bbox": box,
+        "area": box[2] * box[3],
+    }
 
 
 def only(truth: Truth, images: Sequence[str]) -> Truth:
@@ -108,23 +145,40 @@ def only(truth: Truth, images: Sequence[str]) -> Truth:
     ids = {name: truth.ids[name] for name in images}
     wanted = set(ids.values())
     annotations = [entry for entry in truth.dataset["annotations"] if entry["image_id"] in wanted]
-    dataset = {**truth.dataset, "images": [{"id": value} for value in ids.values()],
-               "annotations": [{**entry, "id": number} for number, entry in enumerate(annotations, 1)]}  # fmt: skip
+    dataset = {
+        **truth.dataset,
+        "images": [{"id": value} for value in ids.values()],
+        "annotations": [{**entry, "id": number} for number, entry in enumerate(annotations, 1)],
+    }
     return Truth(dataset, ids, truth.categories)
 
 
 def from_objects(found: Mapping[str, Objects], classes: int) -> Truth:
-    """What one network finds, as the labels that another one is held to; class k of ``classes`` has id k."""
+    """What one network finds, as the labels that another one is held to; class k of ``classes`` has
+    id k.
+    """
     ids = {name: number for number, name in enumerate(found)}
-    boxes = [(ids[name], int(label), box)
-             for name, objects in found.items()
-             for box, label in zip(objects.boxes.tolist(), objects.classes, strict=True)]  # fmt: skip
-    annotations = [{"id": number, "image_id": image, "category_id": label, "iscrowd": 0,
-                    "bbox": [box[0], box[1], box[2] - box[0], box[3] - box[1]],
-                    "area": (box[2] - box[0]) * (box[3] - box[1])}
-                   for number, (image, label, box) in enumerate(boxes, 1)]  # fmt: skip
-    dataset = {"images": [{"id": value} for value in ids.values()], "annotations": annotations,
-               "categories": [{"id": label} for label in range(classes)]}  # fmt: skip
+    boxes = [
+        (ids[name], int(label), box)
+        for name, objects in found.items()
+        for box, label in zip(objects.boxes.tolist(), objects.classes, strict=True)
+    ]
+    annotations = [
+        {
+            "id": number,
+            "image_id": image,
+            "category_id": label,
+            "iscrowd": 0,
+            "bbox": [box[0], box[1], box[2] - box[0], box[3] - box[1]],
+            "area": (box[2] - box[0]) * (box[3] - box[1]),
+        }
+        for number, (image, label, box) in enumerate(boxes, 1)
+    ]
+    dataset = {
+        "images": [{"id": value} for value in ids.values()],
+        "annotations": annotations,
+        "categories": [{"id": label} for label in range(classes)],
+    }
     return Truth(dataset, ids, range(classes))
 
 
@@ -152,7 +206,11 @@ class Matches:
             weights: float64 of shape (images,), how often each image counts; None is once.
         """
         counts = np.ones(self.images) if weights is None else weights
-        found = [_average_precision(each, counts) for each in self.classes if (each.objects * counts).sum()]
+        found = [
+            _average_precision(each, counts)
+            for each in self.classes
+            if (each.objects * counts).sum()
+        ]
         if not found:
             return 0.0, 0.0
         return float(np.mean(found)), float(np.mean([each[0] for each in found]))
@@ -168,11 +226,17 @@ def match(truth: Truth, found: Mapping[str, Objects]) -> Matches:
     from pycocotools.cocoeval import COCOeval
 
     results = [
-        {"image_id": truth.ids[name], "category_id": truth.categories[int(label)], "score": float(score),
-         "bbox": [box[0], box[1], box[2] - box[0], box[3] - box[1]]}
+        {
+            "image_id": truth.ids[name],
+            "category_id": truth.categories[int(label)],
+            "score": float(score),
+            "bbox": [box[0], box[1], box[2] - box[0], box[3] - box[1]],
+        }
         for name, objects in found.items()
-        for box, score, label in zip(objects.boxes.tolist(), objects.scores, objects.classes, strict=True)
-    ]  # fmt: skip
+        for box, score, label in zip(
+            objects.boxes.tolist(), objects.scores, objects.classes, strict=True
+        )
+    ]
     if not results:
         return Matches((), len(truth.ids))
     with contextlib.redirect_stdout(io.StringIO()):
@@ -184,7 +248,10 @@ def match(truth: Truth, found: Mapping[str, Objects]) -> Matches:
         evaluation.params.maxDets = [100]
         evaluation.evaluate()
     images = len(evaluation.params.imgIds)
-    rows = [evaluation.evalImgs[start : start + images] for start in range(0, len(evaluation.evalImgs), images)]
+    rows = [
+        evaluation.evalImgs[start : start + images]
+        for start in range(0, len(evaluation.evalImgs), images)
+    ]
     return Matches(tuple(_class(each, len(evaluation.params.iouThrs)) for each in rows), images)
 
 
@@ -194,18 +261,28 @@ def _class(rows: Sequence[Any], thresholds: int) -> _Class:
     objects = np.zeros(len(rows))
     for index, row in filled:
         objects[index] = np.count_nonzero(np.asarray(row["gtIgnore"]) == 0)
-    scores = np.concatenate([np.zeros(0), *(np.asarray(row["dtScores"], np.float64) for _, row in filled)])
-    image = np.concatenate([np.zeros(0, int), *(np.full(len(row["dtScores"]), index) for index, row in filled)])
+    scores = np.concatenate(
+        [np.zeros(0), *(np.asarray(row["dtScores"], np.float64) for _, row in filled)]
+    )
+    image = np.concatenate(
+        [np.zeros(0, int), *(np.full(len(row["dtScores"]), index) for index, row in filled)]
+    )
     nothing = np.zeros((thresholds, 0), bool)
-    matched = np.concatenate([nothing, *(np.asarray(row["dtMatches"]) > 0 for _, row in filled)], axis=1)
-    ignored = np.concatenate([nothing, *(np.asarray(row["dtIgnore"]) > 0 for _, row in filled)], axis=1)
+    matched = np.concatenate(
+        [nothing, *(np.asarray(row["dtMatches"]) > 0 for _, row in filled)], axis=1
+    )
+    ignored = np.concatenate(
+        [nothing, *(np.asarray(row["dtIgnore"]) > 0 for _, row in filled)], axis=1
+    )
     order = np.argsort(-scores, kind="mergesort")  # as pycocotools orders equal scores
     matched, ignored = matched[:, order], ignored[:, order]
     return _Class(image[order], matched & ~ignored, ~matched & ~ignored, objects)
 
 
 def _average_precision(found: _Class, counts: np.ndarray) -> np.ndarray:
-    """Average precision at each threshold of IoU: the mean of the best precision at 101 levels of recall."""
+    """Average precision at each threshold of IoU: the mean of the best precision at 101 levels of
+    recall.
+    """
     weight = counts[found.image]
     right, wrong = np.cumsum(found.right * weight, 1), np.cumsum(found.wrong * weight, 1)
     recall = right / (found.objects * counts).sum()
@@ -226,5 +303,7 @@ def _load(path: Path) -> Any:
     except (ValueError, UnicodeDecodeError) as error:
         raise ForgeError(f"{path}: not JSON", "give COCO labels as JSON") from error
     if not isinstance(content, dict):
-        raise ForgeError(f"{path}: not COCO labels (no object at the top)", "give COCO labels as JSON")
+        raise ForgeError(
+            f"{path}: not COCO labels (no object at the top)", "give COCO labels as JSON"
+        )
     return content

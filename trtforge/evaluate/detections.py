@@ -41,7 +41,8 @@ Finder = Callable[[dict[str, np.ndarray]], tuple[np.ndarray, np.ndarray, np.ndar
 
 
 def finder(engine: Engine, nms: Nms) -> Finder:
-    """What turns the engine's outputs for one image into boxes in pixels of the input, scores and classes.
+    """What turns the engine's outputs for one image into boxes in pixels of the input, scores and
+    classes.
 
     Args:
         nms: thresholds for raw decoded outputs; NMS inside the graph has its own.
@@ -55,12 +56,16 @@ def finder(engine: Engine, nms: Nms) -> Finder:
         return lambda outputs: _first(*(outputs[name] for name in OUTPUTS))
     found = ", ".join(f"{name} {list(shape)}" for name, shape in engine.outputs.items())
     raise ForgeError(
-        f"{engine.path}: no detector's outputs: {found}", "a detector needs decoded boxes and scores as outputs"
+        f"{engine.path}: no detector's outputs: {found}",
+        "a detector needs decoded boxes and scores as outputs",
     )
 
 
-def to_image(boxes: np.ndarray, height: int, width: int, size: tuple[int, int], spec: Preprocess) -> np.ndarray:
-    """Boxes (K, 4) from pixels of the network's input to pixels of an image of that height and width, clipped to it.
+def to_image(
+    boxes: np.ndarray, height: int, width: int, size: tuple[int, int], spec: Preprocess
+) -> np.ndarray:
+    """Boxes (K, 4) from pixels of the network's input to pixels of an image of that height and
+    width, clipped to it.
 
     The way back of nvinfer's letterbox: minus the bars, by the ratio of each side.
     """
@@ -109,11 +114,23 @@ def _raw(engine: Engine, detection: Detection, nms: Nms) -> Finder:
     from trtforge.graph.nms import NmsOptions, suppress
 
     graph = gs.Graph(opset=19)
-    graph.inputs = [gs.Variable(name, np.float32, ["batch", *engine.outputs[name]]) for name in detection.outputs]
-    held = [gs.Node("Identity", f"held{index}", inputs=[tensor], outputs=[gs.Variable(f"held{index}", np.float32)])
-            for index, tensor in enumerate(graph.inputs)]  # fmt: skip
+    graph.inputs = [
+        gs.Variable(name, np.float32, ["batch", *engine.outputs[name]])
+        for name in detection.outputs
+    ]
+    held = [
+        gs.Node(
+            "Identity",
+            f"held{index}",
+            inputs=[tensor],
+            outputs=[gs.Variable(f"held{index}", np.float32)],
+        )
+        for index, tensor in enumerate(graph.inputs)
+    ]
     graph.nodes.extend(held)  # a tensor belongs to a graph once a node reads it
-    graph.outputs = list(suppress(graph, decode(graph, detection), detection, NmsOptions(**nms.model_dump())).four)
+    graph.outputs = list(
+        suppress(graph, decode(graph, detection), detection, NmsOptions(**nms.model_dump())).four
+    )
     for tensor, name in zip(graph.outputs, OUTPUTS, strict=True):
         tensor.name = name
     tail = session(exported(graph.cleanup().toposort()).SerializeToString(), threads=1)
@@ -130,4 +147,8 @@ def _first(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The rows of the first image that hold an object."""
     valid = int(count.reshape(-1)[0])
-    return boxes[0, :valid], scores[0, :valid].astype(np.float64), classes[0, :valid].astype(np.int64)
+    return (
+        boxes[0, :valid],
+        scores[0, :valid].astype(np.float64),
+        classes[0, :valid].astype(np.int64),
+    )

@@ -10,7 +10,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from trtforge.evaluate.detections import Objects
 
-GOLDEN = 0.618034  # steps of the golden ratio around the colour wheel keep neighbouring classes apart
+GOLDEN = (
+    0.618034  # steps of the golden ratio around the colour wheel keep neighbouring classes apart
+)
 MOST_ON_SHEET = 48
 TILE = 320  # pixels, longer side
 
@@ -22,7 +24,9 @@ def annotate(image: Image.Image, objects: Objects, names: Sequence[str]) -> Imag
     height = max(11, round(min(picture.size) / 40))
     font = ImageFont.load_default(height)
     line = max(2, height // 6)
-    for box, score, label in reversed(list(zip(objects.boxes.tolist(), objects.scores, objects.classes, strict=True))):
+    for box, score, label in reversed(
+        list(zip(objects.boxes.tolist(), objects.scores, objects.classes, strict=True))
+    ):
         colour = _colour(int(label))
         left, top, right, bottom = box
         draw.rectangle((left, top, right, bottom), outline=colour, width=line)
@@ -41,7 +45,10 @@ def sheet(pictures: Sequence[Image.Image]) -> Image.Image:
     canvas = Image.new("RGB", (columns * (TILE + 4), rows * (TILE + 4)), (32, 32, 32))
     for index, picture in enumerate(shown):
         left, top = (index % columns) * (TILE + 4), (index // columns) * (TILE + 4)
-        canvas.paste(picture, (left + (TILE - picture.width) // 2 + 2, top + (TILE - picture.height) // 2 + 2))
+        canvas.paste(
+            picture,
+            (left + (TILE - picture.width) // 2 + 2, top + (TILE - picture.height) // 2 + 2),
+        )
     return canvas
 
 
@@ -61,7 +68,12 @@ def _caption(
     top = top - high if top >= high else top
     draw.rectangle((left, top, left + wide, top + high), fill=colour)
     luminance = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]
-    draw.text((left + 2 - x0, top + 2 - y0), text, font=font, fill=(0, 0, 0) if luminance > 140 else (255, 255, 255))
+    draw.text(
+        (left + 2 - x0, top + 2 - y0),
+        text,
+        font=font,
+        fill=(0, 0, 0) if luminance > 140 else (255, 255, 255),
+    )
 
 
 def _colour(label: int) -> tuple[int, int, int]:

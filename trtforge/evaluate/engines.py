@@ -29,8 +29,8 @@ class Engine:
 
     Attributes:
         path: what the user named.
-        infer: float32 images of shape (1, 3, H, W) to outputs by name; those of an NMS inside are as of the form
-            ``onnx``, see ``trtforge.graph.nms``.
+        infer: float32 images of shape (1, 3, H, W) to outputs by name; those of an NMS inside are
+            as of the form ``onnx``, see ``trtforge.graph.nms``.
         size: height and width of the input in pixels.
         graph: the ONNX file that is run, None for a TensorRT engine.
         outputs: dimensions of each output without the batch, numbers where they are known.
@@ -51,7 +51,9 @@ class Engine:
     note: str = ""
 
     def preprocess(self, spec: Preprocess) -> Preprocess:
-        """What it wants of ``spec``: graphs of a folder divide by the channels' deviations themselves."""
+        """What it wants of ``spec``: graphs of a folder divide by the channels' deviations
+        themselves.
+        """
         return spec.model_copy(update={"std": None}) if self.recipe else spec
 
 
@@ -70,11 +72,16 @@ def open_engine(path: Path, recipe: Recipe | None = None) -> Engine:
     if path.suffix == ".onnx":
         return _open_onnx(path, path, None, "", recipe)
     if not path.is_file():
-        raise ForgeError(f"{path}: no such file or folder", "give an ONNX file, an engine, or a folder of trtforge's")
+        raise ForgeError(
+            f"{path}: no such file or folder",
+            "give an ONNX file, an engine, or a folder of trtforge's",
+        )
     plan = _plan.read(path)
     if plan.maker == "TensorRT-RTX":
-        raise MachineError(f"{path}: a TensorRT-RTX engine, which runs only on the GPU it was built for",
-                           "give its folder, or the .rtx.onnx beside it: the same graph in ONNX Runtime")  # fmt: skip
+        raise MachineError(
+            f"{path}: a TensorRT-RTX engine, which runs only on the GPU it was built for",
+            "give its folder, or the .rtx.onnx beside it: the same graph in ONNX Runtime",
+        )
     return _open_tensorrt(path)
 
 
@@ -84,14 +91,22 @@ def _open_folder(path: Path) -> Engine:
     engines = sorted(path.glob("*.onnx_b*.engine"))
     if engines:
         return _open_tensorrt(engines[0], ready.recipe)
-    backend = next(each for each in ("tensorrt-rtx", "onnxruntime", "tensorrt") if each in ready.graphs)
+    backend = next(
+        each for each in ("tensorrt-rtx", "onnxruntime", "tensorrt") if each in ready.graphs
+    )
     file = ready.graphs[backend].path
     rtx = list(path.glob("*.rtx.engine"))
-    note = f"{file.name} in ONNX Runtime: the graph of {rtx[0].name}, which runs only on its GPU" if rtx else ""
+    note = (
+        f"{file.name} in ONNX Runtime: the graph of {rtx[0].name}, which runs only on its GPU"
+        if rtx
+        else ""
+    )
     return _open_onnx(path, file, ready.recipe, note)
 
 
-def _open_onnx(path: Path, file: Path, recipe: Recipe | None, note: str, given: Recipe | None = None) -> Engine:
+def _open_onnx(
+    path: Path, file: Path, recipe: Recipe | None, note: str, given: Recipe | None = None
+) -> Engine:
     from trtforge.backends.onnxruntime import run_one
     from trtforge.graph.detection import existing_nms, recognise
     from trtforge.graph.fold import dims, fold, image_input
@@ -116,12 +131,14 @@ def _open_onnx(path: Path, file: Path, recipe: Recipe | None, note: str, given: 
         detection=None if spec.head == "none" else recognise(graph, spec.head_hint, spec.decode),
         nms=inner or _inner_nms(existing_nms(graph) is not None, recipe),
         recipe=recipe,
-        note=note or (f"{file}: TensorRT's NMS plugin is run as ONNX's own operators" if inner else ""),
+        note=note
+        or (f"{file}: TensorRT's NMS plugin is run as ONNX's own operators" if inner else ""),
     )
 
 
 def _standard(file: Path) -> tuple[onnx.ModelProto, dict[str, str], Nms | None]:
-    """The graph in operators that ONNX Runtime has, what to call outputs of TensorRT's NMS plugin, and its thresholds.
+    """The graph in operators that ONNX Runtime has, what to call outputs of TensorRT's NMS plugin,
+    and its thresholds.
 
     Raises:
         MachineError: the graph has a plugin of TensorRT's for which there are no such operators.
@@ -137,8 +154,10 @@ def _standard(file: Path) -> tuple[onnx.ModelProto, dict[str, str], Nms | None]:
     try:
         options = exchange_plugin(graph)
     except ForgeError as error:
-        raise MachineError(f"{file}: {error.problem}, and runs only in TensorRT",
-                           "verify the graph without it, or prepare with --nms-impl onnx") from error  # fmt: skip
+        raise MachineError(
+            f"{file}: {error.problem}, and runs only in TensorRT",
+            "verify the graph without it, or prepare with --nms-impl onnx",
+        ) from error
     if options is None:
         return model, {}, None
     # Exporters have names of their own for what the plugin puts out.
@@ -152,7 +171,9 @@ def _renamed(found: Mapping[str, T], names: Mapping[str, str]) -> dict[str, T]:
 
 
 def reference_session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
-    """ONNX Runtime on exactly what the graph says: its INT8 kernels would add differences of their own."""
+    """ONNX Runtime on exactly what the graph says: its INT8 kernels would add differences of their
+    own.
+    """
     from trtforge.backends.onnxruntime import session
     from trtforge.graph.model import graph_of, model_of
     from trtforge.graph.quantize.qdq import widen
@@ -167,18 +188,32 @@ def _open_tensorrt(path: Path, recipe: Recipe | None = None) -> Engine:
 
     infer, size, outputs = tensorrt.load(path)
     nms = _inner_nms(set(OUTPUTS) <= set(outputs), recipe)
-    return Engine(path=path, infer=lambda images: _in_pixels(infer(images), size), size=size, graph=None,
-                  outputs=outputs, detection=None, nms=nms, recipe=recipe)  # fmt: skip
+    return Engine(
+        path=path,
+        infer=lambda images: _in_pixels(infer(images), size),
+        size=size,
+        graph=None,
+        outputs=outputs,
+        detection=None,
+        nms=nms,
+        recipe=recipe,
+    )
 
 
 def _in_pixels(outputs: dict[str, np.ndarray], size: tuple[int, int]) -> dict[str, np.ndarray]:
-    """Boxes and classes of DeepStream's stock parser, y1, x1, y2, x2 as shares and floats, as of the other forms."""
+    """Boxes and classes of DeepStream's stock parser, y1, x1, y2, x2 as shares and floats, as of
+    the other forms.
+    """
     _, boxes, _, classes = OUTPUTS
     if not set(OUTPUTS) <= outputs.keys() or outputs[classes].dtype.kind != "f":
         return outputs
     height, width = size
     scale = outputs[boxes].dtype.type([width, height, width, height])
-    return {**outputs, boxes: outputs[boxes][..., [1, 0, 3, 2]] * scale, classes: outputs[classes].astype("int32")}
+    return {
+        **outputs,
+        boxes: outputs[boxes][..., [1, 0, 3, 2]] * scale,
+        classes: outputs[classes].astype("int32"),
+    }
 
 
 def _inner_nms(inside: bool, recipe: Recipe | None) -> Nms | None:

@@ -1,19 +1,24 @@
-"""How much worse the outputs of a changed network are: finer than accuracy, which a few images hardly move."""
+"""How much worse the outputs of a changed network are: finer than accuracy, which a few images
+hardly move.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
 LEAST_SCORE = 0.05  # of a box that counts: thousands hold nothing
-SCORES = 0.1  # what a relative change of scores counts beside a loss of overlap: it only reorders objects
+# what a relative change of scores counts beside a loss of overlap: it only reorders objects
+SCORES = 0.1
 
 
 class Harm:
     """Change of a network's outputs, as a share of them, over a stream of images.
 
-    Of a detector it is what boxes lose in overlap with those of the float network, weighted with its scores, plus a
-    tenth of the relative change of scores: on the demo detector, variants whose scores changed by 5 to 13 % lost
-    mAP50-95 as their boxes did, whatever the scores. Of other networks it is the relative change of all outputs.
+    Of a detector it is what boxes lose in overlap with those of the float network, weighted with
+    its scores, plus a tenth of the relative change of scores: on the demo detector, variants whose
+    scores changed by 5 to 13 % lost mAP50-95 as their boxes did, whatever the scores. Of other
+    networks it is the relative change of
+    all outputs.
     """
 
     def __init__(self) -> None:
@@ -21,11 +26,15 @@ class Harm:
         self._whole: dict[str, float] = {}
 
     def observe(self, reference: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> None:
-        """Compare outputs for one batch; a detector's are ``boxes`` (N, K, 4), corners, and ``scores`` (N, K, C)."""
+        """Compare outputs for one batch; a detector's are ``boxes`` (N, K, 4), corners, and
+        ``scores`` (N, K, C).
+        """
         for name in reference.keys() - {"boxes"}:
             one, two = reference[name].astype(np.float64), other[name].astype(np.float64)
             counts = one > LEAST_SCORE if "boxes" in reference else np.ones(one.shape, bool)
-            self._add(name, float(np.abs(one - two)[counts].sum()), float(np.abs(one)[counts].sum()))
+            self._add(
+                name, float(np.abs(one - two)[counts].sum()), float(np.abs(one)[counts].sum())
+            )
         if "boxes" in reference:
             score = reference["scores"].max(-1)
             weight = np.where(score > LEAST_SCORE, score, 0.0)
@@ -35,7 +44,11 @@ class Harm:
     @property
     def value(self) -> float:
         """0.0 without any difference."""
-        shares = {name: changed / self._whole[name] for name, changed in self._changed.items() if self._whole[name]}
+        shares = {
+            name: changed / self._whole[name]
+            for name, changed in self._changed.items()
+            if self._whole[name]
+        }
         if "boxes" in shares:
             return shares["boxes"] + SCORES * shares.get("scores", 0.0)
         return sum(shares.values())

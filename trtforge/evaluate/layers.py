@@ -37,18 +37,25 @@ class LayerDifference:
 
 
 def compare(reference: Path, other: Path, batches: Sequence[np.ndarray]) -> list[LayerDifference]:
-    """Every float activation with one name and shape in both graphs, in the order in which the reference makes them.
+    """Every float activation with one name and shape in both graphs, in the order in which the
+    reference makes them.
 
     Raises:
         ForgeError: they share none.
     """
     # Types of activations are not always written down in a file.
-    graphs = [graph_of(onnx.shape_inference.infer_shapes(load(path))).toposort() for path in (reference, other)]
+    graphs = [
+        graph_of(onnx.shape_inference.infer_shapes(load(path))).toposort()
+        for path in (reference, other)
+    ]
     for graph in graphs:
         exchange_plugin(graph)
     names = _shared(*graphs)
     if not names:
-        raise ForgeError(f"{other}: shares no activation's name with {reference}", "compare graphs made from one model")
+        raise ForgeError(
+            f"{other}: shares no activation's name with {reference}",
+            "compare graphs made from one model",
+        )
     engines = [reference_session(_with_outputs(graph, names)) for graph in graphs]
     found = {name: Difference() for name in names}
     for batch in batches:
@@ -62,9 +69,14 @@ def compare(reference: Path, other: Path, batches: Sequence[np.ndarray]) -> list
 def _shared(one: gs.Graph, other: gs.Graph) -> list[str]:
     there = other.tensors()
     outputs = [tensor for node in one.nodes for tensor in node.outputs]
-    return [tensor.name for tensor in outputs
-            if tensor.dtype in FLOATS and isinstance(there.get(tensor.name), gs.Variable)
-            and there[tensor.name].dtype in FLOATS and there[tensor.name].inputs]  # fmt: skip
+    return [
+        tensor.name
+        for tensor in outputs
+        if tensor.dtype in FLOATS
+        and isinstance(there.get(tensor.name), gs.Variable)
+        and there[tensor.name].dtype in FLOATS
+        and there[tensor.name].inputs
+    ]
 
 
 def _with_outputs(graph: gs.Graph, names: Sequence[str]) -> onnx.ModelProto:
@@ -82,7 +94,9 @@ def _with_noise(graph: gs.Graph, found: dict[str, Difference]) -> list[LayerDiff
     noise: dict[str, float] = {}
     rows = []
     for node in graph.nodes:
-        before = max((noise[tensor.name] for tensor in node.inputs if tensor.name in noise), default=0.0)
+        before = max(
+            (noise[tensor.name] for tensor in node.inputs if tensor.name in noise), default=0.0
+        )
         for tensor in node.outputs:
             noise[tensor.name] = found[tensor.name].noise if tensor.name in found else before
             if tensor.name in found:

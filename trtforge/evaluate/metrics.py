@@ -37,11 +37,15 @@ class Difference:
         self.sum_ab += float(a @ b)
         self.sum_error += float(error.sum())
         self.sum_squared += float(error @ error)
-        self.largest = float(np.maximum(self.largest, error.max(initial=0.0)))  # NaN stays, unlike with max()
+        self.largest = float(
+            np.maximum(self.largest, error.max(initial=0.0))
+        )  # NaN stays, unlike with max()
 
     @property
     def pearson(self) -> float:
-        """Correlation of what deviates from each mean; 1.0 for two equal constants, 0.0 if only one is constant."""
+        """Correlation of what deviates from each mean; 1.0 for two equal constants, 0.0 if only one
+        is constant.
+        """
         n = max(1, self.count)
         covariance = self.sum_ab - self.sum_a * self.sum_b / n
         spread = (self.sum_aa - self.sum_a**2 / n) * (self.sum_bb - self.sum_b**2 / n)
@@ -56,17 +60,29 @@ class Difference:
 
     @property
     def sqnr(self) -> float:
-        """Signal to quantization noise, 10 log10(sum a^2 / sum (a - b)^2), in dB; infinite without noise."""
+        """Signal to quantization noise, 10 log10(sum a^2 / sum (a - b)^2), in dB; infinite without
+        noise.
+        """
         if self.sum_squared == 0:
             return float("inf")
-        return float(10 * np.log10(self.sum_aa / self.sum_squared)) if self.sum_aa > 0 else float("-inf")
+        return (
+            float(10 * np.log10(self.sum_aa / self.sum_squared))
+            if self.sum_aa > 0
+            else float("-inf")
+        )
 
     @property
     def noise(self) -> float:
-        """Power of the difference as a share of the reference's, 1.0 at most: beyond, nothing of it is left."""
+        """Power of the difference as a share of the reference's, 1.0 at most: beyond, nothing of it
+        is left.
+        """
         if not np.isfinite(self.sum_squared):
             return 1.0
-        return min(1.0, self.sum_squared / self.sum_aa) if self.sum_aa > 0 else float(self.sum_squared > 0)
+        return (
+            min(1.0, self.sum_squared / self.sum_aa)
+            if self.sum_aa > 0
+            else float(self.sum_squared > 0)
+        )
 
     @property
     def mean(self) -> float:
@@ -74,6 +90,11 @@ class Difference:
 
     def document(self) -> dict[str, float | None]:
         """For JSON, which knows neither infinity nor NaN."""
-        figures = {"pearson": self.pearson, "cosine": self.cosine, "sqnr_db": self.sqnr, "max_error": self.largest,
-                   "mean_error": self.mean}  # fmt: skip
+        figures = {
+            "pearson": self.pearson,
+            "cosine": self.cosine,
+            "sqnr_db": self.sqnr,
+            "max_error": self.largest,
+            "mean_error": self.mean,
+        }
         return {name: figure if np.isfinite(figure) else None for name, figure in figures.items()}

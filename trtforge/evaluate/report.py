@@ -46,13 +46,24 @@ class Report:
 
     def document(self) -> dict[str, Any]:
         return {
-            "engines": self.engines, "images": self.images,
+            "engines": self.engines,
+            "images": self.images,
             "outputs": {name: each.document() for name, each in self.outputs.items()},
-            "agreement": self.agreement and {"both": self.agreement[0], "either": self.agreement[1]},
-            "metric": self.metric, "accuracy": self.accuracy, "more": self.more, "drop_points": self.drops,
+            "agreement": self.agreement
+            and {"both": self.agreement[0], "either": self.agreement[1]},
+            "metric": self.metric,
+            "accuracy": self.accuracy,
+            "more": self.more,
+            "drop_points": self.drops,
             "drop_interval": self.intervals,
-            "layers": [{"tensor": each.tensor, "node": each.node, "added_noise": each.added,
-                        **each.difference.document()}
-                       for each in self.layers],
+            "layers": [
+                {
+                    "tensor": each.tensor,
+                    "node": each.node,
+                    "added_noise": each.added,
+                    **each.difference.document(),
+                }
+                for each in self.layers
+            ],
             "remarks": [*self.broken, *self.remarks],
-        }  # fmt: skip
+        }

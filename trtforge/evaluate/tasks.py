@@ -31,37 +31,66 @@ class Task:
     judged: bool = True
 
 
-def task_for(engines: list[Engine], files: list[Path], folder: Path, labels: Path | None, nms: Nms,
-          spec: Preprocess, report: Report) -> Task:  # fmt: skip
+def task_for(
+    engines: list[Engine],
+    files: list[Path],
+    folder: Path,
+    labels: Path | None,
+    nms: Nms,
+    spec: Preprocess,
+    report: Report,
+) -> Task:
     names = pictures.labelled(files, folder) if labels else pictures.names(files, folder)
-    detectors = [bool(engine.detection) or set(OUTPUTS) <= set(engine.outputs) for engine in engines]
+    detectors = [
+        bool(engine.detection) or set(OUTPUTS) <= set(engine.outputs) for engine in engines
+    ]
     if all(detectors):
         return _detection(engines, dict(zip(files, names, strict=True)), labels, nms, spec, report)
     if any(detectors):
         odd = engines[detectors.index(not detectors[0])].path
-        raise ForgeError(f"{engines[0].path} and {odd}: one is a detector, the other is not",
-                         "compare engines made from one model")  # fmt: skip
+        raise ForgeError(
+            f"{engines[0].path} and {odd}: one is a detector, the other is not",
+            "compare engines made from one model",
+        )
     shape = _one_shape(engines)
     if len(shape) == 3 and labels is not None:
         return _segmentation(files, labels, int(shape[0]), report)
     if len(shape) == 1 and (labels is not None or any(file.parent != folder for file in files)):
         return _classification(files, folder, labels, int(shape[0]), report)
     if labels is not None:
-        raise ForgeError(f"{engines[0].path}: neither detector, classifier nor segmentation: labels are of no use",
-                         "drop --labels to compare tensors only")  # fmt: skip
+        raise ForgeError(
+            f"{engines[0].path}: neither detector, classifier nor segmentation: labels are of no use",
+            "drop --labels to compare tensors only",
+        )
     return Task(lambda file, image, found: None, lambda: None, judged=False)
 
 
-def _detection(engines: list[Engine], names: dict[Path, str], labels: Path | None, nms: Nms, spec: Preprocess,
-               report: Report) -> Task:  # fmt: skip
-    counts = sorted({engine.detection.classes for engine in engines if engine.detection and engine.detection.classes})
+def _detection(
+    engines: list[Engine],
+    names: dict[Path, str],
+    labels: Path | None,
+    nms: Nms,
+    spec: Preprocess,
+    report: Report,
+) -> Task:
+    counts = sorted(
+        {
+            engine.detection.classes
+            for engine in engines
+            if engine.detection and engine.detection.classes
+        }
+    )
     if len(counts) > 1:
-        raise ForgeError(f"the engines tell apart {' and '.join(map(str, counts))} classes",
-                         "compare engines made from one model")  # fmt: skip
+        raise ForgeError(
+            f"the engines tell apart {' and '.join(map(str, counts))} classes",
+            "compare engines made from one model",
+        )
     truth = coco.read(labels, list(names.values())) if labels else None
     if truth and counts and len(truth.categories) != counts[0]:
-        raise ForgeError(f"{labels}: {len(truth.categories)} categories, but the model has {counts[0]} classes",
-                         "give the labels that the model was trained with")  # fmt: skip
+        raise ForgeError(
+            f"{labels}: {len(truth.categories)} categories, but the model has {counts[0]} classes",
+            "give the labels that the model was trained with",
+        )
     find = [finder(engine, nms) for engine in engines]
     found: list[dict[str, Objects]] = [{} for _ in engines]
     common: list[tuple[int, int]] = []
@@ -89,8 +118,14 @@ def _detection(engines: list[Engine], names: dict[Path, str], labels: Path | Non
     return Task(observe, finish, judged=truth is not None)
 
 
-def _classification(files: list[Path], folder: Path, labels: Path | None, count: int, report: Report) -> Task:
-    truth = classes.from_csv(labels, files, count) if labels else classes.from_folders(folder, files, count)
+def _classification(
+    files: list[Path], folder: Path, labels: Path | None, count: int, report: Report
+) -> Task:
+    truth = (
+        classes.from_csv(labels, files, count)
+        if labels
+        else classes.from_folders(folder, files, count)
+    )
     known = dict(zip(files, truth, strict=True))
     ranks: list[list[int]] = []
 
@@ -127,7 +162,9 @@ def _segmentation(files: list[Path], masks: Path, count: int, report: Report) ->
 
 def _interval(reference: coco.Matches, other: coco.Matches) -> tuple[float, float]:
     def drop(counts: np.ndarray) -> float:
-        return 100 * (reference.mean_average_precision(counts)[0] - other.mean_average_precision(counts)[0])
+        return 100 * (
+            reference.mean_average_precision(counts)[0] - other.mean_average_precision(counts)[0]
+        )
 
     return bootstrap.interval(drop, reference.images)
 

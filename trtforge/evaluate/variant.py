@@ -49,8 +49,8 @@ class Network:
         """The network with everything but the operators ``keep`` in INT8; None is all float.
 
         Returns:
-            a float32 image (1, 3, H, W) to outputs: of a detector ``boxes`` (1, K, 4) as corners and ``scores``
-            (1, K, C), and those of its NMS; of any other network its own.
+            a float32 image (1, 3, H, W) to outputs: of a detector ``boxes`` (1, K, 4) as corners
+            and ``scores`` (1, K, C), and those of its NMS; of any other network its own.
         """
         graph = graph_of(load(self.model))
         detection = self._detection(graph)
@@ -89,7 +89,9 @@ def literal(name: str) -> str:
     return "".join(f"[{char}]" if char in "*?[" else char for char in name)
 
 
-def harm(reference: Sequence[dict[str, np.ndarray]], infer: Infer, batches: Sequence[np.ndarray]) -> float:
+def harm(
+    reference: Sequence[dict[str, np.ndarray]], infer: Infer, batches: Sequence[np.ndarray]
+) -> float:
     """Noise in the outputs over some images (see ``Harm``)."""
     total = Harm()
     for wanted, batch in zip(reference, batches, strict=True):
@@ -99,25 +101,41 @@ def harm(reference: Sequence[dict[str, np.ndarray]], infer: Infer, batches: Sequ
     return total.value
 
 
-def find(network: Network, infer: Infer, files: Sequence[Path], done: Callable[[int], None]) -> list[Objects]:
+def find(
+    network: Network, infer: Infer, files: Sequence[Path], done: Callable[[int], None]
+) -> list[Objects]:
     """What a detector finds on each image, in pixels of the image."""
     size, found = network.size, []
     for number, file in enumerate(files, 1):
         image = read(file)
-        outputs = infer(normalise(letterbox(image, network.preprocess, size), network.preprocess)[None])
+        outputs = infer(
+            normalise(letterbox(image, network.preprocess, size), network.preprocess)[None]
+        )
         valid = int(outputs["num_detections"].reshape(-1)[0])
-        boxes = to_image(outputs["detection_boxes"][0, :valid], image.height, image.width, size, network.preprocess)
+        boxes = to_image(
+            outputs["detection_boxes"][0, :valid],
+            image.height,
+            image.width,
+            size,
+            network.preprocess,
+        )
         scores = outputs["detection_scores"][0, :valid].astype(np.float64)
-        found.append(Objects(boxes, scores, outputs["detection_classes"][0, :valid].astype(np.int64)))
+        found.append(
+            Objects(boxes, scores, outputs["detection_classes"][0, :valid].astype(np.int64))
+        )
         done(number)
     return found
 
 
-def classify(network: Network, infer: Infer, files: Sequence[Path], done: Callable[[int], None]) -> np.ndarray:
+def classify(
+    network: Network, infer: Infer, files: Sequence[Path], done: Callable[[int], None]
+) -> np.ndarray:
     """The most likely class of each image: int64 (I,)."""
     size, found = network.size, []
     for number, file in enumerate(files, 1):
-        outputs = infer(normalise(letterbox(read(file), network.preprocess, size), network.preprocess)[None])
+        outputs = infer(
+            normalise(letterbox(read(file), network.preprocess, size), network.preprocess)[None]
+        )
         found.append(int(next(iter(outputs.values())).reshape(-1).argmax()))
         done(number)
     return np.array(found, np.int64)

@@ -1,1 +1,3 @@
-"""From PyTorch to ONNX. These modules import torch, so only ``trtforge.stages.export`` imports them, and late."""
+"""From PyTorch to ONNX. These modules import torch, so only ``trtforge.stages.export`` imports
+them, and late.
+"""

@@ -15,10 +15,16 @@ import torch
 from torch import nn
 
 OURS = str(Path(__file__).parents[1])
-LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib", "scripts")}
-                  | {str(Path(torch.__file__).parents[1])})  # fmt: skip
-FRAME = re.compile(r'File "([^"]+)", line (\d+)')  # as Python and torch.fx write it, the innermost last
-TRACED = re.compile(r"(?:^|in )([^\n()]+)\((\d+)\): ", re.MULTILINE)  # as TorchScript's tracer does, innermost first
+LIBRARIES = tuple(
+    {sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib", "scripts")}
+    | {str(Path(torch.__file__).parents[1])}
+)
+FRAME = re.compile(
+    r'File "([^"]+)", line (\d+)'
+)  # as Python and torch.fx write it, the innermost last
+TRACED = re.compile(
+    r"(?:^|in )([^\n()]+)\((\d+)\): ", re.MULTILINE
+)  # as TorchScript's tracer does, innermost first
 
 
 def first_line(error: BaseException) -> str:
@@ -28,9 +34,14 @@ def first_line(error: BaseException) -> str:
 
 
 def user_line(error: BaseException) -> str:
-    """`` (model.py:18: y = f(x))``: the last line of the user's own code on the way to the error, or nothing."""
-    found = [(frame.filename, frame.lineno or 0)
-             for each in _chain(error) for frame in traceback.extract_tb(each.__traceback__)]  # fmt: skip
+    """`` (model.py:18: y = f(x))``: the last line of the user's own code on the way to the error,
+    or nothing.
+    """
+    found = [
+        (frame.filename, frame.lineno or 0)
+        for each in _chain(error)
+        for frame in traceback.extract_tb(each.__traceback__)
+    ]
     return _last(found)
 
 
@@ -41,7 +52,9 @@ def of_dynamo(error: BaseException) -> str:
     if node is not None:
         lines = _named(node.meta.get("stack_trace") or "")
         return f"no ONNX for operator {str(node.target).removesuffix('.default')}{_last(lines)}"
-    if type(cause).__name__ == "GuardOnDataDependentSymNode":  # the name is all that torch makes public
+    if (
+        type(cause).__name__ == "GuardOnDataDependentSymNode"
+    ):  # the name is all that torch makes public
         return f"control flow that depends on a tensor's values{user_line(error)}"
     return first_line(cause) + user_line(error)
 
@@ -55,7 +68,9 @@ def of_torchscript(error: BaseException, module: nn.Module, images: torch.Tensor
 
 
 def _places(kind: str, module: nn.Module, images: torch.Tensor) -> list[tuple[str, int]]:
-    """Where an operator comes from: TorchScript's graph knows its lines, the exporter's message does not."""
+    """Where an operator comes from: TorchScript's graph knows its lines, the exporter's message
+    does not.
+    """
     if not isinstance(module, torch.jit.ScriptModule):
         module = torch.jit.trace(module, images, check_trace=False)
     node = next((node for node in _nodes(module.inlined_graph) if node.kind() == kind), None)

@@ -34,11 +34,17 @@ class Difference:
 
     @property
     def facts(self) -> dict[str, Any]:
-        return {"shapes": [list(shape) for shape in self.shapes], "inputs": INPUTS * len(self.shapes),
-                "largest": self.largest, "relative": self.relative}  # fmt: skip
+        return {
+            "shapes": [list(shape) for shape in self.shapes],
+            "inputs": INPUTS * len(self.shapes),
+            "largest": self.largest,
+            "relative": self.relative,
+        }
 
 
-def compare(model: Path, reference: Infer, shapes: Sequence[tuple[int, ...]], atol: float, rtol: float) -> Difference:
+def compare(
+    model: Path, reference: Infer, shapes: Sequence[tuple[int, ...]], atol: float, rtol: float
+) -> Difference:
     """Run both on random images of each shape.
 
     Args:
@@ -64,14 +70,20 @@ def compare(model: Path, reference: Infer, shapes: Sequence[tuple[int, ...]], at
 
 
 def _gate(
-    name: str, expected: np.ndarray, found: np.ndarray, shape: tuple[int, ...], atol: float, rtol: float
+    name: str,
+    expected: np.ndarray,
+    found: np.ndarray,
+    shape: tuple[int, ...],
+    atol: float,
+    rtol: float,
 ) -> tuple[float, float]:
     at = f"on images of {'x'.join(map(str, shape))}"
     if expected.shape != found.shape or expected.dtype != found.dtype:
         raise GateError(
             f"{name} is {found.dtype} {found.shape} in ONNX Runtime {at}, and {expected.dtype} {expected.shape} in "
-            "PyTorch", "a size was taken for constant: see --dynamic",
-        )  # fmt: skip
+            "PyTorch",
+            "a size was taken for constant: see --dynamic",
+        )
     if not expected.size:
         return 0.0, 0.0
     one, two = expected.astype(np.float64), found.astype(np.float64)

@@ -22,7 +22,9 @@ from trtforge.errors import ForgeError, GateError
 from trtforge.export import blame
 from trtforge.export.inputs import NAME, Images
 
-TORCHSCRIPT_OPSETS = range(9, 21)  # older ones TensorRT does not read, newer ones it claims and does not know
+TORCHSCRIPT_OPSETS = range(
+    9, 21
+)  # older ones TensorRT does not read, newer ones it claims and does not know
 MISMATCH_HINT = "a branch or a size taken for constant does that, and a model that draws random numbers; see --dynamic"
 
 
@@ -49,10 +51,15 @@ class Exported:
 
 
 def export(
-    program: torch.export.ExportedProgram | None, module: nn.Module, images: Images, names: Sequence[str], opset: int,
+    program: torch.export.ExportedProgram | None,
+    module: nn.Module,
+    images: Images,
+    names: Sequence[str],
+    opset: int,
     accept: Callable[[onnx.ModelProto], Any],
-) -> Exported:  # fmt: skip
-    """Export with the first exporter that takes the model, reaches the opset, and makes what ``accept`` accepts.
+) -> Exported:
+    """Export with the first exporter that takes the model, reaches the opset, and makes what
+    ``accept`` accepts.
 
     Args:
         program: the exported program that ``module`` runs, if it does.
@@ -74,14 +81,20 @@ def export(
     except (Refused, ForgeError) as error:
         both = f"dynamo: {first}; TorchScript: {error}"
         if isinstance(first, GateError) or isinstance(error, GateError):
-            raise GateError(f"no exporter makes what PyTorch computes: {both}", MISMATCH_HINT) from error
-        raise ForgeError(f"neither exporter takes the model: {both}",
-                         "write that line with operators that ONNX has, or leave it out of what is exported",
-                         ) from error  # fmt: skip
+            raise GateError(
+                f"no exporter makes what PyTorch computes: {both}", MISMATCH_HINT
+            ) from error
+        raise ForgeError(
+            f"neither exporter takes the model: {both}",
+            "write that line with operators that ONNX has, or leave it out of what is exported",
+        ) from error
 
 
 def _dynamo(
-    model: nn.Module | torch.export.ExportedProgram, images: Images, names: Sequence[str], opset: int
+    model: nn.Module | torch.export.ExportedProgram,
+    images: Images,
+    names: Sequence[str],
+    opset: int,
 ) -> onnx.ModelProto:
     of_module = isinstance(model, nn.Module)
     example = torch.zeros(images.shape)
@@ -89,9 +102,16 @@ def _dynamo(
         raise Refused("torch.export takes no TorchScript")
     try:
         with _quiet():
-            made = torch.onnx.export(_copy(model) if of_module else model, (example,), dynamo=True, verbose=False,
-                                     opset_version=opset, input_names=[NAME], output_names=list(names),
-                                     dynamic_shapes=(images.axes,) if of_module else None)  # fmt: skip
+            made = torch.onnx.export(
+                _copy(model) if of_module else model,
+                (example,),
+                dynamo=True,
+                verbose=False,
+                opset_version=opset,
+                input_names=[NAME],
+                output_names=list(names),
+                dynamic_shapes=(images.axes,) if of_module else None,
+            )
     except Exception as error:  # torch.export has no class of its own for what it can't do
         raise Refused(blame.of_dynamo(error)) from error
     graph = made.model_proto
@@ -105,25 +125,40 @@ def _torchscript(
     module: nn.Module, of_program: bool, images: Images, names: Sequence[str], opset: int
 ) -> tuple[onnx.ModelProto, list[str]]:
     if opset not in TORCHSCRIPT_OPSETS:
-        raise Refused(f"it writes opset {TORCHSCRIPT_OPSETS[0]} to {TORCHSCRIPT_OPSETS[-1]}, not {opset}")
+        raise Refused(
+            f"it writes opset {TORCHSCRIPT_OPSETS[0]} to {TORCHSCRIPT_OPSETS[-1]}, not {opset}"
+        )
     example = torch.zeros(images.shape)
     with tempfile.TemporaryDirectory() as folder, _quiet() as warned:
         path = Path(folder, "model.onnx")
         try:
             if of_program:  # its module refuses the modes that the exporter sets
                 module = torch.jit.trace(module, example, check_trace=False)
-            torch.onnx.export(module, (example,), os.fspath(path), dynamo=False, opset_version=opset,
-                              input_names=[NAME], output_names=list(names), dynamic_axes={NAME: images.axes},
-                              )  # fmt: skip
+            torch.onnx.export(
+                module,
+                (example,),
+                os.fspath(path),
+                dynamo=False,
+                opset_version=opset,
+                input_names=[NAME],
+                output_names=list(names),
+                dynamic_axes={NAME: images.axes},
+            )
         except Exception as error:  # the tracer runs the user's own code: anything can come
             raise Refused(blame.of_torchscript(error, module, example)) from error
         model = onnx.load(path)
-    places = [(each.filename, each.lineno) for each in warned if issubclass(each.category, torch.jit.TracerWarning)]
+    places = [
+        (each.filename, each.lineno)
+        for each in warned
+        if issubclass(each.category, torch.jit.TracerWarning)
+    ]
     return model, list(dict.fromkeys(found for place in places if (found := blame.place(*place))))
 
 
 def _copy(module: nn.Module) -> nn.Module:
-    """A copy on the same weights: what forward() keeps in attributes is torch.export's placeholders afterwards."""
+    """A copy on the same weights: what forward() keeps in attributes is torch.export's placeholders
+    afterwards.
+    """
     shared = [*module.parameters(), *module.buffers()]
     return copy.deepcopy(module, {id(tensor): tensor for tensor in shared})
 
@@ -132,7 +167,8 @@ def _copy(module: nn.Module) -> nn.Module:
 def _quiet() -> Iterator[list[warnings.WarningMessage]]:
     """Keeps torch's advice to its own developers off the terminal, and hands out its warnings.
 
-    Both exporters print whole graphs when they fail, the TorchScript one from C++, below Python's streams.
+    Both exporters print whole graphs when they fail, the TorchScript one from C++, below Python's
+    streams.
     """
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
@@ -141,9 +177,11 @@ def _quiet() -> Iterator[list[warnings.WarningMessage]]:
     os.dup2(nowhere, 1)
     try:
         with (
-            open(os.devnull, "w") as void, redirect_stdout(void), redirect_stderr(void),
+            open(os.devnull, "w") as void,
+            redirect_stdout(void),
+            redirect_stderr(void),
             warnings.catch_warnings(record=True) as warned,
-        ):  # fmt: skip
+        ):
             warnings.simplefilter("always")
             yield warned
     finally:

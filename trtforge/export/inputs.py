@@ -9,13 +9,14 @@ import torch
 
 from trtforge.errors import ForgeError
 
-NAME = "images"  # what most detectors' exports call it; trtforge and TensorRT go by whatever name there is
+# what most detectors' exports call it; trtforge and TensorRT go by whatever name there is
+NAME = "images"
 AXES = {"batch": 0, "height": 2, "width": 3}
 CHANNELS = 3
 TRACED_BATCH = 2  # a dynamic axis of one is an axis of one to much code
 UNLIMITED = 2**31 - 1
-# How much larger a dynamic axis is the second time: other for height and width, so that no mix-up goes unseen, and
-# multiples of the coarsest stride there is (64).
+# How much larger a dynamic axis is the second time: other for height and width, so that no mix-up
+# goes unseen, and multiples of the coarsest stride there is (64).
 STEPS = {"batch": 1, "height": 64, "width": 128}
 
 
@@ -39,19 +40,26 @@ class Images:
 
     @property
     def checked(self) -> list[tuple[int, ...]]:
-        """The shapes to compare on: with a dynamic batch, one image alone and one more than were traced."""
+        """The shapes to compare on: with a dynamic batch, one image alone and one more than were
+        traced.
+        """
         first = (1, *self.shape[1:]) if "batch" in self.dynamic else self.shape
         return list(dict.fromkeys((first, self.other)))
 
 
 def asked(batch: int | None, size: tuple[int, int], dynamic: tuple[str, ...]) -> Images:
-    """The images that the options describe; a dynamic batch is traced with two images, where none says how many."""
+    """The images that the options describe; a dynamic batch is traced with two images, where none
+    says how many.
+    """
     shape = (batch or (TRACED_BATCH if "batch" in dynamic else 1), CHANNELS, *size)
     return Images(shape, _other(shape, dynamic), dynamic)
 
 
 def of_program(
-    program: torch.export.ExportedProgram, batch: int | None, size: tuple[int, int] | None, dynamic: tuple[str, ...]
+    program: torch.export.ExportedProgram,
+    batch: int | None,
+    size: tuple[int, int] | None,
+    dynamic: tuple[str, ...],
 ) -> Images:
     """The images that an exported program was made for: it alone says what may change.
 
@@ -59,12 +67,20 @@ def of_program(
         ForgeError: it takes something else than one batch of images, or the options contradict it.
     """
     names = program.graph_signature.user_inputs
-    found = [node.meta["val"] for node in program.graph.nodes if node.op == "placeholder" and node.name in names]
+    found = [
+        node.meta["val"]
+        for node in program.graph.nodes
+        if node.op == "placeholder" and node.name in names
+    ]
     if len(found) != 1 or not isinstance(found[0], torch.Tensor) or found[0].ndim != 4:
-        kinds = ", ".join(str(tuple(each.shape)) if isinstance(each, torch.Tensor) else type(each).__name__
-                          for each in found)  # fmt: skip
-        raise ForgeError(f"the program takes {kinds or 'nothing'}, not one batch of images (N, C, H, W)",
-                         "export it again with torch.export for images alone")  # fmt: skip
+        kinds = ", ".join(
+            str(tuple(each.shape)) if isinstance(each, torch.Tensor) else type(each).__name__
+            for each in found
+        )
+        raise ForgeError(
+            f"the program takes {kinds or 'nothing'}, not one batch of images (N, C, H, W)",
+            "export it again with torch.export for images alone",
+        )
     dims = found[0].shape
     free = tuple(name for name, axis in AXES.items() if not isinstance(dims[axis], int))
     least, most = _limits(program, dims)
@@ -73,11 +89,15 @@ def of_program(
         axis = AXES[name]
         if value and not least[axis] <= value <= most[axis]:
             allows = least[axis] if name not in free else f"{least[axis]} to {most[axis]}"
-            raise ForgeError(f"the program was exported for {name} {allows}, not {value}",
-                             "drop the option, or export the program again")  # fmt: skip
+            raise ForgeError(
+                f"the program was exported for {name} {allows}, not {value}",
+                "drop the option, or export the program again",
+            )
         if name in dynamic and name not in free:
-            raise ForgeError(f"the program was exported with a fixed {name} of {dims[axis]}",
-                             f"drop --dynamic {name}, or export the program with a dynamic one")  # fmt: skip
+            raise ForgeError(
+                f"the program was exported with a fixed {name} of {dims[axis]}",
+                f"drop --dynamic {name}, or export the program with a dynamic one",
+            )
     traced = [dim if isinstance(dim, int) else int(dim.node.hint) for dim in dims]
     for name in free:
         traced[AXES[name]] = wanted[name] or traced[AXES[name]]
@@ -91,7 +111,9 @@ def _other(shape: tuple[int, ...], dynamic: tuple[str, ...]) -> tuple[int, ...]:
 
 
 def _limits(program: torch.export.ExportedProgram, dims: torch.Size) -> tuple[list[int], list[int]]:
-    """The least and the largest size of each axis; what an expression (32 * s) allows, PyTorch says."""
+    """The least and the largest size of each axis; what an expression (32 * s) allows, PyTorch
+    says.
+    """
     least, most = [], []
     for dim in dims:
         if isinstance(dim, int):

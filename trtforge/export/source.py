@@ -37,7 +37,9 @@ class Source:
     notes: list[str]
 
 
-def load(origin: str | Path, kwargs: Mapping[str, Any], checkpoint: Path | None, trusted: bool) -> Source:
+def load(
+    origin: str | Path, kwargs: Mapping[str, Any], checkpoint: Path | None, trusted: bool
+) -> Source:
     """Load what Python makes, a TorchScript archive or a ``.pt2`` file.
 
     Args:
@@ -47,13 +49,16 @@ def load(origin: str | Path, kwargs: Mapping[str, Any], checkpoint: Path | None,
         trusted: files may run code.
 
     Raises:
-        ForgeError: there is no such model, its own code fails, the file is damaged or has to be trusted first.
+        ForgeError: there is no such model, its own code fails, the file is damaged or has to be
+            trusted first.
     """
     if isinstance(origin, str):
         return _from_python(origin, kwargs, checkpoint, trusted)
     if kwargs or checkpoint:
-        raise ForgeError(f"{origin}: holds its arguments and weights already",
-                         "drop --kwargs and --weights, or give package.module:callable")  # fmt: skip
+        raise ForgeError(
+            f"{origin}: holds its arguments and weights already",
+            "drop --kwargs and --weights, or give package.module:callable",
+        )
     kind = _kind(origin)
     if kind == "torchscript":
         trust.torchscript(origin, trusted)
@@ -62,8 +67,12 @@ def load(origin: str | Path, kwargs: Mapping[str, Any], checkpoint: Path | None,
         trust.program(origin, trusted)
         program = _load(origin, torch.export.load)
         return Source(program.module(), program, [])
-    raise ForgeError(f"{origin}: holds weights, and no model" if kind else f"{origin}: no TorchScript and no .pt2 file",
-                     f"give the Python that makes the model: package.module:callable --weights {origin}")  # fmt: skip
+    raise ForgeError(
+        f"{origin}: holds weights, and no model"
+        if kind
+        else f"{origin}: no TorchScript and no .pt2 file",
+        f"give the Python that makes the model: package.module:callable --weights {origin}",
+    )
 
 
 def _torchscript(path: Path) -> nn.Module:
@@ -89,24 +98,39 @@ def _kind(path: Path) -> str | None:
 def _load(path: Path, loader: Callable[[Path], Any]) -> Any:
     try:
         return loader(path)
-    except Exception as error:  # torch raises RuntimeError, AssertionError, KeyError ... for a damaged archive
-        raise ForgeError(f"{path}: torch can't load it: {first_line(error)}",
-                         f"save it again; this is torch {torch.__version__}") from error  # fmt: skip
+    except (
+        Exception
+    ) as error:  # torch raises RuntimeError, AssertionError, KeyError ... for a damaged archive
+        raise ForgeError(
+            f"{path}: torch can't load it: {first_line(error)}",
+            f"save it again; this is torch {torch.__version__}",
+        ) from error
 
 
-def _from_python(name: str, kwargs: Mapping[str, Any], checkpoint: Path | None, trusted: bool) -> Source:
+def _from_python(
+    name: str, kwargs: Mapping[str, Any], checkpoint: Path | None, trusted: bool
+) -> Source:
     module_name, colon, attribute = name.partition(":")
-    if not colon or not all(part.isidentifier() for part in [*module_name.split("."), *attribute.split(".")]):
+    if not colon or not all(
+        part.isidentifier() for part in [*module_name.split("."), *attribute.split(".")]
+    ):
         missing = not colon and (os.sep in name or Path(name).suffix)
-        raise ForgeError(f"{name}: no such file" if missing else f"{name}: neither a file nor package.module:callable",
-                         "for example: trtforge export mymodels.yolo:build -o yolo.onnx")  # fmt: skip
+        raise ForgeError(
+            f"{name}: no such file"
+            if missing
+            else f"{name}: neither a file nor package.module:callable",
+            "for example: trtforge export mymodels.yolo:build -o yolo.onnx",
+        )
     made = _attribute(module_name, attribute)
     if not isinstance(made, nn.Module):
         made = _call(made, name, kwargs)
     elif kwargs:
         raise ForgeError(f"{name}: is a model already, and takes no --kwargs", "drop them")
     if not isinstance(made, nn.Module):
-        raise ForgeError(f"{name}: gives {type(made).__name__}, not a torch.nn.Module", "name what makes the model")
+        raise ForgeError(
+            f"{name}: gives {type(made).__name__}, not a torch.nn.Module",
+            "name what makes the model",
+        )
     notes = [weights.load_into(made, checkpoint, trusted)] if checkpoint else []
     return Source(_ready(made), None, notes)
 
@@ -126,29 +150,44 @@ def _attribute(module_name: str, attribute: str) -> Any:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name and (module_name == error.name or module_name.startswith(error.name + ".")):
-            raise ForgeError(f"there is no Python module {error.name}",
-                             f"run where it lies (this is {os.getcwd()}), or install it") from error  # fmt: skip
-        raise ForgeError(f"{module_name} needs the Python module {error.name}{user_line(error)}",
-                         "install it") from error  # fmt: skip
+            raise ForgeError(
+                f"there is no Python module {error.name}",
+                f"run where it lies (this is {os.getcwd()}), or install it",
+            ) from error
+        raise ForgeError(
+            f"{module_name} needs the Python module {error.name}{user_line(error)}", "install it"
+        ) from error
     except Exception as error:  # the user's own code: anything can come
-        raise ForgeError(f"{module_name} can't be imported: {first_line(error)}{user_line(error)}", "") from error
+        raise ForgeError(
+            f"{module_name} can't be imported: {first_line(error)}{user_line(error)}", ""
+        ) from error
     try:
         return attrgetter(attribute)(module)
     except AttributeError as error:
-        public = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
-        raise ForgeError(f"{module_name} has no {attribute}", f"it has: {', '.join(public) or 'nothing'}") from error
+        public = [
+            name
+            for name, value in vars(module).items()
+            if callable(value) and not name.startswith("_")
+        ]
+        raise ForgeError(
+            f"{module_name} has no {attribute}", f"it has: {', '.join(public) or 'nothing'}"
+        ) from error
 
 
 def _call(factory: Any, name: str, kwargs: Mapping[str, Any]) -> Any:
     try:
         return factory(**kwargs)
     except Exception as error:  # the user's own code: anything can come
-        raise ForgeError(f"{name} fails: {first_line(error)}{user_line(error)}",
-                         '--kwargs takes its arguments: --kwargs \'{"classes": 10}\'') from error  # fmt: skip
+        raise ForgeError(
+            f"{name} fails: {first_line(error)}{user_line(error)}",
+            "--kwargs takes its arguments: --kwargs '{\"classes\": 10}'",
+        ) from error
 
 
 def _ready(module: nn.Module) -> nn.Module:
-    """FP32, on the CPU, in evaluation mode. Precision is a later stage's, and FP16 runs on few CPUs."""
+    """FP32, on the CPU, in evaluation mode. Precision is a later stage's, and FP16 runs on few
+    CPUs.
+    """
     for parameter in module.parameters():  # a ScriptModule has no requires_grad_ of its own
         parameter.requires_grad_(False)
     return module.cpu().float().eval()

@@ -17,17 +17,27 @@ from trtforge.graph.model import save
 def tidy(model: onnx.ModelProto, axes: Mapping[int, str]) -> None:
     """Name the input's dynamic axes, and drop notes on where each node came from, in place.
 
-    They hold lines of the model's code and paths of this machine, and make the same model differ from folder to folder.
+    They hold lines of the model's code and paths of this machine, and make the same model differ
+    from folder to folder.
     """
     del model.metadata_props[:]
     for graph in [*_graphs(model.graph), *model.functions]:
         del graph.metadata_props[:]
-        for each in [*graph.node, *graph.value_info, *getattr(graph, "input", []), *getattr(graph, "output", [])]:
+        for each in [
+            *graph.node,
+            *graph.value_info,
+            *getattr(graph, "input", []),
+            *getattr(graph, "output", []),
+        ]:
             if not isinstance(each, str):  # the inputs of a function are no more than names
                 del each.metadata_props[:]
                 each.doc_string = ""
     dims = model.graph.input[0].type.tensor_type.shape.dim
-    names = {dims[axis].dim_param: name for axis, name in axes.items() if dims[axis].dim_param not in ("", name)}
+    names = {
+        dims[axis].dim_param: name
+        for axis, name in axes.items()
+        if dims[axis].dim_param not in ("", name)
+    }
     if names:
         old = re.compile(rf"\b({'|'.join(map(re.escape, names))})\b")
         for value in [*model.graph.input, *model.graph.output, *model.graph.value_info]:
@@ -44,8 +54,11 @@ def cut(graph: onnx.GraphProto, outputs: Sequence[str]) -> None:
             nodes.append(node)
             needed |= {name for inner in _nodes(node) for name in inner.input}
             needed |= {value.name for graph in _subgraphs(node) for value in graph.output}
-    kept = {"output": [value for value in graph.output if value.name in outputs], "node": nodes[::-1],
-            "initializer": [tensor for tensor in graph.initializer if tensor.name in needed]}  # fmt: skip
+    kept = {
+        "output": [value for value in graph.output if value.name in outputs],
+        "node": nodes[::-1],
+        "initializer": [tensor for tensor in graph.initializer if tensor.name in needed],
+    }
     for field, values in kept.items():
         if len(values) < len(getattr(graph, field)):
             copies = [type(value).FromString(value.SerializeToString()) for value in values]
@@ -54,7 +67,8 @@ def cut(graph: onnx.GraphProto, outputs: Sequence[str]) -> None:
 
 
 def write(model: onnx.ModelProto, path: Path, data: str, external_bytes: int) -> dict[str, int]:
-    """Write a model, with weights over ``external_bytes`` in the file ``data`` beside it, and run the ONNX checker.
+    """Write a model, with weights over ``external_bytes`` in the file ``data`` beside it, and run
+    the ONNX checker.
 
     Returns:
         bytes and external_bytes, those in the second file; 0 without one.
@@ -72,9 +86,14 @@ def write(model: onnx.ModelProto, path: Path, data: str, external_bytes: int) ->
     try:
         onnx.checker.check_model(os.fspath(path))
     except onnx.checker.ValidationError as error:
-        raise ForgeError(f"the exporter wrote no valid ONNX: {str(error).strip().splitlines()[0]}",
-                         "try another --opset") from error  # fmt: skip
-    return {"bytes": path.stat().st_size, "external_bytes": external.stat().st_size if external.is_file() else 0}
+        raise ForgeError(
+            f"the exporter wrote no valid ONNX: {str(error).strip().splitlines()[0]}",
+            "try another --opset",
+        ) from error
+    return {
+        "bytes": path.stat().st_size,
+        "external_bytes": external.stat().st_size if external.is_file() else 0,
+    }
 
 
 def _subgraphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:

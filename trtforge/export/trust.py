@@ -1,9 +1,10 @@
 """What a file from elsewhere may do when torch loads it, and what has to be trusted first.
 
-Seen in torch 2.13. A TorchScript archive is read by torch's own unpickler and run by its own interpreter, which knows
-no Python; of its operators, ``aten::save`` and ``aten::from_file`` write to any path. ``torch.export.load`` reads a
-``.pt2`` file with ``weights_only=False`` where that is needed, evaluates its expressions over sizes as Python, looks
-its operators up by any name below ``torch``, and loads compiled libraries: such a file can do what a program can.
+Seen in torch 2.13. A TorchScript archive is read by torch's own unpickler and run by its own
+interpreter, which knows no Python; of its operators, ``aten::save`` and ``aten::from_file`` write
+to any path. ``torch.export.load`` reads a ``.pt2`` file with ``weights_only=False`` where that is
+needed, evaluates its expressions over sizes as Python, looks its operators up by any name below
+``torch``, and loads compiled libraries: such a file can do what a program can.
 """
 
 from __future__ import annotations
@@ -33,7 +34,11 @@ def torchscript(path: Path, trusted: bool) -> None:
                 code = stream.read(LONGEST + 1)
             found = WRITERS.search(code)
             if found or len(code) > LONGEST:
-                what = f"names {found[1].decode()}, which can write any file" if found else "is too long to search"
+                what = (
+                    f"names {found[1].decode()}, which can write any file"
+                    if found
+                    else "is too long to search"
+                )
                 _demand(path, f"its code ({member.filename}) {what}", trusted)
 
 
@@ -43,7 +48,11 @@ def program(path: Path, trusted: bool) -> None:
     Raises:
         ForgeError: it is not.
     """
-    _demand(path, "torch unpickles parts of a .pt2 file and evaluates others as Python: it can run any code", trusted)
+    _demand(
+        path,
+        "torch unpickles parts of a .pt2 file and evaluates others as Python: it can run any code",
+        trusted,
+    )
 
 
 def _demand(path: Path, why: str, trusted: bool) -> None:

@@ -1,7 +1,8 @@
 """A plan as a workflow of GitHub Actions: one job prepares, and a matrix builds.
 
-What differs between the jobs are entries of the matrix, commands among them; they are made of checked words alone and
-quoted for the shell, so that no expression can put anything into a step that is not in the file.
+What differs between the jobs are entries of the matrix, commands among them; they are made of
+checked words alone and quoted for the shell, so that no expression can put anything into a step
+that is not in the file.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ MOST_JOBS = 256  # of a matrix: docs.github.com, "Usage limits"
 CHECKOUT, SETUP = "actions/checkout@v4", "actions/setup-python@v5"
 UPLOAD, DOWNLOAD = "actions/upload-artifact@v4", "actions/download-artifact@v4"
 DAYS = 7  # that prepared folders are kept: their jobs have run by then
-BUILT = "!cancelled() && steps.build.conclusion == 'success'"  # one gate may have failed: the others are still told
+# one gate may have failed: the others are still told
+BUILT = "!cancelled() && steps.build.conclusion == 'success'"
 
 
 def workflow(plan: Plan, comments: list[str]) -> str:
@@ -28,24 +30,39 @@ def workflow(plan: Plan, comments: list[str]) -> str:
         ForgeError: more jobs than a matrix may have.
     """
     if len(plan.jobs) > MOST_JOBS:
-        raise ForgeError(f"{len(plan.jobs)} jobs: GitHub's matrix has at most {MOST_JOBS}", "make two fleets of it")
-    return write({
-        "name": plan.name,
-        # No pull requests: a fork's would run on your devices.
-        "on": {"push": {"branches": list(plan.branches)}, "workflow_dispatch": {}},
-        "permissions": {"contents": "read"},
-        "concurrency": {"group": "${{ github.workflow }}-${{ github.ref }}", "cancel-in-progress": True},
-        "defaults": {"run": {"shell": "bash"}},
-        "jobs": {"prepare": _prepare(plan), "build": _build(plan)},
-    }, comments)  # fmt: skip
+        raise ForgeError(
+            f"{len(plan.jobs)} jobs: GitHub's matrix has at most {MOST_JOBS}",
+            "make two fleets of it",
+        )
+    return write(
+        {
+            "name": plan.name,
+            # No pull requests: a fork's would run on your devices.
+            "on": {"push": {"branches": list(plan.branches)}, "workflow_dispatch": {}},
+            "permissions": {"contents": "read"},
+            "concurrency": {
+                "group": "${{ github.workflow }}-${{ github.ref }}",
+                "cancel-in-progress": True,
+            },
+            "defaults": {"run": {"shell": "bash"}},
+            "jobs": {"prepare": _prepare(plan), "build": _build(plan)},
+        },
+        comments,
+    )
 
 
 def _prepare(plan: Plan) -> dict[str, Any]:
-    steps = [{"name": f"Prepare {each.folder.removeprefix('prepared/')}", "run": each.command} for each in plan.prepare]
+    steps = [
+        {"name": f"Prepare {each.folder.removeprefix('prepared/')}", "run": each.command}
+        for each in plan.prepare
+    ]
     models = dict.fromkeys(each.model for each in plan.prepare)
     passed = [_upload(f"prepared-{model}", f"prepared/{model}", days=DAYS) for model in models]
-    return {"runs-on": RUNNER, "timeout-minutes": plan.minutes,
-            "steps": [{"uses": CHECKOUT}, *_install(plan, {}), *steps, *passed]}  # fmt: skip
+    return {
+        "runs-on": RUNNER,
+        "timeout-minutes": plan.minutes,
+        "steps": [{"uses": CHECKOUT}, *_install(plan, {}), *steps, *passed],
+    }
 
 
 def _build(plan: Plan) -> dict[str, Any]:
@@ -63,29 +80,56 @@ def _build(plan: Plan) -> dict[str, Any]:
             *_install(plan, own),
             {"uses": DOWNLOAD, "with": {"name": "prepared-${{ matrix.model }}", "path": folder}},
             {"name": "Build", "id": "build", "run": "${{ matrix.build }}"},
-            *({"name": phase.capitalize(), "if": f"${{{{ {BUILT} && matrix.{phase} != '' }}}}",
-               "run": f"${{{{ matrix.{phase} }}}}"} for phase in ("lint", "verify", "bench", "report")),
-            {"name": "Summary", **built, "env": {"REPORTS": "${{ matrix.reports }}"},
-             "run": 'cat "$REPORTS"/*/report.md >> "$GITHUB_STEP_SUMMARY"'},
+            *(
+                {
+                    "name": phase.capitalize(),
+                    "if": f"${{{{ {BUILT} && matrix.{phase} != '' }}}}",
+                    "run": f"${{{{ matrix.{phase} }}}}",
+                }
+                for phase in ("lint", "verify", "bench", "report")
+            ),
+            {
+                "name": "Summary",
+                **built,
+                "env": {"REPORTS": "${{ matrix.reports }}"},
+                "run": 'cat "$REPORTS"/*/report.md >> "$GITHUB_STEP_SUMMARY"',
+            },
             built | _upload("report-${{ matrix.id }}", "${{ matrix.reports }}"),
             _upload("bundle-${{ matrix.id }}", "${{ matrix.bundles }}"),
         ],
-    }  # fmt: skip
+    }
 
 
 def _entry(job: Job) -> dict[str, Any]:
     labels = list(job.runs_on) or [RUNNER]
     phases = {"lint": job.lint, "verify": job.verify, "bench": job.bench, "report": job.report}
-    return {"id": job.id, "model": job.model, "device": job.device, "hosted": not job.runs_on,
-            "runs-on": labels if len(labels) > 1 else labels[0], "bundles": job.made, "reports": job.reports,
-            "build": "\n".join(job.build), **{name: all_of(lines) for name, lines in phases.items()}}  # fmt: skip
+    return {
+        "id": job.id,
+        "model": job.model,
+        "device": job.device,
+        "hosted": not job.runs_on,
+        "runs-on": labels if len(labels) > 1 else labels[0],
+        "bundles": job.made,
+        "reports": job.reports,
+        "build": "\n".join(job.build),
+        **{name: all_of(lines) for name, lines in phases.items()},
+    }
 
 
 def _install(plan: Plan, condition: dict[str, str]) -> list[dict[str, Any]]:
-    return [{"uses": SETUP, **condition, "with": {"python-version": PYTHON}},
-            {"name": "Install", **condition, "run": plan.install_command}]  # fmt: skip
+    return [
+        {"uses": SETUP, **condition, "with": {"python-version": PYTHON}},
+        {"name": "Install", **condition, "run": plan.install_command},
+    ]
 
 
 def _upload(name: str, path: str, days: int | None = None) -> dict[str, Any]:
-    return {"uses": UPLOAD, "with": {"name": name, "path": path, "if-no-files-found": "error",
-                                     **({"retention-days": days} if days else {})}}  # fmt: skip
+    return {
+        "uses": UPLOAD,
+        "with": {
+            "name": name,
+            "path": path,
+            "if-no-files-found": "error",
+            **({"retention-days": days} if days else {}),
+        },
+    }

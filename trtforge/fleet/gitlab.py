@@ -15,27 +15,35 @@ def pipeline(plan: Plan, comments: list[str]) -> str:
     """The file. A job's name holds a dot, and so is none of GitLab's own words."""
     hosted = {"image": IMAGE, "before_script": [plan.install_command]}
     build = {"stage": "build", "needs": ["prepare"], "timeout": f"{plan.minutes} minutes"}
-    return write({
-        "stages": ["prepare", "build"],
-        "workflow": {"rules": _rules(plan)},
-        ".hosted": hosted,
-        ".build": build,
-        "prepare": {
-            "stage": "prepare",
-            "extends": ".hosted",
-            "timeout": f"{plan.minutes} minutes",
-            "script": [each.command for each in plan.prepare],
-            "artifacts": {"paths": ["prepared/"], "expire_in": KEPT},
+    return write(
+        {
+            "stages": ["prepare", "build"],
+            "workflow": {"rules": _rules(plan)},
+            ".hosted": hosted,
+            ".build": build,
+            "prepare": {
+                "stage": "prepare",
+                "extends": ".hosted",
+                "timeout": f"{plan.minutes} minutes",
+                "script": [each.command for each in plan.prepare],
+                "artifacts": {"paths": ["prepared/"], "expire_in": KEPT},
+            },
+            **{job.id: _job(job) for job in plan.jobs},
         },
-        **{job.id: _job(job) for job in plan.jobs},
-    }, comments)  # fmt: skip
+        comments,
+    )
 
 
 def _rules(plan: Plan) -> list[dict[str, str]]:
-    """Pushes to the branches and runs by hand; no merge requests: a fork's would run on your devices."""
+    """Pushes to the branches and runs by hand; no merge requests: a fork's would run on your
+    devices.
+    """
     sources = [{"if": f'$CI_COMMIT_BRANCH == "{branch}"'} for branch in plan.branches]
-    return [{"if": '$CI_PIPELINE_SOURCE == "merge_request_event"', "when": "never"}, *sources,
-            {"if": '$CI_PIPELINE_SOURCE == "web"'}]  # fmt: skip
+    return [
+        {"if": '$CI_PIPELINE_SOURCE == "merge_request_event"', "when": "never"},
+        *sources,
+        {"if": '$CI_PIPELINE_SOURCE == "web"'},
+    ]
 
 
 def _job(job: Job) -> dict[str, Any]:
@@ -45,5 +53,9 @@ def _job(job: Job) -> dict[str, Any]:
         **where,
         "script": [*job.build, all_of([*job.lint, *job.verify, *job.bench])],
         "after_script": list(job.report),  # also when a gate has failed: the report says why
-        "artifacts": {"name": job.id, "when": "always", "paths": [f"{job.made}/", f"{job.reports}/"]},
-    }  # fmt: skip
+        "artifacts": {
+            "name": job.id,
+            "when": "always",
+            "paths": [f"{job.made}/", f"{job.reports}/"],
+        },
+    }

@@ -19,10 +19,18 @@ def document(plan: Plan) -> dict[str, Any]:
 def table(plan: Plan) -> str:
     """A line for each bundle that there will be, then what there won't be, with the reason."""
     rows = [
-        [job.id, " ".join(job.runs_on) or HOSTED, job.backend, bundle.precision, bundle.batch or "", bundle.folder,
-         _checks(job)]
-        for job in plan.jobs for bundle in job.bundles
-    ]  # fmt: skip
+        [
+            job.id,
+            " ".join(job.runs_on) or HOSTED,
+            job.backend,
+            bundle.precision,
+            bundle.batch or "",
+            bundle.folder,
+            _checks(job),
+        ]
+        for job in plan.jobs
+        for bundle in job.bundles
+    ]
     header = ["job", "runner", "backend", "precision", "batch", "bundle", "checks"]
     counts = f"{len(plan.prepare)} folders to prepare, {len(plan.jobs)} jobs, {len(rows)} bundles"
     lines = [f"{plan.name}: {counts}", "", present.table(rows, header)]

@@ -1,4 +1,6 @@
-"""What a fleet comes to: folders to prepare, a job for each model and device, and what can't be done, and why."""
+"""What a fleet comes to: folders to prepare, a job for each model and device, and what can't be
+done, and why.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ ON_CPU = "onnxruntime"
 
 @dataclass(frozen=True)
 class Prepared:
-    """A folder that needs no GPU: one for every model, precision and batch, however many devices share it."""
+    """A folder that needs no GPU: one for every model, precision and batch, however many devices
+    share it.
+    """
 
     model: str
     folder: str
@@ -55,7 +59,8 @@ class Job:
         title: of the device, for people.
         backend: auto where the target decides.
         runs_on: labels; none is the CI service's own runner.
-        build, lint, verify, bench, report: command lines, for a POSIX shell at the root of the checkout.
+        build, lint, verify, bench, report: command lines, for a POSIX shell at the root of the
+            checkout.
     """
 
     id: str
@@ -134,7 +139,9 @@ class _Pair:
         """Without a GPU on the runner only the builders are left that need none."""
         if self.device is None:
             return ON_CPU
-        return "tensorrt-rtx" if self.hosted and self.place.backend == "auto" else self.place.backend
+        return (
+            "tensorrt-rtx" if self.hosted and self.place.backend == "auto" else self.place.backend
+        )
 
 
 def plan(fleet: Fleet) -> Plan:
@@ -149,27 +156,42 @@ def plan(fleet: Fleet) -> Plan:
         for on, place in fleet.devices.items():
             known = device_name(on, place)
             pair = _Pair(name, model, on, place, devices.device(known) if known else None)
-            reasons = {each: why_not(pair.place, pair.device, pair.backend, pair.hosted, each)
-                       for each in fleet.precisions_of(model)}  # fmt: skip
+            reasons = {
+                each: why_not(pair.place, pair.device, pair.backend, pair.hosted, each)
+                for each in fleet.precisions_of(model)
+            }
             skipped += [Skipped(name, on, each, why) for each, why in reasons.items() if why]
             if able := [each for each, why in reasons.items() if not why]:
                 jobs.append(_job(pair, able))
-                prepared |= {each.folder: each for each in (_prepared(pair, precision) for precision in able)}
+                prepared |= {
+                    each.folder: each for each in (_prepared(pair, precision) for precision in able)
+                }
     if not jobs:
         raise ForgeError(f"nothing to build: {skipped[0]}", "change its devices or precisions")
-    return Plan(fleet.name, tuple(prepared.values()), tuple(jobs), tuple(skipped), fleet.install, fleet.branches,
-                fleet.minutes)  # fmt: skip
+    return Plan(
+        fleet.name,
+        tuple(prepared.values()),
+        tuple(jobs),
+        tuple(skipped),
+        fleet.install,
+        fleet.branches,
+        fleet.minutes,
+    )
 
 
-def why_not(place: Place, device: Device | None, backend: str, hosted: bool, precision: Precision) -> str:
+def why_not(
+    place: Place, device: Device | None, backend: str, hosted: bool, precision: Precision
+) -> str:
     """Why a device can't have an engine of that precision; empty if it can."""
     if backend == ON_CPU:
         lacks = "DLA" if place.dla is not None else "FP8 operators" if precision == "fp8" else ""
         return f"ONNX Runtime on a CPU has no {lacks}" if lacks else ""
     assert device
     if not device.typed:
-        return (f"{device.title} ends at TensorRT {device.tensorrt}, with which trtforge builds nothing: `trtforge "
-                f"prepare --device {device.name}` writes what its own DeepStream builds from")  # fmt: skip
+        return (
+            f"{device.title} ends at TensorRT {device.tensorrt}, with which trtforge builds nothing: `trtforge "
+            f"prepare --device {device.name}` writes what its own DeepStream builds from"
+        )
     if why := no_kernels(device, precision):
         return why
     if place.dla is not None and (why := _no_dla(device, place.dla, backend, precision)):
@@ -194,7 +216,9 @@ def line(*words: object, into: str = "") -> str:
 
 
 def all_of(commands: Sequence[str]) -> str:
-    """A shell script that runs every command, and fails with the last failure: one gate does not hide the next."""
+    """A shell script that runs every command, and fails with the last failure: one gate does not
+    hide the next.
+    """
     if len(commands) <= 1:
         return "".join(commands)
     return "\n".join(["failed=0", *(f"{each} || failed=$?" for each in commands), 'exit "$failed"'])
@@ -203,9 +227,19 @@ def all_of(commands: Sequence[str]) -> str:
 def _prepared(pair: _Pair, precision: Precision) -> Prepared:
     model, batch = pair.model, pair.place.batch
     calib = ["--calib", model.calib] if model.calib and precision in QUANTIZED else []
-    words = ["trtforge", "prepare", model.model, f"--{precision}", *calib, *_given("--recipe", model.recipe),
-             *_given("--labels", model.labels), *_given("--size", model.size), *_given("--batch", batch),
-             "-o", _prepared_folder(pair, precision)]  # fmt: skip
+    words = [
+        "trtforge",
+        "prepare",
+        model.model,
+        f"--{precision}",
+        *calib,
+        *_given("--recipe", model.recipe),
+        *_given("--labels", model.labels),
+        *_given("--size", model.size),
+        *_given("--batch", batch),
+        "-o",
+        _prepared_folder(pair, precision),
+    ]
     return Prepared(pair.name, _prepared_folder(pair, precision), line(*words))
 
 
@@ -215,8 +249,15 @@ def _prepared_folder(pair: _Pair, precision: Precision) -> str:
 
 
 def _job(pair: _Pair, precisions: Sequence[Precision]) -> Job:
-    bundles = [Bundle(each, f"bundles/{pair.name}/{pair.on}/{each}", _prepared_folder(pair, each), pair.place.batch)
-               for each in precisions]  # fmt: skip
+    bundles = [
+        Bundle(
+            each,
+            f"bundles/{pair.name}/{pair.on}/{each}",
+            _prepared_folder(pair, each),
+            pair.place.batch,
+        )
+        for each in precisions
+    ]
     timed = not pair.hosted or pair.backend == ON_CPU
     return Job(
         id=f"{pair.name}.{pair.on}",
@@ -227,9 +268,14 @@ def _job(pair: _Pair, precisions: Sequence[Precision]) -> Job:
         backend=pair.backend,
         runs_on=_labels(pair),
         bundles=tuple(bundles),
-        build=(*(_build(pair, each) for each in bundles), line("mkdir", "-p", *map(_reports, bundles))),
+        build=(
+            *(_build(pair, each) for each in bundles),
+            line("mkdir", "-p", *map(_reports, bundles)),
+        ),
         lint=tuple(_lint(pair, each) for each in bundles),
-        verify=tuple(_verify(pair, pair.model.verify, each) for each in bundles) if pair.model.verify else (),
+        verify=tuple(_verify(pair, pair.model.verify, each) for each in bundles)
+        if pair.model.verify
+        else (),
         bench=tuple(_bench(pair, each) for each in bundles) if timed else (),
         report=tuple(_report(pair, each) for each in bundles),
     )
@@ -243,29 +289,57 @@ def _labels(pair: _Pair) -> tuple[str, ...]:
         return pair.place.runs_on
     label = pair.device.ci_label if pair.device else ""
     if not re.fullmatch(LABEL, label):  # of a user's own device file
-        raise ForgeError(f"device {pair.on}: ci_label {label!r} is no runner's label", "name one with runs_on")
+        raise ForgeError(
+            f"device {pair.on}: ci_label {label!r} is no runner's label", "name one with runs_on"
+        )
     return (label,)
 
 
 def _build(pair: _Pair, bundle: Bundle) -> str:
     place = pair.place
-    return line("trtforge", "build", bundle.prepared, *_given("--device", pair.device and pair.device.name),
-                "--backend", pair.backend, *_given("--workspace", place.workspace), *_given("--dla", place.dla),
-                *_given("--deepstream", place.deepstream), "-o", bundle.folder)  # fmt: skip
+    return line(
+        "trtforge",
+        "build",
+        bundle.prepared,
+        *_given("--device", pair.device and pair.device.name),
+        "--backend",
+        pair.backend,
+        *_given("--workspace", place.workspace),
+        *_given("--dla", place.dla),
+        *_given("--deepstream", place.deepstream),
+        "-o",
+        bundle.folder,
+    )
 
 
 def _lint(pair: _Pair, bundle: Bundle) -> str:
     version = pair.place.deepstream or (pair.device and pair.device.deepstream)
-    return line("trtforge", "deepstream", "lint", *(f"{bundle.folder}/{name}" for name in CONFIGS),
-                *_given("--deepstream", version))  # fmt: skip
+    return line(
+        "trtforge",
+        "deepstream",
+        "lint",
+        *(f"{bundle.folder}/{name}" for name in CONFIGS),
+        *_given("--deepstream", version),
+    )
 
 
 def _verify(pair: _Pair, asked: Verify, bundle: Bundle) -> str:
     model = pair.model
     spec = model.model if model.own_recipe else model.recipe
-    words = ["trtforge", "verify", model.onnx, bundle.folder, "--images", asked.images, "--labels", asked.labels,
-             *_given("--recipe", spec), *_given("--max-drop", asked.max_drop), *_given("--min-map", asked.min_map),
-             "--json"]  # fmt: skip
+    words = [
+        "trtforge",
+        "verify",
+        model.onnx,
+        bundle.folder,
+        "--images",
+        asked.images,
+        "--labels",
+        asked.labels,
+        *_given("--recipe", spec),
+        *_given("--max-drop", asked.max_drop),
+        *_given("--min-map", asked.min_map),
+        "--json",
+    ]
     return line(*words, into=_accuracy(bundle))
 
 
@@ -277,7 +351,9 @@ def _bench(pair: _Pair, bundle: Bundle) -> str:
 
 def _report(pair: _Pair, bundle: Bundle) -> str:
     accuracy = _accuracy(bundle) if pair.model.verify else None
-    return line("trtforge", "report", bundle.folder, *_given("--accuracy", accuracy), "-o", _reports(bundle))
+    return line(
+        "trtforge", "report", bundle.folder, *_given("--accuracy", accuracy), "-o", _reports(bundle)
+    )
 
 
 def _reports(bundle: Bundle) -> str:

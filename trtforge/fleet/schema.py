@@ -1,7 +1,8 @@
 """A fleet: models, precisions and devices in one YAML, checked whole before anything is made of it.
 
-Its words end up in shell lines and workflow files. Names are lower-case words and hyphens; every other text is of
-letters, digits and a few marks, among them none with which a shell, or an expression of a CI service, begins.
+Its words end up in shell lines and workflow files. Names are lower-case words and hyphens; every
+other text is of letters, digits and a few marks, among them none with which a shell, or an
+expression of a CI service, begins.
 """
 
 from __future__ import annotations
@@ -12,7 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from trtforge import checked_yaml, devices, parse, recipe
 from trtforge.errors import ForgeError
@@ -124,7 +132,8 @@ class Model(Section):
         calib: photographs for INT8 and FP8.
         size: height and width of a dynamic input, HxW.
         precisions: in place of the fleet's.
-        max_latency: milliseconds that the median of a pass may take, by the fleet's name of a device.
+        max_latency: milliseconds that the median of a pass may take, by the fleet's name of a
+            device.
     """
 
     model: Inside
@@ -171,9 +180,11 @@ class Place(Section):
     """One device of the fleet, and how engines are built for it.
 
     Attributes:
-        device: of the catalogue; the entry's own name by default. ``cpu`` is none: ONNX Runtime on the runner.
-        runs_on: label or labels of the runner that has the device, the catalogue's by default; ``hosted`` is the CI
-            service's own, which has no GPU: TensorRT-RTX then builds ahead of time, and nothing is timed.
+        device: of the catalogue; the entry's own name by default. ``cpu`` is none: ONNX Runtime on
+            the runner.
+        runs_on: label or labels of the runner that has the device, the catalogue's by default;
+            ``hosted`` is the CI service's own, which has no GPU: TensorRT-RTX then builds ahead of
+            time, and nothing is timed.
         backend: as for ``trtforge build``.
         batch: N or MIN:OPT:MAX.
         workspace: scratch memory for the builder.
@@ -182,7 +193,9 @@ class Place(Section):
     """
 
     device: Name | None = None
-    runs_on: Annotated[tuple[Label, ...], BeforeValidator(_listed), Field(min_length=1)] | None = None
+    runs_on: Annotated[tuple[Label, ...], BeforeValidator(_listed), Field(min_length=1)] | None = (
+        None
+    )
     backend: Literal["auto"] | Backend = "auto"
     batch: Batch | None = None
     workspace: Memory | None = None
@@ -203,7 +216,8 @@ class Fleet(Section):
     Attributes:
         name: of the workflow.
         precisions: of every model that names none itself.
-        install: what pip installs on hosted runners; others have trtforge already, beside their TensorRT.
+        install: what pip installs on hosted runners; others have trtforge already, beside their
+            TensorRT.
         branches: on which a push builds.
         minutes: that a job may take.
     """
@@ -218,13 +232,22 @@ class Fleet(Section):
 
     @model_validator(mode="after")
     def _whole(self) -> Fleet:
-        faults = [f"devices.{name}: {why}" for name, place in self.devices.items() if (why := _unknown(name, place))]
+        faults = [
+            f"devices.{name}: {why}"
+            for name, place in self.devices.items()
+            if (why := _unknown(name, place))
+        ]
         for name, model in self.models.items():
             quantized = [each for each in self.precisions_of(model) if each in QUANTIZED]
             if quantized and not model.calib and not model.own_recipe:
-                faults.append(f"models.{name}: {quantized[0]} needs photographs: name them with calib")
-            faults += [f"models.{name}.max_latency: the fleet has no device {each}" for each in model.max_latency
-                       if each not in self.devices]  # fmt: skip
+                faults.append(
+                    f"models.{name}: {quantized[0]} needs photographs: name them with calib"
+                )
+            faults += [
+                f"models.{name}.max_latency: the fleet has no device {each}"
+                for each in model.max_latency
+                if each not in self.devices
+            ]
         if faults:
             raise ValueError("; ".join(faults))
         return self
@@ -237,7 +260,11 @@ class Fleet(Section):
 def _unknown(name: str, place: Place) -> str:
     """Why there is no such device; empty if there is, or none is needed."""
     if device_name(name, place) is None:
-        return "" if place.backend in ("auto", "onnxruntime") else f"{place.backend} does not build for a cpu"
+        return (
+            ""
+            if place.backend in ("auto", "onnxruntime")
+            else f"{place.backend} does not build for a cpu"
+        )
     try:
         devices.device(place.device or name)
     except ForgeError as error:
@@ -252,9 +279,13 @@ def device_name(name: str, place: Place) -> str | None:
 
 
 def load(path: Path) -> Fleet:
-    """Read and check a fleet. Its paths are relative to its file; those of the result, to the working folder.
+    """Read and check a fleet. Its paths are relative to its file; those of the result, to the
+    working folder.
 
     Raises:
-        ForgeError: the file is no YAML, or breaks the schema; the message lists every error with its line.
+        ForgeError: the file is no YAML, or breaks the schema; the message lists every error with
+            its line.
     """
-    return checked_yaml.read(path, Fleet, "fleet", "see recipes/demo/fleet.yaml of trtforge's own", path.parent)
+    return checked_yaml.read(
+        path, Fleet, "fleet", "see recipes/demo/fleet.yaml of trtforge's own", path.parent
+    )

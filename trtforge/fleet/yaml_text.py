@@ -19,7 +19,9 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+    return dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style="|" if "\n" in text else None
+    )
 
 
 _Dumper.add_representer(str, _text)
@@ -32,5 +34,7 @@ def write(sections: Mapping[str, Any], comments: Sequence[str]) -> str:
 
 
 def _dumped(section: Mapping[str, Any]) -> str:
-    text: str = yaml.dump(section, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1 << 20)
+    text: str = yaml.dump(
+        section, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1 << 20
+    )
     return text

@@ -1,4 +1,6 @@
-"""Where the learned part of a network ends and the decode begins: found from structure, never from names."""
+"""Where the learned part of a network ends and the decode begins: found from structure, never from
+names.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +17,15 @@ LAYOUT = {"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity"}
 def learned(graph: gs.Graph) -> list[gs.Node]:
     """Convolutions and matrix products with constant weights, in graph order.
 
-    A convolution fed by a Softmax holds fixed weights: it takes the mean of YOLOv8's distribution of box distances
+    A convolution fed by a Softmax holds fixed weights: it takes the mean of YOLOv8's distribution
+    of box distances
     (DFL, arXiv 2006.04388) and belongs to the decode.
     """
-    return [node for node in graph.nodes if node.op in LEARNED and has_weights(node) and not is_expectation(node)]
+    return [
+        node
+        for node in graph.nodes
+        if node.op in LEARNED and has_weights(node) and not is_expectation(node)
+    ]
 
 
 def has_weights(node: gs.Node) -> bool:

@@ -15,8 +15,13 @@ def inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
 
 def images(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
     """Inputs that are batches of colour images."""
-    return [value for value in inputs(model) if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
-            and len(dims(value)) == 4 and dims(value)[1] == 3]  # fmt: skip
+    return [
+        value
+        for value in inputs(model)
+        if value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
+        and len(dims(value)) == 4
+        and dims(value)[1] == 3
+    ]
 
 
 def image_input(model: onnx.ModelProto) -> onnx.ValueInfoProto:
@@ -28,29 +33,40 @@ def image_input(model: onnx.ModelProto) -> onnx.ValueInfoProto:
     values = inputs(model)
     if len(values) != 1:
         names = ", ".join(value.name for value in values) or "none"
-        raise ForgeError(f"the model has {len(values)} inputs ({names}); one image input is served",
-                         "export it with a single image input")  # fmt: skip
+        raise ForgeError(
+            f"the model has {len(values)} inputs ({names}); one image input is served",
+            "export it with a single image input",
+        )
     image = values[0]
     if len(image.type.tensor_type.shape.dim) != 4:
-        raise ForgeError(f"input {image.name!r} is not a batch of images (N, C, H, W)",
-                         "export the model with an NCHW image input")  # fmt: skip
+        raise ForgeError(
+            f"input {image.name!r} is not a batch of images (N, C, H, W)",
+            "export the model with an NCHW image input",
+        )
     if image.type.tensor_type.elem_type != onnx.TensorProto.FLOAT:
         found = onnx.TensorProto.DataType.Name(image.type.tensor_type.elem_type)
         raise ForgeError(f"input {image.name!r} is {found}, not FLOAT", "export the model in FP32")
     if dims(image)[1] != 3:
-        raise ForgeError(f"input {image.name!r} has shape {dims(image)}, not (N, 3, H, W)",
-                         "export the model with a colour image input in NCHW order")  # fmt: skip
+        raise ForgeError(
+            f"input {image.name!r} has shape {dims(image)}, not (N, 3, H, W)",
+            "export the model with a colour image input in NCHW order",
+        )
     return image
 
 
 def dims(value: onnx.ValueInfoProto) -> list[int | str]:
     """Numbers for fixed dimensions, names for dynamic ones ('?' where there is none)."""
-    return [dim.dim_value if dim.dim_value > 0 else dim.dim_param or "?"
-            for dim in value.type.tensor_type.shape.dim]  # fmt: skip
+    return [
+        dim.dim_value if dim.dim_value > 0 else dim.dim_param or "?"
+        for dim in value.type.tensor_type.shape.dim
+    ]
 
 
 def fix_inputs(
-    model: onnx.ModelProto, size: tuple[int, int] | None, default: tuple[int, int] | None, batch: int | None
+    model: onnx.ModelProto,
+    size: tuple[int, int] | None,
+    default: tuple[int, int] | None,
+    batch: int | None,
 ) -> None:
     """Give the image input the size and batch that are asked for, in place; see ``fold``."""
     found = images(model)
@@ -65,14 +81,22 @@ def fix_inputs(
         _fix_batch(model, image, batch)
 
 
-def _fix_size(image: onnx.ValueInfoProto, size: tuple[int, int] | None, default: tuple[int, int] | None) -> None:
+def _fix_size(
+    image: onnx.ValueInfoProto, size: tuple[int, int] | None, default: tuple[int, int] | None
+) -> None:
     have = dims(image)[2:]
     wanted = size or default
-    if size and any(isinstance(found, int) and found != want for found, want in zip(have, size, strict=True)):
-        raise ForgeError(f"input {image.name!r} is {'x'.join(map(str, have))}, not {size[0]}x{size[1]}",
-                         "drop --size, or export the model at that size")  # fmt: skip
+    if size and any(
+        isinstance(found, int) and found != want for found, want in zip(have, size, strict=True)
+    ):
+        raise ForgeError(
+            f"input {image.name!r} is {'x'.join(map(str, have))}, not {size[0]}x{size[1]}",
+            "drop --size, or export the model at that size",
+        )
     if wanted:
-        for dim, found, want in zip(image.type.tensor_type.shape.dim[2:], have, wanted, strict=True):
+        for dim, found, want in zip(
+            image.type.tensor_type.shape.dim[2:], have, wanted, strict=True
+        ):
             if not isinstance(found, int):
                 dim.dim_value = want
 
@@ -81,8 +105,10 @@ def _fix_batch(model: onnx.ModelProto, image: onnx.ValueInfoProto, batch: int) -
     """Wherever an input has the image's batch dimension."""
     found = dims(image)[0]
     if isinstance(found, int) and found != batch:
-        raise ForgeError(f"the batch of input {image.name!r} is {found}, not {batch}",
-                         "drop --batch, or export the model with a dynamic batch")  # fmt: skip
+        raise ForgeError(
+            f"the batch of input {image.name!r} is {found}, not {batch}",
+            "drop --batch, or export the model with a dynamic batch",
+        )
     for value in inputs(model):
         for dim in value.type.tensor_type.shape.dim:
             if dim.dim_param and dim.dim_param == found:

@@ -18,21 +18,33 @@ def macs(graph: gs.Graph) -> dict[str, int]:
 
     Dimensions that are not numbers (a dynamic batch) count as 1, unknown shapes as nothing.
     """
-    return {node.name: count(node.op, _numbers(node.inputs[0].shape), _numbers(node.inputs[1].shape),
-                             _numbers(node.outputs[0].shape), bool(node.attrs.get("transA", 0)))
-            for node in learned(graph)}  # fmt: skip
+    return {
+        node.name: count(
+            node.op,
+            _numbers(node.inputs[0].shape),
+            _numbers(node.inputs[1].shape),
+            _numbers(node.outputs[0].shape),
+            bool(node.attrs.get("transA", 0)),
+        )
+        for node in learned(graph)
+    }
 
 
 def count(op: str, data: Shape, weights: Shape, output: Shape, transposed: bool = False) -> int:
-    """Multiply-accumulates of one operator by its shapes; 0 for other kinds, and where a shape is unknown.
+    """Multiply-accumulates of one operator by its shapes; 0 for other kinds, and where a shape is
+    unknown.
 
     Args:
         op: of ONNX.
         transposed: Gemm with transA.
     """
-    if op == "Conv" and weights and output:  # weights (O, I / groups, kH, kW), once for each value of the output
+    if (
+        op == "Conv" and weights and output
+    ):  # weights (O, I / groups, kH, kW), once for each value of the output
         return prod(output) * prod(weights[1:])
-    if op == "ConvTranspose" and weights and data:  # weights (I, O / groups, kH, kW), once for each of the input
+    if (
+        op == "ConvTranspose" and weights and data
+    ):  # weights (I, O / groups, kH, kW), once for each of the input
         return prod(data) * prod(weights[1:])
     if op in ("Gemm", "MatMul") and data and output:  # (..., I) times (I, O)
         return prod(output) * (data[-2] if transposed and len(data) > 1 else data[-1])

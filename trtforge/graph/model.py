@@ -12,15 +12,18 @@ if TYPE_CHECKING:
     import onnx
     import onnx_graphsurgeon as gs
 
-PROTOBUF_LIMIT = 2**31 - 1  # one protobuf message cannot be longer; larger models keep weights in external data
+PROTOBUF_LIMIT = (
+    2**31 - 1
+)  # one protobuf message cannot be longer; larger models keep weights in external data
 
 
 def load(path: Path) -> onnx.ModelProto:
-    """Read an ONNX model with its external data; local functions are inlined, so that rewrites see their nodes.
+    """Read an ONNX model with its external data; local functions are inlined, so that rewrites see
+    their nodes.
 
     Raises:
-        ForgeError: the file is missing, is no ONNX, is cut short, is larger than 2 GiB, or its external data is
-            missing or lies outside its folder.
+        ForgeError: the file is missing, is no ONNX, is cut short, is larger than 2 GiB, or its
+            external data is missing or lies outside its folder.
     """
     import onnx
     from google.protobuf.message import DecodeError
@@ -33,12 +36,17 @@ def load(path: Path) -> onnx.ModelProto:
     try:
         model = onnx.load_model_from_string(content)
     except (DecodeError, ValueError) as error:
-        raise ForgeError(f"{path}: not an ONNX model, or cut short", "export it again, or copy it whole") from error
+        raise ForgeError(
+            f"{path}: not an ONNX model, or cut short", "export it again, or copy it whole"
+        ) from error
     if not model.graph.node or not model.graph.output:
-        raise ForgeError(f"{path}: not an ONNX model (no nodes or no outputs in it)", "export it again")
+        raise ForgeError(
+            f"{path}: not an ONNX model (no nodes or no outputs in it)", "export it again"
+        )
     if model.graph.sparse_initializer:
         raise ForgeError(
-            f"{path}: has sparse initializers, which no rewrite here knows", "export it with dense weights"
+            f"{path}: has sparse initializers, which no rewrite here knows",
+            "export it with dense weights",
         )
     if _load_external_data(model, path):
         content = model.SerializeToString()
@@ -62,8 +70,12 @@ def external_files(path: Path) -> list[Path]:
         model = onnx.load(path, load_external_data=False)
     except Exception:  # load() says what is wrong with it, when its turn comes
         return []
-    names = {entry.value for tensor in _external_tensors(model) for entry in tensor.external_data
-             if entry.key == "location"}  # fmt: skip
+    names = {
+        entry.value
+        for tensor in _external_tensors(model)
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
     files = [path.parent / name for name in sorted(names)]
     _refuse_large(path, sum(file.stat().st_size for file in [path, *files] if file.is_file()))
     return files
@@ -85,9 +97,13 @@ def graph_of(model: onnx.ModelProto) -> gs.Graph:
     G_LOGGER.severity = G_LOGGER.CRITICAL  # it would print to stdout, which carries results only
     graph = gs.import_onnx(model)
     # The model's own list would keep all of the model in memory for as long as the graph lives.
-    graph.import_domains = [onnx.helper.make_opsetid(each.domain, each.version) for each in model.opset_import]
+    graph.import_domains = [
+        onnx.helper.make_opsetid(each.domain, each.version) for each in model.opset_import
+    ]
     for tensor in graph.tensors().values():
-        if tensor.dtype == onnx.TensorProto.FLOAT8E4M3FN:  # graphsurgeon leaves ONNX's number: NumPy has no such type
+        if (
+            tensor.dtype == onnx.TensorProto.FLOAT8E4M3FN
+        ):  # graphsurgeon leaves ONNX's number: NumPy has no such type
             if isinstance(tensor, gs.Constant):
                 tensor.values = onnx.numpy_helper.to_array(tensor._values.tensor)
             else:
@@ -108,15 +124,20 @@ def exported(graph: gs.Graph) -> onnx.ModelProto:
     import onnx_graphsurgeon as gs
 
     model = gs.export_onnx(graph, do_type_check=False)
-    # The oldest IR version that the opset allows is read by most; before 4, initializers had to be inputs too.
-    model.ir_version = max(8, onnx.helper.find_min_ir_version_for(model.opset_import, ignore_unknown=True))
+    # The oldest IR version that the opset allows is read by most; before 4, initializers had to be
+    # inputs too.
+    model.ir_version = max(
+        8, onnx.helper.find_min_ir_version_for(model.opset_import, ignore_unknown=True)
+    )
     return model
 
 
 def _refuse_large(path: Path, size: int) -> None:
     """Before anything of that size is read."""
     if size >= PROTOBUF_LIMIT:
-        raise ForgeError(f"{path}: larger than 2 GiB with its weights", "models of that size are not served")
+        raise ForgeError(
+            f"{path}: larger than 2 GiB with its weights", "models of that size are not served"
+        )
 
 
 def _external_tensors(model: onnx.ModelProto) -> list[onnx.TensorProto]:
@@ -139,26 +160,36 @@ def _load_external_data(model: onnx.ModelProto, path: Path) -> bool:
         info = {entry.key: entry.value for entry in tensor.external_data}
         data = folder / info.get("location", "")
         if not Path(os.path.realpath(data)).is_relative_to(folder):
-            raise ForgeError(f"{path}: external data {info.get('location')!r} lies outside the model's folder",
-                             "save the model with its data beside it")  # fmt: skip
+            raise ForgeError(
+                f"{path}: external data {info.get('location')!r} lies outside the model's folder",
+                "save the model with its data beside it",
+            )
         if not data.is_file():
-            raise ForgeError(f"{path}: external data {info.get('location')!r} is missing",
-                             f"copy it beside the model, into {path.parent}")  # fmt: skip
+            raise ForgeError(
+                f"{path}: external data {info.get('location')!r} is missing",
+                f"copy it beside the model, into {path.parent}",
+            )
         offset, length = (info.get(key) or "0" for key in ("offset", "length"))
         if not (offset.isdecimal() and length.isdecimal()):
-            raise ForgeError(f"{path}: external data of {tensor.name} has offset {offset!r} and length {length!r}",
-                             "export it again")  # fmt: skip
+            raise ForgeError(
+                f"{path}: external data of {tensor.name} has offset {offset!r} and length {length!r}",
+                "export it again",
+            )
         available = data.stat().st_size - int(offset)
         end = int(offset) + int(length)
         if int(length) > available:
-            raise ForgeError(f"{path}: external data {data.name} is cut short ({tensor.name} ends at byte {end})",
-                             "copy it whole")  # fmt: skip
+            raise ForgeError(
+                f"{path}: external data {data.name} is cut short ({tensor.name} ends at byte {end})",
+                "copy it whole",
+            )
         total += int(length) or available
     _refuse_large(path, total)
     try:
         load_external_data_for_model(model, str(folder))
     except ValidationError as error:  # ONNX follows no link
-        raise ForgeError(f"{path}: {str(error).strip().splitlines()[0]}", "copy the data itself there") from error
+        raise ForgeError(
+            f"{path}: {str(error).strip().splitlines()[0]}", "copy the data itself there"
+        ) from error
     return True
 
 
@@ -172,4 +203,6 @@ def _check(model: onnx.ModelProto, content: bytes, path: Path) -> None:
     except onnx.checker.ValidationError as error:
         reason = str(error).strip().splitlines()[0]
         if not any(plugin in reason for plugin in plugins):
-            raise ForgeError(f"{path}: not a valid ONNX model: {reason}", "export it again") from error
+            raise ForgeError(
+                f"{path}: not a valid ONNX model: {reason}", "export it again"
+            ) from error

@@ -9,9 +9,19 @@ import onnx_graphsurgeon as gs
 # Operators whose outputs hold values of their inputs, and which of the inputs those are.
 MOVES_ALL = {"Concat"}
 MOVES_FIRST = {
-    "MaxPool", "Resize", "Slice", "Split", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity",
-    "DepthToSpace", "SpaceToDepth",
-}  # fmt: skip
+    "MaxPool",
+    "Resize",
+    "Slice",
+    "Split",
+    "Transpose",
+    "Reshape",
+    "Squeeze",
+    "Unsqueeze",
+    "Flatten",
+    "Identity",
+    "DepthToSpace",
+    "SpaceToDepth",
+}
 Group = tuple[tuple[str, ...], tuple[str, ...]]
 
 
@@ -20,18 +30,23 @@ def moved_inputs(tensor: gs.Tensor) -> list[tuple[gs.Tensor, gs.Node, int]]:
     if not tensor.inputs:
         return []
     producer = tensor.inputs[0]
-    if producer.op in MOVES_ALL and not any(isinstance(moved, gs.Constant) for moved in producer.inputs):
+    if producer.op in MOVES_ALL and not any(
+        isinstance(moved, gs.Constant) for moved in producer.inputs
+    ):
         return [(moved, producer, index) for index, moved in enumerate(producer.inputs)]
-    if producer.op in MOVES_FIRST and not (producer.op == "Resize" and producer.attrs.get("mode") == "cubic"):
+    if producer.op in MOVES_FIRST and not (
+        producer.op == "Resize" and producer.attrs.get("mode") == "cubic"
+    ):
         return [(producer.inputs[0], producer, 0)]  # a cubic resize overshoots its input's range
     return []
 
 
 def groups(graph: gs.Graph, names: Iterable[str]) -> tuple[Group, ...]:
-    """Those of ``names`` that share a scale, because one holds values of the other: (members, sources) each.
+    """Those of ``names`` that share a scale, because one holds values of the other: (members,
+    sources) each.
 
-    The sources are the members that hold more than other members' values: every value of the group passes through one
-    of them.
+    The sources are the members that hold more than other members' values: every value of the group
+    passes through one of them.
     """
     tensors = graph.tensors()
     wanted = set(names)

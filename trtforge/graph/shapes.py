@@ -1,7 +1,9 @@
-"""Shapes, types and shape arithmetic of a whole graph in one walk, every dynamic dimension with a name of its own.
+"""Shapes, types and shape arithmetic of a whole graph in one walk, every dynamic dimension with a
+name of its own.
 
-ONNX's own inference does each operator; what it leaves open because it knows no names (a Reshape to ``[batch, -1]``,
-an Expand by a shape read back out of a tensor) is found here, from the elements of integer tensors.
+ONNX's own inference does each operator; what it leaves open because it knows no names (a Reshape to
+``[batch, -1]``, an Expand by a shape read back out of a tensor) is found here, from the elements of
+integer tensors.
 """
 
 from __future__ import annotations
@@ -50,14 +52,19 @@ class Shapes:
             if isinstance(tensor, gs.Variable) and tensor.name in self.dtype:
                 tensor.dtype = _numpy(self.dtype[tensor.name])
                 if tensor.name in self.shape:
-                    tensor.shape = [size if isinstance(size, int) else str(size) for size in self.shape[tensor.name]]
+                    tensor.shape = [
+                        size if isinstance(size, int) else str(size)
+                        for size in self.shape[tensor.name]
+                    ]
 
     def _input(self, tensor: gs.Tensor) -> None:
         if tensor.dtype is None or tensor.type != "tensor_type":
             return
         self.dtype[tensor.name] = dtype_to_onnx(tensor.dtype)
         if tensor.shape is not None:
-            self.shape[tensor.name] = tuple(self._declared(tensor, axis, dim) for axis, dim in enumerate(tensor.shape))
+            self.shape[tensor.name] = tuple(
+                self._declared(tensor, axis, dim) for axis, dim in enumerate(tensor.shape)
+            )
 
     def _declared(self, tensor: gs.Tensor, axis: int, dim: Any) -> Size:
         if isinstance(dim, int) and dim > 0:
@@ -107,33 +114,60 @@ class Shapes:
                 self._input(tensor)  # a plugin's output: what the model says of it
 
     def _onnx(self, node: gs.Node, values: list[Any]) -> dict[str, onnx.TypeProto]:
-        """ONNX's inference of one node; _UNKNOWN if it knows no such operator or can't make sense of the node."""
+        """ONNX's inference of one node; _UNKNOWN if it knows no such operator or can't make sense
+        of the node.
+        """
         if any(isinstance(value, gs.Graph) for value in node.attrs.values()):
             return _UNKNOWN
         try:
-            schema = onnx.defs.get_schema(node.op, self._versions.get(node.domain or "", 1), node.domain or "")
+            schema = onnx.defs.get_schema(
+                node.op, self._versions.get(node.domain or "", 1), node.domain or ""
+            )
         except onnx.defs.SchemaError:
             return _UNKNOWN
-        types = {tensor.name: self._type(tensor.name) for tensor in node.inputs if tensor.name in self.dtype}
-        data = {tensor.name: self._data(tensor, array) for tensor, array in zip(node.inputs, values, strict=True)
-                if numbers(array) is not None}  # fmt: skip
-        small = [tensor for tensor in node.inputs if isinstance(tensor, gs.Constant) and prod(tensor.shape) <= _SMALL]
-        data |= {tensor.name: OnnxExporter.export_tensor_proto(tensor) for tensor in small if tensor.name not in data}
+        types = {
+            tensor.name: self._type(tensor.name)
+            for tensor in node.inputs
+            if tensor.name in self.dtype
+        }
+        data = {
+            tensor.name: self._data(tensor, array)
+            for tensor, array in zip(node.inputs, values, strict=True)
+            if numbers(array) is not None
+        }
+        small = [
+            tensor
+            for tensor in node.inputs
+            if isinstance(tensor, gs.Constant) and prod(tensor.shape) <= _SMALL
+        ]
+        data |= {
+            tensor.name: OnnxExporter.export_tensor_proto(tensor)
+            for tensor in small
+            if tensor.name not in data
+        }
         try:
-            return dict(onnx.shape_inference.infer_node_outputs(
-                schema, OnnxExporter.export_node(node), types, data, opset_imports=self._opsets
-            ))  # fmt: skip
+            return dict(
+                onnx.shape_inference.infer_node_outputs(
+                    schema, OnnxExporter.export_node(node), types, data, opset_imports=self._opsets
+                )
+            )
         except Exception:  # it has no class of errors of its own
             return _UNKNOWN
 
     def _type(self, name: str) -> onnx.TypeProto:
         shape = self.shape.get(name)
-        sizes = None if shape is None else [size if isinstance(size, int) else str(size) for size in shape]
+        sizes = (
+            None
+            if shape is None
+            else [size if isinstance(size, int) else str(size) for size in shape]
+        )
         return onnx.helper.make_tensor_type_proto(self.dtype[name], sizes)
 
     def _data(self, tensor: gs.Tensor, array: Any) -> onnx.TensorProto:
         kind = self.dtype[tensor.name]
-        return onnx.numpy_helper.from_array(array.astype(onnx.helper.tensor_dtype_to_np_dtype(kind)), tensor.name)
+        return onnx.numpy_helper.from_array(
+            array.astype(onnx.helper.tensor_dtype_to_np_dtype(kind)), tensor.name
+        )
 
     def _evaluate(self, node: gs.Node, values: list[Any]) -> None:
         if not node.outputs or self.dtype.get(node.outputs[0].name) not in _INTEGERS:
@@ -164,7 +198,8 @@ def _numpy(kind: int) -> Any:
     return kind if found is None else found
 
 
-# ------------------------------------------------------------------- shapes that depend on elements with names
+# ------------------------------------------------------------------- shapes that depend on elements
+# with names
 
 
 def _reshape(node: gs.Node, shapes: list[Any], values: list[Any]) -> Shape | None:
@@ -172,8 +207,10 @@ def _reshape(node: gs.Node, shapes: list[Any], values: list[Any]) -> Shape | Non
     if wanted is None or None in wanted:
         return None
     keep = not node.attrs.get("allowzero", 0)
-    sizes = [shapes[0][axis] if size == 0 and keep and axis < len(shapes[0]) else size
-             for axis, size in enumerate(wanted)]  # fmt: skip
+    sizes = [
+        shapes[0][axis] if size == 0 and keep and axis < len(shapes[0]) else size
+        for axis, size in enumerate(wanted)
+    ]
     if -1 in sizes:
         rest = divide(product(shapes[0]), product(size for size in sizes if size != -1))
         if rest is None:
@@ -209,7 +246,9 @@ def _flatten(node: gs.Node, shapes: list[Any], values: list[Any]) -> Shape | Non
 def _tile(node: gs.Node, shapes: list[Any], values: list[Any]) -> Shape | None:
     if values[1] is None or None in values[1]:
         return None
-    sizes = [symbols.multiply(size, times) for size, times in zip(shapes[0], values[1], strict=True)]
+    sizes = [
+        symbols.multiply(size, times) for size, times in zip(shapes[0], values[1], strict=True)
+    ]
     return None if None in sizes else tuple(sizes)  # type: ignore[arg-type]
 
 
@@ -223,14 +262,20 @@ def _concat(node: gs.Node, shapes: list[Any], values: list[Any]) -> Shape | None
     if total is None:
         return None
     # The other sizes are equal: a number says more than a name.
-    sizes = [next((shape[i] for shape in shapes if isinstance(shape[i], int)), shapes[0][i])
-             for i in range(len(shapes[0]))]  # fmt: skip
+    sizes = [
+        next((shape[i] for shape in shapes if isinstance(shape[i], int)), shapes[0][i])
+        for i in range(len(shapes[0]))
+    ]
     return (*sizes[:axis], total, *sizes[axis + 1 :])
 
 
 def _range(node: gs.Node, shapes: list[Any], values: list[Any]) -> Shape | None:
     """Counting up in ones, from 0 to a size with a name."""
-    if any(value is None for value in values) or numbers(values[0]) != [0] or numbers(values[2]) != [1]:
+    if (
+        any(value is None for value in values)
+        or numbers(values[0]) != [0]
+        or numbers(values[2]) != [1]
+    ):
         return None
     return (values[1].item(),) if values[1].item() is not None else None
 
@@ -242,9 +287,16 @@ def _resize(node: gs.Node, shapes: list[Any], values: list[Any]) -> Shape | None
     if len(values) > 3 and values[3] is not None and None not in values[3]:
         return tuple(values[3])
     scales = node.inputs[min(2, len(node.inputs) - 1)]
-    if not isinstance(scales, gs.Constant) or any(scale % 1 for scale in scales.values) or not scales.values.size:
+    if (
+        not isinstance(scales, gs.Constant)
+        or any(scale % 1 for scale in scales.values)
+        or not scales.values.size
+    ):
         return None
-    sizes = [symbols.multiply(size, int(scale)) for size, scale in zip(shapes[0], scales.values, strict=True)]
+    sizes = [
+        symbols.multiply(size, int(scale))
+        for size, scale in zip(shapes[0], scales.values, strict=True)
+    ]
     return None if None in sizes else tuple(sizes)  # type: ignore[arg-type]
 
 

@@ -1,7 +1,8 @@
-"""Integer tensors whose elements are numbers or sizes with names: the arithmetic that exporters do on shapes.
+"""Integer tensors whose elements are numbers or sizes with names: the arithmetic that exporters do
+on shapes.
 
-An element is an int, a Dim, or None where it is unknown. Arrays of them are NumPy object arrays, so that every
-operator that only moves values is NumPy's own.
+An element is an int, a Dim, or None where it is unknown. Arrays of them are NumPy object arrays, so
+that every operator that only moves values is NumPy's own.
 """
 
 from __future__ import annotations
@@ -94,13 +95,15 @@ def _parts(size: Size) -> tuple[int, tuple[str, ...]]:
     return (size.factor, size.names) if isinstance(size, Dim) else (int(size), ())
 
 
-# ------------------------------------------------------------------------------------------------ operators
+# ------------------------------------------------------------------------------------------------
+# operators
 
 Array = Any  # of elements
 
 
 def evaluate(node: gs.Node, inputs: list[Array | None]) -> Array | None:
-    """The elements of a node's first output; None where the node is not understood or an input that counts is unknown.
+    """The elements of a node's first output; None where the node is not understood or an input that
+    counts is unknown.
 
     Args:
         inputs: elements of every input, None for a tensor that is unknown or left out.
@@ -110,7 +113,12 @@ def evaluate(node: gs.Node, inputs: list[Array | None]) -> Array | None:
         return None
     try:
         found = rule(node, inputs)
-    except (TypeError, ValueError, IndexError, AttributeError):  # unknown elements where numbers are needed
+    except (
+        TypeError,
+        ValueError,
+        IndexError,
+        AttributeError,
+    ):  # unknown elements where numbers are needed
         return None
     return found if found is None or _fits(found) else None
 
@@ -122,8 +130,11 @@ def numbers(array: Array | None) -> list[int] | None:
     return [int(each) for each in array.flat]
 
 
-def attribute_or_input(node: gs.Node, name: str, inputs: list[Array | None], index: int) -> list[int] | None:
-    """Axes and their like: an attribute in old opsets and an input in new ones. None where there is neither.
+def attribute_or_input(
+    node: gs.Node, name: str, inputs: list[Array | None], index: int
+) -> list[int] | None:
+    """Axes and their like: an attribute in old opsets and an input in new ones. None where there is
+    neither.
 
     Raises:
         ValueError: the input is there, and unknown.
@@ -155,7 +166,9 @@ def _slice(node: gs.Node, inputs: list[Any]) -> Array:
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         size = found.shape[axis]
         low, high = (-1, size - 1) if step < 0 else (0, size)
-        bounds = [min(max(value + size if value < 0 else value, low), high) for value in (start, end)]
+        bounds = [
+            min(max(value + size if value < 0 else value, low), high) for value in (start, end)
+        ]
         chosen = range(bounds[0], bounds[1], step)
         found = np.take(found, list(chosen), axis=axis)
     return _objects(found)
@@ -174,28 +187,38 @@ def _reshape(node: gs.Node, inputs: list[Any]) -> Array:
     wanted = numbers(inputs[1])
     if wanted is None:
         return None
-    return inputs[0].reshape([inputs[0].shape[i] if dim == 0 else dim for i, dim in enumerate(wanted)])
+    return inputs[0].reshape(
+        [inputs[0].shape[i] if dim == 0 else dim for i, dim in enumerate(wanted)]
+    )
 
 
 def _expand(node: gs.Node, inputs: list[Any]) -> Array:
     wanted = numbers(inputs[1])
-    return None if wanted is None else np.broadcast_to(inputs[0], np.broadcast_shapes(inputs[0].shape, tuple(wanted)))
+    return (
+        None
+        if wanted is None
+        else np.broadcast_to(inputs[0], np.broadcast_shapes(inputs[0].shape, tuple(wanted)))
+    )
 
 
 def _cast(node: gs.Node, inputs: list[Any]) -> Array | None:
     to = node.attrs["to"]
     kind = np.dtype(to) if not isinstance(to, int) else np.dtype(_NUMPY.get(to, np.float32))
     if kind == np.bool_:
-        return _each(lambda value: None if isinstance(value, Dim) else value if value is None else bool(value))(
-            inputs[0]
-        )
+        return _each(
+            lambda value: (
+                None if isinstance(value, Dim) else value if value is None else bool(value)
+            )
+        )(inputs[0])
     if kind not in (np.int64, np.int32):
         return None
     return _each(lambda value: int(value) if isinstance(value, bool) else value)(inputs[0])
 
 
 def _where(node: gs.Node, inputs: list[Any]) -> Array:
-    choose = np.frompyfunc(lambda which, yes, no: no if which is False else yes if which is True else None, 3, 1)
+    choose = np.frompyfunc(
+        lambda which, yes, no: no if which is False else yes if which is True else None, 3, 1
+    )
     return _objects(choose(*inputs))
 
 
@@ -209,7 +232,13 @@ def _constant_of_shape(node: gs.Node, inputs: list[Any]) -> Array | None:
 
 def _range(node: gs.Node, inputs: list[Any]) -> Array | None:
     start, limit, delta = (numbers(each) for each in inputs)
-    if not start or not limit or not delta or not delta[0] or abs((limit[0] - start[0]) // delta[0]) > LARGEST:
+    if (
+        not start
+        or not limit
+        or not delta
+        or not delta[0]
+        or abs((limit[0] - start[0]) // delta[0]) > LARGEST
+    ):
         return None
     return _objects(np.array([*range(start[0], limit[0], delta[0])], object))
 
@@ -239,7 +268,9 @@ def _elementwise(rule: Callable[..., Any]) -> Callable[[gs.Node, list[Any]], Arr
 
 
 def _number(rule: Callable[[int, int], Any]) -> Callable[[Element, Element], Any]:
-    return lambda one, other: rule(one, other) if isinstance(one, int) and isinstance(other, int) else None
+    return lambda one, other: (
+        rule(one, other) if isinstance(one, int) and isinstance(other, int) else None
+    )
 
 
 _NUMPY = {6: np.int32, 7: np.int64, 9: np.bool_}  # TensorProto.DataType

@@ -16,9 +16,17 @@ MOST_STREAMS = 64
 
 
 def asked(
-    batch: str | None, streams: str, against: str | None, torch: str | None, weights: Path | None,
-    provider: str, cuda_graph: bool | None, transfers: bool, warmup: str, duration: str,
-) -> Asked:  # fmt: skip
+    batch: str | None,
+    streams: str,
+    against: str | None,
+    torch: str | None,
+    weights: Path | None,
+    provider: str,
+    cuda_graph: bool | None,
+    transfers: bool,
+    warmup: str,
+    duration: str,
+) -> Asked:
     """What ``trtforge bench`` was asked for.
 
     Raises:

@@ -13,7 +13,8 @@ from trtforge.job import CALIBRATORS, Job, Precision, Ready, Target
 from trtforge.options import recipe as recipes
 
 NMS_IMPLS = ("auto", "plugin", "onnx")
-UNQUOTED = "#:;\n\r\t'\"\\"  # no quotes in nvinfer's dialects: these would end a value, or begin something else
+# no quotes in nvinfer's dialects: these would end a value, or begin something else
+UNQUOTED = "#:;\n\r\t'\"\\"
 
 
 def work(
@@ -50,30 +51,65 @@ def work(
         ForgeError: options contradict each other or the input, or a recipe is wrong.
     """
     if model.is_dir():
-        asked = [weak is not None, calibrator != "own",
-                 fp32, fp16, int8, fp8, calib, batch, size, recipe, labels, nms != "auto", nms_impl != "auto",
-                 score is not None, iou is not None, max_det is not None, class_agnostic, keep, only]  # fmt: skip
+        asked = [
+            weak is not None,
+            calibrator != "own",
+            fp32,
+            fp16,
+            int8,
+            fp8,
+            calib,
+            batch,
+            size,
+            recipe,
+            labels,
+            nms != "auto",
+            nms_impl != "auto",
+            score is not None,
+            iou is not None,
+            max_det is not None,
+            class_agnostic,
+            keep,
+            only,
+        ]
         if any(asked):
-            raise ForgeError(f"{model}: a prepared folder decides precision, calibration, batch, size, labels and NMS",
-                             "drop those options, or build from the ONNX file")  # fmt: skip
+            raise ForgeError(
+                f"{model}: a prepared folder decides precision, calibration, batch, size, labels and NMS",
+                "drop those options, or build from the ONNX file",
+            )
         return prepared.read(model)
     if fp32 + fp16 + int8 + fp8 > 1:
         raise ForgeError("--fp32, --fp16, --int8 and --fp8 exclude each other", "give one of them")
     if calib and not (int8 or fp8):
         raise ForgeError("--calib is for INT8 and FP8", "add --int8 or --fp8, or drop --calib")
-    recipes.check_nms(nms, {"nms-impl": nms_impl})  # the figures go into the bundle, for `deepstream parser`
+    recipes.check_nms(
+        nms, {"nms-impl": nms_impl}
+    )  # the figures go into the bundle, for `deepstream parser`
     from_yaml = model.suffix.lower() in (".yaml", ".yml")
     if from_yaml and recipe:
         raise ForgeError(f"{model} is a recipe itself", "drop --recipe")
-    spec = recipes.load(str(model) if from_yaml else recipe, labels=labels, score=score, iou=iou, max_det=max_det,
-                       class_agnostic=class_agnostic, keep=keep, only=only)  # fmt: skip
+    spec = recipes.load(
+        str(model) if from_yaml else recipe,
+        labels=labels,
+        score=score,
+        iou=iou,
+        max_det=max_det,
+        class_agnostic=class_agnostic,
+        keep=keep,
+        only=only,
+    )
     if from_yaml and spec.model is None:
-        raise ForgeError(f"{model}: names no model", "add a line `model: FILE.onnx`, or give the ONNX and --recipe")
+        raise ForgeError(
+            f"{model}: names no model",
+            "add a line `model: FILE.onnx`, or give the ONNX and --recipe",
+        )
     if weak and fp8:
         raise ForgeError("--int8-mode implicit has no FP8", "give --int8")
     if parse.one_of(calibrator, CALIBRATORS, "--calibrator") != "own" and not (weak and int8):
-        raise ForgeError(f"--calibrator {calibrator}: TensorRT calibrates implicit INT8 alone",
-                         "add --int8 --int8-mode implicit")  # fmt: skip
+        raise ForgeError(
+            f"--calibrator {calibrator}: TensorRT calibrates implicit INT8 alone",
+            "add --int8 --int8-mode implicit",
+        )
     precision: Precision = "fp8" if fp8 else "int8" if int8 else "fp16" if fp16 else "fp32"
     return Job(
         model=spec.model if from_yaml and spec.model else model,
@@ -100,28 +136,46 @@ def check_precision(work: Job | Ready, targets: Sequence[Target]) -> None:
     for target in targets:
         device = target.device
         if work.precision == "fp8" and target.backend == "onnxruntime":
-            raise ForgeError("ONNX Runtime has no FP8 convolutions on the CPU", "give --device, or --int8")
-        if device and target.backend != "onnxruntime" and (why := no_kernels(device, work.precision)):
+            raise ForgeError(
+                "ONNX Runtime has no FP8 convolutions on the CPU", "give --device, or --int8"
+            )
+        if (
+            device
+            and target.backend != "onnxruntime"
+            and (why := no_kernels(device, work.precision))
+        ):
             first = next(sm for name, sm in FIRST_SM.items() if name == work.precision)
             raise ForgeError(why, f"{work.precision.upper()} needs SM{first} or newer")
 
 
 def folders(out: Path | None, job: Job | Ready, targets: Sequence[Target]) -> list[Path]:
-    """An output folder for each target: ``out`` itself for one, a folder a device under it for several."""
+    """An output folder for each target: ``out`` itself for one, a folder a device under it for
+    several.
+    """
     name = job.name if isinstance(job, Ready) else job.model.stem
     if any(char in name for char in UNQUOTED) or name != name.strip():
-        raise ForgeError(f"{name!r}: nvinfer's configuration can't hold that file name", "rename the model")
+        raise ForgeError(
+            f"{name!r}: nvinfer's configuration can't hold that file name", "rename the model"
+        )
     places = [_place(target) for target in targets]
     if len(set(places)) < len(places):
-        raise ForgeError(f"--device names {max(places, key=places.count)} twice", "name each device once")
+        raise ForgeError(
+            f"--device names {max(places, key=places.count)} twice", "name each device once"
+        )
     if out:
         outs = [out] if len(targets) == 1 else [out / place for place in places]
     else:
         outs = [Path(f"{name}-{place}-{job.precision}") for place in places]
-    sources = {graph.path.parent.resolve() for graph in job.graphs.values()} if isinstance(job, Ready) else set()
+    sources = (
+        {graph.path.parent.resolve() for graph in job.graphs.values()}
+        if isinstance(job, Ready)
+        else set()
+    )
     for each in outs:
         if each.resolve() in sources:
-            raise ForgeError(f"{each}: is the prepared folder itself", "give another folder with -o")
+            raise ForgeError(
+                f"{each}: is the prepared folder itself", "give another folder with -o"
+            )
     return outs
 
 

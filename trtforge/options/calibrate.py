@@ -27,9 +27,15 @@ class Calibration:
 
 
 def asked(
-    files: list[Path], calib: Path | None, merge: bool, shard: str | None, recipe: Recipe, method: str | None,
-    taps: str, provider: str,
-) -> Calibration:  # fmt: skip
+    files: list[Path],
+    calib: Path | None,
+    merge: bool,
+    shard: str | None,
+    recipe: Recipe,
+    method: str | None,
+    taps: str,
+    provider: str,
+) -> Calibration:
     """Check the options of ``trtforge calibrate``.
 
     Raises:
@@ -51,19 +57,25 @@ def asked(
         return Calibration(None, None, files, None, observing, choosing)
     images = calib or recipe.calibration.images
     if len(files) != 1:
-        raise ForgeError(f"calibrate takes one model, not {len(files)} files", "tables of shards need --merge")
+        raise ForgeError(
+            f"calibrate takes one model, not {len(files)} files", "tables of shards need --merge"
+        )
     if images is None:
         raise ForgeError("calibration needs photographs", "give --calib FOLDER")
     observing["provider"] = calibration_provider(provider)
-    return Calibration(files[0], images, [], parse.shard(shard) if shard is not None else None, observing, choosing)
+    return Calibration(
+        files[0], images, [], parse.shard(shard) if shard is not None else None, observing, choosing
+    )
 
 
-def check_cache(cache: Path, out: Path, shard: str | None, tensorrt: str, inputs: Sequence[Path | None]) -> None:
+def check_cache(
+    cache: Path, out: Path, shard: str | None, tensorrt: str, inputs: Sequence[Path | None]
+) -> None:
     """Refuse ``--cache`` before any work.
 
     Raises:
-        ForgeError: there are no ranges yet, ``tensorrt`` is no version, or the cache can't be written there, or would
-            take an input's place.
+        ForgeError: there are no ranges yet, ``tensorrt`` is no version, or the cache can't be
+            written there, or would take an input's place.
     """
     from trtforge.calibrate.cache import version_number
 
@@ -75,7 +87,9 @@ def check_cache(cache: Path, out: Path, shard: str | None, tensorrt: str, inputs
     outfile.check(cache, *inputs)
 
 
-def check_plots(plots: Path, shard: str | None, images: Path | None, others: Sequence[Path | None]) -> None:
+def check_plots(
+    plots: Path, shard: str | None, images: Path | None, others: Sequence[Path | None]
+) -> None:
     """Refuse ``--plots`` before any work.
 
     Args:
@@ -89,8 +103,13 @@ def check_plots(plots: Path, shard: str | None, images: Path | None, others: Seq
     if shard is not None:
         raise ForgeError("--plots needs ranges, a shard has none yet", "give it with --merge")
     check(plots)
-    within = [other for other in others if other and other.resolve().is_relative_to(plots.resolve())]
+    within = [
+        other for other in others if other and other.resolve().is_relative_to(plots.resolve())
+    ]
     if within:
-        raise ForgeError(f"{within[0]}: lies in {plots}, which holds plots alone", "give another folder with --plots")
+        raise ForgeError(
+            f"{within[0]}: lies in {plots}, which holds plots alone",
+            "give another folder with --plots",
+        )
     if images and plots.resolve().is_relative_to(images.resolve()):
         raise ForgeError(f"{plots}: lies among the images", "give another folder with --plots")

@@ -32,18 +32,31 @@ def load(
         ForgeError: see ``trtforge.recipe.load``; a value is out of its range.
     """
     found = recipes.load(recipes.find(name)) if name else Recipe()
-    given = {"score": score, "iou": iou, "max_det": max_det, "class_agnostic": class_agnostic or None}
-    changes: Facts = {"nms": found.nms.model_dump() | {key: value for key, value in given.items() if value is not None}}
+    given = {
+        "score": score,
+        "iou": iou,
+        "max_det": max_det,
+        "class_agnostic": class_agnostic or None,
+    }
+    changes: Facts = {
+        "nms": found.nms.model_dump()
+        | {key: value for key, value in given.items() if value is not None}
+    }
     if labels:
         changes["labels"] = labels
     if keep or only:  # --keep adds to the recipe's, --only stands in its place
         own = found.precision
-        changes["precision"] = own.model_dump() | {"keep": [*own.keep, *keep], "only": list(only or own.only)}
+        changes["precision"] = own.model_dump() | {
+            "keep": [*own.keep, *keep],
+            "only": list(only or own.only),
+        }
     try:
         return Recipe.model_validate(found.model_dump() | changes)
     except ValidationError as error:
         first = error.errors()[0]
-        raise ForgeError(f"--{str(first['loc'][-1]).replace('_', '-')}: {first['msg'].lower()}", "") from error
+        raise ForgeError(
+            f"--{str(first['loc'][-1]).replace('_', '-')}: {first['msg'].lower()}", ""
+        ) from error
 
 
 def check_nms(form: str, given: Facts) -> None:
@@ -56,11 +69,18 @@ def check_nms(form: str, given: Facts) -> None:
         ForgeError: it names the first of them.
     """
     name = next(
-        (name for name, value in given.items() if not (value is None or value is False or value == "auto")), None
+        (
+            name
+            for name, value in given.items()
+            if not (value is None or value is False or value == "auto")
+        ),
+        None,
     )
     if form in ("none", "keep") and name:
-        raise ForgeError(f"--{name} is about the NMS that is put in, and --nms {form} puts in none",
-                         f"drop it, or give another form than {form}")  # fmt: skip
+        raise ForgeError(
+            f"--{name} is about the NMS that is put in, and --nms {form} puts in none",
+            f"drop it, or give another form than {form}",
+        )
 
 
 def nms(base: Nms, given: Facts) -> Nms:
@@ -73,4 +93,6 @@ def nms(base: Nms, given: Facts) -> Nms:
         return Nms.model_validate(base.model_dump() | given)
     except ValidationError as error:
         first = error.errors()[0]
-        raise ForgeError(f"--{str(first['loc'][-1]).replace('_', '-')}: {first['msg'].lower()}", "") from error
+        raise ForgeError(
+            f"--{str(first['loc'][-1]).replace('_', '-')}: {first['msg'].lower()}", ""
+        ) from error

@@ -19,11 +19,23 @@ MOST_LEVEL = 5
 
 
 def asked(
-    model: Path, workspace: str | None, precision: str, batch: str | None, opt_level: str | None, calib: Path | None,
-    size: str | None, recipe: str | None, images: Path | None, labels: Path | None, pick: str | None, duration: str,
-    provider: str, target: Target,
-) -> tuple[Job, Asked, Pick | None]:  # fmt: skip
-    """What ``trtforge sweep`` was asked for: the job that all cells share, the axes, and what to pick.
+    model: Path,
+    workspace: str | None,
+    precision: str,
+    batch: str | None,
+    opt_level: str | None,
+    calib: Path | None,
+    size: str | None,
+    recipe: str | None,
+    images: Path | None,
+    labels: Path | None,
+    pick: str | None,
+    duration: str,
+    provider: str,
+    target: Target,
+) -> tuple[Job, Asked, Pick | None]:
+    """What ``trtforge sweep`` was asked for: the job that all cells share, the axes, and what to
+    pick.
 
     Raises:
         ForgeError: an option is wrong, or they contradict each other.
@@ -37,7 +49,9 @@ def asked(
         raise ForgeError("--calib is for INT8 and FP8", "add int8 to --precision, or drop --calib")
     if (images is None) != (labels is None):
         raise ForgeError("accuracy needs both --images and --labels", "give both, or neither")
-    job = work(model, int8=bool(quantized), calib=calib, size=size, recipe=recipe, provider=provider)
+    job = work(
+        model, int8=bool(quantized), calib=calib, size=size, recipe=recipe, provider=provider
+    )
     if not isinstance(job, Job):
         raise ForgeError(f"{model}: a prepared folder has one precision", "sweep the ONNX file")
     for each in precisions:
@@ -45,10 +59,16 @@ def asked(
     axes = Asked(
         precisions=precisions,
         batches=parse.numbers(batch, "--batch", parse.MOST_BATCH) if batch else [],
-        workspaces=list(dict.fromkeys(parse.memory(part.strip()) for part in (workspace or "").split(",") if workspace))
+        workspaces=list(
+            dict.fromkeys(
+                parse.memory(part.strip()) for part in (workspace or "").split(",") if workspace
+            )
+        )
         or [None],
         opt_levels=parse.numbers(opt_level, "--opt-level", MOST_LEVEL) if opt_level else [None],
-        images=images, labels=labels, seconds=parse.seconds(duration, "--duration"),
-    )  # fmt: skip
+        images=images,
+        labels=labels,
+        seconds=parse.seconds(duration, "--duration"),
+    )
     best: Any = parse.one_of(pick, PICKS, "--pick") if pick else None
     return job, axes, best

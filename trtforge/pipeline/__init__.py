@@ -15,7 +15,19 @@ from trtforge.errors import ForgeError
 from trtforge.job import AUTO_NMS, BACKENDS, PLAIN, QUANTIZED, BuildOptions, Job, Ready, Target
 from trtforge.pipeline.targets import place
 from trtforge.recipe import Recipe
-from trtforge.stages import MODEL, adapt, build, bundle, calibrate, cast, fold, observe, patch, quantize, refine
+from trtforge.stages import (
+    MODEL,
+    adapt,
+    build,
+    bundle,
+    calibrate,
+    cast,
+    fold,
+    observe,
+    patch,
+    quantize,
+    refine,
+)
 from trtforge.store import Artifact, File, Store, source
 
 TENSORRT_8_OPSET = 17  # its parser's newest, and enough for a graph without Q/DQ
@@ -23,7 +35,8 @@ DEFAULT_SIZE = (640, 640)  # height and width of a dynamic input whose recipe na
 
 
 def prepare(job: Job, store: Store, backends: Sequence[str]) -> Ready:
-    """From the model to a ready graph for each of ``backends``; the DeepStream form is always among them.
+    """From the model to a ready graph for each of ``backends``; the DeepStream form is always among
+    them.
 
     Raises:
         ForgeError: see the stages.
@@ -36,9 +49,13 @@ def prepare(job: Job, store: Store, backends: Sequence[str]) -> Ready:
     folded = _fold(job, original, store)
     if job.nms == "keep" and folded.facts["stripped_nms"]:
         own = folded.facts["stripped_nms"]
-        raise ForgeError(f"{job.model}: --nms keep: its {own} runs in TensorRT alone, not where it is calibrated",
-                         "without --nms it is put back as each target needs it")  # fmt: skip
-    labels(recipe.labels, (folded.facts.get("detection") or {}).get("classes"))  # wrong ones are said before any work
+        raise ForgeError(
+            f"{job.model}: --nms keep: its {own} runs in TensorRT alone, not where it is calibrated",
+            "without --nms it is put back as each target needs it",
+        )
+    labels(
+        recipe.labels, (folded.facts.get("detection") or {}).get("classes")
+    )  # wrong ones are said before any work
     batch = _batch(job.batch, folded.facts.get("batch"))
     typed = plain = folded.file(MODEL)
     images: File | None = None
@@ -54,12 +71,25 @@ def prepare(job: Job, store: Store, backends: Sequence[str]) -> Ready:
         typed = plain = _float(job, folded.file(MODEL), store)
     graphs, patches = {}, {}
     for backend in dict.fromkeys(["tensorrt", *backends]):
-        # ONNX Runtime's INT8 operators take no FP16 scales, and its CPU has no FP16 kernels to gain from.
+        # ONNX Runtime's INT8 operators take no FP16 scales, and its CPU has no FP16 kernels to gain
+        # from.
         graph = plain if backend == "onnxruntime" else typed
         patched = store.run(patch.STAGE, {"model": graph}, _patch_options(job, backend, folded))
         graphs[backend], patches[backend] = patched.file(MODEL), patched.facts
-    return Ready(job.model.stem, job.precision, batch, recipe, folded.facts, inputs, graphs, patches, table,
-                 remarks=tuple(remarks), weak=job.weak, images=None if table else images)  # fmt: skip
+    return Ready(
+        job.model.stem,
+        job.precision,
+        batch,
+        recipe,
+        folded.facts,
+        inputs,
+        graphs,
+        patches,
+        table,
+        remarks=tuple(remarks),
+        weak=job.weak,
+        images=None if table else images,
+    )
 
 
 def _adapted(job: Job, model: File, store: Store) -> tuple[Job, File]:
@@ -73,22 +103,36 @@ def _adapted(job: Job, model: File, store: Store) -> tuple[Job, File]:
 
 
 def after_adapting(recipe: Recipe) -> Recipe:
-    """What is left of a recipe for graphs of the pipeline: its patches are made, its deviations are in the weights."""
-    return recipe.model_copy(update={"patches": (), "preprocess": recipe.preprocess.model_copy(update={"std": None})})
+    """What is left of a recipe for graphs of the pipeline: its patches are made, its deviations are
+    in the weights.
+    """
+    return recipe.model_copy(
+        update={"patches": (), "preprocess": recipe.preprocess.model_copy(update={"std": None})}
+    )
 
 
 def _float(job: Job, clean: File, store: Store) -> File:
     """The graph in FP32 as it is, or cast to FP16."""
     if job.precision == "fp32":
         return clean
-    return store.run(cast.STAGE, {"model": clean}, {"keep": list(job.recipe.precision.keep)}).file(MODEL)
+    return store.run(cast.STAGE, {"model": clean}, {"keep": list(job.recipe.precision.keep)}).file(
+        MODEL
+    )
 
 
-def _quantized(job: Job, clean: File, images: File, store: Store) -> tuple[File, File, File, list[str]]:
-    """The graph with Q/DQ: cast to FP16 elsewhere as the recipe says, and FP32 elsewhere; the ranges; remarks."""
+def _quantized(
+    job: Job, clean: File, images: File, store: Store
+) -> tuple[File, File, File, list[str]]:
+    """The graph with Q/DQ: cast to FP16 elsewhere as the recipe says, and FP32 elsewhere; the
+    ranges; remarks.
+    """
     recipe = job.recipe
-    where = {"keep": list(recipe.precision.keep), "only": list(recipe.precision.only),
-             "float_heads": recipe.precision.heads == "float", "form": job.precision}  # fmt: skip
+    where = {
+        "keep": list(recipe.precision.keep),
+        "only": list(recipe.precision.only),
+        "float_heads": recipe.precision.heads == "float",
+        "form": job.precision,
+    }
     inputs, remarks = _ranges(job, clean, images, store)
     plain = store.run(quantize.STAGE, inputs, where).file(MODEL)
     typed = plain
@@ -98,7 +142,8 @@ def _quantized(job: Job, clean: File, images: File, store: Store) -> tuple[File,
 
 
 def calibrated(job: Job, store: Store) -> dict[str, File]:
-    """What ``quantize`` reads: the folded model, its ranges, and its refined weights if the recipe wants them.
+    """What ``quantize`` reads: the folded model, its ranges, and its refined weights if the recipe
+    wants them.
 
     The model takes images as ``after_adapting`` says.
 
@@ -112,20 +157,32 @@ def calibrated(job: Job, store: Store) -> dict[str, File]:
 
 def _fold(job: Job, original: File, store: Store) -> Artifact:
     recipe = job.recipe
-    return store.run(fold.STAGE, {"model": original}, {
-        "size": job.size and list(job.size), "default_size": list(recipe.preprocess.size or DEFAULT_SIZE),
-        "head": recipe.head, "check": job.check, "decode": recipe.decode.model_dump(mode="json"),
-        **({"opset": TENSORRT_8_OPSET} if job.weak else {}),
-    })  # fmt: skip
+    return store.run(
+        fold.STAGE,
+        {"model": original},
+        {
+            "size": job.size and list(job.size),
+            "default_size": list(recipe.preprocess.size or DEFAULT_SIZE),
+            "head": recipe.head,
+            "check": job.check,
+            "decode": recipe.decode.model_dump(mode="json"),
+            **({"opset": TENSORRT_8_OPSET} if job.weak else {}),
+        },
+    )
 
 
 def _ranges(job: Job, clean: File, images: File, store: Store) -> tuple[dict[str, File], list[str]]:
     """What ``quantize`` reads, and remarks."""
     recipe = job.recipe
-    histograms = store.run(observe.STAGE, {"model": clean, "images": images}, {
-        "preprocess": recipe.preprocess.model_dump(mode="json"), "provider": calibration_provider(job.provider),
-        **({"taps": "implicit"} if job.weak else {}),
-    }).file(observe.TABLE)  # fmt: skip
+    histograms = store.run(
+        observe.STAGE,
+        {"model": clean, "images": images},
+        {
+            "preprocess": recipe.preprocess.model_dump(mode="json"),
+            "provider": calibration_provider(job.provider),
+            **({"taps": "implicit"} if job.weak else {}),
+        },
+    ).file(observe.TABLE)
     choosing = recipe.calibration.model_dump(exclude={"images", "refine"})
     chosen = store.run(calibrate.STAGE, {"histograms": histograms}, choosing)
     found = {"model": clean, "ranges": chosen.file(calibrate.TABLE)}
@@ -144,7 +201,9 @@ def forge(ready: Ready, target: Target, store: Store, options: BuildOptions) -> 
     """
     assert target.backend
     if target.backend not in ready.graphs:
-        raise ForgeError(f"prepared without a graph for {target.backend}", "make it with `trtforge prepare`")
+        raise ForgeError(
+            f"prepared without a graph for {target.backend}", "make it with `trtforge prepare`"
+        )
     device = target.device
     timed = target.backend == "tensorrt"
     inputs = {"model": ready.graphs[target.backend]}
@@ -159,18 +218,32 @@ def forge(ready: Ready, target: Target, store: Store, options: BuildOptions) -> 
         "batch": list(ready.batch),
         "size": ready.facts.get("size"),
         "options": asdict(options),
-        **({"preprocess": ready.recipe.preprocess.model_dump(mode="json")} if "images" in inputs else {}),
+        **(
+            {"preprocess": ready.recipe.preprocess.model_dump(mode="json")}
+            if "images" in inputs
+            else {}
+        ),
     }
     return store.run(build.stage(target.backend), inputs, arguments)
 
 
 def to_build(ready: Ready, target: Target, options: BuildOptions, store: Store) -> Cell:
     """What ``build_cell`` needs to build for a target: no more than its own graph travels."""
-    graphs: dict[str, File] = {name: graph for name, graph in ready.graphs.items() if name == target.backend}
-    only = replace(ready, graphs=graphs) if ready.weak else replace(ready, graphs=graphs, table=None, images=None)
+    graphs: dict[str, File] = {
+        name: graph for name, graph in ready.graphs.items() if name == target.backend
+    }
+    only = (
+        replace(ready, graphs=graphs)
+        if ready.weak
+        else replace(ready, graphs=graphs, table=None, images=None)
+    )
     planned = forge(ready, target, replace(store, planning=True, ran=[]), options)
-    return Cell((only, target, options), place(target), alone=target.backend == "tensorrt",
-                known=(planned,) if planned.cached else ())  # fmt: skip
+    return Cell(
+        (only, target, options),
+        place(target),
+        alone=target.backend == "tensorrt",
+        known=(planned,) if planned.cached else (),
+    )
 
 
 def build_cell(arguments: tuple[Ready, Target, BuildOptions], store: Store) -> None:
@@ -183,15 +256,21 @@ def _patch_options(job: Job, backend: str, folded: Artifact) -> dict[str, Any]:
     recognised = folded.facts.get("detection") is not None
     form = AUTO_NMS[backend] if job.nms == "auto" else job.nms
     if backend == "tensorrt-rtx":
-        # It can build no NMS (the DeepStream form beside it has it), but a TopK for models that need no more.
+        # It can build no NMS (the DeepStream form beside it has it), but a TopK for models that
+        # need no more.
         ranked = recognised and folded.facts["detection"]["form"] in ("queries", "ranked")
         form = "onnx" if ranked and form not in ("none", "keep") else "none"
     elif backend == "onnxruntime" and job.nms in ("deepstream", "efficientnms"):
         form = "onnx"  # the same outputs as the plugin's
     if job.nms == "auto" and not recognised:
         form = "keep"
-    return {"form": form, "impl": job.nms_impl, "head": job.recipe.head, "nms": job.recipe.nms.model_dump(),
-            "decode": job.recipe.decode.model_dump(mode="json")}  # fmt: skip
+    return {
+        "form": form,
+        "impl": job.nms_impl,
+        "head": job.recipe.head,
+        "nms": job.recipe.nms.model_dump(),
+        "decode": job.recipe.decode.model_dump(mode="json"),
+    }
 
 
 def _model_source(model: Path) -> File:
@@ -209,7 +288,8 @@ def _images_source(job: Job) -> tuple[File, dict[str, Any]]:
     folder = job.images or job.recipe.calibration.images
     if folder is None:
         raise ForgeError(
-            f"{job.precision.upper()} needs photographs to calibrate on", "give --calib FOLDER, or build with --fp16"
+            f"{job.precision.upper()} needs photographs to calibrate on",
+            "give --calib FOLDER, or build with --fp16",
         )
     digests = digest(list_images(folder), folder)
     return File(folder, whole(digests)), {"count": len(digests), "sha256": whole(digests)}
@@ -219,8 +299,10 @@ def _batch(asked: tuple[int, int, int] | None, fixed: int | None) -> tuple[int, 
     if asked is None:
         return (fixed or 1,) * 3
     if fixed is not None and asked[2] != fixed:
-        raise ForgeError(f"the model's batch is fixed at {fixed}, not {':'.join(map(str, asked))}",
-                         "drop --batch, or export the model with a dynamic batch")  # fmt: skip
+        raise ForgeError(
+            f"the model's batch is fixed at {fixed}, not {':'.join(map(str, asked))}",
+            "drop --batch, or export the model with a dynamic batch",
+        )
     return asked if fixed is None else (fixed,) * 3
 
 
@@ -258,25 +340,38 @@ def deliver(
     Args:
         workers: who builds; None is this process.
 
-    The graph is prepared and calibrated once, whatever the number of targets. While the store is only planning,
-    nothing is written.
+    The graph is prepared and calibrated once, whatever the number of targets. While the store is
+    only planning, nothing is written.
 
     Raises:
-        ForgeError: see ``prepare`` and ``forge``; an output folder that can't be used is refused before any work.
+        ForgeError: see ``prepare`` and ``forge``; an output folder that can't be used is refused
+            before any work.
     """
     for out in outs:
         manifest.check_output(out, force)
     every = ("tensorrt",) if work.weak else BACKENDS
-    backends = [each for target in targets for each in ([target.backend] if target.backend else every)]
+    backends = [
+        each for target in targets for each in ([target.backend] if target.backend else every)
+    ]
     ready = prepare(work, store, backends) if isinstance(work, Job) else work
     engines = _engines(ready, targets, store, options, workers or alone(store))
     if store.planning:
         return []
     built = []
     for target, engine, out in zip(targets, engines, outs, strict=True):
-        wrote, remarks = bundle.write(out, ready, target, engine, deepstream, force, options.dla_core)
+        wrote, remarks = bundle.write(
+            out, ready, target, engine, deepstream, force, options.dla_core
+        )
         unused = build.remark(engine.facts) if engine else ""
-        built.append(Built(target, out, wrote, engine, [*_remarks(ready), *remarks, *([unused] if unused else [])]))
+        built.append(
+            Built(
+                target,
+                out,
+                wrote,
+                engine,
+                [*_remarks(ready), *remarks, *([unused] if unused else [])],
+            )
+        )
     return built
 
 
@@ -302,6 +397,10 @@ def _remarks(ready: Ready) -> list[str]:
     elif ready.recipe.head != "none":
         found.append("no decoded detector recognised: outputs stay as they are, without NMS")
     if ready.facts.get("stripped_nms"):
-        back = " and is put back as the target needs it" if ready.patches["tensorrt"]["form"] != "none" else ""
+        back = (
+            " and is put back as the target needs it"
+            if ready.patches["tensorrt"]["form"] != "none"
+            else ""
+        )
         found.append(f"the model's own {ready.facts['stripped_nms']} was cut away{back}")
     return found

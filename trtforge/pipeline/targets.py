@@ -32,7 +32,9 @@ def target(backend: str, device: Device | None) -> tuple[Target, str]:
         MachineError: the backend can't build for the device here.
     """
     if backend not in ("auto", *BACKENDS):
-        raise ForgeError(f"there is no backend called {backend!r}", f"one of: auto, {', '.join(BACKENDS)}")
+        raise ForgeError(
+            f"there is no backend called {backend!r}", f"one of: auto, {', '.join(BACKENDS)}"
+        )
     if backend == "onnxruntime":
         return Target("onnxruntime", device), ""
     here = this_machine()
@@ -40,7 +42,9 @@ def target(backend: str, device: Device | None) -> tuple[Target, str]:
     if wanted is None:
         if backend == "auto":
             return Target("onnxruntime", None), NO_GPU
-        hint = "name the target with --device" if backend == "tensorrt-rtx" else "run it on the target"
+        hint = (
+            "name the target with --device" if backend == "tensorrt-rtx" else "run it on the target"
+        )
         raise MachineError(f"no GPU on this machine to build for with {backend}", hint)
     if backend == "tensorrt-rtx":
         return Target(_rtx(wanted), wanted), ""
@@ -53,21 +57,32 @@ def target(backend: str, device: Device | None) -> tuple[Target, str]:
     return Target(_rtx(wanted), wanted), ""
 
 
-def targets(workers: Workers, backend: str, devices: Sequence[Device | None]) -> tuple[list[Target], list[str]]:
-    """The target of each device, as the machine says that will build for it, and lines for the user.
+def targets(
+    workers: Workers, backend: str, devices: Sequence[Device | None]
+) -> tuple[list[Target], list[str]]:
+    """The target of each device, as the machine says that will build for it, and lines for the
+    user.
 
     Raises:
-        ForgeError: the devices are not named, and this machine's GPU is not what counts; see ``target``.
+        ForgeError: the devices are not named, and this machine's GPU is not what counts; see
+            ``target``.
     """
     if not workers.here and None in devices and backend != "onnxruntime":
-        raise ForgeError("a cluster has many GPUs", "name the targets with --device, or give --backend onnxruntime")
+        raise ForgeError(
+            "a cluster has many GPUs",
+            "name the targets with --device, or give --backend onnxruntime",
+        )
     cells = [Cell((backend, each), each if backend != "onnxruntime" else None) for each in devices]
     found = workers.results(_target, cells)
     return [chosen for chosen, _ in found], [note for _, note in found if note]
 
 
 def check(
-    workers: Workers, targets: Sequence[Target], work: Job | Ready, options: BuildOptions, deepstream: str | None
+    workers: Workers,
+    targets: Sequence[Target],
+    work: Job | Ready,
+    options: BuildOptions,
+    deepstream: str | None,
 ) -> list[str]:
     """Ask, before any work, whether each target's builder takes the options.
 
@@ -82,8 +97,10 @@ def check(
         ForgeError: ONNX Runtime has no such options.
     """
     if work.weak and any(target.backend == "onnxruntime" for target in targets):
-        raise ForgeError("ONNX Runtime takes precisions from the graph alone, not from a builder's choice",
-                         "give --int8-mode explicit, or no device that ends at TensorRT 8")  # fmt: skip
+        raise ForgeError(
+            "ONNX Runtime takes precisions from the graph alone, not from a builder's choice",
+            "give --int8-mode explicit, or no device that ends at TensorRT 8",
+        )
     if work.weak and work.precision == "int8":
         options = replace(options, implicit=work.recipe.precision.rest)
     cells = [Cell((target, options, deepstream), place(target)) for target in targets]
@@ -102,7 +119,9 @@ def _target(asked: tuple[str, Device | None], store: Store) -> tuple[Target, str
 def _check(asked: tuple[Target, BuildOptions, str | None], store: Store) -> list[str]:
     chosen, options, deepstream = asked
     if chosen.backend == "onnxruntime" and (given := _given(options)):
-        raise ForgeError(f"onnxruntime has no builder that takes {given}", "drop it, or build for a GPU")
+        raise ForgeError(
+            f"onnxruntime has no builder that takes {given}", "drop it, or build for a GPU"
+        )
     if chosen.backend == "tensorrt-rtx":
         tensorrt_rtx.check(options)
     if chosen.backend != "tensorrt":
@@ -113,18 +132,28 @@ def _check(asked: tuple[Target, BuildOptions, str | None], store: Store) -> list
 
 
 def _given(options: BuildOptions) -> str:
-    """The first option that is not the default, as the command line calls it; workspace aside, which any may take."""
+    """The first option that is not the default, as the command line calls it; workspace aside,
+    which any may take.
+    """
     names = {"pools": "memory-pool", "profiles": "profile", "dla_core": "dla"}
-    return next((f"--{names.get(field.name, field.name.replace('_', '-'))}" for field in fields(options)
-                 if field.name not in ("workspace", "implicit", "calibrator")
-                 and getattr(options, field.name) != getattr(PLAIN, field.name)), "")  # fmt: skip
+    return next(
+        (
+            f"--{names.get(field.name, field.name.replace('_', '-'))}"
+            for field in fields(options)
+            if field.name not in ("workspace", "implicit", "calibrator")
+            and getattr(options, field.name) != getattr(PLAIN, field.name)
+        ),
+        "",
+    )
 
 
 def _deepstream(chosen: Target, asked: str | None) -> list[str]:
     wanted = asked or (chosen.device and chosen.device.deepstream)
     why = versions.mismatch(wanted, tensorrt.module().__version__) if wanted else ""
     if why and asked:
-        raise MachineError(f"--deepstream {asked}: {why}", "build with the TensorRT that it was built for")
+        raise MachineError(
+            f"--deepstream {asked}: {why}", "build with the TensorRT that it was built for"
+        )
     return [why] if why else []
 
 
@@ -132,14 +161,20 @@ def _rtx(device: Device) -> Backend:
     if why := tensorrt_rtx.refuses(device):
         raise MachineError(why, _elsewhere(device))
     if find_spec("tensorrt_rtx") is None:
-        raise MachineError(f"no builder for {device.title} on this machine: TensorRT-RTX is not installed",
-                           tensorrt_rtx.INSTALL)  # fmt: skip
+        raise MachineError(
+            f"no builder for {device.title} on this machine: TensorRT-RTX is not installed",
+            tensorrt_rtx.INSTALL,
+        )
     return "tensorrt-rtx"
 
 
 def _elsewhere(device: Device) -> str:
     if not device.typed:
-        return (f"`trtforge prepare ... --device {device.name}` writes what its own DeepStream {device.deepstream} "
-                "builds from")  # fmt: skip
-    return (f"run `trtforge prepare ... --device {device.name}` here, and `trtforge build PREPARED/` on the "
-            f"{device.title}")  # fmt: skip
+        return (
+            f"`trtforge prepare ... --device {device.name}` writes what its own DeepStream {device.deepstream} "
+            "builds from"
+        )
+    return (
+        f"run `trtforge prepare ... --device {device.name}` here, and `trtforge build PREPARED/` on the "
+        f"{device.title}"
+    )

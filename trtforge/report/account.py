@@ -1,14 +1,15 @@
-"""What became of each ONNX node: in a layer, folded away, or not accounted for; each is exactly one of the three.
+"""What became of each ONNX node: in a layer, folded away, or not accounted for; each is exactly one
+of the three.
 
-Builders name the nodes of most layers, but no concat, cast or Q/DQ that vanished. So what is left is followed through
-the tensors:
+Builders name the nodes of most layers, but no concat, cast or Q/DQ that vanished. So what is left
+is followed through the tensors:
 
 1. Constants, shape arithmetic and dead ends run in no engine.
 2. A nameless layer that writes the tensor of a node holds that node.
-3. Q/DQ of one scale with nothing but moves in between cancel; views move nothing; a concat whose inputs come from
-   several layers is written in place, by those layers.
-4. Any other node belongs to the layer that all it reads comes from, or that computes one of its inputs and reads the
-   others; or else to the layers that read it.
+3. Q/DQ of one scale with nothing but moves in between cancel; views move nothing; a concat whose
+   inputs come from several layers is written in place, by those layers.
+4. Any other node belongs to the layer that all it reads comes from, or that computes one of its
+   inputs and reads the others; or else to the layers that read it.
 
 Nodes placed by 2 and 4 are ``inferred``. The rest is not accounted for, and listed.
 """
@@ -24,13 +25,16 @@ from trtforge.report.inspector import FOREIGN
 from trtforge.report.model import Layer, Node
 from trtforge.report.origin import MOVES, SAME, VIEWS, Origin
 
-_ENGINE_TENSOR = re.compile(r"(\.\d+)?(_\d+)?_myl\d+$")  # what Myelin puts behind a tensor's ONNX name
+_ENGINE_TENSOR = re.compile(
+    r"(\.\d+)?(_\d+)?_myl\d+$"
+)  # what Myelin puts behind a tensor's ONNX name
 ELLIPSIS, LONG = " ... ", 1000
 _PAIRS = ("QuantizeLinear", "DequantizeLinear")
 
 
 def account(layers: Sequence[Layer], origin: Origin, batch: int) -> tuple[list[Layer], list[Node]]:
-    """Layers with the nodes that could be placed and their MACs, and every node with what became of it.
+    """Layers with the nodes that could be placed and their MACs, and every node with what became of
+    it.
 
     Args:
         batch: that MACs are counted for.
@@ -83,7 +87,9 @@ class _Places:
                 below = self._reached([first], self.origin.below) | {first}
                 above = self._reached([last], self.origin.above) | {last}
                 self._infer((below & above) | {first, last}, number)
-        self.why |= {node: why for node, why in self.origin.at_build_time.items() if node not in self.layers}
+        self.why |= {
+            node: why for node, why in self.origin.at_build_time.items() if node not in self.layers
+        }
 
     def by_tensor(self) -> None:
         for tensor, numbers in self.writers.items():
@@ -112,12 +118,26 @@ class _Places:
         waiting = [node for node in range(len(self.origin.ops)) if not self._settled(node)]
         while waiting:
             for node in waiting:
-                above = [self.layers.get(each, set()) for each in self.origin.above(node) if each not in self.why]
-                below = [self.layers.get(each, set()) for each in self.origin.below(node) if each not in self.why]
+                above = [
+                    self.layers.get(each, set())
+                    for each in self.origin.above(node)
+                    if each not in self.why
+                ]
+                below = [
+                    self.layers.get(each, set())
+                    for each in self.origin.below(node)
+                    if each not in self.why
+                ]
                 shared = (set.intersection(*above) if above else set()) or self._residual(above)
                 absorbed = set.union(*below) if below and all(below) else set()
-                if not shared and len(absorbed) > 1 and self.origin.ops[node].kind != "DequantizeLinear":
-                    absorbed = set.intersection(*below)  # only a DQ runs once for each of its readers
+                if (
+                    not shared
+                    and len(absorbed) > 1
+                    and self.origin.ops[node].kind != "DequantizeLinear"
+                ):
+                    absorbed = set.intersection(
+                        *below
+                    )  # only a DQ runs once for each of its readers
                 if self.origin.ops[node].kind == "DequantizeLinear" and absorbed:
                     shared = set()
                 self._infer({node}, *(shared or absorbed))
@@ -127,9 +147,14 @@ class _Places:
             waiting = left
 
     def _residual(self, above: Sequence[set[int]]) -> set[int]:
-        """The one layer that computes one input of a node and reads the others: a convolution with its add."""
-        fits = [number for number in set[int]().union(*above)
-                if all(number in made or made & self.feeders.get(number, set()) for made in above)]  # fmt: skip
+        """The one layer that computes one input of a node and reads the others: a convolution with
+        its add.
+        """
+        fits = [
+            number
+            for number in set[int]().union(*above)
+            if all(number in made or made & self.feeders.get(number, set()) for made in above)
+        ]
         return set(fits) if len(fits) == 1 else set()
 
     def _settled(self, node: int) -> bool:
@@ -163,7 +188,9 @@ class _Places:
         return found
 
     def _cancels(self, node: int) -> bool:
-        """Whether only moves lie between a Q and the DQs before it, or a DQ and the Qs behind it, of its scale."""
+        """Whether only moves lie between a Q and the DQs before it, or a DQ and the Qs behind it,
+        of its scale.
+        """
         origin = self.origin
         quantizes = origin.ops[node].kind == "QuantizeLinear"
         towards = origin.above if quantizes else origin.below
@@ -185,11 +212,17 @@ class _Places:
             elif index not in origin.at_build_time:
                 return False
         scale = origin.scales.get(origin.ops[node].name)
-        return bool(ends) and scale is not None and all(origin.scales.get(name) == scale for name in ends)
+        return (
+            bool(ends)
+            and scale is not None
+            and all(origin.scales.get(name) == scale for name in ends)
+        )
 
 
 def _in_full(layer: Layer, origin: Origin) -> Layer:
-    """The layer with the whole names of its nodes: of a very long one, TensorRT-RTX logs ``start ... end``."""
+    """The layer with the whole names of its nodes: of a very long one, TensorRT-RTX logs ``start
+    ... end``.
+    """
     short = [name for name in layer.nodes if len(name) > LONG and ELLIPSIS in name]
     if not short:
         return layer
@@ -203,7 +236,9 @@ def _shortens(name: str, whole: str) -> bool:
     return len(whole) >= len(start) + len(end) and whole.startswith(start) and whole.endswith(end)
 
 
-def _with_nodes(layers: Sequence[Layer], origin: Origin, places: _Places, macs: Sequence[int]) -> list[Layer]:
+def _with_nodes(
+    layers: Sequence[Layer], origin: Origin, places: _Places, macs: Sequence[int]
+) -> list[Layer]:
     inferred: dict[int, list[str]] = {}
     total: dict[int, int] = {}
     for node, numbers in places.layers.items():
@@ -213,15 +248,23 @@ def _with_nodes(layers: Sequence[Layer], origin: Origin, places: _Places, macs: 
         if macs[node]:
             home = _home(layers, sorted(numbers), origin.weights(node))
             total[home] = total.get(home, 0) + macs[node]
-    return [layer.model_copy(update={"inferred": sorted(inferred.get(number, [])),
-                                     "macs": total.get(number, 0) if total else layer.macs})
-            for number, layer in enumerate(layers)]  # fmt: skip
+    return [
+        layer.model_copy(
+            update={
+                "inferred": sorted(inferred.get(number, [])),
+                "macs": total.get(number, 0) if total else layer.macs,
+            }
+        )
+        for number, layer in enumerate(layers)
+    ]
 
 
 def _home(layers: Sequence[Layer], numbers: Sequence[int], weights: int) -> int:
-    """The layer that computes a node: others that carry its name prepare its input, or do what follows it.
+    """The layer that computes a node: others that carry its name prepare its input, or do what
+    follows it.
 
-    It is the one that has the node's weights among its constants; they may be padded, so the next larger ones count.
+    It is the one that has the node's weights among its constants; they may be padded, so the next
+    larger ones count.
     """
 
     def excess(number: int) -> float:
@@ -235,9 +278,20 @@ def _nodes(origin: Origin, places: _Places, macs: Sequence[int]) -> list[Node]:
     found = []
     for index, op in enumerate(origin.ops):
         learned = op.name in origin.learned
-        found.append(Node(
-            name=op.name, op=op.kind, macs=macs[index], learned=learned, why=places.why.get(index, ""),
-            place="layer" if index in places.layers else "folded" if index in places.why else "unaccounted",
-            quantized=learned and origin.quantized(index), reads_input=learned and origin.reads_input(index),
-        ))  # fmt: skip
+        found.append(
+            Node(
+                name=op.name,
+                op=op.kind,
+                macs=macs[index],
+                learned=learned,
+                why=places.why.get(index, ""),
+                place="layer"
+                if index in places.layers
+                else "folded"
+                if index in places.why
+                else "unaccounted",
+                quantized=learned and origin.quantized(index),
+                reads_input=learned and origin.reads_input(index),
+            )
+        )
     return found

@@ -14,7 +14,10 @@ from trtforge.report.origin import Origin
 
 
 def assemble(
-    layers: Sequence[Layer], origin: Origin | None, engine: Engine, figures: Mapping[str, int] | None = None
+    layers: Sequence[Layer],
+    origin: Origin | None,
+    engine: Engine,
+    figures: Mapping[str, int] | None = None,
 ) -> Report:
     """Account for every node, and cost every layer.
 
@@ -40,7 +43,9 @@ def timed(report: Report, times: Sequence[tuple[str, float]]) -> Report:
 
 
 def on(report: Report, device: Device | None, **engine: str | int | None) -> Report:
-    """The report of an engine for a device, with floors; ``engine`` are fields of ``Engine`` to set."""
+    """The report of an engine for a device, with floors; ``engine`` are fields of ``Engine`` to
+    set.
+    """
     layers = [floored(layer, device) for layer in report.layers]
     which = report.engine.model_copy(update={**engine, "device": device.name if device else None})
     report = report.model_copy(update={"layers": layers, "engine": which})

@@ -1,4 +1,6 @@
-"""What a layer does and costs: role, precision, bytes, and the least time that a device's roofline allows it."""
+"""What a layer does and costs: role, precision, bytes, and the least time that a device's roofline
+allows it.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +11,42 @@ from math import prod
 from trtforge.devices import Device
 from trtforge.report.model import Layer, Role, Tensor
 
-BITS = {"Float": 32, "Half": 16, "BFloat16": 16, "Int8": 8, "UInt8": 8, "FP8": 8, "Bool": 8, "Int4": 4, "FP4": 4,
-        "E8M0": 8, "Int32": 32, "Int64": 64}  # fmt: skip
+BITS = {
+    "Float": 32,
+    "Half": 16,
+    "BFloat16": 16,
+    "Int8": 8,
+    "UInt8": 8,
+    "FP8": 8,
+    "Bool": 8,
+    "Int4": 4,
+    "FP4": 4,
+    "E8M0": 8,
+    "Int32": 32,
+    "Int64": 64,
+}
 _SYNC = {"signal", "wait"}
 _IDLE = {"NoOp", "shape_call"}
 _MOVING_TYPES = {"Reformat", "Shuffle", "ReorderInput", "ReorderOutput"}
 _MOVING_KINDS = {
-    "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Dropout", "Concat", "Split", "Slice", "Transpose",
-    "Cast", "QuantizeLinear", "DequantizeLinear", "Expand", "Tile", "DepthToSpace", "SpaceToDepth",
-}  # fmt: skip
+    "Reshape",
+    "Squeeze",
+    "Unsqueeze",
+    "Flatten",
+    "Identity",
+    "Dropout",
+    "Concat",
+    "Split",
+    "Slice",
+    "Transpose",
+    "Cast",
+    "QuantizeLinear",
+    "DequantizeLinear",
+    "Expand",
+    "Tile",
+    "DepthToSpace",
+    "SpaceToDepth",
+}
 # Myelin names a kernel after its steps, in four letters each: __myl_MoveConc_myl0_7.
 _MYELIN = re.compile(r"__myl_((?:[A-Z][a-z]+)+)_myl\d+_\d+")
 _MOVING_STEPS = {"Move", "Resh", "Tran", "Cast", "Conc", "Slic", "Copy", "Repl", "Expa"}
@@ -30,25 +59,32 @@ def costed(layer: Layer, kinds: Mapping[str, str], batch: int) -> Layer:
         kinds: operator of each ONNX node by name; empty if the graph is unknown.
         batch: that a dynamic first dimension stands for.
     """
-    return layer.model_copy(update={
-        "precision": _precision(layer),
-        "role": _role(layer, {kinds[name] for name in layer.members if name in kinds}),
-        "weight_bytes": _bytes(layer.constants, 1),
-        "input_bytes": _bytes(layer.inputs, batch),
-        "output_bytes": _bytes(layer.outputs, batch),
-    })  # fmt: skip
+    return layer.model_copy(
+        update={
+            "precision": _precision(layer),
+            "role": _role(layer, {kinds[name] for name in layer.members if name in kinds}),
+            "weight_bytes": _bytes(layer.constants, 1),
+            "input_bytes": _bytes(layer.inputs, batch),
+            "output_bytes": _bytes(layer.outputs, batch),
+        }
+    )
 
 
 def floored(layer: Layer, device: Device | None) -> Layer:
-    """The layer with its floor: the larger of operations over peak and bytes over bandwidth (the roofline model,
-    Williams, Waterman, Patterson 2009).
+    """The layer with its floor: the larger of operations over peak and bytes over bandwidth (the
+    roofline model, Williams, Waterman, Patterson 2009).
 
-    Every tensor counts as read from and written to the device's memory: a cache that holds one makes a layer faster
-    than its floor. Where the catalogue has no peak for the precision, the bytes alone decide.
+    Every tensor counts as read from and written to the device's memory: a cache that holds one
+    makes a layer faster than its floor. Where the catalogue has no peak for the precision, the
+    bytes alone decide.
     """
     peaks: dict[str, float | None] = {}
     if device:
-        peaks = {"Int8": device.int8_tops, "Half": device.fp16_tflops, "BFloat16": device.fp16_tflops}
+        peaks = {
+            "Int8": device.int8_tops,
+            "Half": device.fp16_tflops,
+            "BFloat16": device.fp16_tflops,
+        }
     peak, bandwidth = peaks.get(layer.precision), device.bandwidth_gb_s if device else None
     if bandwidth is None or layer.role == "sync":
         return layer.model_copy(update={"floor_ms": None, "bound": ""})
@@ -76,7 +112,8 @@ def bytes_crossing(layers: Sequence[Layer], batch: int) -> dict[str, int]:
 def edges(layers: Sequence[Layer]) -> list[tuple[int, int]]:
     """(from, to) indices of layers that hand a tensor on, in order.
 
-    Where several layers write parts of one tensor, and a layer reads a part, it is the last part of that size.
+    Where several layers write parts of one tensor, and a layer reads a part, it is the last part of
+    that size.
     """
     written: dict[str, list[tuple[int, Tensor]]] = {}
     found: dict[tuple[int, int], None] = {}
@@ -123,7 +160,10 @@ def _dtypes(tensors: Sequence[Tensor]) -> set[str]:
 
 
 def _bytes(tensors: Sequence[Tensor], batch: int) -> int:
-    return sum(-(-_bits(tensor, batch) // 8) for tensor in {each.model_dump_json(): each for each in tensors}.values())
+    return sum(
+        -(-_bits(tensor, batch) // 8)
+        for tensor in {each.model_dump_json(): each for each in tensors}.values()
+    )
 
 
 def _bits(tensor: Tensor, batch: int = 1) -> int:

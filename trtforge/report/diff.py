@@ -1,7 +1,9 @@
-"""Two engines side by side: which layers came, went or changed, and which ONNX nodes are fused otherwise.
+"""Two engines side by side: which layers came, went or changed, and which ONNX nodes are fused
+otherwise.
 
-Names of layers say little across builds, so layers are paired by the ONNX nodes in them; Q/DQ and casts, which only one
-of two precisions has, do not count. Layers without nodes are paired by name and shapes.
+Names of layers say little across builds, so layers are paired by the ONNX nodes in them; Q/DQ and
+casts, which only one of two precisions has, do not count. Layers without nodes are paired by name
+and shapes.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ _NUMBER = re.compile(r"(_U\d+)?_myl\d+_\d+$")  # what Myelin puts behind names
 
 @dataclass(frozen=True)
 class Change:
-    """A layer in both engines, by what it is for; fields are (before, after) and equal where nothing changed."""
+    """A layer in both engines, by what it is for; fields are (before, after) and equal where
+    nothing changed.
+    """
 
     layer: str
     precision: tuple[str, str]
@@ -38,8 +42,12 @@ class Change:
     def any(self) -> bool:
         slower, faster = self.time_ms
         timed = slower is not None and faster is not None and abs(faster - slower) > NOISE * slower
-        return timed or self.precision[0] != self.precision[1] or self.role[0] != self.role[1] \
-            or self.tactic[0] != self.tactic[1]  # fmt: skip
+        return (
+            timed
+            or self.precision[0] != self.precision[1]
+            or self.role[0] != self.role[1]
+            or self.tactic[0] != self.tactic[1]
+        )
 
 
 @dataclass(frozen=True)
@@ -49,9 +57,11 @@ class Diff:
     Attributes:
         appeared, vanished: layers that only one has, by what they are for.
         changed: layers that both have.
-        fused, unfused: ONNX node -> nodes that share its layers now, and that no longer do; only nodes of both graphs.
+        fused, unfused: ONNX node -> nodes that share its layers now, and that no longer do; only
+            nodes of both graphs.
         moved: ONNX node -> (place before, place after), such as layer and folded.
-        reformats: layers of the second engine that convert or copy, and have no counterpart that does so in the first.
+        reformats: layers of the second engine that convert or copy, and have no counterpart that
+            does so in the first.
         time_ms: of all layers, where known.
         layers: numbers of layers, without those that only wait.
     """
@@ -68,7 +78,14 @@ class Diff:
 
     @property
     def empty(self) -> bool:
-        return not (self.appeared or self.vanished or self.changed or self.fused or self.unfused or self.moved)
+        return not (
+            self.appeared
+            or self.vanished
+            or self.changed
+            or self.fused
+            or self.unfused
+            or self.moved
+        )
 
     def document(self) -> dict[str, Any]:
         return {**asdict(self), "empty": self.empty}
@@ -82,7 +99,8 @@ def diff(one: Report, other: Report) -> Diff:
     right = [index for index, layer in enumerate(other.layers) if layer.role != "sync"]
     paired = {after: before for before, after in pairs.items()}
     changes = [
-        _change(names[1][after], one.layers[before], other.layers[after]) for before, after in sorted(pairs.items())
+        _change(names[1][after], one.layers[before], other.layers[after])
+        for before, after in sorted(pairs.items())
     ]
     fused, unfused = _fusions(one, other)
     places = {node.name: node.place for node in one.nodes}
@@ -92,13 +110,20 @@ def diff(one: Report, other: Report) -> Diff:
         changed=[change for change in changes if change.any],
         fused=fused,
         unfused=unfused,
-        moved={node.name: (places[node.name], node.place) for node in other.nodes
-               if places.get(node.name, node.place) != node.place},
-        reformats=[names[1][index] for index in right if other.layers[index].role in REFORMATS
-                   and not (index in paired and one.layers[paired[index]].role in REFORMATS)],
+        moved={
+            node.name: (places[node.name], node.place)
+            for node in other.nodes
+            if places.get(node.name, node.place) != node.place
+        },
+        reformats=[
+            names[1][index]
+            for index in right
+            if other.layers[index].role in REFORMATS
+            and not (index in paired and one.layers[paired[index]].role in REFORMATS)
+        ],
         time_ms=(one.time_ms, other.time_ms),
         layers=(len(left), len(right)),
-    )  # fmt: skip
+    )
 
 
 def gates(found: Diff, max_slower: float | None, no_new_reformat: bool) -> None:
@@ -114,14 +139,20 @@ def gates(found: Diff, max_slower: float | None, no_new_reformat: bool) -> None:
     before, after = found.time_ms
     if max_slower is not None:
         if before is None or after is None:
-            raise ForgeError("--max-slower: one of the engines has no times",
-                             "add them with `trtforge report --profile FILE -o DIR`, and compare those")  # fmt: skip
+            raise ForgeError(
+                "--max-slower: one of the engines has no times",
+                "add them with `trtforge report --profile FILE -o DIR`, and compare those",
+            )
         if after > before * (1 + max_slower / 100):
-            raise GateError(f"--max-slower {max_slower:g} %: {before:.3f} ms became {after:.3f} ms "
-                            f"({100 * (after / before - 1) if before else 100:+.1f} %)")  # fmt: skip
+            raise GateError(
+                f"--max-slower {max_slower:g} %: {before:.3f} ms became {after:.3f} ms "
+                f"({100 * (after / before - 1) if before else 100:+.1f} %)"
+            )
     if no_new_reformat and found.reformats:
-        raise GateError(f"--no-new-reformat: {len(found.reformats)} layers convert or copy that did not: "
-                        f"{', '.join(cut(name, 80) for name in found.reformats[:SHOWN])}")  # fmt: skip
+        raise GateError(
+            f"--no-new-reformat: {len(found.reformats)} layers convert or copy that did not: "
+            f"{', '.join(cut(name, 80) for name in found.reformats[:SHOWN])}"
+        )
 
 
 def text(found: Diff) -> str:
@@ -133,27 +164,39 @@ def text(found: Diff) -> str:
         return f"{lines[0]}: no difference"
     for title, names in (("appeared", found.appeared), ("vanished", found.vanished)):
         lines += _listed(f"{title}: {len(names)} layers", [cut(name, 100) for name in names])
-    rows = [[cut(change.layer, 60), _arrow(*change.precision), _arrow(*change.role), _times(change)]
-            for change in found.changed]  # fmt: skip
+    rows = [
+        [cut(change.layer, 60), _arrow(*change.precision), _arrow(*change.role), _times(change)]
+        for change in found.changed
+    ]
     kernels = sum(change.tactic[0] != change.tactic[1] for change in found.changed)
     if rows:
         lines.append(f"\nchanged: {len(rows)} layers, {kernels} of them another kernel")
         lines.append(present.table(rows[:SHOWN], ["layer", "precision", "role", "time"]))
         lines += [f"... and {len(rows) - SHOWN} more"] if len(rows) > SHOWN else []
     for title, nodes in (("fused anew", found.fused), ("no longer fused", found.unfused)):
-        told = [f"{cut(name, 60)} with {', '.join(cut(each, 50) for each in more[:3])}" for name, more in nodes.items()]
+        told = [
+            f"{cut(name, 60)} with {', '.join(cut(each, 50) for each in more[:3])}"
+            for name, more in nodes.items()
+        ]
         lines += _listed(f"{title}: {len(nodes)} nodes", told)
-    lines += _listed(f"nodes in another place: {len(found.moved)}",
-                     [f"{cut(name, 80)}: {old} -> {new}" for name, (old, new) in found.moved.items()])  # fmt: skip
+    lines += _listed(
+        f"nodes in another place: {len(found.moved)}",
+        [f"{cut(name, 80)}: {old} -> {new}" for name, (old, new) in found.moved.items()],
+    )
     return "\n".join(lines)
 
 
 def _pairs(one: Report, other: Report) -> dict[int, int]:
     """Index of a layer in the first -> of its counterpart in the second."""
     typing = {node.name for report in (one, other) for node in report.nodes if node.op in TYPING}
-    cores = [[frozenset(layer.members) - typing for layer in report.layers] for report in (one, other)]
+    cores = [
+        [frozenset(layer.members) - typing for layer in report.layers] for report in (one, other)
+    ]
     pairs: dict[int, int] = {}
-    free = [{index for index, layer in enumerate(report.layers) if layer.role != "sync"} for report in (one, other)]
+    free = [
+        {index for index, layer in enumerate(report.layers) if layer.role != "sync"}
+        for report in (one, other)
+    ]
 
     def pair(before: int, after: int) -> None:
         pairs[before] = after
@@ -178,20 +221,36 @@ def _pairs(one: Report, other: Report) -> dict[int, int]:
     likeness = []
     for before in sorted(free[0]):
         for after in dict.fromkeys(index for name in cores[0][before] for index in holders[name]):
-            shared = len(cores[0][before] & cores[1][after]) / len(cores[0][before] | cores[1][after])
+            shared = len(cores[0][before] & cores[1][after]) / len(
+                cores[0][before] | cores[1][after]
+            )
             same = (one.layers[before].macs > 0) == (other.layers[after].macs > 0)
             likeness.append((same, shared, -before, -after))
     for _, _, before, after in sorted(likeness, reverse=True):
         if -before in free[0] and -after in free[1]:
             pair(-before, -after)
-    by(lambda layer, core: object() if core else
-       (_NUMBER.sub("", layer.name), layer.type, tuple(tuple(tensor.dims) for tensor in layer.outputs)))  # fmt: skip
+    by(
+        lambda layer, core: (
+            object()
+            if core
+            else (
+                _NUMBER.sub("", layer.name),
+                layer.type,
+                tuple(tuple(tensor.dims) for tensor in layer.outputs),
+            )
+        )
+    )
     return pairs
 
 
 def _change(name: str, before: Layer, after: Layer) -> Change:
-    return Change(name, (before.precision, after.precision), (before.role, after.role), (before.tactic, after.tactic),
-                  (before.time_ms, after.time_ms))  # fmt: skip
+    return Change(
+        name,
+        (before.precision, after.precision),
+        (before.role, after.role),
+        (before.tactic, after.tactic),
+        (before.time_ms, after.time_ms),
+    )
 
 
 def _fusions(one: Report, other: Report) -> tuple[dict[str, list[str]], dict[str, list[str]]]:

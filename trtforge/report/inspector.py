@@ -1,8 +1,9 @@
-"""Layers from the JSON of TensorRT's EngineInspector, versions 8 to 11, and times from its profiler.
+"""Layers from the JSON of TensorRT's EngineInspector, versions 8 to 11, and times from its
+profiler.
 
-``trtexec --exportLayerInfo`` writes the one, ``--exportProfile`` the other. Before TensorRT 10, the ONNX nodes of a
-layer stand only in its name: ``a + b`` runs as one, ``a || b`` side by side in one kernel, ``PWN(a)`` is a pointwise
-kernel and ``{ForeignNode[a...b]}`` everything from a to b.
+``trtexec --exportLayerInfo`` writes the one, ``--exportProfile`` the other. Before TensorRT 10, the
+ONNX nodes of a layer stand only in its name: ``a + b`` runs as one, ``a || b`` side by side in one
+kernel, ``PWN(a)`` is a pointwise kernel and ``{ForeignNode[a...b]}`` everything from a to b.
 """
 
 from __future__ import annotations
@@ -19,21 +20,35 @@ from trtforge.report.model import UNREADABLE, Layer, Tensor
 
 FOREIGN = re.compile(r"\{ForeignNode\[(.*)\.\.\.(.*)\]\}", re.DOTALL)
 _ROOTS = ("Layers", "layers", "LayerInfo", "layerInfo")
-# Layers of TensorRT's own: what stands behind these words is no member, but what the layer was made for.
+# Layers of TensorRT's own: what stands behind these words is no member, but what the layer was made
+# for.
 _HELPERS = re.compile(
     r"(Reformatting CopyNode for |copied_|reshape_(before|after)_|(un)?squeeze_(node_)?(before|after)_|"
     r"shuffle_(before|after)_|\(Unnamed Layer\*)"
 )
 _DTYPES = {
-    "Float": r"FP32|Float|Float32|TF32", "Half": r"FP16|Half|Float16", "BFloat16": r"BF16|BFloat16", "Int8": r"INT8",
-    "UInt8": r"UINT8", "Int4": r"INT4", "Int32": r"INT32", "Int64": r"INT64", "Bool": r"BOOL", "FP8": r"FP8\w*",
-    "FP4": r"FP4\w*", "E8M0": r"E8M0",
-}  # fmt: skip
-_DTYPE = [(name, re.compile(rf"(?<![A-Za-z0-9])(?:{words})(?![A-Za-z0-9])", re.I)) for name, words in _DTYPES.items()]
+    "Float": r"FP32|Float|Float32|TF32",
+    "Half": r"FP16|Half|Float16",
+    "BFloat16": r"BF16|BFloat16",
+    "Int8": r"INT8",
+    "UInt8": r"UINT8",
+    "Int4": r"INT4",
+    "Int32": r"INT32",
+    "Int64": r"INT64",
+    "Bool": r"BOOL",
+    "FP8": r"FP8\w*",
+    "FP4": r"FP4\w*",
+    "E8M0": r"E8M0",
+}
+_DTYPE = [
+    (name, re.compile(rf"(?<![A-Za-z0-9])(?:{words})(?![A-Za-z0-9])", re.I))
+    for name, words in _DTYPES.items()
+]
 
 
 def parse(text: str, origin: str) -> list[Layer]:
-    """Every layer, in order. One of which only the name is known (built with less than DETAILED) is among them.
+    """Every layer, in order. One of which only the name is known (built with less than DETAILED) is
+    among them.
 
     Raises:
         ForgeError: not such JSON.
@@ -41,11 +56,15 @@ def parse(text: str, origin: str) -> list[Layer]:
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ForgeError(f"{origin}: not JSON ({error})", "give what `trtexec --exportLayerInfo` wrote") from error
+        raise ForgeError(
+            f"{origin}: not JSON ({error})", "give what `trtexec --exportLayerInfo` wrote"
+        ) from error
     if isinstance(document, dict):
         document = next((document[root] for root in _ROOTS if root in document), None)
     if not isinstance(document, list):
-        raise ForgeError(f"{origin}: no list of layers in it", "give what `trtexec --exportLayerInfo` wrote")
+        raise ForgeError(
+            f"{origin}: no list of layers in it", "give what `trtexec --exportLayerInfo` wrote"
+        )
     return [_layer(each) for each in document]
 
 
@@ -61,16 +80,26 @@ def profile(text: str, origin: str) -> list[tuple[str, float]]:
             raise ValueError("no layers")
         return [(_text(row["name"]), _milliseconds(row)) for row in rows]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise ForgeError(f"{origin}: not a profile of layers", "give what `trtexec --exportProfile` wrote") from error
+        raise ForgeError(
+            f"{origin}: not a profile of layers", "give what `trtexec --exportProfile` wrote"
+        ) from error
 
 
-def timed(layers: Sequence[Layer], times: Sequence[tuple[str, float]]) -> tuple[list[Layer], dict[str, float]]:
-    """Layers with their times, by name and among equal names in order; and the times of names that are no layer's."""
+def timed(
+    layers: Sequence[Layer], times: Sequence[tuple[str, float]]
+) -> tuple[list[Layer], dict[str, float]]:
+    """Layers with their times, by name and among equal names in order; and the times of names that
+    are no layer's.
+    """
     waiting: dict[str, deque[float]] = defaultdict(deque)
     for name, value in times:
         waiting[name].append(value)
-    found = [layer.model_copy(update={"time_ms": waiting[layer.name].popleft()}) if waiting[layer.name] else layer
-             for layer in layers]  # fmt: skip
+    found = [
+        layer.model_copy(update={"time_ms": waiting[layer.name].popleft()})
+        if waiting[layer.name]
+        else layer
+        for layer in layers
+    ]
     return found, {name: sum(left) for name, left in waiting.items() if left}
 
 
@@ -90,11 +119,15 @@ def members(name: str) -> list[str]:
 
 
 def _split(name: str) -> list[str]:
-    """Parts between ``+`` and ``||`` that no bracket encloses: those inside belong to a wrapper's own parts."""
+    """Parts between ``+`` and ``||`` that no bracket encloses: those inside belong to a wrapper's
+    own parts.
+    """
     parts, depth, start, position = [], 0, 0, 0
     while position < len(name):
         depth += (name[position] in "([{") - (name[position] in ")]}")
-        joint = next((word for word in (" + ", " || ") if depth <= 0 and name.startswith(word, position)), "")
+        joint = next(
+            (word for word in (" + ", " || ") if depth <= 0 and name.startswith(word, position)), ""
+        )
         if joint:
             parts.append(name[start:position])
             position += len(joint)
@@ -107,9 +140,13 @@ def _split(name: str) -> list[str]:
 def _layer(row: Any) -> Layer:
     if isinstance(row, str):
         name = _text(row)
-        return Layer(name=name, type="", nodes=sorted(members(name)), inputs=[], outputs=[], constants=[])
+        return Layer(
+            name=name, type="", nodes=sorted(members(name)), inputs=[], outputs=[], constants=[]
+        )
     if not isinstance(row, dict):
-        return Layer(name=_text(row)[:200], type=UNREADABLE, nodes=[], inputs=[], outputs=[], constants=[])
+        return Layer(
+            name=_text(row)[:200], type=UNREADABLE, nodes=[], inputs=[], outputs=[], constants=[]
+        )
     name = _text(row.get("Name", ""))
     return Layer(
         name=name,
@@ -137,12 +174,18 @@ def _tensor(tensor: dict[str, Any]) -> Tensor:
     layout = _text(tensor.get("Format") or tensor.get("Format/Datatype") or "")
     dtype = datatype(_text(f"{tensor.get('Datatype', '')} {tensor.get('Format/Datatype', '')}"))
     dims = tensor.get("Dimensions")
-    return Tensor(name=_text(tensor.get("Name", "")), dtype=dtype, format=layout,
-                  dims=[dim if type(dim) is int else -1 for dim in dims] if isinstance(dims, list) else [])  # fmt: skip
+    return Tensor(
+        name=_text(tensor.get("Name", "")),
+        dtype=dtype,
+        format=layout,
+        dims=[dim if type(dim) is int else -1 for dim in dims] if isinstance(dims, list) else [],
+    )
 
 
 def datatype(text: str) -> str:
-    """The datatype in the inspector's description of a format, by TensorRT's name; else the description itself."""
+    """The datatype in the inspector's description of a format, by TensorRT's name; else the
+    description itself.
+    """
     named = next((name for name, pattern in _DTYPE if pattern.search(text)), "")
     return named or text.strip() or "unknown"
 
@@ -150,13 +193,17 @@ def datatype(text: str) -> str:
 def _weights(row: dict[str, Any]) -> list[Tensor]:
     """Older inspectors give kernels and biases as type and count."""
     found = {key: row.get(key) for key in ("Weights", "Bias")}
-    return [Tensor(name=key.lower(), dims=[each["Count"]], dtype=datatype(_text(each.get("Type", ""))))
-            for key, each in found.items() if isinstance(each, dict) and type(each.get("Count")) is int
-            and each["Count"] > 0]  # fmt: skip
+    return [
+        Tensor(name=key.lower(), dims=[each["Count"]], dtype=datatype(_text(each.get("Type", ""))))
+        for key, each in found.items()
+        if isinstance(each, dict) and type(each.get("Count")) is int and each["Count"] > 0
+    ]
 
 
 def _macs(row: dict[str, Any]) -> int:
-    """Of a convolution or fully connected layer: every output value takes the weights of its channel."""
+    """Of a convolution or fully connected layer: every output value takes the weights of its
+    channel.
+    """
     weights, maps, outputs = row.get("Weights"), row.get("OutMaps"), _list(row, "Outputs")
     if not (isinstance(weights, dict) and type(maps) is int and maps > 0 and len(outputs) == 1):
         return 0

@@ -1,7 +1,9 @@
-"""What a report holds: the layers of one engine, whoever built it, and what became of each ONNX node.
+"""What a report holds: the layers of one engine, whoever built it, and what became of each ONNX
+node.
 
-This is the schema of ``layers.json``, in the version that ``FORMAT`` names; ``docs/layers.schema.json`` is made of it.
-Datatypes are called as TensorRT calls them: ``Float``, ``Half``, ``BFloat16``, ``Int8``, ``FP8`` and so on.
+This is the schema of ``layers.json``, in the version that ``FORMAT`` names;
+``docs/layers.schema.json`` is made of it. Datatypes are called as TensorRT calls them: ``Float``,
+``Half``, ``BFloat16``, ``Int8``, ``FP8`` and so on.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ class _Part(BaseModel):
 
 
 class Tensor(_Part):
-    """A tensor of the engine. Several layers may write one, each a part of it: that is how a concat vanishes."""
+    """A tensor of the engine. Several layers may write one, each a part of it: that is how a concat
+    vanishes.
+    """
 
     name: str
     dims: list[int] = Field(description="-1 where the engine takes any")
@@ -41,8 +45,12 @@ class Layer(_Part):
 
     name: str
     type: str = Field(description="in the builder's words")
-    nodes: list[str] = Field(description="ONNX nodes that the builder says were fused into it, sorted")
-    inferred: list[str] = Field(default=[], description="ONNX nodes placed here by following tensors, sorted")
+    nodes: list[str] = Field(
+        description="ONNX nodes that the builder says were fused into it, sorted"
+    )
+    inferred: list[str] = Field(
+        default=[], description="ONNX nodes placed here by following tensors, sorted"
+    )
     inputs: list[Tensor]
     outputs: list[Tensor]
     constants: list[Tensor]
@@ -52,13 +60,20 @@ class Layer(_Part):
         description="convert changes a datatype and copy a layout or a place, and both compute nothing; "
         "sync waits for another stream",
     )
-    precision: str = Field(default="", description="datatype of the largest input, else of the largest output")
-    macs: Count = Field(default=0, description="multiply-accumulates of convolutions and matrix products, whole batch")
+    precision: str = Field(
+        default="", description="datatype of the largest input, else of the largest output"
+    )
+    macs: Count = Field(
+        default=0,
+        description="multiply-accumulates of convolutions and matrix products, whole batch",
+    )
     weight_bytes: Count = Field(default=0, description="of constants")
     input_bytes: Count = Field(default=0, description="read, whole batch")
     output_bytes: Count = Field(default=0, description="written, whole batch")
     time_ms: Milliseconds | None = Field(default=None, description="measured, mean of the runs")
-    floor_ms: Milliseconds | None = Field(default=None, description="least that the device's roofline allows")
+    floor_ms: Milliseconds | None = Field(
+        default=None, description="least that the device's roofline allows"
+    )
     bound: Literal["", "memory", "compute"] = Field(default="", description="what sets the floor")
 
     @property
@@ -78,13 +93,17 @@ class Node(_Part):
     place: Literal["layer", "folded", "unaccounted"]
     why: str = Field(default="", description="of a folded node: why nothing of it runs")
     learned: bool = Field(default=False, description="a convolution or matrix product with weights")
-    quantized: bool = Field(default=False, description="learned, and reads INT8 or FP8 through Q/DQ")
+    quantized: bool = Field(
+        default=False, description="learned, and reads INT8 or FP8 through Q/DQ"
+    )
     reads_input: bool = Field(default=False, description="learned, and reads the network's input")
     macs: Count = 0
 
 
 class Finding(_Part):
-    """What a reader should know; ``act`` is the option or recipe line that changes it, where there is one."""
+    """What a reader should know; ``act`` is the option or recipe line that changes it, where there
+    is one.
+    """
 
     title: str
     why: str
@@ -101,20 +120,28 @@ class Engine(_Part):
     precision: str = Field(default="", description="as asked for: fp32, fp16, int8, mixed")
     device: str | None = Field(default=None, description="name in the catalogue")
     sm: int | None = None
-    batch: Annotated[int, Field(ge=1)] = Field(default=1, description="that MACs and bytes are counted for")
+    batch: Annotated[int, Field(ge=1)] = Field(
+        default=1, description="that MACs and bytes are counted for"
+    )
     size: list[Count] | None = Field(default=None, description="height and width in pixels")
 
 
 class Report(_Part):
-    """One engine. ``figures`` are the builder's, in bytes: weight_bytes, activation_bytes, scratch_bytes."""
+    """One engine. ``figures`` are the builder's, in bytes: weight_bytes, activation_bytes,
+    scratch_bytes.
+    """
 
     format: Literal["trtforge-layers-2"] = "trtforge-layers-2"
     engine: Engine = Engine()
     figures: dict[str, int] = {}
     layers: list[Layer]
-    nodes: list[Node] = Field(default=[], description="of the ONNX graph, in its order; empty if it was not given")
+    nodes: list[Node] = Field(
+        default=[], description="of the ONNX graph, in its order; empty if it was not given"
+    )
     findings: list[Finding] = []
-    unmatched_times: dict[str, Milliseconds] = Field(default={}, description="profiled names that are no layer's")
+    unmatched_times: dict[str, Milliseconds] = Field(
+        default={}, description="profiled names that are no layer's"
+    )
 
     @property
     def time_ms(self) -> float | None:
@@ -128,17 +155,25 @@ class Report(_Part):
     @property
     def places(self) -> str:
         """How many nodes became what, in words."""
-        return (f"{self.count('layer')} in layers, {self.count('folded')} folded away, "
-                f"{self.count('unaccounted')} not accounted for")  # fmt: skip
+        return (
+            f"{self.count('layer')} in layers, {self.count('folded')} folded away, "
+            f"{self.count('unaccounted')} not accounted for"
+        )
 
     @property
     def memory(self) -> list[tuple[str, int]]:
         """What the builder says of memory: name and bytes."""
-        names = {"weight_bytes": "weights", "activation_bytes": "activations", "scratch_bytes": "largest scratch"}
+        names = {
+            "weight_bytes": "weights",
+            "activation_bytes": "activations",
+            "scratch_bytes": "largest scratch",
+        }
         return [(label, self.figures[key]) for key, label in names.items() if key in self.figures]
 
     def by_precision(self, figure: str) -> dict[str, float]:
-        """The sum of a figure of the layers (macs, bytes, time_ms, floor_ms) by precision, largest first."""
+        """The sum of a figure of the layers (macs, bytes, time_ms, floor_ms) by precision, largest
+        first.
+        """
         total: Counter[str] = Counter()
         for layer in self.layers:
             if value := getattr(layer, figure):
@@ -150,7 +185,9 @@ class Report(_Part):
 
 
 def labels(report: Report) -> list[str]:
-    """What each layer is for: its learned node if it computes that, else its first other one that is no Q/DQ."""
+    """What each layer is for: its learned node if it computes that, else its first other one that
+    is no Q/DQ.
+    """
     order = {node.name: index for index, node in enumerate(report.nodes)}
     kinds = {node.name: node for node in report.nodes}
 
@@ -161,14 +198,21 @@ def labels(report: Report) -> list[str]:
         pair = node.op in ("QuantizeLinear", "DequantizeLinear")
         return 0 if node.learned and computes else 3 if pair or node.learned else 1, order[name]
 
-    return [min(layer.members, key=lambda name: rank(name, layer.macs > 0), default=layer.name)
-            for layer in report.layers]  # fmt: skip
+    return [
+        min(layer.members, key=lambda name: rank(name, layer.macs > 0), default=layer.name)
+        for layer in report.layers
+    ]
 
 
 def tensors_by_dtype(layers: Iterable[Layer]) -> dict[str, int]:
     """How often each datatype stands in the layers' inputs, constants and outputs."""
-    return dict(Counter(tensor.dtype for layer in layers
-                        for tensor in (*layer.inputs, *layer.constants, *layer.outputs)).most_common())  # fmt: skip
+    return dict(
+        Counter(
+            tensor.dtype
+            for layer in layers
+            for tensor in (*layer.inputs, *layer.constants, *layer.outputs)
+        ).most_common()
+    )
 
 
 def text_of(path: Path) -> str:
@@ -179,12 +223,19 @@ def text_of(path: Path) -> str:
     """
     try:
         if path.stat().st_size > LARGEST:
-            raise ForgeError(f"{path}: larger than {LARGEST >> 20} MiB, so no list of layers", "give another file")
+            raise ForgeError(
+                f"{path}: larger than {LARGEST >> 20} MiB, so no list of layers",
+                "give another file",
+            )
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        raise ForgeError(f"{path}: no such file", "give a bundle, an engine, an ONNX model or layers.json") from error
+        raise ForgeError(
+            f"{path}: no such file", "give a bundle, an engine, an ONNX model or layers.json"
+        ) from error
     except (OSError, UnicodeDecodeError) as error:
-        raise ForgeError(f"{path}: can't be read as text", "give layers.json, or what trtexec wrote") from error
+        raise ForgeError(
+            f"{path}: can't be read as text", "give layers.json, or what trtexec wrote"
+        ) from error
 
 
 def load(path: Path) -> Report:
@@ -198,8 +249,10 @@ def load(path: Path) -> Report:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
-        raise ForgeError(f"{path}: not a list of layers of this version ({FORMAT}): {where}: {first['msg']}",
-                         "make it again with `trtforge build` or `trtforge report`") from error  # fmt: skip
+        raise ForgeError(
+            f"{path}: not a list of layers of this version ({FORMAT}): {where}: {first['msg']}",
+            "make it again with `trtforge build` or `trtforge report`",
+        ) from error
 
 
 def text(report: Report) -> str:

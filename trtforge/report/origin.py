@@ -1,4 +1,6 @@
-"""The ONNX graph that an engine was built from, as far as a report needs it: who feeds whom, and what never runs."""
+"""The ONNX graph that an engine was built from, as far as a report needs it: who feeds whom, and
+what never runs.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,24 @@ VIEWS = {"Reshape", "Squeeze", "Unsqueeze", "Flatten"}
 SAME = {"Identity", "Dropout"}
 SHAPES = {"Shape", "Size"}
 # What moves values without computing any, as far as a scale is concerned.
-MOVES = VIEWS | SAME | {"Concat", "Split", "Slice", "Transpose", "Gather", "MaxPool", "Resize", "DepthToSpace",
-                        "SpaceToDepth", "Pad", "Expand", "Tile"}  # fmt: skip
+MOVES = (
+    VIEWS
+    | SAME
+    | {
+        "Concat",
+        "Split",
+        "Slice",
+        "Transpose",
+        "Gather",
+        "MaxPool",
+        "Resize",
+        "DepthToSpace",
+        "SpaceToDepth",
+        "Pad",
+        "Expand",
+        "Tile",
+    }
+)
 QUANTIZED = {"Int8", "UInt8", "FP8", "Int4", "FP4"}
 
 
@@ -74,19 +92,32 @@ class Origin:
 
     @cached_property
     def at_build_time(self) -> dict[int, str]:
-        """Nodes that no engine runs, and why: constants and what is made of them, shape arithmetic, dead ends."""
+        """Nodes that no engine runs, and why: constants and what is made of them, shape arithmetic,
+        dead ends.
+        """
         why: dict[int, str] = {}
         for index in self._ordered:
             op = self.ops[index]
-            made = [why.get(self.producer[name]) if name in self.producer else
-                    "constant" if name in self.constants else None for name in op.inputs]  # fmt: skip
-            if op.kind == "Constant" or (op.kind not in SHAPES and made and set(made) == {"constant"}):
+            made = [
+                why.get(self.producer[name])
+                if name in self.producer
+                else "constant"
+                if name in self.constants
+                else None
+                for name in op.inputs
+            ]
+            if op.kind == "Constant" or (
+                op.kind not in SHAPES and made and set(made) == {"constant"}
+            ):
                 why[index] = "constant"
             elif op.kind in SHAPES or (made and all(made)):
                 why[index] = "shape arithmetic"
         alive = self._needed
-        return {index: why.get(index, "feeds no output") for index in range(len(self.ops))
-                if index in why or index not in alive}  # fmt: skip
+        return {
+            index: why.get(index, "feeds no output")
+            for index in range(len(self.ops))
+            if index in why or index not in alive
+        }
 
     @cached_property
     def _ordered(self) -> list[int]:
@@ -97,7 +128,11 @@ class Origin:
             stack = [root]
             while stack:
                 index = stack[-1]
-                waiting = [above for above in self.above(index) if above not in state] if index not in state else []
+                waiting = (
+                    [above for above in self.above(index) if above not in state]
+                    if index not in state
+                    else []
+                )
                 if index not in state:
                     state[index] = False
                 if waiting:
@@ -120,13 +155,17 @@ class Origin:
         return found
 
     def macs(self, index: int, batch: int) -> int:
-        """Multiply-accumulates of a convolution or matrix product; 0 for others, and where a shape is unknown."""
+        """Multiply-accumulates of a convolution or matrix product; 0 for others, and where a shape
+        is unknown.
+        """
         from trtforge.graph.macs import count
 
         op = self.ops[index]
         if len(op.inputs) < 2 or not op.outputs:
             return 0
-        data, weights, output = (self._shape(name, batch) for name in (*op.inputs[:2], op.outputs[0]))
+        data, weights, output = (
+            self._shape(name, batch) for name in (*op.inputs[:2], op.outputs[0])
+        )
         return count(op.kind, data, weights, output, op.transposed)
 
     def _shape(self, name: str, batch: int) -> tuple[int, ...] | None:
@@ -148,7 +187,9 @@ class Origin:
         return name in self.inputs
 
     def weights(self, index: int) -> int:
-        """The number of a learned node's weights, also through Q/DQ and casts; 0 where they are no constant."""
+        """The number of a learned node's weights, also through Q/DQ and casts; 0 where they are no
+        constant.
+        """
         name = self.ops[index].inputs[1]
         while name in self.producer and self.ops[self.producer[name]].inputs:
             name = self.ops[self.producer[name]].inputs[0]
@@ -162,10 +203,15 @@ def of(model: onnx.ModelProto) -> Origin:
 
     graph = model.graph
     ops = tuple(
-        Op(node.name or next(filter(None, node.output), ""), node.op_type, tuple(filter(None, node.input)),
-           tuple(filter(None, node.output)), any(each.name == "transA" and each.i for each in node.attribute))
+        Op(
+            node.name or next(filter(None, node.output), ""),
+            node.op_type,
+            tuple(filter(None, node.input)),
+            tuple(filter(None, node.output)),
+            any(each.name == "transA" and each.i for each in node.attribute),
+        )
         for node in graph.node
-    )  # fmt: skip
+    )
     shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     for value in (*graph.value_info, *graph.input, *graph.output):
         if value.type.tensor_type.HasField("shape"):
@@ -175,13 +221,22 @@ def of(model: onnx.ModelProto) -> Origin:
         ops=ops,
         constants={tensor.name: prod(tensor.dims) for tensor in graph.initializer},
         shapes=shapes,
-        inputs=frozenset({value.name for value in graph.input} - {tensor.name for tensor in graph.initializer}),
+        inputs=frozenset(
+            {value.name for value in graph.input} - {tensor.name for tensor in graph.initializer}
+        ),
         outputs=frozenset(value.name for value in graph.output),
         learned=frozenset(node.name for node in learned(graph_of(model))),
-        scales={op.name: scale[op.inputs[1]] for op in ops
-                if op.kind in ("QuantizeLinear", "DequantizeLinear") and len(op.inputs) > 1 and op.inputs[1] in scale},
-    )  # fmt: skip
+        scales={
+            op.name: scale[op.inputs[1]]
+            for op in ops
+            if op.kind in ("QuantizeLinear", "DequantizeLinear")
+            and len(op.inputs) > 1
+            and op.inputs[1] in scale
+        },
+    )
 
 
 def _dims(dims: Iterable[onnx.TensorShapeProto.Dimension]) -> list[int]:
-    return [dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else -1 for dim in dims]
+    return [
+        dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else -1 for dim in dims
+    ]

@@ -62,21 +62,42 @@ class Context:
 
 
 def html(report: Report, context: Context) -> str:
-    """A page with no outside reference. Every text from the model is escaped, and scripts run by their digest only."""
+    """A page with no outside reference. Every text from the model is escaped, and scripts run by
+    their digest only.
+    """
     from jinja2 import Environment, StrictUndefined
 
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"size": present.size, "cut": svg.cut, "css": plots.css_class, "count": _count,
-                            "ms": _milliseconds}  # fmt: skip
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {
+        "size": present.size,
+        "cut": svg.cut,
+        "css": plots.css_class,
+        "count": _count,
+        "ms": _milliseconds,
+    }
     style = "".join(map(svg.asset, ("colors.css", "plot.css", "page.css")))
     scripts = [svg.asset("vendor/dagre.min.js"), svg.asset("page.js")]
     page = environment.from_string(svg.asset("page.html")).render(
-        report=report, context=context, style=style, scripts=scripts, digests=[*map(_digest, scripts)],
-        licence=svg.asset("vendor/dagre.LICENSE").strip(), graph=_island(_graph(report)), names=labels(report),
-        tiles=_tiles(report), rows=_bars(report), top=_top(report), rooflines=_roofline(report, context.device),
-        fused=_fused(report), histograms=_histograms(context.ranges), pareto=_pareto(context.sweep), NAMES=NAMES,
+        report=report,
+        context=context,
+        style=style,
+        scripts=scripts,
+        digests=[*map(_digest, scripts)],
+        licence=svg.asset("vendor/dagre.LICENSE").strip(),
+        graph=_island(_graph(report)),
+        names=labels(report),
+        tiles=_tiles(report),
+        rows=_bars(report),
+        top=_top(report),
+        rooflines=_roofline(report, context.device),
+        fused=_fused(report),
+        histograms=_histograms(context.ranges),
+        pareto=_pareto(context.sweep),
+        NAMES=NAMES,
         accuracy=_accuracy(context.accuracy),
-    )  # fmt: skip
+    )
     return page.encode("utf-8", "replace").decode("utf-8")
 
 
@@ -86,7 +107,11 @@ def _tiles(report: Report) -> list[tuple[str, str, str]]:
     working = [layer for layer in report.layers if layer.role != "sync"]
     if report.nodes:
         tiles.append(("ONNX nodes", str(len(report.nodes)), report.places))
-    note = f"and {len(report.layers) - len(working)} that only wait" if len(working) < len(report.layers) else ""
+    note = (
+        f"and {len(report.layers) - len(working)} that only wait"
+        if len(working) < len(report.layers)
+        else ""
+    )
     tiles.append(("engine layers", str(len(working)), note))
     macs = report.by_precision("macs")
     if macs:
@@ -99,39 +124,64 @@ def _tiles(report: Report) -> list[tuple[str, str, str]]:
         tiles.append(("time of all layers", _milliseconds(report.time_ms), "measured"))
     floor = sum(layer.floor_ms or 0 for layer in report.layers)
     if floor:
-        tiles.append(("roofline", _milliseconds(floor), "least that the device allows, layer by layer"))
-    tiles += [(label, present.size(count), "memory, by the builder") for label, count in report.memory]
+        tiles.append(
+            ("roofline", _milliseconds(floor), "least that the device allows, layer by layer")
+        )
+    tiles += [
+        (label, present.size(count), "memory, by the builder") for label, count in report.memory
+    ]
     return tiles
 
 
 def _bars(report: Report) -> list[tuple[str, str]]:
     """(title, SVG) of each figure by precision, and of time by the builder's layer type."""
-    layers = {name: float(count) for name, count in report.layers_by_precision().items() if name != "none"}
+    layers = {
+        name: float(count) for name, count in report.layers_by_precision().items() if name != "none"
+    }
     figures: list[tuple[str, dict[str, float], Callable[[float], str]]] = [
-        ("Layers", layers, "{:.0f}".format), ("Multiply-accumulates", report.by_precision("macs"), _count),
+        ("Layers", layers, "{:.0f}".format),
+        ("Multiply-accumulates", report.by_precision("macs"), _count),
         ("Bytes moved", report.by_precision("bytes"), present.size),
         ("Time", report.by_precision("time_ms"), _milliseconds),
-    ]  # fmt: skip
+    ]
     found = []
     for title, values, told in figures:
-        rows = [(name, [plots.Part(value, plots.css_class(name), f"{name}: {told(value)}")], told(value))
-                for name, value in values.items()]  # fmt: skip
+        rows = [
+            (
+                name,
+                [plots.Part(value, plots.css_class(name), f"{name}: {told(value)}")],
+                told(value),
+            )
+            for name, value in values.items()
+        ]
         if rows:
-            found.append((f"{title} by precision", svg.inline(plots.bars(f"{title} by precision", rows, 480))))
+            found.append(
+                (
+                    f"{title} by precision",
+                    svg.inline(plots.bars(f"{title} by precision", rows, 480)),
+                )
+            )
     if report.time_ms:
         by_type: dict[str, float] = {}
         for layer in report.layers:
             by_type[layer.type or "?"] = by_type.get(layer.type or "?", 0.0) + (layer.time_ms or 0)
         ranked = sorted(by_type.items(), key=lambda item: -item[1])[:TOP]
-        rows = [(name, [plots.Part(value, "other", name)], _milliseconds(value)) for name, value in ranked]
-        found.append(("Time by layer type", svg.inline(plots.bars("Time by layer type", rows, 480))))
+        rows = [
+            (name, [plots.Part(value, "other", name)], _milliseconds(value))
+            for name, value in ranked
+        ]
+        found.append(
+            ("Time by layer type", svg.inline(plots.bars("Time by layer type", rows, 480)))
+        )
     return found
 
 
 def _top(report: Report) -> str:
     """The layers that matter most, by measured time, else by the roofline, else by bytes."""
     names = labels(report)
-    ranked = sorted(range(len(report.layers)), key=lambda number: weight_of(report.layers[number]), reverse=True)
+    ranked = sorted(
+        range(len(report.layers)), key=lambda number: weight_of(report.layers[number]), reverse=True
+    )
     rows = []
     for number in ranked[:TOP]:
         layer = report.layers[number]
@@ -139,13 +189,19 @@ def _top(report: Report) -> str:
         value = known if known is not None else float(layer.bytes)
         text = _milliseconds(known) if known is not None else present.size(layer.bytes)
         told = f"{text}{'' if layer.time_ms is not None or known is None else ' at least'}"
-        part = plots.Part(value, plots.css_class(layer.precision), f"{names[number]}: {layer.precision}, {told}")
-        rows.append((names[number], [part], f"{told}, {layer.bound} bound" if layer.bound else told))
+        part = plots.Part(
+            value, plots.css_class(layer.precision), f"{names[number]}: {layer.precision}, {told}"
+        )
+        rows.append(
+            (names[number], [part], f"{told}, {layer.bound} bound" if layer.bound else told)
+        )
     return svg.inline(plots.bars("The layers that matter most", rows))
 
 
 def _roofline(report: Report, device: Device | None) -> str:
-    """Operations a second that each layer could reach, or does where times are known, over operations a byte."""
+    """Operations a second that each layer could reach, or does where times are known, over
+    operations a byte.
+    """
     if device is None or device.bandwidth_gb_s is None:
         return ""
     names, points = labels(report), []
@@ -157,13 +213,27 @@ def _roofline(report: Report, device: Device | None) -> str:
             points.append(plots.Point(x, y, plots.css_class(layer.precision), told))
     lines = []
     peaks = [peak for peak in (device.int8_tops, device.fp16_tflops) if peak]
-    most = max([point.x for point in points] + [2e3 * peak / device.bandwidth_gb_s for peak in peaks], default=0)
-    for label, peak, kind in (("INT8 peak", device.int8_tops, "int8"), ("FP16 peak", device.fp16_tflops, "half")):
+    most = max(
+        [point.x for point in points] + [2e3 * peak / device.bandwidth_gb_s for peak in peaks],
+        default=0,
+    )
+    for label, peak, kind in (
+        ("INT8 peak", device.int8_tops, "int8"),
+        ("FP16 peak", device.fp16_tflops, "half"),
+    ):
         if peak and points:
             ridge = peak * 1e3 / device.bandwidth_gb_s
             least = min(point.x for point in points)
-            lines.append((label, kind, [(least, least * device.bandwidth_gb_s / 1e3), (ridge, peak), (most, peak)]))
-    drawn = plots.scatter("Roofline", points, "operations a byte", "10^12 operations a second", log=True, lines=lines)
+            lines.append(
+                (
+                    label,
+                    kind,
+                    [(least, least * device.bandwidth_gb_s / 1e3), (ridge, peak), (most, peak)],
+                )
+            )
+    drawn = plots.scatter(
+        "Roofline", points, "operations a byte", "10^12 operations a second", log=True, lines=lines
+    )
     return svg.inline(drawn)
 
 
@@ -171,24 +241,52 @@ def _fused(report: Report) -> dict[str, int]:
     learned = {node.name for node in report.nodes if node.learned}
     several = [layer for layer in report.layers if len(layer.members) > 1]
     if learned:
-        side = [layer for layer in report.layers if layer.macs and len(learned.intersection(layer.members)) > 1]
+        side = [
+            layer
+            for layer in report.layers
+            if layer.macs and len(learned.intersection(layer.members)) > 1
+        ]
     else:
         side = [layer for layer in report.layers if " || " in layer.name]
-    return {"layers": len(several), "nodes": sum(len(layer.members) for layer in several), "side_by_side": len(side)}
+    return {
+        "layers": len(several),
+        "nodes": sum(len(layer.members) for layer in several),
+        "side_by_side": len(side),
+    }
 
 
 def _histograms(ranges: Sequence[Range]) -> list[tuple[str, str]]:
     """Those first that INT8 clips most."""
-    ranked = sorted(ranges, key=lambda each: each.amax / each.limit if each.limit else 1.0)[:HISTOGRAMS]
-    return [(each.name, svg.inline(plots.histogram(f"Magnitudes of {svg.cut(each.name, 80)}", each.counts, each.limit,
-                                                   each.amax))) for each in ranked]  # fmt: skip
+    ranked = sorted(ranges, key=lambda each: each.amax / each.limit if each.limit else 1.0)[
+        :HISTOGRAMS
+    ]
+    return [
+        (
+            each.name,
+            svg.inline(
+                plots.histogram(
+                    f"Magnitudes of {svg.cut(each.name, 80)}", each.counts, each.limit, each.amax
+                )
+            ),
+        )
+        for each in ranked
+    ]
 
 
 def _pareto(sweep: Sequence[Engine]) -> str:
-    points = [plots.Point(each.latency_ms, each.accuracy, plots.css_class(each.precision),
-                          f"{each.name}: {each.latency_ms:.3g} ms, {each.accuracy:.4f}", each.name)
-              for each in sweep]  # fmt: skip
-    return svg.inline(plots.pareto("Engines by latency and accuracy", points, "latency, ms", "accuracy"))
+    points = [
+        plots.Point(
+            each.latency_ms,
+            each.accuracy,
+            plots.css_class(each.precision),
+            f"{each.name}: {each.latency_ms:.3g} ms, {each.accuracy:.4f}",
+            each.name,
+        )
+        for each in sweep
+    ]
+    return svg.inline(
+        plots.pareto("Engines by latency and accuracy", points, "latency, ms", "accuracy")
+    )
 
 
 def _accuracy(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -197,11 +295,19 @@ def _accuracy(document: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     more = dict(document.get("more") or {})
     lost = [None, *(document.get("drop_points") or [])]
-    rows = [[Path(str(engine)).name, *(f"{column[index]:.4f}" for column in (document["accuracy"], *more.values())),
-             "" if index >= len(lost) or lost[index] is None else f"{lost[index]:.2f}"]
-            for index, engine in enumerate(document["engines"])]  # fmt: skip
-    return {"header": ["engine", document.get("metric", "accuracy"), *more, "points lost"], "rows": rows,
-            "images": document.get("images")}  # fmt: skip
+    rows = [
+        [
+            Path(str(engine)).name,
+            *(f"{column[index]:.4f}" for column in (document["accuracy"], *more.values())),
+            "" if index >= len(lost) or lost[index] is None else f"{lost[index]:.2f}",
+        ]
+        for index, engine in enumerate(document["engines"])
+    ]
+    return {
+        "header": ["engine", document.get("metric", "accuracy"), *more, "points lost"],
+        "rows": rows,
+        "images": document.get("images"),
+    }
 
 
 def _graph(report: Report) -> dict[str, Any]:
@@ -209,22 +315,38 @@ def _graph(report: Report) -> dict[str, Any]:
     nodes = {node.name: (index, node) for index, node in enumerate(report.nodes)}
     names = labels(report)
     drawn = [number for number, layer in enumerate(report.layers) if layer.role != "sync"]
-    boxes = [{"id": number, "name": svg.cut(names[number], 60), "what": _what(report.layers[number], nodes),
-              "kind": plots.css_class(report.layers[number].precision), "role": report.layers[number].role,
-              "precision": report.layers[number].precision} for number in drawn]  # fmt: skip
+    boxes = [
+        {
+            "id": number,
+            "name": svg.cut(names[number], 60),
+            "what": _what(report.layers[number], nodes),
+            "kind": plots.css_class(report.layers[number].precision),
+            "role": report.layers[number].role,
+            "precision": report.layers[number].precision,
+        }
+        for number in drawn
+    ]
     kept = set(drawn)
     links = [pair for pair in edges(report.layers) if pair[0] in kept and pair[1] in kept]
     return {"boxes": boxes, "links": links, "atOnce": len(boxes) <= DRAWN}
 
 
 def _what(layer: Layer, nodes: Mapping[str, tuple[int, Node]]) -> str:
-    """The operators that were fused, in the graph's order; a product that another layer computes is left out."""
+    """The operators that were fused, in the graph's order; a product that another layer computes is
+    left out.
+    """
     found = [
-        node for _, node in sorted((nodes[name] for name in layer.members if name in nodes), key=lambda each: each[0])
+        node
+        for _, node in sorted(
+            (nodes[name] for name in layer.members if name in nodes), key=lambda each: each[0]
+        )
     ]
     ran = [node for node in found if layer.macs or not node.learned] or found
     short = {"QuantizeLinear": "Q", "DequantizeLinear": "DQ"}
-    return svg.cut(" + ".join(dict.fromkeys(short.get(node.op, node.op) for node in ran)) or layer.type or "?", 44)
+    return svg.cut(
+        " + ".join(dict.fromkeys(short.get(node.op, node.op) for node in ran)) or layer.type or "?",
+        44,
+    )
 
 
 def _island(document: Any) -> str:

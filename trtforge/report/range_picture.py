@@ -20,8 +20,14 @@ def render(name: str, seen: Histogram, amax: float, method: str, images: int) ->
     """
     counts, width = seen.counts.tolist(), seen.limit / BINS
     beyond, total = int(amax / width) + 1 if width else BINS, sum(counts)
-    said = (f"{method}: INT8 ends at {amax:.4g}, the largest magnitude is {seen.largest:.4g}; "
-            f"{100 * sum(counts[beyond:]) / total:.2g} % are clipped" if width else "always zero")  # fmt: skip
+    said = (
+        f"{method}: INT8 ends at {amax:.4g}, the largest magnitude is {seen.largest:.4g}; "
+        f"{100 * sum(counts[beyond:]) / total:.2g} % are clipped"
+        if width
+        else "always zero"
+    )
     shown = min(BINS, max(int(1.02 * seen.largest / width), beyond) + 1) if width else BINS
-    plot = histogram("magnitudes", counts[:shown], shown * width, amax, width=WIDTH, height=HEIGHT, axes=True)
+    plot = histogram(
+        "magnitudes", counts[:shown], shown * width, amax, width=WIDTH, height=HEIGHT, axes=True
+    )
     return svg.headed(name, [said, f"{total:,} values of {images} images"], plot)

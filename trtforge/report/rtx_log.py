@@ -1,7 +1,8 @@
 """Layers from the build log of TensorRT-RTX, which is the only list of them that needs no GPU.
 
-The builder prints names as they are, with line ends, brackets and commas in them. So a row is not a line: it is read
-from its start, and each name ends where the punctuation that the builder puts behind a name stands first.
+The builder prints names as they are, with line ends, brackets and commas in them. So a row is not a
+line: it is read from its start, and each name ends where the punctuation that the builder puts
+behind a name stands first.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from trtforge.report.model import UNREADABLE, Layer, Tensor
 _HEADING = re.compile(r"^.*Layers:\n", re.MULTILINE)
 _START = re.compile(r"^Name: ", re.MULTILINE)
 _TYPE = re.compile(r", LayerType: (\w*), Inputs: \[")
-_TENSOR = re.compile(r", Dimensions: \[([-\d,]*)\][^{}]*?Datatype: (\w+)(?:, Format: ([^{}]*?))? \}")
+_TENSOR = re.compile(
+    r", Dimensions: \[([-\d,]*)\][^{}]*?Datatype: (\w+)(?:, Format: ([^{}]*?))? \}"
+)
 _STREAM = re.compile(r", StreamId: -?\d+(?:, EventId: -?\d+)?, Metadata: ?")
 _END = re.compile(r"()(?:\n(?=Name: |\s*I/O Tensors:|\s*Bindings:|\s*\Z)|\Z)")
-# A node's name may hold line ends and brackets; behind its own bracket the builder may say what became of it, as in
-# [ONNX Layer: a]__gemm_from_conv1x1
+# A node's name may hold line ends and brackets; behind its own bracket the builder may say what
+# became of it, as in [ONNX Layer: a]__gemm_from_conv1x1
 _END_OF_NODES = re.compile(rf"(\]\w*){_END.pattern[2:]}")
 _NODE = re.compile(r"\[ONNX Layer: (.*?)\]\w*(?=[\x1e\x1f]?(?:\[ONNX Layer: |\Z))", re.DOTALL)
 
@@ -34,7 +37,8 @@ def is_log(text: str) -> bool:
 def parse(text: str) -> list[Layer]:
     """Every row of the builder's list, in order.
 
-    A row that can't be read is a layer all the same, of the type ``UNREADABLE``: it is shown, and a finding counts it.
+    A row that can't be read is a layer all the same, of the type ``UNREADABLE``: it is shown, and a
+    finding counts it.
     """
     heading = _HEADING.search(text)
     position = heading.end() if heading else 0
@@ -49,7 +53,9 @@ def parse(text: str) -> list[Layer]:
             end = _END.search(text, head.end())
             position = end.end() if end else len(text)
             row = text[start.start() : position].strip()
-            layer = Layer(name=row[:200], type=UNREADABLE, nodes=[], inputs=[], outputs=[], constants=[])
+            layer = Layer(
+                name=row[:200], type=UNREADABLE, nodes=[], inputs=[], outputs=[], constants=[]
+            )
         layers.append(layer)
     return layers
 
@@ -71,9 +77,14 @@ def _row(text: str, name: str, head: re.Match[str]) -> tuple[Layer, int]:
     if not (stream and end) or "\n" in text[position : stream.start()]:
         raise _NewForm
     layer = Layer(
-        name=name, type=head[1], nodes=nodes(text[stream.end() : end.end(1)]), inputs=inputs, outputs=outputs,
-        constants=constants, tactic=text[position : stream.start()],
-    )  # fmt: skip
+        name=name,
+        type=head[1],
+        nodes=nodes(text[stream.end() : end.end(1)]),
+        inputs=inputs,
+        outputs=outputs,
+        constants=constants,
+        tactic=text[position : stream.start()],
+    )
     return layer, end.end()
 
 
@@ -83,10 +94,16 @@ def _tensors(text: str, position: int) -> tuple[list[Tensor], int]:
     while text.startswith(("{ Name: ", " { Name: ", ", { Name: "), position):
         position = text.index("Name: ", position) + len("Name: ")
         rest = _TENSOR.search(text, position)
-        if rest is None or _TYPE.search(text, position, rest.start()):  # none, but one of the next row's
+        if rest is None or _TYPE.search(
+            text, position, rest.start()
+        ):  # none, but one of the next row's
             raise _NewForm
         dims = [int(dim) for dim in rest[1].split(",") if dim.strip("-")]
-        found.append(Tensor(name=text[position : rest.start()], dims=dims, dtype=rest[2], format=rest[3] or ""))
+        found.append(
+            Tensor(
+                name=text[position : rest.start()], dims=dims, dtype=rest[2], format=rest[3] or ""
+            )
+        )
         position = rest.end()
     return found, _after(text, position, "]")
 

@@ -1,4 +1,5 @@
-"""Elements of SVG pictures: drawn into a page, whose style they take, or as files that bring it with them.
+"""Elements of SVG pictures: drawn into a page, whose style they take, or as files that bring it
+with them.
 
 Every text is escaped by ElementTree.
 """
@@ -25,19 +26,33 @@ def figure(title: str, width: float, height: float) -> ET.Element:
         title: what a screen reader says.
         width, height: in pixels.
     """
-    return ET.Element("svg", {"viewBox": f"0 0 {width:.0f} {height:.0f}", "class": "plot", "role": "img",
-                              "aria-label": title, "width": f"{width:.0f}", "height": f"{height:.0f}"})  # fmt: skip
+    return ET.Element(
+        "svg",
+        {
+            "viewBox": f"0 0 {width:.0f} {height:.0f}",
+            "class": "plot",
+            "role": "img",
+            "aria-label": title,
+            "width": f"{width:.0f}",
+            "height": f"{height:.0f}",
+        },
+    )
 
 
 def add(parent: ET.Element, name: str, **attributes: float | str) -> ET.Element:
     """An element of that name; ``_`` in an attribute's stands for ``-``, ``kind`` for ``class``."""
-    written = {"class" if key == "kind" else key.replace("_", "-"):
-               f"{value:.2f}" if isinstance(value, float) else str(value)
-               for key, value in attributes.items()}  # fmt: skip
+    written = {
+        "class" if key == "kind" else key.replace("_", "-"): f"{value:.2f}"
+        if isinstance(value, float)
+        else str(value)
+        for key, value in attributes.items()
+    }
     return ET.SubElement(parent, name, written)
 
 
-def text(parent: ET.Element, x: float, y: float, words: str, anchor: str = "start", **more: float | str) -> None:
+def text(
+    parent: ET.Element, x: float, y: float, words: str, anchor: str = "start", **more: float | str
+) -> None:
     add(parent, "text", x=float(x), y=float(y), text_anchor=anchor, **more).text = words
 
 
@@ -54,11 +69,16 @@ def put(parent: ET.Element, part: ET.Element, x: float, y: float) -> None:
 
 def inline(root: ET.Element | None) -> str:
     """For a page, whose style is its own: nothing for no picture."""
-    return "" if root is None else FOREIGN.sub("\N{REPLACEMENT CHARACTER}", ET.tostring(root, encoding="unicode"))
+    return (
+        ""
+        if root is None
+        else FOREIGN.sub("\N{REPLACEMENT CHARACTER}", ET.tostring(root, encoding="unicode"))
+    )
 
 
 def alone(root: ET.Element, rules: str = "") -> str:
-    """As a file, with paper and the style of both themes; a viewer that knows no themes shows the light one.
+    """As a file, with paper and the style of both themes; a viewer that knows no themes shows the
+    light one.
 
     Args:
         rules: CSS of its own, with the colours of ``colors.css`` as variables.
@@ -101,8 +121,10 @@ def asset(name: str) -> str:
 
 def _style(rules: str) -> str:
     """CSS with the colours in the place of their variables, which only browsers know."""
-    light, dark = (dict(re.findall(r"--([\w-]+): (#\w+);", block))
-                   for block in re.findall(r":root \{(.*?)\}", asset("colors.css"), re.DOTALL))  # fmt: skip
+    light, dark = (
+        dict(re.findall(r"--([\w-]+): (#\w+);", block))
+        for block in re.findall(r":root \{(.*?)\}", asset("colors.css"), re.DOTALL)
+    )
     wanted = asset("plot.css") + rules
     day, night = (_coloured(wanted, colors) for colors in (light, light | dark))
     return f"\n{day}@media (prefers-color-scheme: dark) {{\n{night}}}\n"

@@ -1,6 +1,8 @@
-"""model -> model: the user's own patches, and deviations of channels folded into the first convolution.
+"""model -> model: the user's own patches, and deviations of channels folded into the first
+convolution.
 
-Only for recipes that have either: nvinfer knows one scale for all channels, so a deviation of each has to be in the
+Only for recipes that have either: nvinfer knows one scale for all channels, so a deviation of each
+has to be in the
 weights before anything is measured.
 """
 
@@ -38,7 +40,9 @@ def run(draft: Path, model: Path, *, recipe: dict[str, Any]) -> Facts:
 
 
 def say(facts: Facts) -> str:
-    return f"{facts['patches']} patches" + (", deviations folded into the first convolution" if facts["std"] else "")
+    return f"{facts['patches']} patches" + (
+        ", deviations folded into the first convolution" if facts["std"] else ""
+    )
 
 
 STAGE = Stage("adapt", 1, ("onnx", "onnx-graphsurgeon", "numpy"), run, say)

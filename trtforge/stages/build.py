@@ -37,7 +37,8 @@ def run(
     images: Path | None = None,
     preprocess: dict[str, Any] | None = None,
 ) -> Facts:
-    """Write ``draft/engine`` and ``draft/layers.json``, and ``draft/calibration.cache`` where TensorRT made one.
+    """Write ``draft/engine`` and ``draft/layers.json``, and ``draft/calibration.cache`` where
+    TensorRT made one.
 
     Args:
         model: ready graph.
@@ -52,8 +53,8 @@ def run(
         preprocess: the recipe's section, for ``images``.
 
     Returns:
-        engine bytes, layers, bytes crossing layers by datatype, convolutions and those with INT8 inputs, memory, and
-        under ``built`` what made the engine, and for which GPU.
+        engine bytes, layers, bytes crossing layers by datatype, convolutions and those with INT8
+        inputs, memory, and under ``built`` what made the engine, and for which GPU.
 
     Raises:
         BuildError: the builder refuses the model.
@@ -81,8 +82,14 @@ def run(
                 layers = rtx_log.parse(record.layers)
                 built = {"version": str(tensorrt_rtx.module().__version__), "sm": sm}
             else:
-                calibration = _calibration(model, ranges, images, preprocess, size) if chosen.implicit else None
-                engine, record = tensorrt.build(model, progress=done, calibration=calibration, **shape)
+                calibration = (
+                    _calibration(model, ranges, images, preprocess, size)
+                    if chosen.implicit
+                    else None
+                )
+                engine, record = tensorrt.build(
+                    model, progress=done, calibration=calibration, **shape
+                )
                 layers = inspector.parse(record.layers, "inspector")
                 built = tensorrt.facts(chosen)
             figures = record.figures
@@ -90,7 +97,9 @@ def run(
                 (draft / CACHE).write_bytes(record.cache)
     served = tensorrt_rtx.compute_capabilities(engine) if backend == "tensorrt-rtx" else []
     if backend == "tensorrt-rtx" and served != [sm]:
-        raise BuildError(f"{model.name}: the engine is for SM {served}, not for SM{sm}", "please report it")
+        raise BuildError(
+            f"{model.name}: the engine is for SM {served}, not for SM{sm}", "please report it"
+        )
     (draft / ENGINE).write_bytes(engine)
     which = Engine(backend=backend, sm=sm, batch=batch[1], size=size)
     report = assemble.assemble(layers, graph, which, figures)
@@ -108,7 +117,11 @@ def run(
 
 
 def _calibration(
-    model: Path, ranges: Path | None, images: Path | None, preprocess: dict[str, Any] | None, size: list[int]
+    model: Path,
+    ranges: Path | None,
+    images: Path | None,
+    preprocess: dict[str, Any] | None,
+    size: list[int],
 ) -> Calibration:
     """Our ranges, whole; or images, as the network sees them.
 
@@ -127,13 +140,16 @@ def _calibration(
         require_implicit(graph, spread(table.groups, table.amax), str(ranges))
         return Calibration(cache=lambda version: cache_text(ranges, version))
     assert images and preprocess is not None
-    return Calibration(batches=lambda count: _batches(images, preprocess, (size[0], size[1]), count))
+    return Calibration(
+        batches=lambda count: _batches(images, preprocess, (size[0], size[1]), count)
+    )
 
 
 def _batches(
     folder: Path, preprocess: dict[str, Any], size: tuple[int, int], count: int
-) -> Iterator[np.ndarray]:  # fmt: skip
-    """Readable images of a folder in batches of ``count``, float32 (count, 3, H, W); what is over is left out.
+) -> Iterator[np.ndarray]:
+    """Readable images of a folder in batches of ``count``, float32 (count, 3, H, W); what is over
+    is left out.
 
     Raises:
         ForgeError: they do not fill one batch.
@@ -154,7 +170,9 @@ def _batches(
             yield np.concatenate(batch)
             batch, made = [], made + 1
     if not made:
-        raise ForgeError(f"{folder}: fewer readable images than the batch of {count}", "give more images")
+        raise ForgeError(
+            f"{folder}: fewer readable images than the batch of {count}", "give more images"
+        )
 
 
 def _convolutions(report: Report) -> dict[str, int]:
@@ -164,16 +182,27 @@ def _convolutions(report: Report) -> dict[str, int]:
 
     home = homes(report)
     found = [node for node in report.nodes if node.learned and node.op == "Conv"]
-    int8 = [node for node in found if node.name in home and report.layers[home[node.name]].precision in QUANTIZED]
-    return {"convolutions": len(found), "quantized_convolutions": sum(node.quantized for node in found),
-            "int8_convolutions": len(int8)}  # fmt: skip
+    int8 = [
+        node
+        for node in found
+        if node.name in home and report.layers[home[node.name]].precision in QUANTIZED
+    ]
+    return {
+        "convolutions": len(found),
+        "quantized_convolutions": sum(node.quantized for node in found),
+        "int8_convolutions": len(int8),
+    }
 
 
 def say(facts: Facts) -> str:
     where = f"SM{facts['sm']}, " if facts["sm"] else ""
-    int8 = f", {facts['int8_convolutions']} of {facts['convolutions']} convolutions with 8-bit inputs"
+    int8 = (
+        f", {facts['int8_convolutions']} of {facts['convolutions']} convolutions with 8-bit inputs"
+    )
     size = present.size(facts["engine_bytes"])
-    return f"{where}{size}, {facts['layers']} layers{int8 if facts['quantized_convolutions'] else ''}"
+    return (
+        f"{where}{size}, {facts['layers']} layers{int8 if facts['quantized_convolutions'] else ''}"
+    )
 
 
 def remark(facts: Facts) -> str:
@@ -182,8 +211,10 @@ def remark(facts: Facts) -> str:
     if unused <= UNUSED * facts["quantized_convolutions"]:
         return ""
     where = f" on SM{facts['sm']}" if facts["sm"] else ""
-    return (f"{facts['backend']} computes {unused} of {facts['quantized_convolutions']} quantized convolutions in float"
-            f"{where}: accuracy as INT8, but no faster than FP16 or FP32")  # fmt: skip
+    return (
+        f"{facts['backend']} computes {unused} of {facts['quantized_convolutions']} quantized convolutions in float"
+        f"{where}: accuracy as INT8, but no faster than FP16 or FP32"
+    )
 
 
 def stage(backend: str) -> Stage:

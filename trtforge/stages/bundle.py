@@ -42,7 +42,9 @@ def write(
         ForgeError: labels do not fit the model, or the folder can't be used.
     """
     device = target.device
-    deepstream = deepstream or ready.deepstream or (device and device.deepstream) or NEWEST["deepstream"]
+    deepstream = (
+        deepstream or ready.deepstream or (device and device.deepstream) or NEWEST["deepstream"]
+    )
     patch = ready.patches["tensorrt"]
     names, origin = labels(ready.recipe.labels, patch.get("classes"))
     contents: manifest.Contents = {}
@@ -60,13 +62,17 @@ def write(
     contents |= _deepstream(network, labelled)
     if engine:
         contents |= _engine(ready, target, engine, network.engine)
-    wrote = manifest.write(out, contents, _manifest(ready, target, engine, graphs, names, deepstream), force)
+    wrote = manifest.write(
+        out, contents, _manifest(ready, target, engine, graphs, names, deepstream), force
+    )
     return wrote, [f"labels: {origin}"] if patch.get("classes") else []
 
 
 def _graphs(ready: Ready, target: Target) -> list[str]:
     """The DeepStream form is for every bundle; the target's own graph lies beside it."""
-    return list(dict.fromkeys(["tensorrt", target.backend])) if target.backend else list(ready.graphs)
+    return (
+        list(dict.fromkeys(["tensorrt", target.backend])) if target.backend else list(ready.graphs)
+    )
 
 
 def _engine(ready: Ready, target: Target, engine: Artifact, name: str) -> manifest.Contents:
@@ -77,10 +83,19 @@ def _engine(ready: Ready, target: Target, engine: Artifact, name: str) -> manife
         "tensorrt": name,
         "tensorrt-rtx": f"{ready.name}.rtx.engine",
     }
-    report = assemble.on(model.load(engine.file(LAYERS).path), target.device, model=ready.name,
-                         precision=_precision(ready))  # fmt: skip
-    context = page.Context(title(report), target.device, beside(ready.table.path if ready.table else None))
-    contents: manifest.Contents = {LAYERS: _text(model.text(report)), "report.html": _text(page.html(report, context))}
+    report = assemble.on(
+        model.load(engine.file(LAYERS).path),
+        target.device,
+        model=ready.name,
+        precision=_precision(ready),
+    )
+    context = page.Context(
+        title(report), target.device, beside(ready.table.path if ready.table else None)
+    )
+    contents: manifest.Contents = {
+        LAYERS: _text(model.text(report)),
+        "report.html": _text(page.html(report, context)),
+    }
     if target.backend and target.backend in names:  # ONNX Runtime's engine is the .ort.onnx
         contents[names[target.backend]] = engine.file(ENGINE)
     return contents
@@ -90,13 +105,22 @@ def _network(ready: Ready, deepstream: str, dla_core: int | None) -> tuple[nvinf
     """What nvinfer has to know, and the labels in the form that the network wants."""
     patch, graph = ready.patches["tensorrt"], inspect(ready.graphs["tensorrt"].path)
     model = describe.Model(
-        Path(ready.file_name("tensorrt")), graph, ready.recipe, ready.batch[2], _precision(ready), patch.get("classes"),
-        score=ready.recipe.nms.score if patch.get("parser") else None, weak=ready.weak,
-        cache=Path(calibrate.CACHE) if ready.weak and ready.precision == "int8" else None, dla=dla_core,
-    )  # fmt: skip
+        Path(ready.file_name("tensorrt")),
+        graph,
+        ready.recipe,
+        ready.batch[2],
+        _precision(ready),
+        patch.get("classes"),
+        score=ready.recipe.nms.score if patch.get("parser") else None,
+        weak=ready.weak,
+        cache=Path(calibrate.CACHE) if ready.weak and ready.precision == "int8" else None,
+        dla=dla_core,
+    )
     kind = graph.kind()
     unread = kind == "detector" and not graph.stock
-    return describe.network(model, describe.Wish(kind="tensors" if unread else kind), Path(), deepstream)
+    return describe.network(
+        model, describe.Wish(kind="tensors" if unread else kind), Path(), deepstream
+    )
 
 
 def _deepstream(network: nvinfer.Network, names: str) -> manifest.Contents:
@@ -112,25 +136,40 @@ def _deepstream(network: nvinfer.Network, names: str) -> manifest.Contents:
 
 
 def _precision(ready: Ready) -> str:
-    """What the graph holds: one that came with Q/DQ or FP16 inside is typed, whatever was asked for."""
+    """What the graph holds: one that came with Q/DQ or FP16 inside is typed, whatever was asked
+    for.
+    """
     return "mixed" if ready.precision == "fp32" and ready.facts.get("typed") else ready.precision
 
 
 def _manifest(
-    ready: Ready, target: Target, engine: Artifact | None, graphs: list[str], names: list[str], deepstream: str
+    ready: Ready,
+    target: Target,
+    engine: Artifact | None,
+    graphs: list[str],
+    names: list[str],
+    deepstream: str,
 ) -> dict[str, Any]:
-    """Everything that decided the contents, and nothing that differs between two equal runs: no times, no paths."""
-    recipe = ready.recipe.model_copy(update={
-        "model": None, "labels": tuple(names) or None,
-        "calibration": ready.recipe.calibration.model_copy(update={"images": None}),
-    })  # fmt: skip
+    """Everything that decided the contents, and nothing that differs between two equal runs: no
+    times, no paths.
+    """
+    recipe = ready.recipe.model_copy(
+        update={
+            "model": None,
+            "labels": tuple(names) or None,
+            "calibration": ready.recipe.calibration.model_copy(update={"images": None}),
+        }
+    )
     return {
         "model": ready.name,
         "precision": ready.precision,
         "weak": ready.weak,
         "batch": list(ready.batch),
-        "target": {"backend": target.backend, "device": target.device.name if target.device else None,
-                   "sm": target.device.sm if target.device else None},
+        "target": {
+            "backend": target.backend,
+            "device": target.device.name if target.device else None,
+            "sm": target.device.sm if target.device else None,
+        },
         "deepstream": deepstream,
         "inputs": ready.inputs,
         "recipe": recipe.model_dump(mode="json"),
@@ -138,8 +177,11 @@ def _manifest(
         "graphs": graphs,
         "patches": {backend: ready.patches[backend] for backend in graphs},
         "engine": engine.facts if engine else None,
-        "tools": {tool: version_of(tool) for tool in (*TOOLS, *([target.backend] if target.backend else []))},
-    }  # fmt: skip
+        "tools": {
+            tool: version_of(tool)
+            for tool in (*TOOLS, *([target.backend] if target.backend else []))
+        },
+    }
 
 
 def _text(content: str) -> bytes:

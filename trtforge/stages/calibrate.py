@@ -21,13 +21,16 @@ MOST_UNSETTLED = 0.1  # share of the tensors
 FEW = 16  # images: fewer see little of what there is
 
 
-def run(draft: Path, histograms: Path, *, method: str, percentile: float, methods: dict[str, str]) -> Facts:
+def run(
+    draft: Path, histograms: Path, *, method: str, percentile: float, methods: dict[str, str]
+) -> Facts:
     """Write ``draft/calibration.json``.
 
     Args:
         histograms: made by the stage ``observe``, of a whole folder.
         method, percentile: see ``trtforge.calibrate.threshold``.
-        methods: tensor name pattern -> method, where it differs; the first pattern that matches decides.
+        methods: tensor name pattern -> method, where it differs; the first pattern that matches
+            decides.
 
     Returns:
         numbers of images and tensors, and of ranges that had not settled.
@@ -39,8 +42,10 @@ def run(draft: Path, histograms: Path, *, method: str, percentile: float, method
 
     seen = observed.load(histograms)
     if len(seen.source.images) + len(seen.source.skipped) != seen.source.total:
-        raise ForgeError(f"{histograms}: a shard: {len(seen.source.images)} of {seen.source.total} images",
-                         "merge every shard with `trtforge calibrate --merge`")  # fmt: skip
+        raise ForgeError(
+            f"{histograms}: a shard: {len(seen.source.images)} of {seen.source.total} images",
+            "merge every shard with `trtforge calibrate --merge`",
+        )
     return _choose(draft, seen, method=method, percentile=percentile, methods=methods)
 
 
@@ -70,7 +75,8 @@ def whole(
     choosing: dict[str, Any],
     workers: Workers | None = None,
 ) -> Facts:
-    """Both stages of calibration in one go, for ``trtforge calibrate``: of images, or of the tables of shards.
+    """Both stages of calibration in one go, for ``trtforge calibrate``: of images, or of the tables
+    of shards.
 
     Args:
         workers: who observes; None is this process.
@@ -85,7 +91,9 @@ def whole(
     elif model and images:
         seen = observe.observe(model, images, **observing)
     else:
-        seen = observed.merge([observed.load(path) for path in shards], [str(path) for path in shards])
+        seen = observed.merge(
+            [observed.load(path) for path in shards], [str(path) for path in shards]
+        )
     return _choose(draft, seen, **choosing)
 
 
@@ -113,11 +121,15 @@ def remarks(facts: Facts) -> list[str]:
     if not facts:  # only planned
         return []
     if facts["unsettled"] > MOST_UNSETTLED * facts["tensors"]:
-        return [f"calibration: ranges have not settled: the last quarter of {facts['images']} images moved "
-                f"{facts['unsettled']} of {facts['tensors']} by over {SETTLED:.0%} ({facts['worst']} by "
-                f"{facts['moved']:.0%}); add images, or shuffle them if they are sorted by scene"]  # fmt: skip
+        return [
+            f"calibration: ranges have not settled: the last quarter of {facts['images']} images moved "
+            f"{facts['unsettled']} of {facts['tensors']} by over {SETTLED:.0%} ({facts['worst']} by "
+            f"{facts['moved']:.0%}); add images, or shuffle them if they are sorted by scene"
+        ]
     if facts["images"] < FEW:
-        return [f"calibration: {facts['images']} images are few; take some hundreds of what the cameras see"]
+        return [
+            f"calibration: {facts['images']} images are few; take some hundreds of what the cameras see"
+        ]
     return []
 
 

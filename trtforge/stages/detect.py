@@ -30,7 +30,8 @@ def detect(
     labels: Path | None,
     thresholds: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Write each image with its objects drawn into ``out``, and a sheet of all where there are several.
+    """Write each image with its objects drawn into ``out``, and a sheet of all where there are
+    several.
 
     Args:
         path: ONNX file, TensorRT engine, prepared folder or bundle.
@@ -41,7 +42,8 @@ def detect(
         thresholds: fields of ``Nms`` that stand above the recipe's.
 
     Returns:
-        ``images``: for each its file, picture, and ``objects`` with class, name, score and box (left, top, right,
+        ``images``: for each its file, picture, and ``objects`` with class, name, score and box
+            (left, top, right,
         bottom in pixels of the image); ``sheet``; ``remarks``.
 
     Raises:
@@ -52,9 +54,15 @@ def detect(
     spec = recipe or engine.recipe or Recipe()
     nms = spec.nms.model_copy(update=dict(thresholds))
     find = finder(engine, nms)
-    names, _ = labels_of(labels or spec.labels, engine.detection.classes if engine.detection else None)
-    drawn = draw_all(pictures_of, out, names,
-                     lambda image: _objects(engine, image, spec.preprocess, find).above(nms.score))  # fmt: skip
+    names, _ = labels_of(
+        labels or spec.labels, engine.detection.classes if engine.detection else None
+    )
+    drawn = draw_all(
+        pictures_of,
+        out,
+        names,
+        lambda image: _objects(engine, image, spec.preprocess, find).above(nms.score),
+    )
     return {**drawn, "remarks": [engine.note] if engine.note else []}
 
 
@@ -69,7 +77,11 @@ def targets(images: Sequence[Path], out: Path) -> dict[str, Path]:
     """
     if out.exists() and not out.is_dir():
         raise ForgeError(f"{out}: is a file", "give a folder with -o")
-    files = [file for each in images for file in ([each] if not each.is_dir() else pictures.list_images(each))]
+    files = [
+        file
+        for each in images
+        for file in ([each] if not each.is_dir() else pictures.list_images(each))
+    ]
     named: dict[str, Path] = {}
     for file in files:
         named[_unique(f"{file.stem}.jpg", named)] = file
@@ -79,7 +91,10 @@ def targets(images: Sequence[Path], out: Path) -> dict[str, Path]:
 
 
 def draw_all(
-    named: Mapping[str, Path], out: Path, names: Sequence[str], find: Callable[[Image.Image], Objects]
+    named: Mapping[str, Path],
+    out: Path,
+    names: Sequence[str],
+    find: Callable[[Image.Image], Objects],
 ) -> dict[str, Any]:
     """The part of ``detect`` that knows no engine: ``images`` and ``sheet`` as it returns them.
 
@@ -89,7 +104,10 @@ def draw_all(
     """
     rows: list[dict[str, Any]] = []
     tiles: list[Image.Image] = []
-    with draft_in(out.absolute().parent) as draft, present.progress(f"{len(named)} images", len(named)) as done:
+    with (
+        draft_in(out.absolute().parent) as draft,
+        present.progress(f"{len(named)} images", len(named)) as done,
+    ):
         for number, (name, file) in enumerate(named.items(), 1):
             image = _read(file)
             objects = find(image)
@@ -109,17 +127,25 @@ def draw_all(
 
 
 def _objects(engine: Engine, image: Image.Image, spec: Preprocess, find: Any) -> Objects:
-    batch = pictures.normalise(pictures.letterbox(image, spec, engine.size), engine.preprocess(spec))[None]
+    batch = pictures.normalise(
+        pictures.letterbox(image, spec, engine.size), engine.preprocess(spec)
+    )[None]
     boxes, scores, labels = find(engine.infer(batch))
     return Objects(to_image(boxes, image.height, image.width, engine.size, spec), scores, labels)
 
 
 def _listed(objects: Objects, names: Sequence[str]) -> list[dict[str, Any]]:
     return [
-        {"class": int(label), "name": names[label] if label < len(names) else str(label),
-         "score": round(float(score), 4), "box": [round(value, 1) for value in box]}
-        for box, score, label in zip(objects.boxes.tolist(), objects.scores, objects.classes, strict=True)
-    ]  # fmt: skip
+        {
+            "class": int(label),
+            "name": names[label] if label < len(names) else str(label),
+            "score": round(float(score), 4),
+            "box": [round(value, 1) for value in box],
+        }
+        for box, score, label in zip(
+            objects.boxes.tolist(), objects.scores, objects.classes, strict=True
+        )
+    ]
 
 
 def _unique(name: str, taken: Container[str]) -> str:

@@ -1,4 +1,6 @@
-"""engine -> its time on this machine, and a graph -> its accuracy: what a sweep asks, kept by the store."""
+"""engine -> its time on this machine, and a graph -> its accuracy: what a sweep asks, kept by the
+store.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,14 @@ WARMUP_S = 0.2
 
 
 def latency(
-    draft: Path, engine: Path, *, runtime: str, batch: int, size: list[int], seconds: float, machine: str
+    draft: Path,
+    engine: Path,
+    *,
+    runtime: str,
+    batch: int,
+    size: list[int],
+    seconds: float,
+    machine: str,
 ) -> Facts:
     """Time an engine, one stream, without transfers; as a CUDA graph on a GPU.
 
@@ -34,10 +43,15 @@ def latency(
     else:
         opener = tensorrt.opener(engine, batch, graph=True, transfers=False)
     timed = measure(opener, batch, 1, WARMUP_S, seconds)
-    return {"latency_ms": summary(timed.latencies).median, "images_per_second": timed.images_per_second}
+    return {
+        "latency_ms": summary(timed.latencies).median,
+        "images_per_second": timed.images_per_second,
+    }
 
 
-def accuracy(draft: Path, reference: Path, model: Path, images: Path, labels: Path, *, recipe: dict[str, Any]) -> Facts:
+def accuracy(
+    draft: Path, reference: Path, model: Path, images: Path, labels: Path, *, recipe: dict[str, Any]
+) -> Facts:
     """Measure a graph's accuracy in ONNX Runtime, and what it loses against the FP32 graph.
 
     Returns:
@@ -50,8 +64,19 @@ def accuracy(draft: Path, reference: Path, model: Path, images: Path, labels: Pa
     from trtforge.stages.verify import verify
 
     paths = [reference] if reference == model else [reference, model]
-    report = verify(paths, images, labels=labels, recipe=Recipe.model_validate(recipe), nms=None, per_layer=False)
-    return {"metric": report.metric, "accuracy": report.accuracy[-1], "lost": report.drops[-1] if report.drops else 0.0}
+    report = verify(
+        paths,
+        images,
+        labels=labels,
+        recipe=Recipe.model_validate(recipe),
+        nms=None,
+        per_layer=False,
+    )
+    return {
+        "metric": report.metric,
+        "accuracy": report.accuracy[-1],
+        "lost": report.drops[-1] if report.drops else 0.0,
+    }
 
 
 def machine() -> str:
@@ -60,9 +85,13 @@ def machine() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
-    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+    model = next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), ""
+    )
     return model or platform.processor() or platform.machine()
 
 
-LATENCY = Stage("latency", 1, ("onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx"), latency)
+LATENCY = Stage(
+    "latency", 1, ("onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx"), latency
+)
 ACCURACY = Stage("accuracy", 1, ("onnxruntime", "numpy", "pillow", "pycocotools"), accuracy)

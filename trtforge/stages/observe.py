@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 TABLE = "histograms.json"
 
 
-def run(draft: Path, model: Path, images: Path, *, provider: str = "cpu", **observing: Any) -> Facts:
+def run(
+    draft: Path, model: Path, images: Path, *, provider: str = "cpu", **observing: Any
+) -> Facts:
     """Write ``draft/histograms.json``; see ``observe``.
 
     Returns:
@@ -27,8 +29,13 @@ def run(draft: Path, model: Path, images: Path, *, provider: str = "cpu", **obse
 
     found = observe(model, images, provider=provider, **observing)
     observed.save(found, draft / TABLE)
-    return {"images": len(found.source.images), "skipped": found.source.skipped,
-            "duplicates": found.source.duplicates, "tensors": len(found.early), "provider": provider}  # fmt: skip
+    return {
+        "images": len(found.source.images),
+        "skipped": found.source.skipped,
+        "duplicates": found.source.duplicates,
+        "tensors": len(found.early),
+        "provider": provider,
+    }
 
 
 def observe(
@@ -51,8 +58,8 @@ def observe(
         shard: (I, N), 1 <= I <= N: every N-th image, from the I-th on.
 
     Raises:
-        ForgeError: see ``trtforge.calibrate.collect``; there are fewer images than shards; the model has not one input
-            of colour images of fixed height and width.
+        ForgeError: see ``trtforge.calibrate.collect``; there are fewer images than shards; the
+            model has not one input of colour images of fixed height and width.
     """
     from trtforge.calibrate import images as pictures
     from trtforge.calibrate import observed
@@ -70,7 +77,10 @@ def observe(
     del loaded  # so that `collect` can let go of the weights in it
     size = input_size(graph)
     if size is None:
-        raise ForgeError(f"{model}: its input has no fixed height and width", "run `trtforge fold --size HxW` first")
+        raise ForgeError(
+            f"{model}: its input has no fixed height and width",
+            "run `trtforge fold --size HxW` first",
+        )
     groups = tapped(graph, taps)  # type: ignore[arg-type]
     tensors = [name for _, sources in groups for name in sources]
     found = pictures.list_images(images)
@@ -79,12 +89,25 @@ def observe(
     index, count = shard
     mine = files[index - 1 :: count]
     if not mine:
-        raise ForgeError(f"{images}: {len(files)} different images are too few for {count} shards", "take fewer shards")
+        raise ForgeError(
+            f"{images}: {len(files)} different images are too few for {count} shards",
+            "take fewer shards",
+        )
     # By its place in the whole folder, so that shards add up to what one run would see.
-    early = sum(position < math.ceil(observed.EARLY * len(files)) for position in range(index - 1, len(files), count))
+    early = sum(
+        position < math.ceil(observed.EARLY * len(files))
+        for position in range(index - 1, len(files), count)
+    )
     with present.progress(f"calibrating on {len(mine)} images", len(mine)) as done:
         first, rest, skipped = collect(
-            graph, tensors, mine, lambda file: pictures.prepare(file, spec, size), done, early, provider, len(files)
+            graph,
+            tensors,
+            mine,
+            lambda file: pictures.prepare(file, spec, size),
+            done,
+            early,
+            provider,
+            len(files),
         )
     used = [file for file in mine if file not in set(skipped)]
     source = observed.Source(
@@ -101,7 +124,8 @@ def observe(
 
 
 def spread(model: Path, images: Path, workers: Workers, **observing: Any) -> Observed:
-    """``observe``, with the images divided among workers; the same counts. Each shard is kept in the store.
+    """``observe``, with the images divided among workers; the same counts. Each shard is kept in
+    the store.
 
     Raises:
         ForgeError: see ``observe`` and ``trtforge.calibrate.observed.merge``.
@@ -113,8 +137,13 @@ def spread(model: Path, images: Path, workers: Workers, **observing: Any) -> Obs
     files = pictures.list_images(images)
     digests = pictures.digest(files, images)
     count = min(workers.count, len(pictures.distinct(files, digests)))
-    inputs = {"model": source(model, *external_files(model)), "images": File(images, pictures.whole(digests))}
-    shards = [Cell((inputs, {**observing, "shard": (index, count)})) for index in range(1, count + 1)]
+    inputs = {
+        "model": source(model, *external_files(model)),
+        "images": File(images, pictures.whole(digests)),
+    }
+    shards = [
+        Cell((inputs, {**observing, "shard": (index, count)})) for index in range(1, count + 1)
+    ]
     tables: dict[str, Path] = {}
     for done in workers.all(_shard, shards, f"calibrating on {len(files)} images"):
         done.result()

@@ -49,10 +49,19 @@ def run(
     return facts
 
 
-def edit(draft: Path, model: Path, *, form: str, impl: str, recipe: Recipe, front: bool, normalization: bool,
-         color: str | None) -> Facts:  # fmt: skip
-    """Everything that ``trtforge patch`` can do, on one file: the recipe's patches, what comes before the first
-    convolution, and NMS.
+def edit(
+    draft: Path,
+    model: Path,
+    *,
+    form: str,
+    impl: str,
+    recipe: Recipe,
+    front: bool,
+    normalization: bool,
+    color: str | None,
+) -> Facts:
+    """Everything that ``trtforge patch`` can do, on one file: the recipe's patches, what comes
+    before the first convolution, and NMS.
 
     Args:
         form, impl: as for ``run``.
@@ -81,20 +90,35 @@ def edit(draft: Path, model: Path, *, form: str, impl: str, recipe: Recipe, fron
         spec = swap_channels(graph, spec)
     if normalization:
         spec = fold_normalization(graph, spec)
-    facts = _suppressed(graph, form, impl, recipe.head, recipe.nms.model_dump(), recipe.decode.model_dump())
+    facts = _suppressed(
+        graph, form, impl, recipe.head, recipe.nms.model_dump(), recipe.decode.model_dump()
+    )
     image = image_input(graph)
-    feed: Facts = {"dtype": "float32", "order": "NCHW", **spec.model_dump(include={"scale", "offsets", "std", "color"})}
+    feed: Facts = {
+        "dtype": "float32",
+        "order": "NCHW",
+        **spec.model_dump(include={"scale", "offsets", "std", "color"}),
+    }
     if front:
         image_front(graph, spec)
         feed = {"dtype": "uint8", "order": "NHWC", "color": "rgb"}
-    facts["feed"] = {"name": graph.inputs[0].name if front else image.name if image else None, **feed}
+    facts["feed"] = {
+        "name": graph.inputs[0].name if front else image.name if image else None,
+        **feed,
+    }
     facts["patches"] = [each.patch for each in recipe.patches]
     save(model_of(graph), draft / MODEL)
     return facts
 
 
-def _suppressed(graph: gs.Graph, form: str, impl: str, head: str, nms: Mapping[str, Any],
-                decode: Mapping[str, Any] | None) -> Facts:  # fmt: skip
+def _suppressed(
+    graph: gs.Graph,
+    form: str,
+    impl: str,
+    head: str,
+    nms: Mapping[str, Any],
+    decode: Mapping[str, Any] | None,
+) -> Facts:
     """NMS in its form, and a decode that fuses."""
     from trtforge.graph.fold.expectation import fuse_expectations
     from trtforge.graph.nms import NmsForm, NmsImpl, NmsOptions, apply
@@ -102,13 +126,16 @@ def _suppressed(graph: gs.Graph, form: str, impl: str, head: str, nms: Mapping[s
 
     hint = None if head in ("auto", "none") else head
     figures = Decode.model_validate(decode or {})
-    facts = apply(graph, cast("NmsForm", form), NmsOptions(**nms), cast("NmsImpl", impl), hint, figures)
+    facts = apply(
+        graph, cast("NmsForm", form), NmsOptions(**nms), cast("NmsImpl", impl), hint, figures
+    )
     fuse_expectations(graph)
     return facts
 
 
 def listed(model: Path, recipe: Recipe) -> Facts:
-    """What ``trtforge patch --list`` shows: inputs, outputs, what they are taken for and why, and NMS that is there.
+    """What ``trtforge patch --list`` shows: inputs, outputs, what they are taken for and why, and
+    NMS that is there.
 
     Raises:
         ForgeError: the file is no model.
@@ -123,7 +150,12 @@ def listed(model: Path, recipe: Recipe) -> Facts:
     found = recognise(graph, recipe.head_hint, recipe.decode)
     likely = [] if found else looks_like(graph)
     tensors = [
-        {"kind": kind, "name": tensor.name, "dtype": str(tensor.dtype), "shape": list(tensor.shape or [])}
+        {
+            "kind": kind,
+            "name": tensor.name,
+            "dtype": str(tensor.dtype),
+            "shape": list(tensor.shape or []),
+        }
         for kind, each in (("input", graph.inputs), ("output", graph.outputs))
         for tensor in each
     ]

@@ -14,9 +14,11 @@ LONGEST = 60  # letters of a tensor's name in a file's
 
 
 def write(table: Path, out: Path) -> int:
-    """Write an SVG for each observed tensor into ``out``, the folder whole or not at all; pictures in it are replaced.
+    """Write an SVG for each observed tensor into ``out``, the folder whole or not at all; pictures
+    in it are replaced.
 
-    A file is called after the tensor's place in the table and what of its name any file system takes.
+    A file is called after the tensor's place in the table and what of its name any file system
+    takes.
 
     Args:
         table: ``calibration.json``, made here.
@@ -33,9 +35,14 @@ def write(table: Path, out: Path) -> int:
 
     found = ranges.load(table)
     images = len(found.source.images) if found.source else 0
-    with draft_in(out.absolute().parent) as draft, present.progress("plots", len(found.histograms)) as done:
+    with (
+        draft_in(out.absolute().parent) as draft,
+        present.progress("plots", len(found.histograms)) as done,
+    ):
         for number, (name, seen) in enumerate(found.histograms.items(), 1):
-            picture = range_picture.render(name, seen, found.amax[name], found.methods[name], images)
+            picture = range_picture.render(
+                name, seen, found.amax[name], found.methods[name], images
+            )
             (draft / file_name(number, name)).write_text(picture, encoding="utf-8")
             done(number)
         check(out)
@@ -59,4 +66,7 @@ def check(out: Path) -> None:
     there = out.iterdir() if out.is_dir() else ()
     other = [path.name for path in there if not (path.is_file() and OURS.fullmatch(path.name))]
     if other:
-        raise ForgeError(f"{out}: holds {min(other)!r}, which is no plot", "give a new or empty folder with --plots")
+        raise ForgeError(
+            f"{out}: holds {min(other)!r}, which is no plot",
+            "give a new or empty folder with --plots",
+        )

@@ -24,11 +24,12 @@ def run(bundle: Path, images: Sequence[Path], out: Path) -> dict[str, Any]:
         out: folder; files of the same names in it are replaced.
 
     Returns:
-        ``images`` and ``sheet`` as ``trtforge.stages.detect`` has them; ``dropped``: how many objects nvinfer drops,
-        by the reason; ``remarks``.
+        ``images`` and ``sheet`` as ``trtforge.stages.detect`` has them; ``dropped``: how many
+        objects nvinfer drops, by the reason; ``remarks``.
 
     Raises:
-        ForgeError: see ``trtforge.deepstream.preview``; an image can't be read, or ``out`` can't be written.
+        ForgeError: see ``trtforge.deepstream.preview``; an image can't be read, or ``out`` can't be
+            written.
     """
     named = targets(images, out)
     detector = preview.open_bundle(bundle)

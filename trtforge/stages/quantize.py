@@ -23,7 +23,8 @@ def run(
     only: Sequence[str] = (),
     form: str = "int8",
 ) -> Facts:
-    """Write ``draft/model.onnx``: INT8 or FP8 at learned convolutions and matrix products, float elsewhere.
+    """Write ``draft/model.onnx``: INT8 or FP8 at learned convolutions and matrix products, float
+    elsewhere.
 
     Args:
         model: folded float model.
@@ -48,15 +49,26 @@ def run(
 
     table = tables.load(ranges)
     if table.source and table.source.model != digest(model):
-        raise ForgeError(f"{ranges}: made from another model than {model.name}", "calibrate this one")
+        raise ForgeError(
+            f"{ranges}: made from another model than {model.name}", "calibrate this one"
+        )
     graph = graph_of(load(model))
     total = len(learned(graph))
     placement = place(graph, tuple(keep), float_heads, tuple(only))
-    quantize(graph, placement, tables.spread(placement.groups, table.amax), FORMATS[form],
-             rounding.load(weights) if weights else None)  # fmt: skip
+    quantize(
+        graph,
+        placement,
+        tables.spread(placement.groups, table.amax),
+        FORMATS[form],
+        rounding.load(weights) if weights else None,
+    )
     save(model_of(graph), draft / MODEL)
-    return {"learned": total, "quantized": len(placement.operators), "tensors": len(placement.tensors),
-            "form": form}  # fmt: skip
+    return {
+        "learned": total,
+        "quantized": len(placement.operators),
+        "tensors": len(placement.tensors),
+        "form": form,
+    }
 
 
 def refined(draft: Path, model: Path, ranges: Path, images: Path, **options: Any) -> Facts:
@@ -66,7 +78,9 @@ def refined(draft: Path, model: Path, ranges: Path, images: Path, **options: Any
 
 
 def say(facts: Facts) -> str:
-    return f"{facts['quantized']} of {facts['learned']} learned operators in {facts['form'].upper()}"
+    return (
+        f"{facts['quantized']} of {facts['learned']} learned operators in {facts['form'].upper()}"
+    )
 
 
 STAGE = Stage("quantize", 2, ("onnx", "onnx-graphsurgeon", "numpy"), run, say)

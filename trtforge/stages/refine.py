@@ -20,7 +20,8 @@ WEIGHTS = "weights.npz"
 def run(draft: Path, model: Path, ranges: Path, images: Path) -> Facts:
     """Write ``draft/calibration.json`` with some ranges narrowed, and ``draft/weights.npz``.
 
-    Both are for every operator that may be INT8; which of them a recipe keeps float changes neither.
+    Both are for every operator that may be INT8; which of them a recipe keeps float changes
+    neither.
 
     Args:
         model: folded float model.
@@ -31,7 +32,8 @@ def run(draft: Path, model: Path, ranges: Path, images: Path) -> Facts:
         numbers of operators with refined weights, and of narrowed ranges.
 
     Raises:
-        ForgeError: the table is no table of ours, or the folder holds none of its images, or another of the same name.
+        ForgeError: the table is no table of ours, or the folder holds none of its images, or
+            another of the same name.
     """
     from threadpoolctl import threadpool_limits
 
@@ -47,29 +49,43 @@ def run(draft: Path, model: Path, ranges: Path, images: Path) -> Facts:
     table = tables.load(ranges)
     if table.source is None:
         raise ForgeError(
-            f"{ranges}: does not say how its images were prepared", "refine a table of `trtforge calibrate`"
+            f"{ranges}: does not say how its images were prepared",
+            "refine a table of `trtforge calibrate`",
         )
     spec = Preprocess.model_validate(table.source.preprocess)
     graph = graph_of(load(model))
     size = input_size(graph)
     if size is None:
-        raise ForgeError(f"{model}: its input has no fixed height and width", "run `trtforge fold --size HxW` first")
+        raise ForgeError(
+            f"{model}: its input has no fixed height and width",
+            "run `trtforge fold --size HxW` first",
+        )
     used, there = table.source.images, pictures.list_images(images)
     digests = pictures.digest(there, images)
-    if changed := next((name for name in used if digests.get(name, used[name]) != used[name]), None):
-        raise ForgeError(f"{images / changed}: has changed since the ranges were made", "calibrate again")
+    if changed := next(
+        (name for name in used if digests.get(name, used[name]) != used[name]), None
+    ):
+        raise ForgeError(
+            f"{images / changed}: has changed since the ranges were made", "calibrate again"
+        )
     files = [file for file, name in zip(there, digests, strict=True) if name in used]
     if not files:
-        raise ForgeError(f"{images}: none of the images that the ranges come from", "give the folder of `calibrate`")
+        raise ForgeError(
+            f"{images}: none of the images that the ranges come from",
+            "give the folder of `calibrate`",
+        )
     placement = place(graph)
     amax = tables.spread(placement.groups, table.amax)
 
     def prepare(file: Path) -> np.ndarray:
         return pictures.prepare(file, spec, size)
 
-    # One thread for products of matrices: the other cores run the network meanwhile, and threads that wait for one
-    # another by spinning make it ten times slower on a busy machine.
-    with threadpool_limits(1, "blas"), present.progress("refining weights", min(len(files), refine.SAMPLED)) as done:
+    # One thread for products of matrices: the other cores run the network meanwhile, and threads
+    # that wait for one another by spinning make it ten times slower on a busy machine.
+    with (
+        threadpool_limits(1, "blas"),
+        present.progress("refining weights", min(len(files), refine.SAMPLED)) as done,
+    ):
         narrowed = refine.narrow(graph, placement, amax, files, prepare)
         amax |= {name: cache.rounded(value) for name, value in narrowed.items()}
         weights = refine.rounded(graph, placement, amax, files, prepare, done)
@@ -82,4 +98,10 @@ def say(facts: Facts) -> str:
     return f"weights of {facts['refined']} operators refined, {facts['narrowed']} ranges narrowed"
 
 
-STAGE = Stage("refine", 2, ("onnx", "onnx-graphsurgeon", "onnxruntime", "numpy", "pillow", "threadpoolctl"), run, say)
+STAGE = Stage(
+    "refine",
+    2,
+    ("onnx", "onnx-graphsurgeon", "onnxruntime", "numpy", "pillow", "threadpoolctl"),
+    run,
+    say,
+)

@@ -35,9 +35,9 @@ def read(
     """One engine, and what lies beside it.
 
     Args:
-        source: a bundle; ``layers.json``; a list of layers by ``trtexec --exportLayerInfo``; a build log of
-            TensorRT-RTX; an engine of TensorRT, which needs its GPU; or an ONNX model, which ONNX Runtime then
-            optimises and times.
+        source: a bundle; ``layers.json``; a list of layers by ``trtexec --exportLayerInfo``; a
+            build log of TensorRT-RTX; an engine of TensorRT, which needs its GPU; or an ONNX model,
+            which ONNX Runtime then optimises and times.
         onnx: the graph that the engine was built from.
         layers: a list of layers that takes the place of the source's.
         profile: times by ``trtexec --exportProfile`` or by ONNX Runtime's profiler.
@@ -53,20 +53,34 @@ def read(
     from trtforge.report.page import Context
 
     if not source.exists():
-        raise ForgeError(f"{source}: no such file", "give a bundle, an engine, an ONNX model or layers.json")
+        raise ForgeError(
+            f"{source}: no such file", "give a bundle, an engine, an ONNX model or layers.json"
+        )
     times = _times(text_of(profile), str(profile)) if profile else []
     measured = _accuracy(accuracy) if accuracy else {}
-    report, context = _bundle(source) if source.is_dir() else (_file(layers or source, onnx), Context(source.name))
+    report, context = (
+        _bundle(source)
+        if source.is_dir()
+        else (_file(layers or source, onnx), Context(source.name))
+    )
     if source.is_dir() and (layers or onnx):
         report = _file(layers or source / LAYERS, onnx or _own_graph(source, report), report)
     learned = [node for node in report.nodes if node.learned]
     if onnx and learned and all(node.place == "unaccounted" for node in learned):
-        raise ForgeError(f"{onnx}: no convolution of it is in {source}", "give the graph that it was built from")
+        raise ForgeError(
+            f"{onnx}: no convolution of it is in {source}", "give the graph that it was built from"
+        )
     if profile:
         report = assemble.timed(report, times)
         if not any(layer.time_ms is not None for layer in report.layers):
-            raise ForgeError(f"{profile}: times none of the layers of {source}", "profile the same engine")
-    device = device or context.device or (catalogue().get(report.engine.device) if report.engine.device else None)
+            raise ForgeError(
+                f"{profile}: times none of the layers of {source}", "profile the same engine"
+            )
+    device = (
+        device
+        or context.device
+        or (catalogue().get(report.engine.device) if report.engine.device else None)
+    )
     return assemble.on(report, device), replace(context, device=device, accuracy=measured)
 
 
@@ -82,7 +96,11 @@ def write(out: Path, report: Report, context: Context) -> None:
     from trtforge.store.drafts import draft_in
 
     check(out)
-    forms = {LAYERS: text(report), MARKDOWN: markdown(report, context.title), HTML: html(report, context)}
+    forms = {
+        LAYERS: text(report),
+        MARKDOWN: markdown(report, context.title),
+        HTML: html(report, context),
+    }
     with draft_in(out.absolute().parent) as draft:
         for name, content in forms.items():
             (draft / name).write_text(content, encoding="utf-8")
@@ -103,7 +121,9 @@ def check(out: Path, *inputs: Path | None) -> None:
     if out.exists() and not out.is_dir():
         raise ForgeError(f"{out}: is a file", "give a folder with -o")
     if (out / manifest.MANIFEST).exists():
-        raise ForgeError(f"{out}: is a bundle, whose manifest lists its files", "give another folder with -o")
+        raise ForgeError(
+            f"{out}: is a bundle, whose manifest lists its files", "give another folder with -o"
+        )
     given = [path / LAYERS if path.is_dir() else path for path in inputs if path]
     outfile.spare(given, [out / name for name in (LAYERS, MARKDOWN, HTML)])
 
@@ -117,8 +137,11 @@ def beside(table: Path | None) -> list[Any]:
         return []
     found = ranges.load(table)
     histograms = found.histograms
-    return [Range(name, histogram.counts.tolist(), histogram.limit, found.amax[name])
-            for name, histogram in histograms.items() if name in found.amax]  # fmt: skip
+    return [
+        Range(name, histogram.counts.tolist(), histogram.limit, found.amax[name])
+        for name, histogram in histograms.items()
+        if name in found.amax
+    ]
 
 
 def _bundle(folder: Path) -> tuple[Report, Context]:
@@ -130,7 +153,10 @@ def _bundle(folder: Path) -> tuple[Report, Context]:
         return model.load(path), Context(folder.resolve().name)
     content = manifest.read_manifest(folder)
     if LAYERS not in content["files"]:
-        raise ForgeError(f"{folder}: a prepared folder, with no engine in it", "build it: `trtforge build FOLDER`")
+        raise ForgeError(
+            f"{folder}: a prepared folder, with no engine in it",
+            "build it: `trtforge build FOLDER`",
+        )
     report = model.load(path)
     known = catalogue().get(report.engine.device or "")
     table = folder / "calibration.json"
@@ -141,8 +167,12 @@ def title(report: Report) -> str:
     """Which engine this is, for people."""
     which = report.engine
     known = catalogue().get(which.device or "")
-    where = known.title if known else which.device or ("CPU" if which.backend == "onnxruntime" else "")
-    return ", ".join(part for part in (which.model or "engine", which.precision.upper(), where) if part)
+    where = (
+        known.title if known else which.device or ("CPU" if which.backend == "onnxruntime" else "")
+    )
+    return ", ".join(
+        part for part in (which.model or "engine", which.precision.upper(), where) if part
+    )
 
 
 def _own_graph(folder: Path, report: Report) -> Path:
@@ -159,7 +189,9 @@ def _file(path: Path, onnx: Path | None, bundle: Report | None = None) -> Report
     if path.suffix == ".onnx":
         return _onnxruntime(path)
     if path.is_file() and _is_engine(path):
-        return _assembled(inspector.parse(_inspect(path), str(path)), onnx, Engine(backend="tensorrt"))
+        return _assembled(
+            inspector.parse(_inspect(path), str(path)), onnx, Engine(backend="tensorrt")
+        )
     text = model.text_of(path)
     if '"trtforge-layers-' in text[:100]:
         report = model.load(path)
@@ -173,8 +205,10 @@ def _file(path: Path, onnx: Path | None, bundle: Report | None = None) -> Report
         return _assembled(inspector.parse(text, str(path)), onnx, engine, figures)
     if rtx_log.is_log(text):
         return _assembled(rtx_log.parse(text), onnx, engine, figures)
-    raise ForgeError(f"{path}: neither a list of layers nor a build log of TensorRT-RTX", "give a bundle, layers.json, "
-                     "what `trtexec --exportLayerInfo` wrote, or an ONNX model")  # fmt: skip
+    raise ForgeError(
+        f"{path}: neither a list of layers nor a build log of TensorRT-RTX",
+        "give a bundle, layers.json, what `trtexec --exportLayerInfo` wrote, or an ONNX model",
+    )
 
 
 def _assembled(
@@ -184,7 +218,9 @@ def _assembled(
 
     if not layers:
         raise ForgeError("the list of layers is empty", "build with DETAILED profiling verbosity")
-    first = next((tensor.dims[0] for layer in layers for tensor in layer.inputs if len(tensor.dims) == 4), 1)
+    first = next(
+        (tensor.dims[0] for layer in layers for tensor in layer.inputs if len(tensor.dims) == 4), 1
+    )
     if first > 0 and engine.batch == 1:
         engine = engine.model_copy(update={"batch": first})
     return assemble.assemble(layers, _origin(onnx) if onnx else None, engine, figures)
@@ -212,7 +248,9 @@ def _onnxruntime(path: Path) -> Report:
     optimised, profile = onnxruntime.profile(path, batch=count, size=size)
     origin = _origin(path)
     engine = Engine(backend="onnxruntime", model=path.stem, batch=count, size=list(size))
-    return assemble.timed(assemble.assemble(ort.layers(optimised, origin), origin, engine), ort.profile(profile))
+    return assemble.timed(
+        assemble.assemble(ort.layers(optimised, origin), origin, engine), ort.profile(profile)
+    )
 
 
 def _is_engine(path: Path) -> bool:
@@ -225,8 +263,10 @@ def _inspect(path: Path) -> str:
     from trtforge.backends import tensorrt, tensorrt_rtx
 
     if tensorrt_rtx.compute_capabilities(path.read_bytes()):
-        raise MachineError(f"{path}: TensorRT-RTX tells the layers of an engine only while it builds it",
-                           "give the bundle, which holds layers.json")  # fmt: skip
+        raise MachineError(
+            f"{path}: TensorRT-RTX tells the layers of an engine only while it builds it",
+            "give the bundle, which holds layers.json",
+        )
     return tensorrt.inspect(path)
 
 
@@ -246,8 +286,12 @@ def _accuracy(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(text_of(path))
         engines, accuracy = document["engines"], document["accuracy"]
-        if len(engines) != len(accuracy) or not all(isinstance(each, (int, float)) for each in accuracy):
+        if len(engines) != len(accuracy) or not all(
+            isinstance(each, (int, float)) for each in accuracy
+        ):
             raise ValueError("engines and accuracy differ in length")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ForgeError(f"{path}: not what `trtforge verify --json` writes ({error})", "give that") from error
+        raise ForgeError(
+            f"{path}: not what `trtforge verify --json` writes ({error})", "give that"
+        ) from error
     return dict(document)

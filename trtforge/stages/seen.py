@@ -17,27 +17,38 @@ from trtforge.store.drafts import draft_in
 
 
 def write(model: Path | None, images: Path | None, out: Path, spec: Preprocess) -> None:
-    """Write a PNG for each readable image into ``out``, in folders as the images': scaled and letterboxed.
+    """Write a PNG for each readable image into ``out``, in folders as the images': scaled and
+    letterboxed.
 
-    The picture is made back from the network's own input. It does not show whether the recipe's scale, offsets and
-    colour order are those that the network was trained with: only the network's results do.
+    The picture is made back from the network's own input. It does not show whether the recipe's
+    scale, offsets and colour order are those that the network was trained with: only the network's
+    results do.
 
     Raises:
-        ForgeError: the model's size is not fixed, or ``out`` is a file, lies among the images or can't be written.
+        ForgeError: the model's size is not fixed, or ``out`` is a file, lies among the images or
+            can't be written.
     """
     if model is None or images is None:
         raise ForgeError("--preview needs a model and images", "drop --merge")
     size = input_size(graph_of(load(model)))
     if size is None:
-        raise ForgeError(f"{model}: its input has no fixed height and width", "run `trtforge fold --size HxW` first")
+        raise ForgeError(
+            f"{model}: its input has no fixed height and width",
+            "run `trtforge fold --size HxW` first",
+        )
     if out.exists() and not out.is_dir():
         raise ForgeError(f"{out}: is a file", "give a folder with --preview")
     if out.resolve().is_relative_to(images.resolve()):
         raise ForgeError(f"{out}: lies among the images", "give another folder with --preview")
     files = pictures.list_images(images)
-    with draft_in(out.absolute().parent) as draft, present.progress(f"{len(files)} pictures", len(files)) as done:
+    with (
+        draft_in(out.absolute().parent) as draft,
+        present.progress(f"{len(files)} pictures", len(files)) as done,
+    ):
         made = []
-        for number, (file, name) in enumerate(zip(files, pictures.names(files, images), strict=True), 1):
+        for number, (file, name) in enumerate(
+            zip(files, pictures.names(files, images), strict=True), 1
+        ):
             with suppress(pictures.CorruptImage):  # calibration counts and names them
                 seen = pictures.seen(pictures.prepare(file, spec, size)[0], spec)
                 made.append(f"{name}.png")

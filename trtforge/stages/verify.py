@@ -18,8 +18,8 @@ from trtforge.evaluate.report import Report
 from trtforge.evaluate.tasks import task_for
 from trtforge.recipe import Nms, Preprocess, Recipe
 
-# For mAP every candidate counts, however low its score: COCO's rule. An IoU of 0.65 and 300 candidates are what
-# published YOLO figures are measured with.
+# For mAP every candidate counts, however low its score: COCO's rule. An IoU of 0.65 and 300
+# candidates are what published YOLO figures are measured with.
 EVALUATION = Nms(score=0.001, iou=0.65, max_det=300)
 NO_LIMITS = gates.Limits()
 LAYER_IMAGES = 4  # for the comparison of layers: their statistics settle at once
@@ -35,19 +35,23 @@ def verify(
     per_layer: bool,
     limits: gates.Limits = NO_LIMITS,
 ) -> Report:
-    """Run one engine, or several side by side, over a folder of images. Two are also compared in what they put out.
+    """Run one engine, or several side by side, over a folder of images. Two are also compared in
+    what they put out.
 
     Args:
-        paths: ONNX files, TensorRT engines, prepared folders or bundles; the first is the reference.
+        paths: ONNX files, TensorRT engines, prepared folders or bundles; the first is the
+            reference.
         folder: images.
-        labels: COCO JSON for detectors, a CSV for classifiers (or none, with a folder a class), masks for segmentation.
+        labels: COCO JSON for detectors, a CSV for classifiers (or none, with a folder a class),
+            masks for segmentation.
         recipe: preprocessing; None is the folder's own, or the default.
         nms: thresholds for raw outputs; None is COCO's way, or those inside the other engine.
         per_layer: compare every shared activation too.
         limits: what the report will be held to: refused before the work if it is not going to tell.
 
     Raises:
-        ForgeError: the engines don't fit each other, or the labels don't fit the images or the engines.
+        ForgeError: the engines don't fit each other, or the labels don't fit the images or the
+            engines.
     """
     engines = [open_engine(path, recipe) for path in paths]
     spec = _spec(engines, recipe)
@@ -66,7 +70,10 @@ def verify(
         for number, file in enumerate(files, 1):
             image = _read(file)
             pixels = pictures.letterbox(image, spec, engines[0].size)
-            found = [engine.infer(pictures.normalise(pixels, engine.preprocess(spec))[None]) for engine in engines]
+            found = [
+                engine.infer(pictures.normalise(pixels, engine.preprocess(spec))[None])
+                for engine in engines
+            ]
             _no_number(file, found, report)
             if same:
                 _compare(engines[0], found, report)
@@ -83,28 +90,41 @@ def _thresholds(engines: list[Engine], nms: Nms | None, report: Report) -> Nms:
     inner = [engine.nms for engine in engines if engine.nms]
     if not inner:
         return nms or EVALUATION
-    report.remarks.append(f"NMS is inside the graph: scores under {inner[0].score:g} are never seen, which lowers mAP")
+    report.remarks.append(
+        f"NMS is inside the graph: scores under {inner[0].score:g} are never seen, which lowers mAP"
+    )
     return inner[0]
 
 
 def _spec(engines: list[Engine], recipe: Recipe | None) -> Preprocess:
     own = [engine.recipe.preprocess for engine in engines if engine.recipe]
     if recipe is None and len(own) > 1 and own[0] != own[1]:
-        raise ForgeError("the two folders were prepared with different preprocessing", "name the one with --recipe")
+        raise ForgeError(
+            "the two folders were prepared with different preprocessing",
+            "name the one with --recipe",
+        )
     return recipe.preprocess if recipe else own[0] if own else Preprocess()
 
 
 def _same_input(engines: list[Engine]) -> None:
     sizes = {engine.size for engine in engines}
     if len(sizes) > 1:
-        shown = " and ".join(f"{engine.path} takes {engine.size[0]}x{engine.size[1]}" for engine in engines)
+        shown = " and ".join(
+            f"{engine.path} takes {engine.size[0]}x{engine.size[1]}" for engine in engines
+        )
         raise ForgeError(f"the inputs differ: {shown}", "compare engines made from one model")
 
 
 def _no_number(file: Path, found: list[dict[str, np.ndarray]], report: Report) -> None:
-    """Note the first image on which an engine puts out NaN: comparisons of figures would pass over it."""
+    """Note the first image on which an engine puts out NaN: comparisons of figures would pass over
+    it.
+    """
     for name, outputs in zip(report.engines, found, strict=True):
-        wrong = [output for output, values in outputs.items() if values.dtype.kind == "f" and np.isnan(values).any()]
+        wrong = [
+            output
+            for output, values in outputs.items()
+            if values.dtype.kind == "f" and np.isnan(values).any()
+        ]
         if wrong and not any(line.startswith(f"{name}: ") for line in report.broken):
             report.broken.append(f"{name}: output {wrong[0]!r} is NaN on {file.name}")
 
@@ -113,8 +133,10 @@ def _compare(engine: Engine, found: list[dict[str, np.ndarray]], report: Report)
     for name, reference in found[0].items():
         other = found[1][name]
         if reference.shape != other.shape:
-            raise ForgeError(f"output {name!r} is {reference.shape} in one engine and {other.shape} in the other",
-                             "compare engines made from one model")  # fmt: skip
+            raise ForgeError(
+                f"output {name!r} is {reference.shape} in one engine and {other.shape} in the other",
+                "compare engines made from one model",
+            )
         if engine.detection and name in engine.detection.outputs:
             parts = zip(_parts(reference, name, engine), _parts(other, name, engine), strict=True)
             for (label, one), (_, two) in parts:
@@ -124,14 +146,18 @@ def _compare(engine: Engine, found: list[dict[str, np.ndarray]], report: Report)
 
 
 def _parts(output: np.ndarray, name: str, engine: Engine) -> list[tuple[str, np.ndarray]]:
-    """Boxes and scores apart: box coordinates are mostly the grid, and drown whatever happens to the scores."""
+    """Boxes and scores apart: box coordinates are mostly the grid, and drown whatever happens to
+    the scores.
+    """
     if engine.detection is None or len(engine.detection.outputs) > 1:
         return [(name, output)]
     rows = output.transpose(0, 2, 1) if engine.detection.axes[0] == 1 else output
     return [(f"{name}: boxes", rows[..., :4]), (f"{name}: scores", rows[..., 4:])]
 
 
-def _layers(engines: list[Engine], files: list[Path], spec: Preprocess) -> list[layers.LayerDifference]:
+def _layers(
+    engines: list[Engine], files: list[Path], spec: Preprocess
+) -> list[layers.LayerDifference]:
     if len(engines) != 2 or engines[0].graph is None or engines[1].graph is None:
         raise ForgeError("--per-layer compares two graphs", "give two ONNX files or folders")
     batches = [pictures.prepare(file, spec, engines[0].size) for file in files]
@@ -142,4 +168,6 @@ def _read(file: Path) -> Image.Image:
     try:
         return pictures.read(file)
     except pictures.CorruptImage as error:
-        raise ForgeError(str(error), "remove it, or give a whole copy: accuracy counts every image") from error
+        raise ForgeError(
+            str(error), "remove it, or give a whole copy: accuracy counts every image"
+        ) from error

@@ -1,8 +1,9 @@
 """The content-addressed store: a stage runs once for the same inputs, options and versions.
 
-An entry is a folder that never changes. It is made in a draft folder and renamed when it is complete, so neither a
-crash nor a second process can leave half of one, and a failure is never stored. That holds for a folder that several
-machines share, too. Behind the folder may stand a shared store at a URL: see ``trtforge.store.shared``.
+An entry is a folder that never changes. It is made in a draft folder and renamed when it is
+complete, so neither a crash nor a second process can leave half of one, and a failure is never
+stored. That holds for a folder that several machines share, too. Behind the folder may stand a
+shared store at a URL: see ``trtforge.store.shared``.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ def _silent(facts: Facts) -> str:
 
 @dataclass(frozen=True)
 class File:
-    """A file or folder that a stage reads, known by its contents; without digest it is not made yet.
+    """A file or folder that a stage reads, known by its contents; without digest it is not made
+    yet.
 
     Attributes:
         beside: files that belong to it, which the digest covers, too.
@@ -49,7 +51,8 @@ class Stage:
     """A step from files to files.
 
     Attributes:
-        run: ``run(draft, **inputs, **options)`` writes files into the folder ``draft`` and returns facts (JSON).
+        run: ``run(draft, **inputs, **options)`` writes files into the folder ``draft`` and returns
+            facts (JSON).
         say: what people read of the facts, in a line.
         version: raised whenever the same inputs give other results.
         tools: distributions whose version may change the results.
@@ -64,7 +67,9 @@ class Stage:
 
 @dataclass(frozen=True)
 class Artifact:
-    """What a stage made; while only planning, ``folder`` may not exist yet. ``seconds``: how long making it took."""
+    """What a stage made; while only planning, ``folder`` may not exist yet. ``seconds``: how long
+    making it took.
+    """
 
     stage: Stage
     folder: Path
@@ -93,8 +98,8 @@ class Store:
     """Runs stages, or with ``planning`` only says what would run, and why.
 
     Attributes:
-        shared: URL of a store that many machines share; what ``root`` lacks is looked for there, and what is made goes
-            there, too.
+        shared: URL of a store that many machines share; what ``root`` lacks is looked for there,
+            and what is made goes there, too.
     """
 
     root: Path
@@ -120,7 +125,9 @@ class Store:
             if not self.planning:
                 self._share(entry)
             took = float(record.get("seconds", 0.0))
-            artifact = Artifact(stage, entry, record["digests"], record["facts"], True, "unchanged", took)
+            artifact = Artifact(
+                stage, entry, record["digests"], record["facts"], True, "unchanged", took
+            )
         elif self.planning:
             artifact = Artifact(stage, entry, {}, {}, False, self._why(stage, request))
         else:
@@ -129,20 +136,32 @@ class Store:
         return artifact
 
     def _make(
-        self, stage: Stage, inputs: Mapping[str, File], options: Mapping[str, Any], request: Facts, entry: Path
+        self,
+        stage: Stage,
+        inputs: Mapping[str, File],
+        options: Mapping[str, Any],
+        request: Facts,
+        entry: Path,
     ) -> Artifact:
         why = self._why(stage, request)
         started = time.monotonic()
         with draft_in(self.root) as draft:
-            facts = stage.run(draft, **{name: file.path for name, file in inputs.items()}, **options)
+            facts = stage.run(
+                draft, **{name: file.path for name, file in inputs.items()}, **options
+            )
             for file in inputs.values():  # their digests were taken before the stage has read them
                 if changed(file):
                     raise lost(file.path)
             _return_memory()
-            digests = {file.relative_to(draft).as_posix(): digest(file) for file in sorted(draft.rglob("*"))
-                       if file.is_file()}  # fmt: skip
+            digests = {
+                file.relative_to(draft).as_posix(): digest(file)
+                for file in sorted(draft.rglob("*"))
+                if file.is_file()
+            }
             seconds = time.monotonic() - started
-            text = json.dumps({"request": request, "digests": digests, "facts": facts, "seconds": seconds})
+            text = json.dumps(
+                {"request": request, "digests": digests, "facts": facts, "seconds": seconds}
+            )
             (draft / RECORD).write_text(text, encoding="utf-8")
             self._mark(draft)
             entry.parent.mkdir(parents=True, exist_ok=True)
@@ -179,7 +198,9 @@ class Store:
         return kept
 
     def _take(self, entry: Path, fill: Callable[[Path], bool]) -> Facts | None:
-        """Copy an entry from elsewhere; None if there is none, or it is not what its record and its name say."""
+        """Copy an entry from elsewhere; None if there is none, or it is not what its record and its
+        name say.
+        """
         with draft_in(self.root) as draft:
             if not fill(draft):
                 return None
@@ -214,7 +235,13 @@ class Store:
 
         if self.shared and (entry / UNSHARED).exists() and (record := _record(entry)):
             with draft_in(self.root) as draft:
-                shared.publish(self.shared, entry.relative_to(self.root).as_posix(), entry, record["digests"], draft)
+                shared.publish(
+                    self.shared,
+                    entry.relative_to(self.root).as_posix(),
+                    entry,
+                    record["digests"],
+                    draft,
+                )
             with suppress(OSError):  # someone else's store
                 (entry / UNSHARED).unlink()
 
@@ -224,14 +251,20 @@ class Store:
             return "forced"
         if None in request["inputs"].values():
             return "its inputs are made anew"
-        found = [record["request"] for path in (self.root / stage.name).glob("*") if (record := _record(path))]
+        found = [
+            record["request"]
+            for path in (self.root / stage.name).glob("*")
+            if (record := _record(path))
+        ]
         if not found:
             return "first time"
         return min((_differences(request, other) for other in found), key=len)[:160]
 
 
 def opened(planning: bool = False, force: bool = False) -> Store:
-    """The store of this user on this machine: ``$TRTFORGE_STORE`` is a folder, or the URL of a shared one."""
+    """The store of this user on this machine: ``$TRTFORGE_STORE`` is a folder, or the URL of a
+    shared one.
+    """
     given = os.environ.get("TRTFORGE_STORE", "")
     return Store(default_root(), planning, force, shared=given if "://" in given else None)
 
@@ -248,11 +281,17 @@ def source(path: Path, *more: Path) -> File:
     """A file of the user's, with the digest of it and of the files that belong to it."""
     if not more:
         return File(path, digest(path))
-    return File(path, hashlib.sha256("".join(digest(file) for file in (path, *more)).encode()).hexdigest(), more)
+    return File(
+        path,
+        hashlib.sha256("".join(digest(file) for file in (path, *more)).encode()).hexdigest(),
+        more,
+    )
 
 
 def changed(file: File) -> bool:
-    """Whether a file is another than its digest says. A folder's is not looked at, nor what has gone away."""
+    """Whether a file is another than its digest says. A folder's is not looked at, nor what has
+    gone away.
+    """
     if not all(path.is_file() for path in (file.path, *file.beside)):
         return False
     return source(file.path, *file.beside).digest != file.digest
@@ -270,7 +309,8 @@ def digest(path: Path) -> str:
 def lost(path: Path) -> ForgeError:
     """What to raise for a file that no longer is what its digest says.
 
-    An entry of a store is deleted, and will be made anew; what is none, such as a prepared folder of the user's, stays.
+    An entry of a store is deleted, and will be made anew; what is none, such as a prepared folder
+    of the user's, stays.
     """
     for folder in path.parents:
         record = _record(folder)
@@ -281,7 +321,9 @@ def lost(path: Path) -> ForgeError:
 
 
 def _publish(draft: Path, entry: Path, force: bool) -> None:
-    """Another process that was faster keeps its entry: it is as good, and someone may be reading it."""
+    """Another process that was faster keeps its entry: it is as good, and someone may be reading
+    it.
+    """
     try:
         draft.rename(entry)
         return
@@ -304,15 +346,19 @@ def _publish(draft: Path, entry: Path, force: bool) -> None:
 
 
 def _return_memory() -> None:
-    """glibc keeps what a stage has freed, several copies of the weights: the next stage would come on top of it."""
+    """glibc keeps what a stage has freed, several copies of the weights: the next stage would come
+    on top of it.
+    """
     with suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def version_of(distribution: str) -> str:
-    """The installed version of a distribution, 'none' without it; trtforge's stages carry their own versions.
+    """The installed version of a distribution, 'none' without it; trtforge's stages carry their own
+    versions.
 
-    NVIDIA's wheels also go by names with CUDA's version, which can be installed without the plain one.
+    NVIDIA's wheels also go by names with CUDA's version, which can be installed without the plain
+    one.
     """
     from importlib.metadata import PackageNotFoundError, version
 
@@ -330,7 +376,9 @@ def _record(entry: Path) -> Facts | None:
     """An entry's record, if the entry is whole."""
     try:
         record: Facts = json.loads((entry / RECORD).read_text(encoding="utf-8"))
-        whole = {"request", "facts"} <= record.keys() and all((entry / name).is_file() for name in record["digests"])
+        whole = {"request", "facts"} <= record.keys() and all(
+            (entry / name).is_file() for name in record["digests"]
+        )
     except (OSError, ValueError, TypeError, AttributeError, KeyError):
         return None
     return record if whole else None

@@ -1,8 +1,11 @@
-"""Making room in the store: what has not been used for long, or the longest unused until the rest fits.
+"""Making room in the store: what has not been used for long, or the longest unused until the rest
+fits.
 
-Only what trtforge wrote is looked at: entries with their record, timing caches and the drafts of dead processes. An
-entry is renamed before it is deleted, so that no process ever finds half of one; what is gone is made again when it is
-needed. The newest use counts, which the store notes in the time of the record.
+Only what trtforge wrote is looked at: entries with their record, timing caches and the drafts of
+dead processes. An
+entry is renamed before it is deleted, so that no process ever finds half of one; what is gone is
+made again when it is needed. The newest use counts, which the store notes in the time of the
+record.
 """
 
 from __future__ import annotations
@@ -25,7 +28,9 @@ IN_USE_S = 3600.0
 
 @dataclass(frozen=True)
 class Item:
-    """Something in the store that can go: what it is, its bytes, and when it was last used, in seconds of the epoch."""
+    """Something in the store that can go: what it is, its bytes, and when it was last used, in
+    seconds of the epoch.
+    """
 
     path: Path
     what: str
@@ -47,17 +52,25 @@ def plan(root: Path, older_than: float | None, max_size: int | None, now: float)
     Args:
         root: the store.
         older_than: seconds; what was last used before that goes.
-        max_size: bytes; the longest unused go until the rest takes no more, but for what was used in the last hour.
+        max_size: bytes; the longest unused go until the rest takes no more, but for what was used
+            in the last hour.
         now: seconds of the epoch.
 
     Raises:
         ForgeError: neither limit is given, or the store can't be read.
     """
     if older_than is None and max_size is None:
-        raise ForgeError("nothing says what to clean", "give --older-than, such as 30d, or --max-size, such as 20GB")
+        raise ForgeError(
+            "nothing says what to clean",
+            "give --older-than, such as 30d, or --max-size, such as 20GB",
+        )
     items = sorted(_items(root), key=lambda item: (item.used, item.path))
     gone = [item for item in items if item.what == "draft" and now - item.used > STALE_S]
-    gone += [item for item in items if item.what != "draft" and older_than is not None and now - item.used > older_than]
+    gone += [
+        item
+        for item in items
+        if item.what != "draft" and older_than is not None and now - item.used > older_than
+    ]
     going = set(gone)
     left = [item for item in items if item not in going]
     total = sum(item.size for item in left)
@@ -94,8 +107,10 @@ def carry_out(root: Path, cleaning: Cleaning, done: Callable[[float], None]) -> 
         except FileNotFoundError:  # another process was faster
             continue
         except OSError as error:
-            raise ForgeError(f"{item.path}: can't be deleted ({error.strerror})",
-                             "run it as the user whose store it is") from error  # fmt: skip
+            raise ForgeError(
+                f"{item.path}: can't be deleted ({error.strerror})",
+                "run it as the user whose store it is",
+            ) from error
         discard(bin_)
         gone.append(item)
         done(number)
@@ -115,7 +130,9 @@ def _items(root: Path) -> Iterator[Item]:
                 if not path.is_symlink() and (record := _record(path)).is_file():
                     yield from _item(path, folder.name if path.is_dir() else "timing cache", record)
     except OSError as error:
-        raise ForgeError(f"{root}: can't be read ({error.strerror})", "run it as the user whose store it is") from error
+        raise ForgeError(
+            f"{root}: can't be read ({error.strerror})", "run it as the user whose store it is"
+        ) from error
 
 
 def _listed(folder: Path) -> list[Path]:
@@ -131,7 +148,9 @@ def _item(path: Path, what: str, used: Path) -> Iterator[Item]:
 
 
 def _record(path: Path) -> Path:
-    """The file whose time is that of the last use; a path that is not there for what is not trtforge's."""
+    """The file whose time is that of the last use; a path that is not there for what is not
+    trtforge's.
+    """
     if path.is_dir():
         return path / RECORD
     return path if path.parent.name == "timing" and path.suffix == ".cache" else path / RECORD
@@ -154,11 +173,18 @@ def _size(path: Path) -> int:
 
 def document(root: Path, cleaning: Cleaning, dry_run: bool) -> dict[str, Any]:
     """All of it, for ``--json``; times in seconds of the epoch, sizes in bytes."""
-    gone = [{"path": str(item.path), "what": item.what, "size": item.size, "used": item.used} for item in cleaning.gone]
+    gone = [
+        {"path": str(item.path), "what": item.what, "size": item.size, "used": item.used}
+        for item in cleaning.gone
+    ]
     return {
-        "store": str(root), "dry_run": dry_run, "gone": gone, "freed": sum(item.size for item in cleaning.gone),
-        "kept": len(cleaning.kept), "kept_size": sum(item.size for item in cleaning.kept),
-    }  # fmt: skip
+        "store": str(root),
+        "dry_run": dry_run,
+        "gone": gone,
+        "freed": sum(item.size for item in cleaning.gone),
+        "kept": len(cleaning.kept),
+        "kept_size": sum(item.size for item in cleaning.kept),
+    }
 
 
 def text(root: Path, cleaning: Cleaning, dry_run: bool, now: float) -> str:
@@ -170,6 +196,10 @@ def text(root: Path, cleaning: Cleaning, dry_run: bool, now: float) -> str:
         unused = f"{hours:.1f} hours and more" if hours < 48 else f"{hours / 24:.0f} days and more"
         rows.append([what, str(len(some)), size(sum(item.size for item in some)), unused])
     verb = "would go" if dry_run else "deleted"
-    total = [f"{verb}: {len(cleaning.gone)} entries, {size(sum(item.size for item in cleaning.gone))}; "
-             f"{len(cleaning.kept)} stay with {size(sum(item.size for item in cleaning.kept))} in {root}"]  # fmt: skip
-    return "\n".join(([table(rows, ["what", "entries", "size", "unused for"])] if rows else []) + total)
+    total = [
+        f"{verb}: {len(cleaning.gone)} entries, {size(sum(item.size for item in cleaning.gone))}; "
+        f"{len(cleaning.kept)} stay with {size(sum(item.size for item in cleaning.kept))} in {root}"
+    ]
+    return "\n".join(
+        ([table(rows, ["what", "entries", "size", "unused for"])] if rows else []) + total
+    )

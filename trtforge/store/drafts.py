@@ -1,4 +1,6 @@
-"""Hidden folders in which things are made, beside the place that they will take: in the store, and beside outputs."""
+"""Hidden folders in which things are made, beside the place that they will take: in the store, and
+beside outputs.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ from trtforge.errors import ForgeError
 DRAFT = ".trtforge-"
 OLD = ".old"  # ends a hidden folder that holds an output while its successor takes its place
 STALE_S = 24 * 3600  # a draft older than this belongs to a process that died
-RESTORE_S = 60  # taking a place is two renames: an output that is away for longer was left by a process that died
+# taking a place is two renames: an output that is away for longer was left by a process that died
+RESTORE_S = 60
 
 
 def draft_name() -> str:
@@ -40,7 +43,9 @@ def draft_in(root: Path) -> Iterator[Path]:
     try:
         draft.mkdir(parents=True)
     except OSError as error:
-        raise ForgeError(f"{root}: can't be written ({error.strerror})", "give a folder that you may write") from error
+        raise ForgeError(
+            f"{root}: can't be written ({error.strerror})", "give a folder that you may write"
+        ) from error
     try:
         _sweep(root)
         yield draft
@@ -59,7 +64,9 @@ def _sweep(root: Path) -> None:
 
 
 def _restore(old: Path, stale: bool) -> None:
-    """An output whose successor never came is back in its place; one that has a successor is needed no more."""
+    """An output whose successor never came is back in its place; one that has a successor is needed
+    no more.
+    """
     (output,) = held if len(held := list(old.iterdir())) == 1 else [None]
     if output is None or not output.is_dir():  # not made by ``set_aside``
         return
@@ -71,7 +78,8 @@ def _restore(old: Path, stale: bool) -> None:
 
 
 def set_aside(output: Path, draft: Path) -> Path:
-    """Where an output folder waits while ``draft`` takes its place: found again by its name if this process dies.
+    """Where an output folder waits while ``draft`` takes its place: found again by its name if this
+    process dies.
 
     Raises:
         OSError: it can't be moved; it stays where it is.

@@ -1,8 +1,9 @@
 """A store that many machines share, at a URL that fsspec knows: s3://, gs://, file://, ...
 
-An entry is one tar file, ``STAGE/KEY.tar``. It is uploaded under a name of its own and moved into place, which replaces
-it at once or not at all on file systems and object stores alike; readers compare every file with the digests inside.
-Who may write there is trusted as the machine itself is: engines are code.
+An entry is one tar file, ``STAGE/KEY.tar``. It is uploaded under a name of its own and moved into
+place, which replaces it at once or not at all on file systems and object stores alike; readers
+compare every file with the digests inside. Who may write there is trusted as the machine itself is:
+engines are code.
 """
 
 from __future__ import annotations
@@ -62,12 +63,25 @@ def look(url: str, name: str) -> dict[str, Any] | None:
     """
     with _opened(url) as (system, root):
         try:
-            with system.open(f"{root}/{name}.tar", "rb") as stream, tarfile.open(fileobj=stream, mode="r:") as archive:
+            with (
+                system.open(f"{root}/{name}.tar", "rb") as stream,
+                tarfile.open(fileobj=stream, mode="r:") as archive,
+            ):
                 content = archive.extractfile(RECORD)
                 record = json.loads(content.read()) if content else {}
-        except (FileNotFoundError, KeyError, tarfile.TarError, EOFError, ValueError):  # no entry, or as good as none
+        except (
+            FileNotFoundError,
+            KeyError,
+            tarfile.TarError,
+            EOFError,
+            ValueError,
+        ):  # no entry, or as good as none
             return None
-    return record if isinstance(record, dict) and {"request", "facts", "digests"} <= record.keys() else None
+    return (
+        record
+        if isinstance(record, dict) and {"request", "facts", "digests"} <= record.keys()
+        else None
+    )
 
 
 def publish(url: str, name: str, entry: Path, files: Iterable[str], draft: Path) -> None:
@@ -112,19 +126,26 @@ def _unpack(archive: tarfile.TarFile, member: tarfile.TarInfo, draft: Path) -> N
 def _opened(url: str) -> Iterator[tuple[Any, str]]:
     """The file system behind a URL, and the path in it."""
     scheme, _, place = url.partition("?")[0].partition("://")
-    shown = f"{scheme}://{place.rpartition('@')[2]}"  # without name and password, and what a query may hold
+    # without name and password, and what a query may hold
+    shown = f"{scheme}://{place.rpartition('@')[2]}"
     try:
         from fsspec.core import url_to_fs
     except ImportError as error:
-        raise MachineError(f"{shown}: fsspec is not installed", "pip install 'trtforge[shared]'") from error
+        raise MachineError(
+            f"{shown}: fsspec is not installed", "pip install 'trtforge[shared]'"
+        ) from error
     try:
         system, root = url_to_fs(url)
         yield system, root.rstrip("/")
     except ImportError as error:  # fsspec names the package
-        raise MachineError(f"{shown}: {error}", f"pip install what {shown.partition(':')[0]}:// needs") from error
+        raise MachineError(
+            f"{shown}: {error}", f"pip install what {shown.partition(':')[0]}:// needs"
+        ) from error
     except Exception as error:  # what storages raise has no class in common
         secret = url.partition("?")[2]
         why = next(iter(str(error).splitlines()), "") or type(error).__name__
         why = why.replace(f"?{secret}", "").replace(secret, "...") if secret else why
-        raise ForgeError(f"{shown}: the shared store fails: {why}",
-                         "check $TRTFORGE_STORE, its permissions and the network") from error  # fmt: skip
+        raise ForgeError(
+            f"{shown}: the shared store fails: {why}",
+            "check $TRTFORGE_STORE, its permissions and the network",
+        ) from error

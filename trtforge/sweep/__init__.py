@@ -23,7 +23,11 @@ from trtforge.store import Facts, File, Store, digest, source
 from trtforge.sweep.rows import Cell, Pick, Row, Swept, as_csv, best, on_front, thresholds
 
 # What a backend takes no notice of; ONNX Runtime's engine is the graph.
-IGNORED = {"tensorrt": (), "tensorrt-rtx": tuple(tensorrt_rtx.UNSERVED), "onnxruntime": ("workspace", "opt_level")}
+IGNORED = {
+    "tensorrt": (),
+    "tensorrt-rtx": tuple(tensorrt_rtx.UNSERVED),
+    "onnxruntime": ("workspace", "opt_level"),
+}
 FILES = ("sweep.json", "sweep.csv", "sweep.svg")
 ENGINE = "engine"  # folder of the picked one
 
@@ -33,8 +37,8 @@ class Asked:
     """The axes, and what is measured.
 
     Attributes:
-        precisions, batches, workspaces, opt_levels: of the cells. No batches: the model's own, or 1; None among the
-            last two: the builder's default.
+        precisions, batches, workspaces, opt_levels: of the cells. No batches: the model's own, or
+            1; None among the last two: the builder's default.
         images, labels: for accuracy; None: it is not measured.
         seconds: for each latency.
     """
@@ -48,34 +52,49 @@ class Asked:
     seconds: float
 
 
-def sweep(job: Job, target: Target, store: Store, asked: Asked, workers: Workers | None = None) -> Swept:
+def sweep(
+    job: Job, target: Target, store: Store, asked: Asked, workers: Workers | None = None
+) -> Swept:
     """Build every cell, and measure what was built.
 
     Args:
         workers: who builds and measures; None is this process.
 
-    An engine, a latency or an accuracy that the store has is not made again. A failed build is never stored: it is
-    tried again in each sweep, since memory or a driver may have been what it lacked; it takes no longer than one that
-    succeeds.
+    An engine, a latency or an accuracy that the store has is not made again. A failed build is
+    never stored: it is tried again in each sweep, since memory or a driver may have been what it
+    lacked; it takes no longer than one that succeeds.
 
     Raises:
-        ForgeError: the model, the images or the labels are wrong. What the builder refuses is a row.
+        ForgeError: the model, the images or the labels are wrong. What the builder refuses is a
+            row.
     """
     assert target.backend
-    batches = asked.batches or [prepare(replace(job, precision="fp32", images=None), store, [target.backend]).batch[2]]
+    batches = asked.batches or [
+        prepare(replace(job, precision="fp32", images=None), store, [target.backend]).batch[2]
+    ]
     cells, ignored = _cells(target.backend, replace(asked, batches=batches))
-    ready = {(cell.precision, cell.batch): prepare(job_for(job, cell), store, [target.backend]) for cell in cells}
+    ready = {
+        (cell.precision, cell.batch): prepare(job_for(job, cell), store, [target.backend])
+        for cell in cells
+    }
     # Before the engines: labels that don't fit are said at once.
-    metric, accuracy = _accuracy(job, target.backend, batches[0], store, asked) if asked.images else ("", {})
-    rows = [row if row.why_not else replace(row, **accuracy.get(row.cell.precision, {}))
-            for row in _rows(cells, ready, target, store, asked, workers or alone(store))]  # fmt: skip
+    metric, accuracy = (
+        _accuracy(job, target.backend, batches[0], store, asked) if asked.images else ("", {})
+    )
+    rows = [
+        row if row.why_not else replace(row, **accuracy.get(row.cell.precision, {}))
+        for row in _rows(cells, ready, target, store, asked, workers or alone(store))
+    ]
     rows = [replace(row, front=on_front(row, rows)) for row in rows]
     place = target.device.title if target.device else measure.machine()
-    return Swept(job.model.name, target.backend, place, rows, metric, [*ignored, *_remarks(rows, target)])
+    return Swept(
+        job.model.name, target.backend, place, rows, metric, [*ignored, *_remarks(rows, target)]
+    )
 
 
 def check(out: Path, engine: bool) -> None:
-    """Refuse, before any work, a folder for ``write``, and with ``engine`` for ``deliver_best``, that can't be used.
+    """Refuse, before any work, a folder for ``write``, and with ``engine`` for ``deliver_best``,
+    that can't be used.
 
     Raises:
         ForgeError: it is or lies in a file, can't be written, or holds what is not a sweep's.
@@ -84,7 +103,9 @@ def check(out: Path, engine: bool) -> None:
     if not there.is_dir():
         raise ForgeError(f"{there}: is a file", "give a folder with -o")
     if not os.access(there, os.W_OK):
-        raise ForgeError(f"{out}: can't be written (no permission in {there})", "give another folder with -o")
+        raise ForgeError(
+            f"{out}: can't be written (no permission in {there})", "give another folder with -o"
+        )
     for name in FILES:
         if (out / name).is_dir():
             raise ForgeError(f"{out / name}: is a folder", "give another folder with -o")
@@ -104,15 +125,24 @@ def write(found: Swept, out: Path) -> list[Path]:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ForgeError(f"{out}: can't be a folder ({error.strerror})", "give another folder with -o") from error
-    texts = json.dumps(asdict(found), indent=1) + "\n", as_csv(found.rows), sweep_picture.render(found)
+        raise ForgeError(
+            f"{out}: can't be a folder ({error.strerror})", "give another folder with -o"
+        ) from error
+    texts = (
+        json.dumps(asdict(found), indent=1) + "\n",
+        as_csv(found.rows),
+        sweep_picture.render(found),
+    )
     for name, text in zip(FILES, texts, strict=True):
         outfile.write_text(out / name, text)
     return [out / name for name in FILES]
 
 
-def deliver_best(found: Swept, pick: Pick, job: Job, target: Target, store: Store, out: Path) -> Path:
-    """The bundle of the best row, in ``out/engine``: with the very engine that was measured, whoever built it.
+def deliver_best(
+    found: Swept, pick: Pick, job: Job, target: Target, store: Store, out: Path
+) -> Path:
+    """The bundle of the best row, in ``out/engine``: with the very engine that was measured,
+    whoever built it.
 
     Args:
         store: of the sweep.
@@ -124,7 +154,14 @@ def deliver_best(found: Swept, pick: Pick, job: Job, target: Target, store: Stor
     row = best(found.rows, pick)
     engine = next(made for made in store.ran if made.digests.get(build.ENGINE) == row.digest)
     folder = out / ENGINE
-    bundle.write(folder, prepare(job_for(job, row.cell), store, [target.backend]), target, engine, None, False)
+    bundle.write(
+        folder,
+        prepare(job_for(job, row.cell), store, [target.backend]),
+        target,
+        engine,
+        None,
+        False,
+    )
     return folder
 
 
@@ -141,17 +178,27 @@ def _cells(backend: str, asked: Asked) -> tuple[list[Cell], list[str]]:
     for name, values in list(axes.items()):
         if name in IGNORED[backend] and list(values) != [None]:
             option = f"--{name.replace('_', '-')}"
-            remarks.append(f"{backend} ignores {option}: the engines are the same bytes, and one stands for all")
+            remarks.append(
+                f"{backend} ignores {option}: the engines are the same bytes, and one stands for all"
+            )
             axes[name] = [None]
-    cells = [Cell(precision, batch, workspace, level) for precision, batch, workspace, level in itertools.product(
-        asked.precisions, asked.batches, axes["workspace"], axes["opt_level"])]  # fmt: skip
+    cells = [
+        Cell(precision, batch, workspace, level)
+        for precision, batch, workspace, level in itertools.product(
+            asked.precisions, asked.batches, axes["workspace"], axes["opt_level"]
+        )
+    ]
     return cells, remarks
 
 
 def _rows(
-    cells: Sequence[Cell], ready: Mapping[tuple[Precision, int], Ready], target: Target, store: Store, asked: Asked,
+    cells: Sequence[Cell],
+    ready: Mapping[tuple[Precision, int], Ready],
+    target: Target,
+    store: Store,
+    asked: Asked,
     workers: Workers,
-) -> list[Row]:  # fmt: skip
+) -> list[Row]:
     timed = target.backend != "tensorrt-rtx" or bool(_runtime(target))
     tasks = []
     for number, cell in enumerate(cells, 1):
@@ -167,8 +214,12 @@ def _rows(
     firsts: dict[str, int] = {}
     for row in rows:
         firsts.setdefault(row.digest, row.number)
-    return [replace(row, same_as=firsts[row.digest]) if row.digest and firsts[row.digest] != row.number else row
-            for row in rows]  # fmt: skip
+    return [
+        replace(row, same_as=firsts[row.digest])
+        if row.digest and firsts[row.digest] != row.number
+        else row
+        for row in rows
+    ]
 
 
 def _row(arguments: tuple[int, Cell, Ready, Target, BuildOptions, float], store: Store) -> Row:
@@ -177,17 +228,31 @@ def _row(arguments: tuple[int, Cell, Ready, Target, BuildOptions, float], store:
     engine = forge(ready, target, store, options)
     facts = engine.facts
     row = Row(
-        number, cell, cached=engine.cached, build_seconds=round(engine.seconds, 2), engine_bytes=facts["engine_bytes"],
-        activation_bytes=facts.get("activation_bytes"), scratch_bytes=facts.get("scratch_bytes"),
+        number,
+        cell,
+        cached=engine.cached,
+        build_seconds=round(engine.seconds, 2),
+        engine_bytes=facts["engine_bytes"],
+        activation_bytes=facts.get("activation_bytes"),
+        scratch_bytes=facts.get("scratch_bytes"),
         digest=engine.digests[build.ENGINE],
-    )  # fmt: skip
+    )
     runtime = _runtime(target)
     if not runtime:
         return row
-    timed = store.run(measure.LATENCY, {"engine": engine.file(build.ENGINE)}, {
-        "runtime": runtime, "batch": cell.batch, "size": ready.facts["size"], "seconds": seconds,
-        "machine": target.device.title if target.device and runtime != "onnxruntime" else measure.machine(),
-    })  # fmt: skip
+    timed = store.run(
+        measure.LATENCY,
+        {"engine": engine.file(build.ENGINE)},
+        {
+            "runtime": runtime,
+            "batch": cell.batch,
+            "size": ready.facts["size"],
+            "seconds": seconds,
+            "machine": target.device.title
+            if target.device and runtime != "onnxruntime"
+            else measure.machine(),
+        },
+    )
     return replace(row, **timed.facts)
 
 
@@ -200,7 +265,9 @@ def _runtime(target: Target) -> str:
     return target.backend or "" if fits else ""
 
 
-def _accuracy(job: Job, backend: str, batch: int, store: Store, asked: Asked) -> tuple[str, dict[Precision, Facts]]:
+def _accuracy(
+    job: Job, backend: str, batch: int, store: Store, asked: Asked
+) -> tuple[str, dict[Precision, Facts]]:
     """Accuracy depends on the graph alone: it is measured once for each precision, in ONNX Runtime.
 
     Args:
@@ -212,17 +279,32 @@ def _accuracy(job: Job, backend: str, batch: int, store: Store, asked: Asked) ->
     from trtforge.calibrate import images as pictures
 
     assert asked.images and asked.labels
-    form = "onnxruntime" if backend == "onnxruntime" else "tensorrt-rtx"  # nobody else has TensorRT's plugins
+    form = (
+        "onnxruntime" if backend == "onnxruntime" else "tensorrt-rtx"
+    )  # nobody else has TensorRT's plugins
     reference = prepare(job_for(job, Cell("fp32", batch, None, None)), store, [form]).graphs[form]
-    images = File(asked.images, pictures.whole(pictures.digest(pictures.list_images(asked.images), asked.images)))
+    images = File(
+        asked.images,
+        pictures.whole(pictures.digest(pictures.list_images(asked.images), asked.images)),
+    )
     metric, found = "", dict[Precision, Facts]()
     with present.progress("accuracy", len(asked.precisions)) as done:
         for number, precision in enumerate(asked.precisions, 1):
-            graph = prepare(job_for(job, Cell(precision, batch, None, None)), store, [form]).graphs[form]
-            inputs = {"reference": reference, "model": graph, "images": images, "labels": _labels(asked.labels)}
+            graph = prepare(job_for(job, Cell(precision, batch, None, None)), store, [form]).graphs[
+                form
+            ]
+            inputs = {
+                "reference": reference,
+                "model": graph,
+                "images": images,
+                "labels": _labels(asked.labels),
+            }
             recipe = {"recipe": after_adapting(job.recipe).model_dump(mode="json")}
             facts = store.run(measure.ACCURACY, inputs, recipe).facts
-            metric, found[precision] = facts["metric"], {name: facts[name] for name in ("accuracy", "lost")}
+            metric, found[precision] = (
+                facts["metric"],
+                {name: facts[name] for name in ("accuracy", "lost")},
+            )
             done(number)
     return metric, found
 
@@ -232,10 +314,15 @@ def _labels(labels: Path) -> File:
 
     if labels.is_dir():  # masks
         return File(
-            labels, pictures.whole({path.name: digest(path) for path in sorted(labels.iterdir()) if path.is_file()})
+            labels,
+            pictures.whole(
+                {path.name: digest(path) for path in sorted(labels.iterdir()) if path.is_file()}
+            ),
         )
     if not labels.is_file():
-        raise ForgeError(f"{labels}: no such file of labels", "give the images' labels with --labels")
+        raise ForgeError(
+            f"{labels}: no such file of labels", "give the images' labels with --labels"
+        )
     return source(labels)
 
 
@@ -246,6 +333,8 @@ def _remarks(rows: Sequence[Row], target: Target) -> list[str]:
         found.append(f"not timed: these engines run only on {where}")
     time = "batch" if all(row.latency_ms is None for row in rows) else "latency, images/s"
     accuracy = ", accuracy" if any(row.accuracy is not None for row in rows) else ""
-    found.append(f"front: no other engine is better in one of memory, {time}{accuracy} and as good in the rest")
+    found.append(
+        f"front: no other engine is better in one of memory, {time}{accuracy} and as good in the rest"
+    )
     found += thresholds(rows)
     return found

@@ -97,18 +97,28 @@ def best(rows: Sequence[Row], pick: Pick) -> Row:
         raise BuildError(f"none of the {len(rows)} engines was built: {rows[0].why_not}", "")
     if pick == "memory":
         return min(built, key=lambda row: row.memory)
-    timed = [row for row in built if row.latency_ms is not None and row.images_per_second is not None]
+    timed = [
+        row for row in built if row.latency_ms is not None and row.images_per_second is not None
+    ]
     if not timed:
-        raise ForgeError(f"--pick {pick}: these engines can't be timed on this machine",
-                         "run the sweep on the target, or give --pick memory")  # fmt: skip
+        raise ForgeError(
+            f"--pick {pick}: these engines can't be timed on this machine",
+            "run the sweep on the target, or give --pick memory",
+        )
     if pick == "latency":
         return min(timed, key=lambda row: row.latency_ms or 0.0)
     return max(timed, key=lambda row: row.images_per_second or 0.0)
 
 
 def _figures(row: Row) -> tuple[float, ...]:
-    """What the front weighs, less is better: memory, time and accuracy where known; without time, the batch."""
-    time = [row.latency_ms, -(row.images_per_second or 0.0)] if row.latency_ms is not None else [-row.cell.batch]
+    """What the front weighs, less is better: memory, time and accuracy where known; without time,
+    the batch.
+    """
+    time = (
+        [row.latency_ms, -(row.images_per_second or 0.0)]
+        if row.latency_ms is not None
+        else [-row.cell.batch]
+    )
     return (row.memory, *time, -(row.accuracy or 0.0))
 
 
@@ -116,9 +126,15 @@ def on_front(row: Row, rows: Sequence[Row]) -> bool:
     if row.why_not or row.same_as:
         return False
     mine = _figures(row)
-    others = [other for other in rows if not other.why_not and not other.same_as and other is not row]
-    as_good = [other for other in others if all(a <= b for a, b in zip(_figures(other), mine, strict=True))]
-    return not any(_figures(other) != mine or other.number < row.number for other in as_good)  # of equals the first
+    others = [
+        other for other in rows if not other.why_not and not other.same_as and other is not row
+    ]
+    as_good = [
+        other for other in others if all(a <= b for a, b in zip(_figures(other), mine, strict=True))
+    ]
+    return not any(
+        _figures(other) != mine or other.number < row.number for other in as_good
+    )  # of equals the first
 
 
 def thresholds(rows: Sequence[Row]) -> list[str]:
@@ -126,12 +142,20 @@ def thresholds(rows: Sequence[Row]) -> list[str]:
     found = []
     kinds = [(row.cell.precision, row.cell.batch, row.cell.opt_level) for row in rows]
     for precision, batch, level in dict.fromkeys(kinds):
-        limited = [(row.cell.workspace, row.why_not) for row, kind in zip(rows, kinds, strict=True)
-                   if row.cell.workspace and kind == (precision, batch, level)]  # fmt: skip
-        failed, built = [size for size, why in limited if why], [size for size, why in limited if not why]
+        limited = [
+            (row.cell.workspace, row.why_not)
+            for row, kind in zip(rows, kinds, strict=True)
+            if row.cell.workspace and kind == (precision, batch, level)
+        ]
+        failed, built = (
+            [size for size, why in limited if why],
+            [size for size, why in limited if not why],
+        )
         if failed and built and max(failed) < min(built):
-            found.append(f"{precision}, batch {batch}: a workspace of {mib(max(failed))} is too small, "
-                         f"{mib(min(built))} is enough")  # fmt: skip
+            found.append(
+                f"{precision}, batch {batch}: a workspace of {mib(max(failed))} is too small, "
+                f"{mib(min(built))} is enough"
+            )
     return found
 
 

@@ -9,9 +9,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 PERIOD_S = 0.05
-# nvmlClocksEventReason*: why clocks are lower than they could be. Idle and settings of the user's are left out.
-REASONS = {0x4: "power cap", 0x8: "hardware slowdown", 0x20: "temperature (software)", 0x40: "temperature (hardware)",
-           0x80: "power brake"}  # fmt: skip
+# nvmlClocksEventReason*: why clocks are lower than they could be. Idle and settings of the user's
+# are left out.
+REASONS = {
+    0x4: "power cap",
+    0x8: "hardware slowdown",
+    0x20: "temperature (software)",
+    0x40: "temperature (hardware)",
+    0x80: "power brake",
+}
 INSTALL = "clocks and temperature are not read: pip install nvidia-ml-py"
 
 
@@ -57,7 +63,10 @@ def watch(bus_id: str | None) -> Iterator[Clocks]:
     try:
         pynvml.nvmlInit()
         card = pynvml.nvmlDeviceGetHandleByPciBusId(bus_id.encode())
-        clocks.name, clocks.driver = _text(pynvml.nvmlDeviceGetName(card)), _text(pynvml.nvmlSystemGetDriverVersion())
+        clocks.name, clocks.driver = (
+            _text(pynvml.nvmlDeviceGetName(card)),
+            _text(pynvml.nvmlSystemGetDriverVersion()),
+        )
     except pynvml.NVMLError as error:  # a Jetson has no NVML to speak of
         clocks.why_not = f"clocks and temperature are not read: {error}"
         yield clocks
@@ -79,14 +88,20 @@ def _sample(pynvml: Any, card: Any, clocks: Clocks, ended: threading.Event) -> N
     )
     while not ended.wait(PERIOD_S):
         try:
-            clocks.sm_mhz = _widened(clocks.sm_mhz, pynvml.nvmlDeviceGetClockInfo(card, pynvml.NVML_CLOCK_SM))
-            clocks.memory_mhz = _widened(clocks.memory_mhz, pynvml.nvmlDeviceGetClockInfo(card, pynvml.NVML_CLOCK_MEM))
+            clocks.sm_mhz = _widened(
+                clocks.sm_mhz, pynvml.nvmlDeviceGetClockInfo(card, pynvml.NVML_CLOCK_SM)
+            )
+            clocks.memory_mhz = _widened(
+                clocks.memory_mhz, pynvml.nvmlDeviceGetClockInfo(card, pynvml.NVML_CLOCK_MEM)
+            )
             heat = pynvml.nvmlDeviceGetTemperature(card, pynvml.NVML_TEMPERATURE_GPU)
             clocks.celsius = max(clocks.celsius or heat, heat)
             watts = pynvml.nvmlDeviceGetPowerUsage(card) / 1e3
             clocks.watts = max(clocks.watts or watts, watts)
             mask = reasons(card)
-            clocks.throttled += [text for bit, text in REASONS.items() if mask & bit and text not in clocks.throttled]
+            clocks.throttled += [
+                text for bit, text in REASONS.items() if mask & bit and text not in clocks.throttled
+            ]
         except pynvml.NVMLError as error:  # a figure that this card does not have
             clocks.why_not = f"not all of clocks and temperature can be read: {error}"
             return

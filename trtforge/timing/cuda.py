@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     import onnxruntime
 
 CLOCK = "CUDA events on the stream of the network"
-NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: the legacy default stream, which others use, holds nothing up
+NON_BLOCKING = (
+    1  # CU_STREAM_NON_BLOCKING: the legacy default stream, which others use, holds nothing up
+)
 
 
 class Stream:
@@ -68,7 +70,9 @@ class Stream:
         after: list[Buffer],
         close: Callable[[], None] = lambda: None,
     ) -> Runner:
-        """A runner that copies ``before`` to the device, runs the network and copies ``after`` back."""
+        """A runner that copies ``before`` to the device, runs the network and copies ``after``
+        back.
+        """
 
         def one() -> None:
             for buffer in before:
@@ -100,7 +104,8 @@ def opener(
 ) -> Callable[[], Runner]:
     """Opens runners of an ONNX file on the GPU, a session and a stream each.
 
-    Inputs and outputs are bound to device memory at fixed addresses, so that a CUDA graph can be replayed.
+    Inputs and outputs are bound to device memory at fixed addresses, so that a CUDA graph can be
+    replayed.
 
     Args:
         graph: as a CUDA graph, by ONNX Runtime's own ``enable_cuda_graph``.
@@ -123,25 +128,32 @@ def opener(
             for name, array in arrays.items():
                 given[name].host[...] = array
                 given[name].upload()
-                binding.bind_input(name, "cuda", 0, array.dtype, array.shape, int(given[name].device))
+                binding.bind_input(
+                    name, "cuda", 0, array.dtype, array.shape, int(given[name].device)
+                )
             for name, (shape, dtype) in known.items():
                 binding.bind_output(name, "cuda", 0, dtype, shape, int(made[name].device))
             try:
                 engine.run_with_iobinding(binding)  # captures the graph, and waits for the device
             except Exception as error:  # ONNX Runtime raises classes of its own
-                raise ForgeError(f"{model}: fails at batch {batch} on the GPU: {reason(error)}",
-                                 "try --no-cuda-graph, or a smaller --batch") from error  # fmt: skip
+                raise ForgeError(
+                    f"{model}: fails at batch {batch} on the GPU: {reason(error)}",
+                    "try --no-cuda-graph, or a smaller --batch",
+                ) from error
         options = _unsynchronized()
         before, after = (list(given.values()), list(made.values())) if transfers else ([], [])
 
-        def enqueue(bound: object = (given, made)) -> None:  # the binding holds addresses alone: this holds the memory
+        def enqueue(
+            bound: object = (given, made),
+        ) -> None:  # the binding holds addresses alone: this holds the memory
             engine.run_with_iobinding(binding, options)
 
         def close() -> None:
             """A session goes before the stream that it works on, with nothing left to free.
 
-            What passes need on the host, ONNX Runtime frees behind the next synchronized one; a session that is
-            deleted with some left frees it in a callback of CUDA's, where that is forbidden, and aborts the process.
+            What passes need on the host, ONNX Runtime frees behind the next synchronized one; a
+            session that is deleted with some left frees it in a callback of CUDA's, where that is
+            forbidden, and aborts the process.
             """
             nonlocal engine, binding
             with stream.current():
@@ -154,7 +166,8 @@ def opener(
 
 
 def cuda_session(model: Path, stream: int, graph: bool) -> onnxruntime.InferenceSession:
-    """A session on the first GPU that works on the given stream; with ONNX Runtime's defaults, TF32 among them.
+    """A session on the first GPU that works on the given stream; with ONNX Runtime's defaults, TF32
+    among them.
 
     Raises:
         ForgeError: ONNX Runtime can't load the model, or not as a CUDA graph.
@@ -163,21 +176,31 @@ def cuda_session(model: Path, stream: int, graph: bool) -> onnxruntime.Inference
     options = {"user_compute_stream": str(stream), "enable_cuda_graph": "1" if graph else "0"}
     engine = session(model, [("CUDAExecutionProvider", options), "CPUExecutionProvider"])
     if "CUDAExecutionProvider" not in engine.get_providers():
-        raise MachineError("ONNX Runtime found no CUDA that it can use",
-                           "install onnxruntime-gpu, or use --provider cpu")  # fmt: skip
+        raise MachineError(
+            "ONNX Runtime found no CUDA that it can use",
+            "install onnxruntime-gpu, or use --provider cpu",
+        )
     return engine
 
 
 def output_shapes(
     engine: onnxruntime.InferenceSession, arrays: Mapping[str, np.ndarray]
 ) -> dict[str, tuple[inputs.Shape, Any]]:
-    """Shapes and datatypes of the outputs where the model tells them; empty where one depends on the data."""
-    dims = [pair for each in engine.get_inputs() for pair in zip(each.shape, arrays[each.name].shape, strict=True)]
+    """Shapes and datatypes of the outputs where the model tells them; empty where one depends on
+    the data.
+    """
+    dims = [
+        pair
+        for each in engine.get_inputs()
+        for pair in zip(each.shape, arrays[each.name].shape, strict=True)
+    ]
     names = {dim: real for dim, real in dims if isinstance(dim, str)}
     found = {}
     for output in engine.get_outputs():
         shape = tuple(names.get(dim, dim) for dim in output.shape)
-        if output.type not in inputs.NUMPY or not all(isinstance(dim, int) and dim >= 0 for dim in shape):
+        if output.type not in inputs.NUMPY or not all(
+            isinstance(dim, int) and dim >= 0 for dim in shape
+        ):
             return {}
         found[output.name] = (shape, np.dtype(inputs.NUMPY[output.type]))
     return found
@@ -187,7 +210,10 @@ def _seen_shapes(model: Path, arrays: dict[str, np.ndarray]) -> dict[str, tuple[
     """What the model gives for these inputs, which are the ones that are timed."""
     engine = session(model)
     outputs = engine.run(None, arrays)
-    return {each.name: (array.shape, array.dtype) for each, array in zip(engine.get_outputs(), outputs, strict=True)}
+    return {
+        each.name: (array.shape, array.dtype)
+        for each, array in zip(engine.get_outputs(), outputs, strict=True)
+    }
 
 
 def _unsynchronized() -> onnxruntime.RunOptions:

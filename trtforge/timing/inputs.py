@@ -10,9 +10,15 @@ import numpy as np
 from trtforge.errors import ForgeError
 
 NUMPY = {
-    "tensor(float)": "float32", "tensor(float16)": "float16", "tensor(double)": "float64", "tensor(bool)": "bool",
-    "tensor(uint8)": "uint8", "tensor(int8)": "int8", "tensor(int32)": "int32", "tensor(int64)": "int64",
-}  # fmt: skip
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(double)": "float64",
+    "tensor(bool)": "bool",
+    "tensor(uint8)": "uint8",
+    "tensor(int8)": "int8",
+    "tensor(int32)": "int32",
+    "tensor(int64)": "int64",
+}
 Shape = tuple[int, ...]
 
 
@@ -20,7 +26,8 @@ def shaped(name: str, dims: Sequence[Any], batch: int, size: tuple[int, int] | N
     """The shape of an input at one batch size.
 
     Args:
-        dims: whole numbers, or anything else where the dimension is dynamic; the first is the batch.
+        dims: whole numbers, or anything else where the dimension is dynamic; the first is the
+            batch.
         size: height and width in pixels for dynamic images.
 
     Raises:
@@ -29,12 +36,17 @@ def shaped(name: str, dims: Sequence[Any], batch: int, size: tuple[int, int] | N
     if not dims:
         return ()
     if _known(dims[0]) and dims[0] != batch:
-        raise ForgeError(f"input {name!r} has a fixed batch of {dims[0]}, not {batch}",
-                         "drop --batch, or export the model with a dynamic batch")  # fmt: skip
+        raise ForgeError(
+            f"input {name!r} has a fixed batch of {dims[0]}, not {batch}",
+            "drop --batch, or export the model with a dynamic batch",
+        )
     spatial = dict(enumerate(size, 2)) if size and len(dims) == 4 else {}
     rest = [dim if _known(dim) else spatial.get(axis) for axis, dim in enumerate(dims[1:], 1)]
     if None in rest:
-        raise ForgeError(f"input {name!r} has dynamic dimensions: {list(dims)}", "run `trtforge fold --size HxW` first")
+        raise ForgeError(
+            f"input {name!r} has dynamic dimensions: {list(dims)}",
+            "run `trtforge fold --size HxW` first",
+        )
     return (batch, *(int(dim) for dim in rest if dim is not None))
 
 
@@ -46,8 +58,12 @@ def fixed_batch(dims: Sequence[Any]) -> int | None:
 def arrays(shapes: Mapping[str, Shape], dtypes: Mapping[str, str]) -> dict[str, np.ndarray]:
     """Noise in 0..1 (whole numbers: zeros and ones), the same in every run."""
     rng = np.random.default_rng(0)
-    return {name: rng.random(shape, np.float32).round(0 if np.dtype(dtypes[name]).kind in "iub" else 7)
-            .astype(dtypes[name]) for name, shape in shapes.items()}  # fmt: skip
+    return {
+        name: rng.random(shape, np.float32)
+        .round(0 if np.dtype(dtypes[name]).kind in "iub" else 7)
+        .astype(dtypes[name])
+        for name, shape in shapes.items()
+    }
 
 
 def _known(dim: Any) -> bool:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 LEAST_PASSES = 10  # however short the duration: trtexec's own default
-QUEUE_S = 0.05  # so much work is enqueued at once for throughput: the wait between two queues is lost in it
+# so much work is enqueued at once for throughput: the wait between two queues is lost in it
+QUEUE_S = 0.05
 MOST_QUEUED = 1000
 CAMERA_FPS = 30
 ASSUMPTION = (
@@ -24,12 +25,14 @@ ASSUMPTION = (
 
 @dataclass(frozen=True)
 class Runner:
-    """A network on one stream, ready to run at one batch size. It belongs to the thread that opened it.
+    """A network on one stream, ready to run at one batch size. It belongs to the thread that opened
+    it.
 
     Attributes:
         passes: runs so many passes back to back, and returns the seconds they took.
         clock: what the seconds are of.
-        queues: passes are enqueued ahead of a device, so that many at once take less than one by one.
+        queues: passes are enqueued ahead of a device, so that many at once take less than one by
+            one.
         close: lets go of what has to go first; nothing can be run any more.
     """
 
@@ -71,7 +74,16 @@ class Latency:
 def summary(latencies: Sequence[float]) -> Latency:
     """Statistics of milliseconds."""
     p50, p90, p95, p99 = (float(value) for value in np.percentile(latencies, [50, 90, 95, 99]))
-    return Latency(len(latencies), statistics.fmean(latencies), p50, p90, p95, p99, min(latencies), max(latencies))
+    return Latency(
+        len(latencies),
+        statistics.fmean(latencies),
+        p50,
+        p90,
+        p95,
+        p99,
+        min(latencies),
+        max(latencies),
+    )
 
 
 def camera_streams(images_per_second: float) -> int:
@@ -79,17 +91,21 @@ def camera_streams(images_per_second: float) -> int:
     return int(images_per_second // CAMERA_FPS)
 
 
-def measure(open_runner: Callable[[], Runner], batch: int, streams: int, warmup: float, duration: float) -> Timed:
+def measure(
+    open_runner: Callable[[], Runner], batch: int, streams: int, warmup: float, duration: float
+) -> Timed:
     """Time a network on ``streams`` streams at once, a thread each.
 
-    A CUDA graph belongs to the thread that captured it, and nothing else may happen on the device meanwhile: runners
-    are opened and warmed up one after the other, live in their own thread and end there.
+    A CUDA graph belongs to the thread that captured it, and nothing else may happen on the device
+    meanwhile: runners are opened and warmed up one after the other, live in their own thread and
+    end there.
 
     Args:
         open_runner: makes a runner with a stream of its own.
         batch: images in a pass.
         warmup: seconds before anything counts.
-        duration: seconds for latency, and again for throughput where passes queue; but never under ten passes.
+        duration: seconds for latency, and again for throughput where passes queue; but never under
+            ten passes.
 
     Raises:
         ForgeError: what ``open_runner`` raises.
@@ -119,7 +135,11 @@ def measure(open_runner: Callable[[], Runner], batch: int, streams: int, warmup:
             timed = [future.result() for future in futures]
         except threading.BrokenBarrierError:  # of a stream that waited for the one that failed
             failed = (future.exception() for future in futures)
-            raise next(each for each in failed if each and not isinstance(each, threading.BrokenBarrierError)) from None
+            raise next(
+                each
+                for each in failed
+                if each and not isinstance(each, threading.BrokenBarrierError)
+            ) from None
     latencies = [seconds * 1e3 for each, _, _ in timed for seconds in each]
     return Timed(latencies, batch * sum(rate for _, rate, _ in timed), timed[0][2])
 
@@ -143,7 +163,9 @@ def _one_by_one(runner: Runner, duration: float) -> list[float]:
 
 
 def _queued(runner: Runner, typical: float, duration: float) -> float:
-    """Passes a second, with so many in the queue at once that the wait between two queues does not count."""
+    """Passes a second, with so many in the queue at once that the wait between two queues does not
+    count.
+    """
     length = max(1, min(MOST_QUEUED, round(QUEUE_S / typical)))
     end = time.monotonic() + duration
     passes, seconds = 0, 0.0

@@ -30,13 +30,21 @@ def session(model: Path, providers: list[Any] | None = None) -> onnxruntime.Infe
     options = ort.SessionOptions()
     options.log_severity_level = 4
     try:
-        return ort.InferenceSession(os.fspath(model), options, providers=providers or ["CPUExecutionProvider"])
+        return ort.InferenceSession(
+            os.fspath(model), options, providers=providers or ["CPUExecutionProvider"]
+        )
     except Exception as error:  # ONNX Runtime raises classes of its own for every kind of refusal
-        hint = "its plugin runs only in TensorRT: prepare with --nms onnx" if PLUGIN in str(error) else ""
+        hint = (
+            "its plugin runs only in TensorRT: prepare with --nms onnx"
+            if PLUGIN in str(error)
+            else ""
+        )
         raise ForgeError(f"{model}: ONNX Runtime can't load it: {reason(error)}", hint) from error
 
 
-def feeds(engine: onnxruntime.InferenceSession, batch: int, size: tuple[int, int] | None) -> dict[str, Any]:
+def feeds(
+    engine: onnxruntime.InferenceSession, batch: int, size: tuple[int, int] | None
+) -> dict[str, Any]:
     """An array for each input.
 
     Raises:
@@ -45,7 +53,9 @@ def feeds(engine: onnxruntime.InferenceSession, batch: int, size: tuple[int, int
     found = engine.get_inputs()
     odd = next((each for each in found if each.type not in inputs.NUMPY), None)
     if odd:
-        raise ForgeError(f"input {odd.name!r} is a {odd.type}", "bench times networks that take numbers")
+        raise ForgeError(
+            f"input {odd.name!r} is a {odd.type}", "bench times networks that take numbers"
+        )
     shapes = {each.name: inputs.shaped(each.name, each.shape, batch, size) for each in found}
     return inputs.arrays(shapes, {each.name: inputs.NUMPY[each.type] for each in found})
 
@@ -61,7 +71,9 @@ def opener(model: Path, batch: int, size: tuple[int, int] | None) -> Callable[[]
     try:
         engine.run(None, arrays)
     except Exception as error:  # as above
-        raise ForgeError(f"{model}: fails at batch {batch}: {reason(error)}", "check --batch and --size") from error
+        raise ForgeError(
+            f"{model}: fails at batch {batch}: {reason(error)}", "check --batch and --size"
+        ) from error
 
     def passes(count: int) -> float:
         started = time.perf_counter()

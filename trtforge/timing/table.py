@@ -24,8 +24,8 @@ class Row:
         latency_ms: of one pass.
         images_per_second: of all streams together.
         cameras: at 30 fps, see ``measure.ASSUMPTION``.
-        subject_faster: median latency of this row over that of the subject's fastest with the same batch, streams and
-            transfers; None where there is none.
+        subject_faster: median latency of this row over that of the subject's fastest with the same
+            batch, streams and transfers; None where there is none.
         clock: what was timed.
         clocks: of the GPU meanwhile.
     """
@@ -64,16 +64,32 @@ def text(report: Report) -> str:
         ("runtime", lambda row: row.runtime, True),
         ("batch", lambda row: str(row.batch), True),
         ("streams", lambda row: str(row.streams), any(row.streams > 1 for row in report.rows)),
-        ("graph", lambda row: _yes(row.cuda_graph), any(row.cuda_graph is not None for row in report.rows)),
+        (
+            "graph",
+            lambda row: _yes(row.cuda_graph),
+            any(row.cuda_graph is not None for row in report.rows),
+        ),
         ("transfers", lambda row: _yes(row.transfers), any(row.transfers for row in report.rows)),
-        *[(name, _figure(name), True) for name in ("mean", "median", "p90", "p95", "p99", "min", "max")],
+        *[
+            (name, _figure(name), True)
+            for name in ("mean", "median", "p90", "p95", "p99", "min", "max")
+        ],
         ("images/s", lambda row: f"{row.images_per_second:.1f}", True),
         ("cameras", lambda row: str(row.cameras), True),
-        ("subject is", lambda row: f"{row.subject_faster:.2f}x" if row.subject_faster else "", len(report.rows) > 1),
+        (
+            "subject is",
+            lambda row: f"{row.subject_faster:.2f}x" if row.subject_faster else "",
+            len(report.rows) > 1,
+        ),
     ]
     shown = [column for column in columns if column[2]]
     rows = [[value(row) for _, value, _ in shown] for row in report.rows]
-    lines = [f"{report.subject}, latency in ms", "", present.table(rows, [name for name, _, _ in shown]), ""]
+    lines = [
+        f"{report.subject}, latency in ms",
+        "",
+        present.table(rows, [name for name, _, _ in shown]),
+        "",
+    ]
     return "\n".join([*lines, *(f"  {remark}" for remark in report.remarks)])
 
 
@@ -85,8 +101,15 @@ def as_csv(rows: Sequence[Row]) -> str:
         clocks, latency = cells.pop("clocks"), cells.pop("latency_ms")
         cells |= {f"latency_{name}": value for name, value in latency.items()}
         low, high = clocks["sm_mhz"] or ("", "")
-        flat.append(cells | {"sm_mhz_min": low, "sm_mhz_max": high, "celsius": clocks["celsius"],
-                             "throttled": "; ".join(clocks["throttled"])})  # fmt: skip
+        flat.append(
+            cells
+            | {
+                "sm_mhz_min": low,
+                "sm_mhz_max": high,
+                "celsius": clocks["celsius"],
+                "throttled": "; ".join(clocks["throttled"]),
+            }
+        )
     stream = io.StringIO()
     writer = csv.DictWriter(stream, list(flat[0]), lineterminator="\n")
     writer.writeheader()

@@ -1,4 +1,6 @@
-"""TensorRT's engines, and TensorRT-RTX's, on the GPU: buffers and streams by pycuda, CUDA graphs by cuda-python."""
+"""TensorRT's engines, and TensorRT-RTX's, on the GPU: buffers and streams by pycuda, CUDA graphs by
+cuda-python.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ def _loaded(engine: Path) -> tuple[Any, Any]:
     trt = tensorrt_rtx.module()
     loaded = trt.Runtime(_trt.logger(trt)).deserialize_cuda_engine(engine.read_bytes())
     if loaded is None:
-        raise MachineError(f"{engine}: does not load here", "build it for this GPU, with this TensorRT-RTX")
+        raise MachineError(
+            f"{engine}: does not load here", "build it for this GPU, with this TensorRT-RTX"
+        )
     return trt, loaded
 
 
@@ -32,7 +36,8 @@ def opener(engine: Path, batch: int, *, graph: bool, transfers: bool) -> Callabl
         transfers: copy the inputs to the device and the outputs back, within the time.
 
     Raises:
-        ForgeError: the engine has no profile for this batch, or an output whose size depends on the data.
+        ForgeError: the engine has no profile for this batch, or an output whose size depends on the
+            data.
         MachineError: no GPU, or the engine does not load on it.
     """
 
@@ -48,10 +53,15 @@ def opener(engine: Path, batch: int, *, graph: bool, transfers: bool) -> Callabl
         shapes = {name: tuple(int(dim) for dim in context.get_tensor_shape(name)) for name in names}
         unknown = next((name for name, shape in shapes.items() if min(shape, default=0) < 0), None)
         if unknown:
-            raise ForgeError(f"{engine}: the size of output {unknown!r} depends on the data", "bench can't time that")
+            raise ForgeError(
+                f"{engine}: the size of output {unknown!r} depends on the data",
+                "bench can't time that",
+            )
         dtypes = {name: trt.nptype(loaded.get_tensor_dtype(name)) for name in names}
         buffers = stream.buffers({name: (shapes[name], dtypes[name]) for name in names})
-        arrays = inputs.arrays({name: shapes[name] for name in given}, {name: dtypes[name] for name in given})
+        arrays = inputs.arrays(
+            {name: shapes[name] for name in given}, {name: dtypes[name] for name in given}
+        )
 
         def enqueue() -> None:
             if not context.execute_async_v3(stream.handle):
@@ -76,9 +86,14 @@ def _set_shape(loaded: Any, context: Any, name: str, batch: int) -> None:
     if -1 not in dims:
         inputs.shaped(name, dims, batch, None)
         return
-    least, best, most = (tuple(int(dim) for dim in shape) for shape in loaded.get_tensor_profile_shape(name, 0))
+    least, best, most = (
+        tuple(int(dim) for dim in shape) for shape in loaded.get_tensor_profile_shape(name, 0)
+    )
     if not least[0] <= batch <= most[0]:
-        raise ForgeError(f"the engine takes batches of {least[0]} to {most[0]}, not {batch}", "give another --batch")
+        raise ForgeError(
+            f"the engine takes batches of {least[0]} to {most[0]}, not {batch}",
+            "give another --batch",
+        )
     context.set_input_shape(name, (batch if dims[0] == -1 else dims[0], *best[1:]))
 
 
@@ -86,16 +101,22 @@ def _captured(stream: Stream, enqueue: Callable[[], None]) -> Callable[[], None]
     try:
         from cuda.bindings import runtime
     except ImportError as error:
-        raise MachineError("CUDA graphs of TensorRT need cuda-python", "pip install 'trtforge[gpu]'") from error
+        raise MachineError(
+            "CUDA graphs of TensorRT need cuda-python", "pip install 'trtforge[gpu]'"
+        ) from error
 
     def checked(result: tuple[Any, ...]) -> Any:
         if int(result[0]):
-            raise MachineError(f"the engine can't be captured as a CUDA graph: {result[0]!r}", "--no-cuda-graph")
+            raise MachineError(
+                f"the engine can't be captured as a CUDA graph: {result[0]!r}", "--no-cuda-graph"
+            )
         return result[1] if len(result) > 1 else None
 
     with stream.current():
         checked(
-            runtime.cudaStreamBeginCapture(stream.handle, runtime.cudaStreamCaptureMode.cudaStreamCaptureModeRelaxed)
+            runtime.cudaStreamBeginCapture(
+                stream.handle, runtime.cudaStreamCaptureMode.cudaStreamCaptureModeRelaxed
+            )
         )
         enqueue()
         recorded = checked(runtime.cudaStreamEndCapture(stream.handle))

@@ -19,11 +19,19 @@ CPU_CLOCK = "wall clock around the module's call"
 
 
 def opener(
-    module: torch.nn.Module, images: np.ndarray, *, cuda: bool, half: bool, compiled: bool, graph: bool, transfers: bool
+    module: torch.nn.Module,
+    images: np.ndarray,
+    *,
+    cuda: bool,
+    half: bool,
+    compiled: bool,
+    graph: bool,
+    transfers: bool,
 ) -> Callable[[], Runner]:
     """Opens runners of one module; its weights are shared by all of them.
 
-    cuDNN may search for its fastest kernels, as ONNX Runtime's CUDA provider does, and TF32 is as PyTorch has it.
+    cuDNN may search for its fastest kernels, as ONNX Runtime's CUDA provider does, and TF32 is as
+    PyTorch has it.
 
     Args:
         module: in evaluation mode, FP32.
@@ -90,7 +98,9 @@ def _on_gpu(network: Any, pinned: torch.Tensor, graph: bool, transfers: bool) ->
     return Runner(passes, CLOCK, queues=True)
 
 
-def _captured(network: Any, images: torch.Tensor, stream: torch.cuda.Stream) -> Callable[[], list[torch.Tensor]]:
+def _captured(
+    network: Any, images: torch.Tensor, stream: torch.cuda.Stream
+) -> Callable[[], list[torch.Tensor]]:
     import torch
 
     for _ in range(3):  # cuDNN's search and lazy initialisation may not fall into the capture
@@ -117,7 +127,13 @@ def _tensors(found: Any) -> list[torch.Tensor]:
 
     if isinstance(found, torch.Tensor):
         return [found]
-    parts = found.values() if isinstance(found, dict) else found if isinstance(found, (tuple, list)) else ()
+    parts = (
+        found.values()
+        if isinstance(found, dict)
+        else found
+        if isinstance(found, (tuple, list))
+        else ()
+    )
     return [tensor for part in parts for tensor in _tensors(part)]
 
 
@@ -127,4 +143,6 @@ def _try(work: Callable[[], Any], images: torch.Tensor) -> Any:
     except Exception as error:  # the user's own code, and torch's compiler: anything can come
         shape = "x".join(map(str, images.shape))
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ForgeError(f"the PyTorch model fails on {images.dtype} images of {shape}: {first}", "") from error
+        raise ForgeError(
+            f"the PyTorch model fails on {images.dtype} images of {shape}: {first}", ""
+        ) from error

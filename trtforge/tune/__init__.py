@@ -1,10 +1,12 @@
-"""Mixed precision under an accuracy budget: which operators stay float so that the rest may be INT8.
+"""Mixed precision under an accuracy budget: which operators stay float so that the rest may be
+INT8.
 
-First each operator's harm is measured in the outputs' noise: quantized alone, and as the only one left float. The
-operators are ordered by harm for the multiply-accumulates that keeping them float gives up. Then accuracy itself is
-measured, on one half of the images, with the first k of that order float, and k found by bisection. The other half
-judges the choice; where it falls through, a larger k is searched. Every measurement goes through the store, so an
-interrupted search goes on where it stopped.
+First each operator's harm is measured in the outputs' noise: quantized alone, and as the only one
+left float. The operators are ordered by harm for the multiply-accumulates that keeping them float
+gives up. Then accuracy itself is measured, on one half of the images, with the first k of that
+order float, and k found by bisection. The other half judges the choice; where it falls through, a
+larger k is searched. Every measurement goes through the store, so an interrupted search goes on
+where it stopped.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ from trtforge.tune.bench import JUDGED, SEARCHED, Bench
 
 @dataclass(frozen=True)
 class Block:
-    """An operator: its share of the multiply-accumulates, and its harm alone and as what leaving it float saves."""
+    """An operator: its share of the multiply-accumulates, and its harm alone and as what leaving it
+    float saves.
+    """
 
     name: str
     share: float
@@ -37,7 +41,9 @@ class Block:
 
 @dataclass(frozen=True)
 class Trial:
-    """The first ``kept`` operators float: the share of multiply-accumulates in INT8, and the points lost."""
+    """The first ``kept`` operators float: the share of multiply-accumulates in INT8, and the points
+    lost.
+    """
 
     kept: int
     share: float
@@ -79,7 +85,8 @@ def tune(bench: Bench, max_drop: float) -> Tuned:
         The choice with the least multiply-accumulates in float that the search found.
 
     Raises:
-        GateError: the time is up, or even all candidates float lose more: the rest of the recipe does.
+        GateError: the time is up, or even all candidates float lose more: the rest of the recipe
+            does.
     """
     labelled = bench.truth is not None
     metric = ("top-1" if bench.network.classes is None else "mAP50-95") + (
@@ -93,23 +100,28 @@ def tune(bench: Bench, max_drop: float) -> Tuned:
         order += [block.name for block in tuned.blocks]
     least = 0
     while True:
-        least = _least(lambda kept: lost(kept, SEARCHED, tuned.trials) <= max_drop, least, len(order))
+        least = _least(
+            lambda kept: lost(kept, SEARCHED, tuned.trials) <= max_drop, least, len(order)
+        )
         if lost(least, JUDGED, tuned.judged) <= max_drop:
             break
         if not order:
             tuned.blocks = _blocks(bench)
             order += [block.name for block in tuned.blocks]
         if least >= len(order):
-            raise GateError(f"{lost(least, JUDGED):.2f} points are lost with every candidate float, over {max_drop}",
-                            "the recipe's rest: fp16, or too few images")  # fmt: skip
+            raise GateError(
+                f"{lost(least, JUDGED):.2f} points are lost with every candidate float, over {max_drop}",
+                "the recipe's rest: fp16, or too few images",
+            )
         least += max(1, len(order) // 32)
     tuned.keep = order[:least]
     tuned.share = bench.share(tuned.keep)
     reference, other = bench.accuracy(None, JUDGED), bench.accuracy(tuned.keep, JUDGED)
     tuned.accuracy = reference(None), other(None)
     tuned.drop = 100 * (tuned.accuracy[0] - tuned.accuracy[1])
-    tuned.interval = bootstrap.interval(lambda weights: 100 * (reference(weights) - other(weights)),
-                                        len(bench.files[JUDGED]))  # fmt: skip
+    tuned.interval = bootstrap.interval(
+        lambda weights: 100 * (reference(weights) - other(weights)), len(bench.files[JUDGED])
+    )
     return tuned
 
 
@@ -145,9 +157,11 @@ def _blocks(bench: Bench) -> list[Block]:
 
 
 def _least(holds: Callable[[int], bool], low: int, high: int) -> int:
-    """The least number of [low, high] for which ``holds``, taken to hold from some number on; high if none does.
+    """The least number of [low, high] for which ``holds``, taken to hold from some number on; high
+    if none does.
 
-    In doubling steps from below, then by bisection: the first operators of an order save most of the harm, and
+    In doubling steps from below, then by bisection: the first operators of an order save most of
+    the harm, and
     further on differences drown in the noise of the measurement.
     """
     step = 1
@@ -174,12 +188,18 @@ def fragment(recipe: Recipe, tuned: Tuned, how: str) -> str:
     import yaml
 
     precision = recipe.precision.model_copy(
-        update={"keep": tuple(sorted({*recipe.precision.keep, *(literal(name) for name in tuned.keep)}))}
+        update={
+            "keep": tuple(sorted({*recipe.precision.keep, *(literal(name) for name in tuned.keep)}))
+        }
     )
-    changed = recipe.model_copy(update={
-        "precision": precision, "model": None, "labels": recipe.labels and _absolute(recipe.labels),
-        "calibration": recipe.calibration.model_copy(update={"images": None}),
-    })  # fmt: skip
+    changed = recipe.model_copy(
+        update={
+            "precision": precision,
+            "model": None,
+            "labels": recipe.labels and _absolute(recipe.labels),
+            "calibration": recipe.calibration.model_copy(update={"images": None}),
+        }
+    )
     content = changed.model_dump(mode="json", exclude_defaults=True)
     return f"# {how}\n" + yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 

@@ -40,7 +40,8 @@ class Bench:
     Attributes:
         inputs: what decides the results: model, ranges, and the images with their labels.
         options: likewise: preprocessing, head and its figures, thresholds.
-        files, names: the images, and what labels call them; without labels, their paths in the folder.
+        files, names: the images, and what labels call them; without labels, their paths in the
+            folder.
         macs: of each learned operator.
         candidates: operators that may be INT8.
         always: those that the recipe keeps float.
@@ -63,7 +64,9 @@ class Bench:
     def harm(self, keep: Sequence[str]) -> float:
         """Noise in the outputs with the operators ``keep`` float, on the probes."""
         stage = Stage("tune-harm", 3, TOOLS, lambda draft, **_: {"harm": self._harm(keep)})
-        return float(self._run(stage, {"keep": sorted(keep), "probes": len(self.probes)}).facts["harm"])
+        return float(
+            self._run(stage, {"keep": sorted(keep), "probes": len(self.probes)}).facts["harm"]
+        )
 
     def accuracy(self, keep: Sequence[str] | None, part: slice) -> Accuracy:
         """Accuracy on a part of the images with the operators ``keep`` float; None is all of them."""
@@ -88,8 +91,13 @@ class Bench:
         return harm(self._reference, self.network.open([*keep, *self.always]), self.probes)
 
     def _found(self, keep: Sequence[str] | None, part: slice) -> Path:
-        stage = Stage("tune-score", 2, TOOLS, lambda draft, **_: self._find(draft, keep, self.files[part]))
-        options = {"keep": keep if keep is None else sorted(keep), "part": [part.start, part.stop, part.step]}
+        stage = Stage(
+            "tune-score", 2, TOOLS, lambda draft, **_: self._find(draft, keep, self.files[part])
+        )
+        options = {
+            "keep": keep if keep is None else sorted(keep),
+            "part": [part.start, part.stop, part.step],
+        }
         return self._run(stage, options).file(RESULT).path
 
     def _find(self, draft: Path, keep: Sequence[str] | None, files: Sequence[Path]) -> Facts:
@@ -105,7 +113,10 @@ class Bench:
         names = self.names[part]
         if isinstance(self.truth, coco.Truth):
             return coco.only(self.truth, names)
-        found = {name: each.above(SHOWN_SCORE) for name, each in _objects(self._found(None, part), names).items()}
+        found = {
+            name: each.above(SHOWN_SCORE)
+            for name, each in _objects(self._found(None, part), names).items()
+        }
         return coco.from_objects(found, self.network.classes or 0)
 
     def _true_classes(self, part: slice) -> np.ndarray:
@@ -116,22 +127,28 @@ class Bench:
 
     def _run(self, stage: Stage, options: Facts) -> Artifact:
         if time.monotonic() > self.deadline:
-            raise GateError("the time is up", "run the same command again: what was measured is kept")
+            raise GateError(
+                "the time is up", "run the same command again: what was measured is kept"
+            )
         return self.store.run(stage, self.inputs, {**self.options, **options})
 
 
-def bench(job: Job, store: Store, images: Path | None, labels: Path | None, probes: int, seconds: float) -> Bench:
+def bench(
+    job: Job, store: Store, images: Path | None, labels: Path | None, probes: int, seconds: float
+) -> Bench:
     """Calibrate the job's model, and get ready to measure it.
 
     Args:
         images: what accuracy is measured on; None is the calibration images.
-        labels: COCO JSON for a detector, rows of name,class for a classifier; None holds it to FP32's own results.
+        labels: COCO JSON for a detector, rows of name,class for a classifier; None holds it to
+            FP32's own results.
         probes: number of images for the harm of each operator.
         seconds: from now until no new measurement begins.
 
     Raises:
-        ForgeError: see ``trtforge.pipeline.calibrated``; labels that don't fit the images; fewer than 8 images;
-            over 5 % of them unreadable, or two of one name that labels can't tell apart.
+        ForgeError: see ``trtforge.pipeline.calibrated``; labels that don't fit the images; fewer
+            than 8 images; over 5 % of them unreadable, or two of one name that labels can't tell
+            apart.
     """
     from trtforge.calibrate import ranges
     from trtforge.stages.verify import EVALUATION
@@ -143,7 +160,9 @@ def bench(job: Job, store: Store, images: Path | None, labels: Path | None, prob
         raise ForgeError("calibration needs photographs", "give --calib FOLDER")
     files = _readable(pictures.list_images(folder))
     if len(files) < FEWEST:
-        raise ForgeError(f"{folder}: {len(files)} images are too few to measure accuracy", "give some hundreds")
+        raise ForgeError(
+            f"{folder}: {len(files)} images are too few to measure accuracy", "give some hundreds"
+        )
     names = pictures.labelled(files, folder) if labels else pictures.names(files, folder)
     digests = pictures.digest(files, folder)
     inputs = pipeline.calibrated(job, store)
@@ -157,24 +176,33 @@ def bench(job: Job, store: Store, images: Path | None, labels: Path | None, prob
         nms=EVALUATION,
     )
     graph = graph_of(load(network.model))
-    candidates = list(place(graph, recipe.precision.keep, recipe.precision.heads == "float",
-                            recipe.precision.only).operators)  # fmt: skip
+    candidates = list(
+        place(
+            graph, recipe.precision.keep, recipe.precision.heads == "float", recipe.precision.only
+        ).operators
+    )
     costs = macs(graph)
     return Bench(
         network=network,
         store=store,
         inputs={**inputs, "images": File(folder, pictures.whole(digests))},
-        options={**recipe.model_dump(mode="json", include={"preprocess", "head", "decode"}),
-                 "nms": EVALUATION.model_dump(), "keep_always": sorted(costs.keys() - set(candidates))},
+        options={
+            **recipe.model_dump(mode="json", include={"preprocess", "head", "decode"}),
+            "nms": EVALUATION.model_dump(),
+            "keep_always": sorted(costs.keys() - set(candidates)),
+        },
         files=files,
         names=names,
-        probes=[pictures.prepare(file, recipe.preprocess, network.size) for file in _spread(files, probes)],
+        probes=[
+            pictures.prepare(file, recipe.preprocess, network.size)
+            for file in _spread(files, probes)
+        ],
         truth=_truth(network, labels, files, names),
         macs=costs,
         candidates=candidates,
         always=sorted(costs.keys() - set(candidates)),
         deadline=deadline,
-    )  # fmt: skip
+    )
 
 
 def _readable(files: Sequence[Path]) -> list[Path]:
@@ -210,15 +238,21 @@ def _truth(
         return coco.read(labels, names)
     outputs = network.open(None)(np.zeros((1, 3, *network.size), np.float32))
     if len(outputs) != 1:
-        raise ForgeError(f"{network.model}: neither detector nor classifier: it can't be tuned by labels",
-                         "drop --val to hold it to FP32's results")  # fmt: skip
+        raise ForgeError(
+            f"{network.model}: neither detector nor classifier: it can't be tuned by labels",
+            "drop --val to hold it to FP32's results",
+        )
     return np.array(classes.from_csv(labels, files, next(iter(outputs.values())).size), np.int64)
 
 
 def _save(rows: Sequence[Objects], path: Path) -> None:
-    np.savez(path, counts=np.array([len(row.scores) for row in rows]),
-             boxes=np.concatenate([row.boxes for row in rows]), scores=np.concatenate([row.scores for row in rows]),
-             classes=np.concatenate([row.classes for row in rows]))  # fmt: skip
+    np.savez(
+        path,
+        counts=np.array([len(row.scores) for row in rows]),
+        boxes=np.concatenate([row.boxes for row in rows]),
+        scores=np.concatenate([row.scores for row in rows]),
+        classes=np.concatenate([row.classes for row in rows]),
+    )
 
 
 def _objects(path: Path, names: Sequence[str]) -> dict[str, Objects]:

@@ -1,4 +1,6 @@
-"""What ``trtforge tune`` measured, as one SVG file: accuracy against the share of the work that is INT8."""
+"""What ``trtforge tune`` measured, as one SVG file: accuracy against the share of the work that is
+INT8.
+"""
 
 from __future__ import annotations
 
@@ -9,30 +11,51 @@ from trtforge.report.plots import Line, Point, pareto
 from trtforge.tune import Trial, Tuned
 
 SEARCHED, JUDGED = "half", "int8"  # colours of the two halves of the images
-KEY = [(SEARCHED, "on the half of the images that was searched"), (JUDGED, "on the half that judges")]
+KEY = [
+    (SEARCHED, "on the half of the images that was searched"),
+    (JUDGED, "on the half that judges"),
+]
 
 
 def render(tuned: Tuned, max_drop: float, model: str) -> str:
-    """Every assignment that was measured, those that no other one beats joined, the budget, and the choice.
+    """Every assignment that was measured, those that no other one beats joined, the budget, and the
+    choice.
 
     Args:
         max_drop: the budget in points.
         model: name of the model.
     """
     searched = [_point(trial, SEARCHED, str(trial.kept)) for trial in tuned.trials]
-    judged = [_point(trial, JUDGED, "chosen" if trial.kept == len(tuned.keep) else "") for trial in tuned.judged]
+    judged = [
+        _point(trial, JUDGED, "chosen" if trial.kept == len(tuned.keep) else "")
+        for trial in tuned.judged
+    ]
     (low, high), share = tuned.interval, 100 * tuned.share
-    lines: list[Line] = [(f"budget: {max_drop:g} points", "mark", [(-math.inf, -max_drop), (math.inf, -max_drop)]),
-                         ("", JUDGED, [(share, -low), (share, -high)])]  # fmt: skip
-    plot = pareto("points lost against MACs in INT8", searched, "MACs in INT8, %",
-                  f"points of {tuned.metric.split()[0]}; float: 0", more=True, beside=judged, lines=lines, key=KEY,
-                  most=100)  # fmt: skip
+    lines: list[Line] = [
+        (f"budget: {max_drop:g} points", "mark", [(-math.inf, -max_drop), (math.inf, -max_drop)]),
+        ("", JUDGED, [(share, -low), (share, -high)]),
+    ]
+    plot = pareto(
+        "points lost against MACs in INT8",
+        searched,
+        "MACs in INT8, %",
+        f"points of {tuned.metric.split()[0]}; float: 0",
+        more=True,
+        beside=judged,
+        lines=lines,
+        key=KEY,
+        most=100,
+    )
     assert plot is not None, "a search measures something"
-    return svg.headed(f"{model}: mixed precision", [
-        f"{tuned.metric}, by the number of operators left float",
-        f"chosen: {len(tuned.keep)} float, {tuned.share:.1%} of the MACs in INT8, {tuned.drop:.2f} points lost "
-        f"(dashed: 95 % interval {low:.2f} to {high:.2f})",
-    ], plot)  # fmt: skip
+    return svg.headed(
+        f"{model}: mixed precision",
+        [
+            f"{tuned.metric}, by the number of operators left float",
+            f"chosen: {len(tuned.keep)} float, {tuned.share:.1%} of the MACs in INT8, {tuned.drop:.2f} points lost "
+            f"(dashed: 95 % interval {low:.2f} to {high:.2f})",
+        ],
+        plot,
+    )
 
 
 def _point(trial: Trial, kind: str, label: str) -> Point:

@@ -12,14 +12,24 @@ from trtforge.errors import ForgeError
 ORIN = Machine("Orin", 87, "540.4.0", "13.2")
 
 
-def plan(folder, version=(10, 3, 0, 26), magic=b"ftrt", size=100, name="m.onnx_b1_gpu0_fp32.engine", **built):
+def plan(
+    folder,
+    version=(10, 3, 0, 26),
+    magic=b"ftrt",
+    size=100,
+    name="m.onnx_b1_gpu0_fp32.engine",
+    **built,
+):
     """An engine's header, and a manifest that lists it where facts are given."""
     path = folder / name
     header = magic + bytes(12) + struct.pack("<Q", size) + bytes(version)
     path.write_bytes(header.ljust(size, b"\0"))
     if built:
-        content = {"format": "trtforge-bundle-1", "files": {name: {"sha256": "", "bytes": size}},
-                   "engine": {"built": built}}  # fmt: skip
+        content = {
+            "format": "trtforge-bundle-1",
+            "files": {name: {"sha256": "", "bytes": size}},
+            "engine": {"built": built},
+        }
         (folder / "manifest.json").write_text(json.dumps(content))
     return path
 
@@ -51,18 +61,32 @@ def test_tensorrt_engine_that_was_cut_short_is_known_by_the_manifest(tmp_path):
         read(path)
 
 
-@pytest.mark.parametrize(("version", "built", "installed", "here", "why"), [
-    ((10, 3, 0, 26), {"sm": 87}, "10.3.0", ORIN, ""),
-    ((10, 3, 0, 26), {}, "10.3.0", ORIN, ""),
-    ((10, 3, 0, 26), {"sm": 75}, "10.16.1.11", ORIN,
-     "built for SM75 with TensorRT 10.3.0.26; this is SM87 with 10.16.1.11"),
-    ((10, 3, 0, 26), {"sm": 75}, "10.3.0", ORIN, "this is SM87 with 10.3.0"),
-    ((10, 3, 0, 26), {}, "11.4.0.106", ORIN, "built with TensorRT 10.3.0.26; this is SM87 with 11.4.0.106"),
-    ((10, 3, 0, 26), {"sm": 87, "version_compatible": True}, "10.16.1.11", ORIN, ""),
-    ((10, 3, 0, 26), {"sm": 80, "hardware_compatible": True}, "10.3.0", ORIN, ""),
-    ((10, 3, 0, 26), {"sm": 87}, None, ORIN, "this machine has no TensorRT"),
-    ((10, 3, 0, 26), {"sm": 87}, "10.3.0", None, "this machine has no NVIDIA GPU"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("version", "built", "installed", "here", "why"),
+    [
+        ((10, 3, 0, 26), {"sm": 87}, "10.3.0", ORIN, ""),
+        ((10, 3, 0, 26), {}, "10.3.0", ORIN, ""),
+        (
+            (10, 3, 0, 26),
+            {"sm": 75},
+            "10.16.1.11",
+            ORIN,
+            "built for SM75 with TensorRT 10.3.0.26; this is SM87 with 10.16.1.11",
+        ),
+        ((10, 3, 0, 26), {"sm": 75}, "10.3.0", ORIN, "this is SM87 with 10.3.0"),
+        (
+            (10, 3, 0, 26),
+            {},
+            "11.4.0.106",
+            ORIN,
+            "built with TensorRT 10.3.0.26; this is SM87 with 11.4.0.106",
+        ),
+        ((10, 3, 0, 26), {"sm": 87, "version_compatible": True}, "10.16.1.11", ORIN, ""),
+        ((10, 3, 0, 26), {"sm": 80, "hardware_compatible": True}, "10.3.0", ORIN, ""),
+        ((10, 3, 0, 26), {"sm": 87}, None, ORIN, "this machine has no TensorRT"),
+        ((10, 3, 0, 26), {"sm": 87}, "10.3.0", None, "this machine has no NVIDIA GPU"),
+    ],
+)
 def test_why_an_engine_does_not_load_here(tmp_path, version, built, installed, here, why):
     found = unfit(read(plan(tmp_path, version, **built)), installed, here)
     assert why in found

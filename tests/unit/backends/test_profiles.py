@@ -21,11 +21,14 @@ def test_what_is_asked_for_stands_above_batch_and_size():
     assert chosen({"images": (-1, 3, -1, -1)}, asked, BATCH, SIZE) == asked
 
 
-@pytest.mark.parametrize(("name", "shape", "text"), [
-    ("image", (1, 3, 64, 64), "no input 'image'"),
-    ("images", (1, 1, 64, 64), r"'images' is \?x3x\?x\? in the graph, not 1x1x64x64"),
-    ("images", (1, 3, 64), "not 1x3x64"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "shape", "text"),
+    [
+        ("image", (1, 3, 64, 64), "no input 'image'"),
+        ("images", (1, 1, 64, 64), r"'images' is \?x3x\?x\? in the graph, not 1x1x64x64"),
+        ("images", (1, 3, 64), "not 1x3x64"),
+    ],
+)
 def test_profile_that_contradicts_the_graph(name, shape, text):
     with pytest.raises(ForgeError, match=text):
         chosen({"images": (-1, 3, -1, -1)}, {name: (shape, shape, shape)}, BATCH, SIZE)

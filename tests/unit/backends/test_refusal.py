@@ -19,16 +19,49 @@ def bindings(name: str) -> ModuleType:
 TENSORRT, RTX = bindings("tensorrt"), bindings("tensorrt_rtx")
 
 
-@pytest.mark.parametrize(("trt", "errors", "plugins", "kind", "hint"), [
-    (TENSORRT, ["Error Code 2: OutOfMemory (Requested size was 39933824 bytes.)"], False, BuildError, "--workspace"),
-    (TENSORRT, ["Cuda Runtime (out of memory)"], False, MachineError, "free GPU memory"),
-    (TENSORRT, ["virtualMemoryBuffer.cpp: cudaErrorMemoryAllocation"], False, MachineError, "free GPU memory"),
-    (TENSORRT, ["creator && \"Plugin not found, are the plugin name\""], False, BuildError, "--nms-impl onnx"),
-    (TENSORRT, ["no implementation for a node"], True, BuildError, "--nms-impl onnx"),
-    (RTX, ["creator && \"Plugin not found, are the plugin name\""], False, BuildError, "--nms none"),
-    (RTX, ["MyelinCheckException: graph_jit.cpp:278: CHECK(status == CUDA_SUCCESS)"], False, MachineError, "--refit"),
-    (TENSORRT, [], False, BuildError, ""),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("trt", "errors", "plugins", "kind", "hint"),
+    [
+        (
+            TENSORRT,
+            ["Error Code 2: OutOfMemory (Requested size was 39933824 bytes.)"],
+            False,
+            BuildError,
+            "--workspace",
+        ),
+        (TENSORRT, ["Cuda Runtime (out of memory)"], False, MachineError, "free GPU memory"),
+        (
+            TENSORRT,
+            ["virtualMemoryBuffer.cpp: cudaErrorMemoryAllocation"],
+            False,
+            MachineError,
+            "free GPU memory",
+        ),
+        (
+            TENSORRT,
+            ['creator && "Plugin not found, are the plugin name"'],
+            False,
+            BuildError,
+            "--nms-impl onnx",
+        ),
+        (TENSORRT, ["no implementation for a node"], True, BuildError, "--nms-impl onnx"),
+        (
+            RTX,
+            ['creator && "Plugin not found, are the plugin name"'],
+            False,
+            BuildError,
+            "--nms none",
+        ),
+        (
+            RTX,
+            ["MyelinCheckException: graph_jit.cpp:278: CHECK(status == CUDA_SUCCESS)"],
+            False,
+            MachineError,
+            "--refit",
+        ),
+        (TENSORRT, [], False, BuildError, ""),
+    ],
+)
 def test_what_the_user_can_do(trt, errors, plugins, kind, hint):
     error = refusal(trt, "m.onnx", errors, plugins)
     assert type(error) is kind
@@ -38,5 +71,7 @@ def test_what_the_user_can_do(trt, errors, plugins, kind, hint):
 
 
 def test_what_a_version_lacks_is_named_with_the_version():
-    with pytest.raises(MachineError, match=r"TensorRT 10\.3\.0 has no BuilderFlag\.REFIT, which --refit needs"):
+    with pytest.raises(
+        MachineError, match=r"TensorRT 10\.3\.0 has no BuilderFlag\.REFIT, which --refit needs"
+    ):
         need(TENSORRT, "--refit", "BuilderFlag.REFIT")

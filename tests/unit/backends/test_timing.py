@@ -33,5 +33,8 @@ def test_without_a_file_it_is_empty(tmp_path):
 
 
 def test_file_that_cannot_be_written(tmp_path):
-    with pytest.raises(ForgeError, match="can't be written"), _timing._locked(Path("/proc/none/t.cache")):
+    with (
+        pytest.raises(ForgeError, match="can't be written"),
+        _timing._locked(Path("/proc/none/t.cache")),
+    ):
         pass

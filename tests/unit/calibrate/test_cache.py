@@ -37,8 +37,12 @@ def test_a_cache_as_tensorrt_writes_it() -> None:
     )
     found = read(text)
     assert found["x"] == pytest.approx(2.00836 * 127, rel=1e-5)
-    assert list(found) == ["x", "/conv1/Conv_output_0", "(Unnamed Layer* 8) [Constant]_output",
-                           "(Unnamed Layer* 11) [Shuffle]_output"]  # fmt: skip
+    assert list(found) == [
+        "x",
+        "/conv1/Conv_output_0",
+        "(Unnamed Layer* 8) [Constant]_output",
+        "(Unnamed Layer* 11) [Shuffle]_output",
+    ]
     assert found["(Unnamed Layer* 11) [Shuffle]_output"] == 0.0
 
 
@@ -57,7 +61,18 @@ def test_bits_are_big_endian() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["a", "model.22/Conv:0", "a: b", "with space", "/model/0/act/Mul_output_0", "ünï", "a:", ": ", "x\u2028y"]
+    "name",
+    [
+        "a",
+        "model.22/Conv:0",
+        "a: b",
+        "with space",
+        "/model/0/act/Mul_output_0",
+        "ünï",
+        "a:",
+        ": ",
+        "x\u2028y",
+    ],
 )
 def test_any_name_comes_back(name: str) -> None:
     assert list(read(write({name: 127.0}, "10.3.0")).items()) == [(name, 127.0)]
@@ -84,7 +99,9 @@ def test_a_tensor_that_was_always_zero_has_the_scale_that_qdq_gives_it(amax: flo
     assert found["dead"] / 127 == fp16_scale(0.0)
 
 
-@pytest.mark.parametrize("garbage", ["", "3f80000g", "3f8000000", "0x3f8000", "-1", "+1", "1_0", "3f 80", "nan"])
+@pytest.mark.parametrize(
+    "garbage", ["", "3f80000g", "3f8000000", "0x3f8000", "-1", "+1", "1_0", "3f 80", "nan"]
+)
 def test_what_is_no_scale_is_refused(garbage: str) -> None:
     with pytest.raises(ValueError, match="not a scale"):
         read(f"{HEADER}x: {garbage}\n")
@@ -101,15 +118,24 @@ def test_windows_line_ends_are_read() -> None:
 @pytest.mark.parametrize(
     ("version", "number"),
     [
-        ("8.5.2", 8502), ("8.6.1", 8601), ("8.5.0.12", 8500), ("7.0.0", 7000), ("5.1.0", 5100), ("10.3.0", 100300),
-        ("10.16.1", 101601), ("10.3", 100300), ("10.3.0.26", 100300),
+        ("8.5.2", 8502),
+        ("8.6.1", 8601),
+        ("8.5.0.12", 8500),
+        ("7.0.0", 7000),
+        ("5.1.0", 5100),
+        ("10.3.0", 100300),
+        ("10.16.1", 101601),
+        ("10.3", 100300),
+        ("10.3.0.26", 100300),
     ],
-)  # fmt: skip
+)
 def test_version_numbers(version: str, number: int) -> None:
     assert version_number(version) == number
 
 
-@pytest.mark.parametrize("version", ["", "ten", "10", "10.", "10.x", "10.3.0.26.1", "-8.5", "8,5", "٨.٥"])
+@pytest.mark.parametrize(
+    "version", ["", "ten", "10", "10.", "10.x", "10.3.0.26.1", "-8.5", "8,5", "٨.٥"]
+)
 def test_what_is_no_version_is_refused(version: str) -> None:
     with pytest.raises(ForgeError, match="no version of TensorRT"):
         version_number(version)

@@ -45,7 +45,9 @@ def silent(_: float) -> None:
 
 
 def observed(model: onnx.ModelProto, files: list[Path]) -> dict[str, Histogram]:
-    return collect(graph_of(model), ["image", *place(graph_of(model)).observed], files, batch, silent)[0]
+    return collect(
+        graph_of(model), ["image", *place(graph_of(model)).observed], files, batch, silent
+    )[0]
 
 
 def same(one: dict[str, Histogram], other: dict[str, Histogram]) -> bool:
@@ -73,7 +75,9 @@ def test_the_input_is_what_was_prepared(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [2, 3, 4])
-def test_the_number_of_workers_does_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int) -> None:
+def test_the_number_of_workers_does_not_show(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
     model, files = fold(yolov7_like()), folder(tmp_path / "images", 9)
     monkeypatch.setattr(module.os, "cpu_count", lambda: 1)
     one = observed(model, files)
@@ -88,7 +92,9 @@ def test_the_number_of_workers_does_not_show(tmp_path: Path, monkeypatch: pytest
 def test_each_worker_has_a_network_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, networks: int, images: int, threads: list[int]
 ) -> None:
-    """Its memory is that of one image, then; where few networks fit into memory, each takes several cores."""
+    """Its memory is that of one image, then; where few networks fit into memory, each takes several
+    cores.
+    """
     opened = []
     all_open = threading.Event()
     session = module.onnxruntime.session
@@ -113,7 +119,9 @@ def test_each_worker_has_a_network_of_its_own(
     assert [engine.get_session_options().intra_op_num_threads for engine in opened] == threads
 
 
-def test_after_an_error_no_more_networks_are_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_an_error_no_more_networks_are_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     opened = 0
     session, failed = module.onnxruntime.session, threading.Event()
     stop = module._Stream.stop
@@ -161,7 +169,9 @@ def test_the_input_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("early", [0, 1, 4, 6])
-def test_early_and_late_images_are_counted_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, early: int) -> None:
+def test_early_and_late_images_are_counted_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, early: int
+) -> None:
     graph, files = graph_of(fold(classifier())), folder(tmp_path / "images", 6)
     monkeypatch.setattr(module.os, "cpu_count", lambda: 3)
     tensors = ["image", *place(graph).observed]
@@ -204,7 +214,8 @@ def test_no_more_activations_are_alive_however_many_images(
     assert most == len(tensors)
 
 
-# -------------------------------------------------------------------------------------------------------- broken
+# --------------------------------------------------------------------------------------------------------
+# broken
 
 
 @pytest.mark.parametrize("broken", [1, 2])
@@ -245,7 +256,11 @@ def test_a_network_that_fails_on_its_images_is_refused(tmp_path: Path) -> None:
     model = fold(s.model(s.conv(x, (4, 4)), side="side"))
     with pytest.raises(ForgeError, match="the model fails on an input of 1x3x65x65"):
         collect(
-            graph_of(model), [x], folder(tmp_path / "images", 1), lambda file: prepare(file, SPEC, (65, 65)), silent
+            graph_of(model),
+            [x],
+            folder(tmp_path / "images", 1),
+            lambda file: prepare(file, SPEC, (65, 65)),
+            silent,
         )
 
 
@@ -271,4 +286,10 @@ def test_errors_of_ours_keep_their_traceback(tmp_path: Path) -> None:
 
     model = fold(classifier())
     with pytest.raises(KeyError):
-        collect(graph_of(model), place(graph_of(model)).observed, folder(tmp_path / "images", 2), fail, silent)
+        collect(
+            graph_of(model),
+            place(graph_of(model)).observed,
+            folder(tmp_path / "images", 2),
+            fail,
+            silent,
+        )

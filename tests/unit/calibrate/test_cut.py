@@ -1,4 +1,6 @@
-"""A network cut down to some of its tensors: what they hold does not change, and weights are not copied."""
+"""A network cut down to some of its tensors: what they hold does not change, and weights are not
+copied.
+"""
 
 from __future__ import annotations
 
@@ -40,9 +42,13 @@ def test_weights_are_held_once() -> None:
     size = sum(array.nbytes for array in weights.values())
     assert len(model) < size / 2
     assert all(array.nbytes > SMALL for array in weights.values())
-    assert not [tensor for tensor in graph.tensors().values()
-                if isinstance(tensor, gs.Constant) and isinstance(tensor._values, np.ndarray)
-                and tensor._values.nbytes > SMALL]  # fmt: skip
+    assert not [
+        tensor
+        for tensor in graph.tensors().values()
+        if isinstance(tensor, gs.Constant)
+        and isinstance(tensor._values, np.ndarray)
+        and tensor._values.nbytes > SMALL
+    ]
 
 
 def test_what_is_behind_goes() -> None:
@@ -82,15 +88,20 @@ def test_weights_that_lie_column_by_column() -> None:
         if isinstance(tensor, gs.Constant):
             tensor.values = np.asfortranarray(tensor.values)
     model, weights = cut(graph, [name])
-    np.testing.assert_array_equal(run(session(model, threads=1, weights=weights), photographs(1))[name], want[name])
+    np.testing.assert_array_equal(
+        run(session(model, threads=1, weights=weights), photographs(1))[name], want[name]
+    )
 
 
 def test_nothing_keeps_the_file_in_memory() -> None:
     graph = graph_of(fold(classifier()))
     cut(graph, [graph.outputs[0].name])
     assert type(graph.import_domains) is list
-    lazy = [tensor for tensor in graph.tensors().values()
-            if isinstance(tensor, gs.Constant) and not isinstance(tensor._values, np.ndarray)]  # fmt: skip
+    lazy = [
+        tensor
+        for tensor in graph.tensors().values()
+        if isinstance(tensor, gs.Constant) and not isinstance(tensor._values, np.ndarray)
+    ]
     assert lazy
     assert all(tensor._values.tensor.data_location == TensorProto.EXTERNAL for tensor in lazy)
 

@@ -38,7 +38,11 @@ def reference(*arrays: np.ndarray) -> Histogram:
     made.bad = values.size - finite.size
     made.largest = float(finite.max(initial=0.0))
     made.limit = 2.0 ** (math.floor(math.log2(made.largest)) + 1) if made.largest else 0.0
-    bins = np.floor(finite / made.limit * BINS).astype(np.int64) if made.limit else np.zeros(finite.size, np.int64)
+    bins = (
+        np.floor(finite / made.limit * BINS).astype(np.int64)
+        if made.limit
+        else np.zeros(finite.size, np.int64)
+    )
     made.counts = np.bincount(bins, minlength=BINS)
     return made
 
@@ -46,7 +50,10 @@ def reference(*arrays: np.ndarray) -> Histogram:
 def stream(seed: int) -> list[np.ndarray]:
     """Arrays of growing, shrinking and odd-sized content, zeros among them."""
     rng = np.random.default_rng(seed)
-    arrays = [rng.normal(0, 10 ** rng.uniform(-6, 6), rng.integers(1, 400)).astype(np.float32) for _ in range(7)]
+    arrays = [
+        rng.normal(0, 10 ** rng.uniform(-6, 6), rng.integers(1, 400)).astype(np.float32)
+        for _ in range(7)
+    ]
     arrays += [np.zeros(13, np.float32), np.maximum(arrays[0], 0), -np.abs(arrays[1])]
     rng.shuffle(arrays)  # type: ignore[arg-type]
     return arrays
@@ -126,7 +133,8 @@ def test_growth_keeps_every_count(growth: float) -> None:
     assert same(grown, reference(values, f32(growth)))
 
 
-# -------------------------------------------------------------------------------------------------------- zeros
+# --------------------------------------------------------------------------------------------------------
+# zeros
 
 
 def test_zeros_only() -> None:
@@ -137,7 +145,9 @@ def test_zeros_only() -> None:
 @pytest.mark.parametrize("first", [True, False])
 def test_zeros_first_or_last(first: bool) -> None:
     zeros, values = np.zeros(5, np.float32), f32(0.3, -3.0)
-    assert same(observed(zeros, values) if first else observed(values, zeros), reference(zeros, values))
+    assert same(
+        observed(zeros, values) if first else observed(values, zeros), reference(zeros, values)
+    )
 
 
 @pytest.mark.parametrize("swap", [True, False])
@@ -159,7 +169,8 @@ def test_merging_with_nothing() -> None:
     assert same(empty, Histogram())
 
 
-# -------------------------------------------------------------------------------------------------------- limits
+# --------------------------------------------------------------------------------------------------------
+# limits
 
 
 @pytest.mark.parametrize("value", [SMALLEST, -SMALLEST, 1e-40, 1.1754944e-38, 1e-36])
@@ -187,7 +198,8 @@ def test_from_the_smallest_to_the_largest() -> None:
     assert same(one, observed(f32(SMALLEST, LARGEST)))
 
 
-# ------------------------------------------------------------------------------------------------- not a number
+# -------------------------------------------------------------------------------------------------
+# not a number
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -200,7 +212,12 @@ def test_what_is_not_finite_is_counted_and_in_no_bin(bad: float) -> None:
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_nothing_but_what_is_not_finite(bad: float) -> None:
     histogram = observed(f32(bad))
-    assert (histogram.bad, histogram.largest, histogram.limit, histogram.counts.sum()) == (1, 0.0, 0.0, 0)
+    assert (histogram.bad, histogram.largest, histogram.limit, histogram.counts.sum()) == (
+        1,
+        0.0,
+        0.0,
+        0,
+    )
 
 
 def test_nan_with_a_sign() -> None:
@@ -213,7 +230,8 @@ def test_bad_values_are_merged() -> None:
     assert (one.bad, one.counts.sum()) == (2, 1)
 
 
-# -------------------------------------------------------------------------------------------------------- arrays
+# --------------------------------------------------------------------------------------------------------
+# arrays
 
 
 @pytest.mark.parametrize("shape", [(60,), (3, 4, 5), (1, 60), (60, 1, 1, 1)])
@@ -224,7 +242,12 @@ def test_any_shape(shape: tuple[int, ...]) -> None:
 
 def test_arrays_that_are_not_contiguous() -> None:
     values = np.random.default_rng(1).normal(size=(8, 8, 8)).astype(np.float32)
-    for view in (values.transpose(2, 0, 1), values[::2], values[..., ::-3], np.broadcast_to(values[0, 0], (4, 8))):
+    for view in (
+        values.transpose(2, 0, 1),
+        values[::2],
+        values[..., ::-3],
+        np.broadcast_to(values[0, 0], (4, 8)),
+    ):
         assert same(observed(view), reference(view))
 
 

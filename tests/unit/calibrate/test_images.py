@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from trtforge.calibrate import images as pictures
-from trtforge.calibrate.images import (  # fmt: skip
+from trtforge.calibrate.images import (
     CorruptImage,
     Fit,
     digest,
@@ -58,12 +58,15 @@ def saved(path: Path, pixels: np.ndarray, **options: Any) -> Path:
     return path
 
 
-# ----------------------------------------------------------------------------------------------------- geometry
+# -----------------------------------------------------------------------------------------------------
+# geometry
 
 
 @pytest.mark.parametrize("height,width", SIZES)
 @pytest.mark.parametrize("size", INPUTS)
-def test_fit_keeps_the_aspect_ratio_within_a_pixel(height: int, width: int, size: tuple[int, int]) -> None:
+def test_fit_keeps_the_aspect_ratio_within_a_pixel(
+    height: int, width: int, size: tuple[int, int]
+) -> None:
     place = fit(height, width, size, "top-left")
     scale = min(size[0] / height, size[1] / width)
     assert (place.top, place.left) == (0, 0)
@@ -84,7 +87,9 @@ def test_fit_truncates(height: int, width: int, size: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("height,width", SIZES)
 @pytest.mark.parametrize("size", INPUTS)
-def test_symmetric_fit_is_centred_and_the_odd_pixel_is_behind(height: int, width: int, size: tuple[int, int]) -> None:
+def test_symmetric_fit_is_centred_and_the_odd_pixel_is_behind(
+    height: int, width: int, size: tuple[int, int]
+) -> None:
     place, corner = fit(height, width, size, "symmetric"), fit(height, width, size, "top-left")
     assert (place.height, place.width) == (corner.height, corner.width)
     assert size[0] - place.height - 2 * place.top in (0, 1)
@@ -113,7 +118,8 @@ def test_known_fits(frame: tuple[int, int], size: tuple[int, int], want: Fit) ->
 def bilinear(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
     """Sampled at pixel centres in float64; the border is repeated."""
     rows, columns = (
-        (np.arange(n) + 0.5) * old / n - 0.5 for n, old in ((height, len(pixels)), (width, pixels.shape[1]))
+        (np.arange(n) + 0.5) * old / n - 0.5
+        for n, old in ((height, len(pixels)), (width, pixels.shape[1]))
     )
 
     def along(values: np.ndarray, at: np.ndarray) -> np.ndarray:
@@ -153,13 +159,17 @@ def test_the_bars_have_the_padding_value(padding: int) -> None:
     assert (got[16:48] != padding).any()
 
 
-# ---------------------------------------------------------------------------------------------------- arithmetic
+# ----------------------------------------------------------------------------------------------------
+# arithmetic
 
 
 def test_normalise_is_scale_times_pixel_minus_offset() -> None:
     pixels = noise(5, 7)
     got = normalise(pixels, spec(scale=0.017, offsets=(103.5, 116.25, 123.0)))
-    want = 0.017 * (pixels.transpose(2, 0, 1).astype(np.float64) - np.array([103.5, 116.25, 123.0])[:, None, None])
+    want = 0.017 * (
+        pixels.transpose(2, 0, 1).astype(np.float64)
+        - np.array([103.5, 116.25, 123.0])[:, None, None]
+    )
     assert (got.shape, got.dtype) == ((3, 5, 7), np.float32)
     np.testing.assert_allclose(got, want, rtol=1e-6)
 
@@ -180,13 +190,19 @@ def test_black_and_white() -> None:
 @pytest.mark.parametrize(
     "given",
     [
-        {}, {"color": "bgr"}, {"scale": 1.0}, {"scale": 1e-6}, {"scale": 0.0171, "offsets": (103.5, 116.25, 123.7)},
+        {},
+        {"color": "bgr"},
+        {"scale": 1.0},
+        {"scale": 1e-6},
+        {"scale": 0.0171, "offsets": (103.5, 116.25, 123.7)},
         {"color": "bgr", "offsets": (1.5, 200.0, 255.0), "scale": 1 / 127.5},
     ],
-)  # fmt: skip
+)
 def test_the_input_as_a_picture_again(given: dict[str, Any]) -> None:
     """Every level of every channel comes back."""
-    pixels = np.stack([np.arange(256), np.arange(256)[::-1], np.roll(np.arange(256), 7)], -1).astype(np.uint8)[None]
+    pixels = np.stack(
+        [np.arange(256), np.arange(256)[::-1], np.roll(np.arange(256), 7)], -1
+    ).astype(np.uint8)[None]
     np.testing.assert_array_equal(seen(normalise(pixels, spec(**given)), spec(**given)), pixels)
 
 
@@ -203,7 +219,8 @@ def test_prepare_makes_a_batch_of_one(tmp_path: Path) -> None:
     np.testing.assert_array_equal(got, normalise(pixels, spec())[None])
 
 
-# --------------------------------------------------------------------------------------------------------- files
+# ---------------------------------------------------------------------------------------------------------
+# files
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".tiff"])
@@ -215,16 +232,25 @@ def test_formats_without_loss(tmp_path: Path, suffix: str) -> None:
 @pytest.mark.parametrize("suffix", [".jpg", ".webp"])
 def test_formats_with_loss(tmp_path: Path, suffix: str) -> None:
     pixels = np.full((32, 32, 3), (200, 100, 50), np.uint8)
-    assert np.abs(np.asarray(read(saved(tmp_path / f"a{suffix}", pixels))).astype(int) - pixels).max() < 8
+    assert (
+        np.abs(np.asarray(read(saved(tmp_path / f"a{suffix}", pixels))).astype(int) - pixels).max()
+        < 8
+    )
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_applied(tmp_path: Path, orientation: int) -> None:
     pixels = noise(4, 6)
     upright = {
-        1: pixels, 2: pixels[:, ::-1], 3: pixels[::-1, ::-1], 4: pixels[::-1], 5: pixels.transpose(1, 0, 2),
-        6: np.rot90(pixels, -1), 7: pixels[::-1, ::-1].transpose(1, 0, 2), 8: np.rot90(pixels),
-    }[orientation]  # fmt: skip
+        1: pixels,
+        2: pixels[:, ::-1],
+        3: pixels[::-1, ::-1],
+        4: pixels[::-1],
+        5: pixels.transpose(1, 0, 2),
+        6: np.rot90(pixels, -1),
+        7: pixels[::-1, ::-1].transpose(1, 0, 2),
+        8: np.rot90(pixels),
+    }[orientation]
     exif = Image.Exif()
     exif[0x0112] = orientation
     got = read(saved(tmp_path / "a.png", pixels, exif=exif))
@@ -248,19 +274,25 @@ def test_palette(tmp_path: Path) -> None:
     image = Image.new("P", (3, 2), 1)
     image.putpalette([0, 0, 0, 9, 8, 7])
     image.save(tmp_path / "a.png")
-    np.testing.assert_array_equal(np.asarray(read(tmp_path / "a.png")), np.full((2, 3, 3), (9, 8, 7)))
+    np.testing.assert_array_equal(
+        np.asarray(read(tmp_path / "a.png")), np.full((2, 3, 3), (9, 8, 7))
+    )
 
 
 def test_a_palette_with_a_transparent_colour(tmp_path: Path) -> None:
     image = Image.new("P", (3, 2), 1)
     image.putpalette([0, 0, 0, 9, 8, 7])
     image.save(tmp_path / "a.png", transparency=1)
-    np.testing.assert_array_equal(np.asarray(read(tmp_path / "a.png")), np.full((2, 3, 3), (9, 8, 7)))
+    np.testing.assert_array_equal(
+        np.asarray(read(tmp_path / "a.png")), np.full((2, 3, 3), (9, 8, 7))
+    )
 
 
 def test_alpha_is_dropped(tmp_path: Path) -> None:
     pixels = np.concatenate([noise(5, 7), np.zeros((5, 7, 1), np.uint8)], 2)
-    np.testing.assert_array_equal(np.asarray(read(saved(tmp_path / "a.png", pixels))), pixels[..., :3])
+    np.testing.assert_array_equal(
+        np.asarray(read(saved(tmp_path / "a.png", pixels))), pixels[..., :3]
+    )
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
@@ -295,7 +327,8 @@ def test_truncated_files_are_corrupt(tmp_path: Path, share: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"this is text", b"\xff\xd8\xff\xe0 not really", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"BM"]
+    "content",
+    [b"this is text", b"\xff\xd8\xff\xe0 not really", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"BM"],
 )
 def test_what_is_no_image_is_corrupt(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.jpg").write_bytes(content)
@@ -339,7 +372,9 @@ def test_a_pipe_is_corrupt_and_not_waited_for(tmp_path: Path) -> None:
     assert digest([tmp_path / "a.jpg"], tmp_path) == {"a.jpg": hashlib.sha256().hexdigest()}
 
 
-def test_too_many_pixels_are_refused_before_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_pixels_are_refused_before_decoding(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(pictures, "MOST_PIXELS", 99)
     with pytest.raises(CorruptImage, match="10x10 pixels"):
         read(saved(tmp_path / "a.png", noise(10, 10)))
@@ -351,7 +386,8 @@ def test_a_bomb_is_corrupt(tmp_path: Path) -> None:
         read(tmp_path / "bomb.png")
 
 
-# ------------------------------------------------------------------------------------------------------- folders
+# -------------------------------------------------------------------------------------------------------
+# folders
 
 
 def test_images_are_found_in_order_and_below(tmp_path: Path) -> None:
@@ -379,12 +415,22 @@ def test_a_folder_without_images(tmp_path: Path) -> None:
 
 
 def test_of_equal_images_the_first_counts(tmp_path: Path) -> None:
-    for name, content in (("a/1.jpg", b"x"), ("a/2.png", b"y"), ("b/0.jpg", b"x"), ("c.jpg", b"z"), ("d.png", b"y")):
+    for name, content in (
+        ("a/1.jpg", b"x"),
+        ("a/2.png", b"y"),
+        ("b/0.jpg", b"x"),
+        ("c.jpg", b"z"),
+        ("d.png", b"y"),
+    ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(content)
     files = list_images(tmp_path)
     kept = distinct(files, digest(files, tmp_path))
-    assert [path.relative_to(tmp_path).as_posix() for path in kept] == ["a/1.jpg", "a/2.png", "c.jpg"]
+    assert [path.relative_to(tmp_path).as_posix() for path in kept] == [
+        "a/1.jpg",
+        "a/2.png",
+        "c.jpg",
+    ]
     assert distinct([], {}) == []
 
 

@@ -25,7 +25,9 @@ EARLY = 9
 def activation(name: str, image: int) -> np.ndarray:
     """Magnitudes over many powers of two, and zeros."""
     rng = np.random.default_rng([TENSORS.index(name), image])
-    return (rng.normal(0, 4.0 ** rng.integers(-6, 6), 300) * (rng.random(300) > 0.3)).astype(np.float32)
+    return (rng.normal(0, 4.0 ** rng.integers(-6, 6), 300) * (rng.random(300) > 0.3)).astype(
+        np.float32
+    )
 
 
 def part(images: list[int], skipped: tuple[int, ...] = (), **changes: Any) -> Observed:
@@ -34,10 +36,18 @@ def part(images: list[int], skipped: tuple[int, ...] = (), **changes: Any) -> Ob
         for image in images:
             (early if image < EARLY else late)[name].observe(activation(name, image))
     source = Source(
-        model="0" * 64, taps="explicit", preprocess={"scale": 1.0}, images={f"{i:02}.png": f"{i:064}" for i in images},
-        skipped=[f"{i:02}.png" for i in skipped], duplicates=0, total=IMAGES, versions={"numpy": "2"},
-    )  # fmt: skip
-    return Observed(replace(source, **changes), tuple(((name,), (name,)) for name in TENSORS), early, late)
+        model="0" * 64,
+        taps="explicit",
+        preprocess={"scale": 1.0},
+        images={f"{i:02}.png": f"{i:064}" for i in images},
+        skipped=[f"{i:02}.png" for i in skipped],
+        duplicates=0,
+        total=IMAGES,
+        versions={"numpy": "2"},
+    )
+    return Observed(
+        replace(source, **changes), tuple(((name,), (name,)) for name in TENSORS), early, late
+    )
 
 
 def text(path: Path, observed: Observed) -> bytes:
@@ -56,8 +66,14 @@ def test_shards_in_any_order_are_one_run(tmp_path: Path, shards: int, seed: int)
 
 def test_shards_of_several_cuts_fit_together(tmp_path: Path) -> None:
     """1/2, 2/4 and 4/4 are all of it."""
-    found = merge([part(list(range(3, IMAGES, 4))), part(list(range(0, IMAGES, 2))), part(list(range(1, IMAGES, 4)))],
-                  ["4/4", "1/2", "2/4"])  # fmt: skip
+    found = merge(
+        [
+            part(list(range(3, IMAGES, 4))),
+            part(list(range(0, IMAGES, 2))),
+            part(list(range(1, IMAGES, 4))),
+        ],
+        ["4/4", "1/2", "2/4"],
+    )
     assert text(tmp_path / "merged", found) == text(tmp_path / "whole", part(list(range(IMAGES))))
 
 
@@ -76,19 +92,27 @@ def test_merging_leaves_the_parts_alone(tmp_path: Path) -> None:
     assert [text(tmp_path / "t", shard) for shard in shards] == before
 
 
-# ------------------------------------------------------------------------------------------------------- refused
+# -------------------------------------------------------------------------------------------------------
+# refused
 
 
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("model", "1" * 64), ("taps", "implicit"), ("preprocess", {"scale": 2.0}), ("total", 13), ("duplicates", 1),
+        ("model", "1" * 64),
+        ("taps", "implicit"),
+        ("preprocess", {"scale": 2.0}),
+        ("total", 13),
+        ("duplicates", 1),
         ("versions", {"numpy": "3"}),
     ],
-)  # fmt: skip
+)
 def test_a_shard_of_another_calibration(field: str, value: Any) -> None:
     with pytest.raises(ForgeError, match=f"b.json: differs from a.json in '{field}'"):
-        merge([part([0, 2, 4, 6, 8, 10]), part([1, 3, 5, 7, 9, 11], **{field: value})], ["a.json", "b.json"])
+        merge(
+            [part([0, 2, 4, 6, 8, 10]), part([1, 3, 5, 7, 9, 11], **{field: value})],
+            ["a.json", "b.json"],
+        )
 
 
 def test_a_shard_with_other_tensors() -> None:
@@ -123,7 +147,8 @@ def test_unreadable_images_count_as_seen_until_there_are_too_many() -> None:
         merge(shards(3), ["a", "b"])
 
 
-# -------------------------------------------------------------------------------------------------------- a file
+# --------------------------------------------------------------------------------------------------------
+# a file
 
 
 def test_a_histogram_comes_back_exactly() -> None:
@@ -189,12 +214,16 @@ def test_the_histogram_that_those_are_made_of_is_one() -> None:
 def test_keys_that_are_wrong(tmp_path: Path, key: str, wrong: Any) -> None:
     save(part([0]), tmp_path / "t.json")
     content = json.loads((tmp_path / "t.json").read_text()) | {key: wrong}
-    (tmp_path / "t.json").write_text(json.dumps({name: value for name, value in content.items() if value is not ...}))
+    (tmp_path / "t.json").write_text(
+        json.dumps({name: value for name, value in content.items() if value is not ...})
+    )
     with pytest.raises(ForgeError, match="not a table of histograms"):
         load(tmp_path / "t.json")
 
 
-@pytest.mark.parametrize("key", ["images", "skipped", "total", "versions", "preprocess", "model", "duplicates"])
+@pytest.mark.parametrize(
+    "key", ["images", "skipped", "total", "versions", "preprocess", "model", "duplicates"]
+)
 def test_a_source_of_another_type(tmp_path: Path, key: str) -> None:
     save(part([0]), tmp_path / "t.json")
     content = json.loads((tmp_path / "t.json").read_text())

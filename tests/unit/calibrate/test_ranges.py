@@ -19,10 +19,20 @@ from trtforge.calibrate.threshold import threshold
 from trtforge.errors import ForgeError
 
 SOURCE = Source(
-    model="0" * 64, taps="explicit", preprocess={"scale": 1 / 255}, images={"sub/a.jpg": "1" * 64},
-    skipped=["broken.jpg"], duplicates=1, total=2, versions={"numpy": "2"},
-)  # fmt: skip
-GROUPS = ((("image",), ("image",)), (("a: b", "c", "pooled"), ("a: b", "c")), (("dead",), ("dead",)))
+    model="0" * 64,
+    taps="explicit",
+    preprocess={"scale": 1 / 255},
+    images={"sub/a.jpg": "1" * 64},
+    skipped=["broken.jpg"],
+    duplicates=1,
+    total=2,
+    versions={"numpy": "2"},
+)
+GROUPS = (
+    (("image",), ("image",)),
+    (("a: b", "c", "pooled"), ("a: b", "c")),
+    (("dead",), ("dead",)),
+)
 
 
 def histogram(seed: int, size: int = 4000) -> Histogram:
@@ -59,7 +69,8 @@ def changed(path: Path, **changes: Any) -> Path:
     return path
 
 
-# -------------------------------------------------------------------------------------------------------- chosen
+# --------------------------------------------------------------------------------------------------------
+# chosen
 
 
 @pytest.mark.parametrize("method", ["entropy", "percentile", "mse", "minmax"])
@@ -84,7 +95,9 @@ def test_methods_by_pattern_and_the_first_one_decides() -> None:
 
 
 def test_a_pattern_that_matches_nothing_is_refused() -> None:
-    with pytest.raises(ForgeError, match=r"calibration\.methods: 'imagee' matches no calibrated tensor"):
+    with pytest.raises(
+        ForgeError, match=r"calibration\.methods: 'imagee' matches no calibrated tensor"
+    ):
         table(imagee="minmax")
 
 
@@ -100,7 +113,12 @@ def test_how_far_the_last_quarter_moved_a_range() -> None:
 def test_groups_share_the_largest_range_of_their_sources() -> None:
     found = table()
     shared = spread(GROUPS, found.amax)
-    assert shared["a: b"] == shared["c"] == shared["pooled"] == max(found.amax["a: b"], found.amax["c"])
+    assert (
+        shared["a: b"]
+        == shared["c"]
+        == shared["pooled"]
+        == max(found.amax["a: b"], found.amax["c"])
+    )
     assert shared["image"] == found.amax["image"]
 
 
@@ -115,7 +133,8 @@ def test_a_group_without_one_of_its_ranges_is_left_out() -> None:
     assert spread(GROUPS, {"image": 1.0, "c": 2.0}) == {"image": 1.0}
 
 
-# -------------------------------------------------------------------------------------------------------- a file
+# --------------------------------------------------------------------------------------------------------
+# a file
 
 
 def test_a_table_comes_back_exactly(tmp_path: Path) -> None:
@@ -134,7 +153,9 @@ def test_missing(tmp_path: Path) -> None:
         load(tmp_path / "t.json")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", "3", '"text"', "\x00\x01", "[" * 100000, "TRT-8502-X\nx: zz"])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", "3", '"text"', "\x00\x01", "[" * 100000, "TRT-8502-X\nx: zz"]
+)
 def test_not_a_table(tmp_path: Path, text: str) -> None:
     (tmp_path / "t.json").write_text(text)
     with pytest.raises(ForgeError, match="not a calibration table") as caught:

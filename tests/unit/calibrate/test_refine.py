@@ -1,4 +1,6 @@
-"""Rows are what convolutions read; ranges and weights refined by them come closer to the float network."""
+"""Rows are what convolutions read; ranges and weights refined by them come closer to the float
+network.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,16 @@ import onnx_graphsurgeon as gs
 import pytest
 from PIL import Image
 
-from tests.models import SIDE, Network, classifier, network, outputs, photographs, yolov7_like, yolov8_like
+from tests.models import (
+    SIDE,
+    Network,
+    classifier,
+    network,
+    outputs,
+    photographs,
+    yolov7_like,
+    yolov8_like,
+)
 from trtforge.calibrate import rows as module
 from trtforge.calibrate.images import prepare
 from trtforge.calibrate.refine import narrow, rounded
@@ -47,12 +58,17 @@ def tapped(model: onnx.ModelProto, names: list[str], images: np.ndarray) -> list
     return outputs(model_of(graph.cleanup()), images)
 
 
-def peaks(model: onnx.ModelProto, placement: Placement, files: list[Path], share: float = 1.0) -> dict[str, float]:
+def peaks(
+    model: onnx.ModelProto, placement: Placement, files: list[Path], share: float = 1.0
+) -> dict[str, float]:
     images = np.concatenate([batch(file) for file in files])
     names = list(placement.observed)
     found = dict(zip(names, tapped(model, names, images), strict=True))
-    return {name: share * max(float(np.abs(found[source]).max()) for source in sources)
-            for members, sources in placement.groups for name in members}  # fmt: skip
+    return {
+        name: share * max(float(np.abs(found[source]).max()) for source in sources)
+        for members, sources in placement.groups
+        for name in members
+    }
 
 
 def int8(model: onnx.ModelProto, amax: dict[str, float], **kwargs: object) -> onnx.ModelProto:
@@ -60,7 +76,8 @@ def int8(model: onnx.ModelProto, amax: dict[str, float], **kwargs: object) -> on
     return model_of(quantize(graph, place(graph), amax, **kwargs))  # type: ignore[arg-type]
 
 
-# ------------------------------------------------------------------------------------------------------ rows
+# ------------------------------------------------------------------------------------------------------
+# rows
 
 
 GEOMETRY = [
@@ -72,7 +89,9 @@ GEOMETRY = [
 
 
 @pytest.mark.parametrize("attrs", GEOMETRY)
-def test_a_row_times_the_weights_is_an_output_of_the_convolution(attrs: dict[str, object], files: list[Path]) -> None:
+def test_a_row_times_the_weights_is_an_output_of_the_convolution(
+    attrs: dict[str, object], files: list[Path]
+) -> None:
     s = network(1)
     groups = int(str(attrs.get("group", 1)))
     x = s.conv("image", (3, 4))
@@ -111,20 +130,35 @@ def test_a_fixed_batch_is_filled(files: list[Path]) -> None:
     rows = []
     for size in (1, 3):
         graph = graph_of(fold(classifier(batch=size)))
-        rows.append(list(sample(graph, [node for node in graph.nodes if node.op == "Conv"], files[:2], batch, 8)))
-    assert all(np.allclose(one[name], other[name], atol=1e-5)
-               for one, other in zip(*rows, strict=True) for name in one)  # fmt: skip
+        rows.append(
+            list(
+                sample(
+                    graph, [node for node in graph.nodes if node.op == "Conv"], files[:2], batch, 8
+                )
+            )
+        )
+    assert all(
+        np.allclose(one[name], other[name], atol=1e-5)
+        for one, other in zip(*rows, strict=True)
+        for name in one
+    )
 
 
 @pytest.mark.parametrize(
     "attrs, rank, expected", [({}, 2, True), ({"auto_pad": "SAME_UPPER"}, 2, False), ({}, 1, False)]
 )
-def test_only_plain_convolutions_are_readable(attrs: dict[str, str], rank: int, expected: bool) -> None:
+def test_only_plain_convolutions_are_readable(
+    attrs: dict[str, str], rank: int, expected: bool
+) -> None:
     weights = gs.Constant("w", np.ones((1, 1, *[1] * rank), np.float32))
-    assert readable(gs.Node("Conv", "c", attrs, [gs.Variable("x"), weights], [gs.Variable("y")])) is expected
+    assert (
+        readable(gs.Node("Conv", "c", attrs, [gs.Variable("x"), weights], [gs.Variable("y")]))
+        is expected
+    )
 
 
-# ----------------------------------------------------------------------------------------------------- weights
+# -----------------------------------------------------------------------------------------------------
+# weights
 
 
 @pytest.mark.parametrize("build", [yolov7_like, yolov8_like, classifier])
@@ -134,7 +168,9 @@ def test_refined_weights_lower_the_error_on_other_images(build: Build, files: li
     placement = place(graph)
     amax = peaks(model, placement, files)
     found = rounded(graph, placement, amax, files, batch, silent)
-    assert set(found) == {node.name for node in graph.nodes if node.op == "Conv" and node.name in placement.operators}
+    assert set(found) == {
+        node.name for node in graph.nodes if node.op == "Conv" and node.name in placement.operators
+    }
     unseen = photographs(8, seed=100)
     # Just behind convolutions: a decode makes steps of small errors.
     ends = [node.outputs[0].name for node in graph.nodes if node.name in found][-3:]
@@ -142,11 +178,15 @@ def test_refined_weights_lower_the_error_on_other_images(build: Build, files: li
     errors = []
     for weights in (found, {}):
         made = tapped(int8(model, amax, rounded=weights), ends, unseen)
-        errors.append(sum(float(np.square(a - b).mean() / b.var()) for a, b in zip(made, exact, strict=True)))
+        errors.append(
+            sum(float(np.square(a - b).mean() / b.var()) for a, b in zip(made, exact, strict=True))
+        )
     assert errors[0] < 0.95 * errors[1]  # most of it is the rounding of activations, which stays
 
 
-def test_the_same_images_give_the_same_integers(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_images_give_the_same_integers(
+    files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     graph = graph_of(fold(yolov7_like()))
     placement = place(graph)
     amax = dict.fromkeys(placement.tensors, 3.0)
@@ -155,7 +195,9 @@ def test_the_same_images_give_the_same_integers(files: list[Path], monkeypatch: 
     other = rounded(graph, placement, amax, files, batch, silent)
     for name, found in one.items():
         assert np.array_equal(found.integers, other[name].integers)
-        assert np.array_equal(found.scales, other[name].scales) and np.array_equal(found.bias, other[name].bias)
+        assert np.array_equal(found.scales, other[name].scales) and np.array_equal(
+            found.bias, other[name].bias
+        )
 
 
 def test_progress_counts_images(files: list[Path]) -> None:
@@ -166,15 +208,21 @@ def test_progress_counts_images(files: list[Path]) -> None:
     assert told == list(range(1, 13))
 
 
-# ------------------------------------------------------------------------------------------------------ ranges
+# ------------------------------------------------------------------------------------------------------
+# ranges
 
 
 def outlier(behind: str) -> tuple[Network, str]:
-    """A convolution that reads a channel of few and large values, which drive every output far below 0."""
+    """A convolution that reads a channel of few and large values, which drive every output far
+    below 0.
+    """
     s = network(3)
     weights = s.rng.normal(0, 0.3, (8, 3, 1, 1))
     weights[7] = 40
-    x = s.op("Relu", s.op("Conv", "image", s.const(weights), s.const([0] * 7 + [-90.0]), kernel_shape=[1, 1]))
+    x = s.op(
+        "Relu",
+        s.op("Conv", "image", s.const(weights), s.const([0] * 7 + [-90.0]), kernel_shape=[1, 1]),
+    )
     weights = s.rng.normal(0, 1, (16, 8, 1, 1))
     weights[:, 7] = -4
     x = s.op("Conv", x, s.const(weights), s.const(np.full(16, 0.3)), kernel_shape=[1, 1])
@@ -185,7 +233,9 @@ def outlier(behind: str) -> tuple[Network, str]:
     return s, s.conv(x, (16, 4))
 
 
-@pytest.mark.parametrize("behind, narrows", [("silu", True), ("Relu", True), ("", False), ("Tanh", False)])
+@pytest.mark.parametrize(
+    "behind, narrows", [("silu", True), ("Relu", True), ("", False), ("Tanh", False)]
+)
 def test_values_that_the_activation_flattens_do_not_set_the_range(
     behind: str, narrows: bool, files: list[Path]
 ) -> None:
@@ -201,7 +251,10 @@ def test_values_that_the_activation_flattens_do_not_set_the_range(
     if narrows:
         unseen = photographs(8, seed=100)
         (exact,) = tapped(model, [graph.outputs[0].name], unseen)
-        errors = [np.square(outputs(int8(model, ranges), unseen)[0] - exact).mean() for ranges in (amax | found, amax)]
+        errors = [
+            np.square(outputs(int8(model, ranges), unseen)[0] - exact).mean()
+            for ranges in (amax | found, amax)
+        ]
         assert errors[0] < errors[1]
 
 
@@ -223,9 +276,15 @@ def test_what_an_add_reads_keeps_its_range(files: list[Path]) -> None:
     graph = graph_of(model)
     placement = place(graph)
     adds = {node.name for node in graph.nodes if node.op == "Add"}
-    read = {name for name, readers in placement.readers.items() if adds & {reader for reader, _ in readers}}
+    read = {
+        name
+        for name, readers in placement.readers.items()
+        if adds & {reader for reader, _ in readers}
+    }
     assert read
-    assert not read & set(narrow(graph, placement, peaks(model, placement, files, share=3.0), files, batch))
+    assert not read & set(
+        narrow(graph, placement, peaks(model, placement, files, share=3.0), files, batch)
+    )
 
 
 def test_tensors_that_were_always_zero_are_left_alone(files: list[Path]) -> None:

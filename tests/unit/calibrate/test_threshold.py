@@ -63,7 +63,9 @@ DISTRIBUTIONS = {
 
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
 def test_entropy_bins_equals_the_definition(name: str) -> None:
-    counts = histogram_of(DISTRIBUTIONS[name]).counts[:640]  # a shorter search costs the reference less
+    counts = histogram_of(DISTRIBUTIONS[name]).counts[
+        :640
+    ]  # a shorter search costs the reference less
     want, divergences = brute_force(counts)
     found = entropy_bins(counts)
     # Equal but for ties that rounding breaks.
@@ -180,11 +182,14 @@ def test_a_small_percentile_of_mostly_zeros() -> None:
     assert 0 < threshold(histogram, "percentile", 50) <= histogram.limit / BINS
 
 
-# -------------------------------------------------------------------------------------------------- squared error
+# --------------------------------------------------------------------------------------------------
+# squared error
 
 
 def squared_errors(counts: np.ndarray) -> np.ndarray:
-    """For each number of bins kept, what INT8 really makes of the middle of every bin; the first bin is exact."""
+    """For each number of bins kept, what INT8 really makes of the middle of every bin; the first
+    bin is exact.
+    """
     middles, weights = np.arange(len(counts)) + 0.5, counts.astype(np.float64)
     weights[0] = 0
     kept = np.arange(1, len(counts) + 1)[:, None]

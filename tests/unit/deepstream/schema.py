@@ -1,7 +1,9 @@
-"""The messages of Triton's and nvinferserver's configuration that trtforge writes, for protobuf to check them with.
+"""The messages of Triton's and nvinferserver's configuration that trtforge writes, for protobuf to
+check them with.
 
-Field names, numbers and types as Triton's model_config.proto and DeepStream 9.1's nvdsinferserver protos publish them:
-`name=number:type` a field, `*` for a list, and alternatives of one choice as `choice/name`.
+Field names, numbers and types as Triton's model_config.proto and DeepStream 9.1's nvdsinferserver
+protos publish them: `name=number:type` a field, `*` for a list, and alternatives of one choice as
+`choice/name`.
 """
 
 from __future__ import annotations
@@ -14,13 +16,13 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, te
 
 ENUMS = {
     "DataType": "TYPE_INVALID TYPE_BOOL TYPE_UINT8 TYPE_UINT16 TYPE_UINT32 TYPE_UINT64 TYPE_INT8 TYPE_INT16 TYPE_INT32 "
-                "TYPE_INT64 TYPE_FP16 TYPE_FP32 TYPE_FP64 TYPE_STRING TYPE_BF16",
+    "TYPE_INT64 TYPE_FP16 TYPE_FP32 TYPE_FP64 TYPE_STRING TYPE_BF16",
     "Format": "FORMAT_NONE FORMAT_NHWC FORMAT_NCHW",
     "Kind": "KIND_AUTO KIND_GPU KIND_CPU KIND_MODEL",
     "MediaFormat": "MEDIA_FORMAT_NONE IMAGE_FORMAT_RGB IMAGE_FORMAT_BGR IMAGE_FORMAT_GRAY",
     "TensorOrder": "TENSOR_ORDER_NONE TENSOR_ORDER_LINEAR TENSOR_ORDER_NHWC",
     "ProcessMode": "PROCESS_MODE_DEFAULT PROCESS_MODE_FULL_FRAME PROCESS_MODE_CLIP_OBJECTS",
-}  # fmt: skip
+}
 MESSAGES = {
     "ModelConfig": "name=1:string platform=2:string max_batch_size=4:int32 input=5:ModelInput* output=6:ModelOutput* "
                    "instance_group=7:ModelInstanceGroup* default_model_filename=8:string "
@@ -64,7 +66,9 @@ def parse(kind: str, text: str) -> Any:
 
 @cache
 def _pool() -> Any:
-    file = descriptor_pb2.FileDescriptorProto(name="schema.proto", package="schema", syntax="proto3")
+    file = descriptor_pb2.FileDescriptorProto(
+        name="schema.proto", package="schema", syntax="proto3"
+    )
     for name, values in ENUMS.items():
         enum = file.enum_type.add(name=name)
         for number, value in enumerate(values.split()):

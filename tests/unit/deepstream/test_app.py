@@ -19,16 +19,30 @@ GIE = app.Gie("pgie_config.txt", 4)
 PIPELINE = app.Pipeline((), GIE)
 CAMERAS = tuple(parse(f"rtsp://user:p%40ss@10.0.0.{number}/live") for number in range(5))
 WHOLE = replace(
-    PIPELINE, streams=(*CAMERAS, parse("csi:0"), parse("/dev/video1"), parse("file:///a.mp4"), parse("https://h/b.ts?k=1")),
-    secondary=(app.Gie("sgie.txt", 16, 2, on=1),), tracker="nvdcf-accuracy", sinks=app.SINKS, interval=2,
-)  # fmt: skip
+    PIPELINE,
+    streams=(
+        *CAMERAS,
+        parse("csi:0"),
+        parse("/dev/video1"),
+        parse("file:///a.mp4"),
+        parse("https://h/b.ts?k=1"),
+    ),
+    secondary=(app.Gie("sgie.txt", 16, 2, on=1),),
+    tracker="nvdcf-accuracy",
+    sinks=app.SINKS,
+    interval=2,
+)
 
 
-@pytest.mark.parametrize("pipeline", [PIPELINE, WHOLE, replace(WHOLE, sinks=("fake",), tracker=None)])
+@pytest.mark.parametrize(
+    "pipeline", [PIPELINE, WHOLE, replace(WHOLE, sinks=("fake",), tracker=None)]
+)
 def test_glib_and_yaml_read_the_same(pipeline: app.Pipeline) -> None:
     sections, comments = app.config(pipeline)
     ini = read_ini(write(sections, "ini", comments, app_keys.app), app_keys.app)
-    assert ini == read_yaml(write(sections, "yaml", comments, app_keys.app), app_keys.app) == sections
+    assert (
+        ini == read_yaml(write(sections, "yaml", comments, app_keys.app), app_keys.app) == sections
+    )
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3, 4, 5, 16, 30])
@@ -46,14 +60,19 @@ def test_cameras() -> None:
     assert found["streammux"]["batch-size"] == 9
     assert found["streammux"]["live-source"] == 1
     assert [found[f"source{number}"]["type"] for number in range(9)] == [4, 4, 4, 4, 4, 5, 1, 2, 2]
-    assert found["source0"]["uri"] == "rtsp://user:p%40ss@10.0.0.0/live"  # no format: only type 3 is one
+    assert (
+        found["source0"]["uri"] == "rtsp://user:p%40ss@10.0.0.0/live"
+    )  # no format: only type 3 is one
     assert any("9 sources" in comment for comment in comments)
     assert found["primary-gie"]["batch-size"] == 4  # the engine's, whatever the number of cameras
 
 
 def test_networks_and_tracker() -> None:
     found, _ = app.config(WHOLE)
-    assert (found["secondary-gie0"]["operate-on-gie-id"], found["secondary-gie0"]["gie-unique-id"]) == (1, 2)
+    assert (
+        found["secondary-gie0"]["operate-on-gie-id"],
+        found["secondary-gie0"]["gie-unique-id"],
+    ) == (1, 2)
     assert found["tracker"]["ll-config-file"][0].endswith("config_tracker_NvDCF_accuracy.yml")  # type: ignore[index, union-attr]
     for name, (_, sides) in app.TRACKERS.items():
         assert all(side % 32 == 0 for side in sides), name
@@ -67,12 +86,15 @@ def test_a_benchmark_draws_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("change", "why"),
-    [({"tracker": "sort"}, "--tracker sort"), ({"sinks": ("x11",)}, "--sink x11"),
-     ({"secondary": (app.Gie("s.txt", 1, 1, 1),)}, "gie-unique-id 1"),
-     ({"secondary": (app.Gie("s.txt", 1, 2, 9),)}, "network 9"),
-     ({"secondary": (app.Gie("s.txt", 1, 2, 2),)}, "its own"),
-     ({"sinks": ("rtsp", "rtsp")}, "--sink rtsp: given twice")],
-)  # fmt: skip
+    [
+        ({"tracker": "sort"}, "--tracker sort"),
+        ({"sinks": ("x11",)}, "--sink x11"),
+        ({"secondary": (app.Gie("s.txt", 1, 1, 1),)}, "gie-unique-id 1"),
+        ({"secondary": (app.Gie("s.txt", 1, 2, 9),)}, "network 9"),
+        ({"secondary": (app.Gie("s.txt", 1, 2, 2),)}, "its own"),
+        ({"sinks": ("rtsp", "rtsp")}, "--sink rtsp: given twice"),
+    ],
+)
 def test_what_can_not_run_is_refused(change: dict[str, object], why: str) -> None:
     with pytest.raises(ForgeError, match=why):
         app.config(replace(PIPELINE, **change))  # type: ignore[arg-type]
@@ -81,17 +103,23 @@ def test_what_can_not_run_is_refused(change: dict[str, object], why: str) -> Non
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        ("rtsp://user:pass@host:554/a", "rtsp://***@host:554/a"), ("rtsp://user:p@ss@host/a", "rtsp://***@host/a"),
-        ("rtsp://host/a", "rtsp://host/a"), ("https://host/a?token=x&b=1", "https://host/a?***"),
-        ("RTSP://u:p@h", "RTSP://***@h"), ("uri=rtsp://u:p@h/x # c", "uri=rtsp://***@h/x # c"),
-        ("rtsp://u@h/a?x=p@q", "rtsp://***@q"), ("file:///a/b.mp4", "file:///a/b.mp4"),
+        ("rtsp://user:pass@host:554/a", "rtsp://***@host:554/a"),
+        ("rtsp://user:p@ss@host/a", "rtsp://***@host/a"),
+        ("rtsp://host/a", "rtsp://host/a"),
+        ("https://host/a?token=x&b=1", "https://host/a?***"),
+        ("RTSP://u:p@h", "RTSP://***@h"),
+        ("uri=rtsp://u:p@h/x # c", "uri=rtsp://***@h/x # c"),
+        ("rtsp://u@h/a?x=p@q", "rtsp://***@q"),
+        ("file:///a/b.mp4", "file:///a/b.mp4"),
     ],
-)  # fmt: skip
+)
 def test_passwords_are_not_shown(text: str, shown: str) -> None:
     assert redact(text) == shown
 
 
-@pytest.mark.parametrize("line", ["a" * 10**6, "a:" * 10**5, "rtsp://" * 10**5, "rtsp://u:p@h" + "?" * 10**6])
+@pytest.mark.parametrize(
+    "line", ["a" * 10**6, "a:" * 10**5, "rtsp://" * 10**5, "rtsp://u:p@h" + "?" * 10**6]
+)
 def test_a_line_of_a_megabyte_takes_no_longer_than_its_bytes(line: str) -> None:
     redact(line)  # in quadratic time it would take hours
     assert redact(f"{line}\nrtsp://u:secret@h") == f"{redact(line)}\nrtsp://***@h"
@@ -105,7 +133,8 @@ def test_a_stream_shows_itself_without_password() -> None:
 
 
 @pytest.mark.parametrize(
-    "uri", ["rtsp://u:p@ss@10.0.0.1:554/s?a=b:c@d", "rtsp://[::1]:8554/s", "http://h_1", "rtsps://h/a"]
+    "uri",
+    ["rtsp://u:p@ss@10.0.0.1:554/s?a=b:c@d", "rtsp://[::1]:8554/s", "http://h_1", "rtsps://h/a"],
 )
 def test_hosts(uri: str) -> None:
     assert parse(uri).uri == uri

@@ -24,13 +24,20 @@ F = TensorProto.FLOAT
 
 
 def sketch(
-    path: Path, *outputs: tuple[str, int, list[Any]], image: Any = ("n", 3, 32, 64), op: str = "Identity",
-) -> Path:  # fmt: skip
+    path: Path,
+    *outputs: tuple[str, int, list[Any]],
+    image: Any = ("n", 3, 32, 64),
+    op: str = "Identity",
+) -> Path:
     """A graph of which only inputs and outputs matter."""
     nodes = [helper.make_node(op, ["image"], [name]) for name, _, _ in outputs]
     values = [helper.make_tensor_value_info(name, kind, dims) for name, kind, dims in outputs]
-    graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("image", F, list(image))], values)
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("image", F, list(image))], values
+    )
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path
+    )
     return path
 
 
@@ -70,7 +77,9 @@ def test_an_own_parser_reads_raw_heads(tmp_path: Path) -> None:
     path, labels = detector(tmp_path / "m.onnx", "none"), tmp_path / "names.txt"
     labels.write_text("a\nb\nc\n")
     model = describe.model(path, Recipe(labels=labels))
-    wish = Wish(kind="detector", parser=Parser("Mine", "libmine.so", clustered=False), thresholds={"b": 0.7})
+    wish = Wish(
+        kind="detector", parser=Parser("Mine", "libmine.so", clustered=False), thresholds={"b": 0.7}
+    )
     made, _ = describe.network(model, wish, tmp_path, "9.1")
     found = config(made)[0]
     assert found["property"]["cluster-mode"] == 2
@@ -78,7 +87,9 @@ def test_an_own_parser_reads_raw_heads(tmp_path: Path) -> None:
 
 
 def test_a_classifier_has_one_line_of_labels_for_each_output(tmp_path: Path) -> None:
-    path = sketch(tmp_path / "m.onnx", ("color", F, ["n", 3]), ("kind", F, ["n", 2, 1, 1]), op="Softmax")
+    path = sketch(
+        tmp_path / "m.onnx", ("color", F, ["n", 3]), ("kind", F, ["n", 2, 1, 1]), op="Softmax"
+    )
     made, labels = network(path, objects=Objects())
     assert (made.kind, made.logits) == ("classifier", False)
     assert labels == "class0;class1;class2\nclass3;class4\n"
@@ -144,12 +155,16 @@ def test_an_engine_is_known_by_its_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "data", "why"),
-    [("model.engine", b"ptrt", "nvinfer looks for"),
-     ("m.onnx_b8_gpu0_fp32.engine", b"vtrt", "TensorRT-RTX"),
-     ("x.onnx_b8_gpu0_fp32.engine", b"ptrt", "no such file"),
-     ("m.onnx_b8_gpu0_int8.engine", b"ptrt", "network-mode=0")],
-)  # fmt: skip
-def test_engines_that_nvinfer_would_not_load(tmp_path: Path, name: str, data: bytes, why: str) -> None:
+    [
+        ("model.engine", b"ptrt", "nvinfer looks for"),
+        ("m.onnx_b8_gpu0_fp32.engine", b"vtrt", "TensorRT-RTX"),
+        ("x.onnx_b8_gpu0_fp32.engine", b"ptrt", "no such file"),
+        ("m.onnx_b8_gpu0_int8.engine", b"ptrt", "network-mode=0"),
+    ],
+)
+def test_engines_that_nvinfer_would_not_load(
+    tmp_path: Path, name: str, data: bytes, why: str
+) -> None:
     sketch(tmp_path / "m.onnx", ("out", F, ["n", 3]))
     (tmp_path / name).write_bytes(data)
     with pytest.raises(ForgeError, match=why):

@@ -16,9 +16,38 @@ from trtforge.deepstream.format.values import parse
 from .glib import KeyFile
 
 ATOMS = [
-    "[p]", "[", "]", "=", "a", "b", " ", "\t", "#", ";", "\\", "\\s", "\\;", "1", "0", "-", "+", ".", "e", "true",
-    "false", "é", "\r", "//", "x", "[q]", "a=1", "0x1", "nan", "inf", ": ",
-]  # fmt: skip
+    "[p]",
+    "[",
+    "]",
+    "=",
+    "a",
+    "b",
+    " ",
+    "\t",
+    "#",
+    ";",
+    "\\",
+    "\\s",
+    "\\;",
+    "1",
+    "0",
+    "-",
+    "+",
+    ".",
+    "e",
+    "true",
+    "false",
+    "é",
+    "\r",
+    "//",
+    "x",
+    "[q]",
+    "a=1",
+    "0x1",
+    "nan",
+    "inf",
+    ": ",
+]
 KINDS = ("int", "bool", "float", "string", "ints", "floats", "strings")
 VALUES = [
     "1", "1 # one", "1#one", "1 ", "+1", "0x1", "010", "1.0", "", "99999999999", "-1", "true", "true ", "TRUE", "yes",
@@ -45,7 +74,10 @@ def same(one: Any, other: Any) -> bool:
     if isinstance(one, tuple) and isinstance(other, tuple):
         return len(one) == len(other) and all(map(same, one, other))
     return one == other or (
-        isinstance(one, float) and isinstance(other, float) and math.isnan(one) and math.isnan(other)
+        isinstance(one, float)
+        and isinstance(other, float)
+        and math.isnan(one)
+        and math.isnan(other)
     )
 
 
@@ -60,11 +92,31 @@ def test_a_value_is_what_glib_makes_of_it(text: str, kind: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["[p]\na = 1\n", "[p] \na=1", "[p] # c\na=1", "; c\n[p]\na=1", "a=1\n[p]\n", "[p]\n=1\n", "[p]\na\n",
-     "[p]\r\na=1\r\n",
-     "  [p]\n  a=1\n", "[p]\na b=1", "[p]\na[b]=1", "[p]\na[=1", "\ufeff[p]\na=1", "[p\na=1", "[]\n", "[a[b]\nc=1",
-     "[p]\n[x=1]\n", "[p]\n;a=1\n", "", "#\n", "[p]\na=1\na=2\n[q]\n[p]\nb=1", "[p]]\n"],
-)  # fmt: skip
+    [
+        "[p]\na = 1\n",
+        "[p] \na=1",
+        "[p] # c\na=1",
+        "; c\n[p]\na=1",
+        "a=1\n[p]\n",
+        "[p]\n=1\n",
+        "[p]\na\n",
+        "[p]\r\na=1\r\n",
+        "  [p]\n  a=1\n",
+        "[p]\na b=1",
+        "[p]\na[b]=1",
+        "[p]\na[=1",
+        "\ufeff[p]\na=1",
+        "[p\na=1",
+        "[]\n",
+        "[a[b]\nc=1",
+        "[p]\n[x=1]\n",
+        "[p]\n;a=1\n",
+        "",
+        "#\n",
+        "[p]\na=1\na=2\n[q]\n[p]\nb=1",
+        "[p]]\n",
+    ],
+)
 def test_a_file_is_refused_where_glib_refuses_it(text: str) -> None:
     assert bool(ini.parse(text, Path("a.txt")).faults) == refused(text)
 
@@ -80,7 +132,13 @@ def refused(text: str) -> bool:
 def test_random_files_are_read_as_glib_reads_them() -> None:
     draw = random.Random(0)
     for _ in range(4000):
-        lines = ["[p]", *("".join(draw.choices(ATOMS, k=draw.randint(0, 6))) for _ in range(draw.randint(0, 3)))]
+        lines = [
+            "[p]",
+            *(
+                "".join(draw.choices(ATOMS, k=draw.randint(0, 6)))
+                for _ in range(draw.randint(0, 3))
+            ),
+        ]
         text = "\n".join(lines[draw.random() < 0.2 :]) + "\n"
         document = ini.parse(text, Path("a.txt"))
         assert bool(document.faults) == refused(text), text

@@ -43,7 +43,9 @@ def test_a_file(tmp_path: Path, classes: int | None) -> None:
     assert labels(written(tmp_path, "cat\ndog\n"), classes) == (["cat", "dog"], "names.txt")
 
 
-@pytest.mark.parametrize("text", ["cat\r\ndog\r\n", "cat\n\n  dog  \n\n", "cat\ndog", "\n\ncat\ndog"])
+@pytest.mark.parametrize(
+    "text", ["cat\r\ndog\r\n", "cat\n\n  dog  \n\n", "cat\ndog", "\n\ncat\ndog"]
+)
 def test_line_ends_blanks_and_empty_lines(tmp_path: Path, text: str) -> None:
     assert labels(written(tmp_path, text), 2)[0] == ["cat", "dog"]
 

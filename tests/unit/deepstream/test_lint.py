@@ -1,4 +1,6 @@
-"""Seeded mistakes: each rule finds its own, its correction removes it, and files that are right stay silent."""
+"""Seeded mistakes: each rule finds its own, its correction removes it, and files that are right
+stay silent.
+"""
 
 from __future__ import annotations
 
@@ -36,12 +38,20 @@ F, INT = TensorProto.FLOAT, TensorProto.INT32
 CACHE = "TRT-101600-EntropyCalibration2\nimage: 3c010a14\n"
 
 
-def sketch(path: Path, outputs: list[Any], inputs: list[Any] | None = None, op: str = "Identity") -> None:
+def sketch(
+    path: Path, outputs: list[Any], inputs: list[Any] | None = None, op: str = "Identity"
+) -> None:
     inputs = inputs or [("image", F, ["n", 3, 64, 64])]
     nodes = [helper.make_node(op, ["image"], [name]) for name, _, _ in outputs]
-    graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info(*each) for each in inputs],
-                              [helper.make_tensor_value_info(*each) for each in outputs])  # fmt: skip
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info(*each) for each in inputs],
+        [helper.make_tensor_value_info(*each) for each in outputs],
+    )
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path
+    )
 
 
 @pytest.fixture(scope="session")
@@ -53,9 +63,21 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     onnx.save(model_of(graph), folder / "m.onnx")
     apply(graph_raw := graph_of(models.anchor_free()), "none", NmsOptions())
     onnx.save(model_of(graph_raw), folder / "raw.onnx")
-    files.network(describe.model(folder / "m.onnx", None), describe.Wish(batch=4), folder, "9.1", "pgie", False)
-    sections, comments = app.config(app.Pipeline((parse("rtsp://a/b"), parse("file:///b.mp4")),
-                                                 app.Gie("pgie_config.txt", 4), tracker="nvdcf-perf"))  # fmt: skip
+    files.network(
+        describe.model(folder / "m.onnx", None),
+        describe.Wish(batch=4),
+        folder,
+        "9.1",
+        "pgie",
+        False,
+    )
+    sections, comments = app.config(
+        app.Pipeline(
+            (parse("rtsp://a/b"), parse("file:///b.mp4")),
+            app.Gie("pgie_config.txt", 4),
+            tracker="nvdcf-perf",
+        )
+    )
     (folder / "app.txt").write_text(write(sections, "ini", comments, app_keys.app))
     (folder / "app.yml").write_text(write(sections, "yaml", comments, app_keys.app))
     return folder
@@ -68,12 +90,16 @@ def folder(made: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(*paths: Path, deepstream: str = "9.1", recipe: Recipe | None = None, fix: bool = False) -> Report:
+def run(
+    *paths: Path, deepstream: str = "9.1", recipe: Recipe | None = None, fix: bool = False
+) -> Report:
     return lint(paths, deepstream, recipe, fix)
 
 
 def edited(path: Path, *changes: str) -> Path:
-    """``path`` with ``old -> new`` done in it; a change without an arrow is a line more in its last group."""
+    """``path`` with ``old -> new`` done in it; a change without an arrow is a line more in its last
+    group.
+    """
     text = path.read_text()
     for change in changes:
         old, arrow, new = (part.replace("\\n", "\n") for part in change.partition(" -> "))
@@ -90,7 +116,9 @@ Prepare = Callable[[Path], None]
 
 
 def file(name: str, text: str | bytes) -> Prepare:
-    return lambda folder: (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode()) and None
+    return lambda folder: (
+        (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode()) and None
+    )
 
 
 def graph(*outputs: Any, inputs: Any = None, op: str = "Identity") -> Prepare:
@@ -106,7 +134,11 @@ def raw(folder: Path) -> None:
     (folder / "m.onnx").write_bytes((folder / "raw.onnx").read_bytes())
 
 
-FOUR = [("num_detections", INT, ["n", 1]), ("detection_boxes", F, ["n", 5, 4]), ("detection_scores", F, ["n", 5])]
+FOUR = [
+    ("num_detections", INT, ["n", 1]),
+    ("detection_boxes", F, ["n", 5, 4]),
+    ("detection_scores", F, ["n", 5]),
+]
 P, Y, A = "pgie_config.txt", "pgie_config.yml", "app.txt"
 ENGINE = "m.onnx_b4_gpu0_fp32.engine"
 CLASSIFIER = "network-type=0 -> network-type=1"
@@ -302,18 +334,31 @@ def test_other_networks_that_are_right_stay_silent(tmp_path: Path, name: str) ->
     (tmp_path / "c.cache").write_text(CACHE)
     if "cache" in wish:
         wish = {**wish, "cache": tmp_path / "c.cache"}
-    recipe = Recipe(preprocess=Preprocess(offsets=(103.53, 116.28, 123.675), scale=0.0174, color="bgr"))
-    files.network(describe.model(tmp_path / "m.onnx", recipe), describe.Wish(**wish), tmp_path, "9.1", "pgie", False)
+    recipe = Recipe(
+        preprocess=Preprocess(offsets=(103.53, 116.28, 123.675), scale=0.0174, color="bgr")
+    )
+    files.network(
+        describe.model(tmp_path / "m.onnx", recipe),
+        describe.Wish(**wish),
+        tmp_path,
+        "9.1",
+        "pgie",
+        False,
+    )
     report = run(tmp_path / P, tmp_path / Y, recipe=recipe)
     assert report.findings == [], report.text()
 
 
 @pytest.mark.parametrize(
     "change",
-    ["net-scale-factor=0.003921568627 -> net-scale-factor=1.0", "model-color-format=0 -> model-color-format=1",
-     "maintain-aspect-ratio=1 -> maintain-aspect-ratio=0", "symmetric-padding=1 -> symmetric-padding=0",
-     "batch-size=4 -> batch-size=4\\noffsets=1;2;3"],
-)  # fmt: skip
+    [
+        "net-scale-factor=0.003921568627 -> net-scale-factor=1.0",
+        "model-color-format=0 -> model-color-format=1",
+        "maintain-aspect-ratio=1 -> maintain-aspect-ratio=0",
+        "symmetric-padding=1 -> symmetric-padding=0",
+        "batch-size=4 -> batch-size=4\\noffsets=1;2;3",
+    ],
+)
 def test_preprocessing_unlike_the_recipes(folder: Path, change: str) -> None:
     path = edited(folder / P, change)
     assert "unlike-training" in {finding.rule for finding in run(path, recipe=Recipe()).findings}
@@ -323,8 +368,16 @@ def test_preprocessing_unlike_the_recipes(folder: Path, change: str) -> None:
 
 def test_a_parse_error_is_one_of_glibs(folder: Path) -> None:
     """Where lint says that GLib refuses the file, GLib does; and the other way round."""
-    syntax = ("semicolon-comment", "junk-line", "comment-behind-group", "no-group", "invalid-group", "invalid-key",
-              "byte-order-mark", "yaml-in-ini")  # fmt: skip
+    syntax = (
+        "semicolon-comment",
+        "junk-line",
+        "comment-behind-group",
+        "no-group",
+        "invalid-group",
+        "invalid-key",
+        "byte-order-mark",
+        "yaml-in-ini",
+    )
     for seed in SEEDS:
         if seed[1] == Y or seed[3]:
             continue
@@ -348,14 +401,19 @@ def test_what_a_pipeline_sets_stands_above_the_networks_file(folder: Path) -> No
 
 def test_old_files_without_network_type(folder: Path) -> None:
     path = edited(
-        folder / P, "network-type=0 -> is-classifier=1", "[class-attrs-all]\npre-cluster-threshold=0.25\n -> "
+        folder / P,
+        "network-type=0 -> is-classifier=1",
+        "[class-attrs-all]\npre-cluster-threshold=0.25\n -> ",
     )
     assert "no-cluster-mode" not in {finding.rule for finding in run(path).findings}
 
 
 def test_passwords_reach_no_report(folder: Path) -> None:
-    path = edited(folder / A, "uri=rtsp://a/b -> uri=rtsp://user:hunter2@a/b?token=hunter2 # door",
-                  "type=2\nuri=file:///b.mp4 -> type=3\\nuri=https://user:hunter2@h/%20")  # fmt: skip
+    path = edited(
+        folder / A,
+        "uri=rtsp://a/b -> uri=rtsp://user:hunter2@a/b?token=hunter2 # door",
+        "type=2\nuri=file:///b.mp4 -> type=3\\nuri=https://user:hunter2@h/%20",
+    )
     for fix in (False, True):
         report = run(path, fix=fix)
         assert report.findings
@@ -364,17 +422,32 @@ def test_passwords_reach_no_report(folder: Path) -> None:
 
 
 SECRET = "SeCr3t"
-URIS = (f"rtsp://u:{SECRET}@h", f"rtsp://u:{SECRET}@h:554/s?k={SECRET} # door", f"rtsp:/u:{SECRET} x@h",
-        f"x=http://u:{SECRET}=1@h", f"rtsp: //u:{SECRET}@h")  # fmt: skip
+URIS = (
+    f"rtsp://u:{SECRET}@h",
+    f"rtsp://u:{SECRET}@h:554/s?k={SECRET} # door",
+    f"rtsp:/u:{SECRET} x@h",
+    f"x=http://u:{SECRET}=1@h",
+    f"rtsp: //u:{SECRET}@h",
+)
 
 
 def places(lines: list[str], uri: str) -> Iterator[str]:
-    """The file with the URI as each value, and beside the first, a middle and the last line in every other way."""
+    """The file with the URI as each value, and beside the first, a middle and the last line in
+    every other way.
+    """
     for number, line in enumerate(lines):
         if found := re.match(r"[^#].*?(=|: )", line):
             yield "\n".join([*lines[:number], f"{found[0]}{uri}", *lines[number + 1 :]])
     for number in (0, len(lines) // 2, len(lines)):
-        for other in (uri, f"[{uri}]", f"[sink0] {uri}", f"{uri}: 1", f"{uri}=1", f"; {uri}", f"key]={uri}"):
+        for other in (
+            uri,
+            f"[{uri}]",
+            f"[sink0] {uri}",
+            f"{uri}: 1",
+            f"{uri}=1",
+            f"; {uri}",
+            f"key]={uri}",
+        ):
             yield "\n".join([*lines[:number], other, *lines[number:]])
 
 
@@ -386,21 +459,31 @@ def test_a_password_in_any_place_reaches_no_report(folder: Path, name: str) -> N
     for text in (text for uri in URIS for text in places(lines, uri)):
         path.write_text(text)
         shown = ""
-        for read in (run, partial(read_config, known=app_keys.app if name in (A, "app.yml") else keys.nvinfer)):
+        for read in (
+            run,
+            partial(read_config, known=app_keys.app if name in (A, "app.yml") else keys.nvinfer),
+        ):
             try:
                 report = read(path)
             except ForgeError as error:
                 shown += error.problem + error.hint
             else:
-                shown += "".join(report.shown(form) for form in ("text", "json", "sarif")) if read is run else ""
+                shown += (
+                    "".join(report.shown(form) for form in ("text", "json", "sarif"))
+                    if read is run
+                    else ""
+                )
         assert SECRET not in shown, shown
 
 
 @pytest.mark.parametrize(
     "old",
-    ["[property] -> [property]\\nrtsp://u:SeCr3t@h", "process-mode=1 -> process_mode=rtsp://u:SeCr3t@h",
-     "[class-attrs-all] -> [rtsp://u:SeCr3t@h]"],
-)  # fmt: skip
+    [
+        "[property] -> [property]\\nrtsp://u:SeCr3t@h",
+        "process-mode=1 -> process_mode=rtsp://u:SeCr3t@h",
+        "[class-attrs-all] -> [rtsp://u:SeCr3t@h]",
+    ],
+)
 def test_a_correction_keeps_a_password_in_the_file(folder: Path, old: str) -> None:
     path = edited(folder / P, old)
     report = run(path, fix=True)
@@ -415,7 +498,9 @@ def test_a_camera_is_no_yaml(folder: Path) -> None:
 
 
 def test_json_and_sarif(folder: Path) -> None:
-    report = run(edited(folder / P, "process-mode -> process_mode", "onnx-file=m.onnx -> onnx-file=m.onnx "))
+    report = run(
+        edited(folder / P, "process-mode -> process_mode", "onnx-file=m.onnx -> onnx-file=m.onnx ")
+    )
     document = json.loads(report.shown("json"))
     assert document["errors"] == report.count("error") >= 1
     assert {"rule", "severity", "file", "line", "why", "corrected"} == set(document["findings"][0])
@@ -433,7 +518,11 @@ def test_json_and_sarif(folder: Path) -> None:
 def test_errors_fail_the_gate(folder: Path) -> None:
     with pytest.raises(GateError, match="1 error in 1 file"):
         run(edited(folder / P, "onnx-file=m.onnx -> onnx-file=m.onnx ")).gate()
-    run(edited(folder / P, "onnx-file=m.onnx  -> onnx-file=m.onnx", "process-mode=1 -> process_mode=1")).gate()
+    run(
+        edited(
+            folder / P, "onnx-file=m.onnx  -> onnx-file=m.onnx", "process-mode=1 -> process_mode=1"
+        )
+    ).gate()
 
 
 def test_a_correction_keeps_the_rest_of_the_file(folder: Path) -> None:
@@ -446,16 +535,22 @@ def test_a_correction_keeps_the_rest_of_the_file(folder: Path) -> None:
 
 
 def test_yaml_keeps_its_indent_and_remarks(folder: Path) -> None:
-    path = edited(folder / Y, "  maintain-aspect-ratio: 1 ->   maintain-aspect-ratio: yes   # as trained")
+    path = edited(
+        folder / Y, "  maintain-aspect-ratio: 1 ->   maintain-aspect-ratio: yes   # as trained"
+    )
     run(path, fix=True)
     assert "  maintain-aspect-ratio: 1   # as trained\n" in path.read_text()
 
 
 @pytest.mark.parametrize(
     "text",
-    ["infer_config {\n unique_id: 1\n}\n", "[property]\nnetwork-input-shape=1;3;64;64\n",
-     "[property]\nconfig-width=1\n", "[something]\nelse=1\n"],
-)  # fmt: skip
+    [
+        "infer_config {\n unique_id: 1\n}\n",
+        "[property]\nnetwork-input-shape=1;3;64;64\n",
+        "[property]\nconfig-width=1\n",
+        "[something]\nelse=1\n",
+    ],
+)
 def test_other_files_are_not_judged(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.txt").write_text(text)
     with pytest.raises(ForgeError, match=r"a\.txt"):
@@ -463,7 +558,9 @@ def test_other_files_are_not_judged(tmp_path: Path, text: str) -> None:
 
 
 def test_the_rest_is_reported_beside_what_is_no_configuration(folder: Path) -> None:
-    """`lint folder/*.txt`: labels that a configuration names are no mistake, anything else is, at the end."""
+    """`lint folder/*.txt`: labels that a configuration names are no mistake, anything else is, at
+    the end.
+    """
     edited(folder / P, "gie-unique-id=1\n -> ")
     edited(folder / A, "gie-unique-id=1\n -> ")
     (folder / "notes.txt").write_text("to do\n")
@@ -501,14 +598,20 @@ def test_only_files_that_were_given_are_corrected(folder: Path) -> None:
 def test_hostile_files(tmp_path: Path) -> None:
     """No crash: whatever stands in a file is a finding, or an error of the user's."""
     cases = {
-        "a.yml": "property: &x {a: 1}\nb: *x\n", "b.yml": "- 1\n", "c.yml": "property: 3\n",
+        "a.yml": "property: &x {a: 1}\nb: *x\n",
+        "b.yml": "- 1\n",
+        "c.yml": "property: 3\n",
         "d.yml": "a: " + "[" * 3000,
-        "e.yml": "property:\n  batch-size: {a: 1}\n  ? [1]\n  : 2\n", "f.txt": "[property]\nbatch-size=" + "9" * 5000,
-        "g.txt": "[property]\n" + "=\n" * 2000, "h.yml": "property:\n  infer-dims:\n  batch-size: ~\n",
-        "i.txt": "[property]\ninfer-dims=;\noffsets=;;\noperate-on-class-ids=\n", "j.txt": "[sink]\nenable=1\n",
-        "k.txt": "[property]\nonnx-file=../../../../etc/passwd\nmodel-engine-file=/dev/zero\n", "l.yml": "property:\n",
+        "e.yml": "property:\n  batch-size: {a: 1}\n  ? [1]\n  : 2\n",
+        "f.txt": "[property]\nbatch-size=" + "9" * 5000,
+        "g.txt": "[property]\n" + "=\n" * 2000,
+        "h.yml": "property:\n  infer-dims:\n  batch-size: ~\n",
+        "i.txt": "[property]\ninfer-dims=;\noffsets=;;\noperate-on-class-ids=\n",
+        "j.txt": "[sink]\nenable=1\n",
+        "k.txt": "[property]\nonnx-file=../../../../etc/passwd\nmodel-engine-file=/dev/zero\n",
+        "l.yml": "property:\n",
         "m.txt": "[source0]\nenable=1\ntype=3\nnum-sources=x\n[source99999999]\n[primary-gie]\nenable=1\n",
-    }  # fmt: skip
+    }
     for name, text in cases.items():
         (tmp_path / name).write_text(text)
         for fix in (False, True):
@@ -520,9 +623,12 @@ def test_hostile_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["[sink1]\nenable=0\ntype=file\nfoo=1\n", "[source5]\nenable=0\ntype=4\nuri=\nlatency=x\n",
-     "[secondary-gie3]\nenable=0\nconfig-file=none.txt\n"],
-)  # fmt: skip
+    [
+        "[sink1]\nenable=0\ntype=file\nfoo=1\n",
+        "[source5]\nenable=0\ntype=4\nuri=\nlatency=x\n",
+        "[secondary-gie3]\nenable=0\nconfig-file=none.txt\n",
+    ],
+)
 def test_what_is_off_is_not_read(folder: Path, text: str) -> None:
     """deepstream-app returns from a group before it looks at the keys, if enable is 0."""
     path = folder / A

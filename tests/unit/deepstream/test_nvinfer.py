@@ -18,9 +18,18 @@ from .glib import read_ini, read_yaml
 
 STOCK = Parser("NvDsInferParseCustomTfSSD")
 MODEL = Network(
-    kind="detector", onnx="m.onnx", labels="labels.txt", precision="fp32", batch=4, size=(480, 640),
-    preprocess=Preprocess(), classes=80, parser=STOCK, score=0.25, deepstream="9.1",
-)  # fmt: skip
+    kind="detector",
+    onnx="m.onnx",
+    labels="labels.txt",
+    precision="fp32",
+    batch=4,
+    size=(480, 640),
+    preprocess=Preprocess(),
+    classes=80,
+    parser=STOCK,
+    score=0.25,
+    deepstream="9.1",
+)
 OWN = Parser("NvDsInferParseMine", "libmine.so")
 SECONDARY = Objects(gie=1, classes=(0, 2), least=(64, 48))
 
@@ -71,7 +80,9 @@ def test_glib_and_yaml_read_the_same_as_was_meant(name: str) -> None:
     sections, _ = config(VARIANTS[name])
     ini, yaml = read(VARIANTS[name]), read_yaml(text(VARIANTS[name], "yaml"), keys.nvinfer)
     assert ini == yaml
-    assert {group: set(found) for group, found in ini.items()} == {group: set(each) for group, each in sections.items()}
+    assert {group: set(found) for group, found in ini.items()} == {
+        group: set(each) for group, each in sections.items()
+    }
     for group, found in ini.items():
         for key, value in found.items():
             want = sections[group][key]
@@ -85,7 +96,10 @@ def test_what_every_configuration_needs(name: str) -> None:
     assert found["infer-dims"][1:] == (480, 640)
     assert found["batch-size"] == 4
     assert "cluster-mode" in found or found["network-type"] in (1, 2)
-    assert not any(found.get(key, "").startswith("/") for key in ("onnx-file", "model-engine-file", "labelfile-path"))
+    assert not any(
+        found.get(key, "").startswith("/")
+        for key in ("onnx-file", "model-engine-file", "labelfile-path")
+    )
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -107,12 +121,21 @@ def test_never_int8_without_a_cache(name: str) -> None:
 @pytest.mark.parametrize(
     ("precision", "version", "typed"),
     [
-        ("fp32", "9.1", False), ("fp16", "9.1", True), ("int8", "9.1", True), ("int8", "9.0", True),
-        ("int8", "8.0", False), ("int8", "7.1", False), ("int8", "6.3.1", False), ("int8", "10", True),
-        ("int8", "10.0", True), ("mixed", "9.1", True),
+        ("fp32", "9.1", False),
+        ("fp16", "9.1", True),
+        ("int8", "9.1", True),
+        ("int8", "9.0", True),
+        ("int8", "8.0", False),
+        ("int8", "7.1", False),
+        ("int8", "6.3.1", False),
+        ("int8", "10", True),
+        ("int8", "10.0", True),
+        ("mixed", "9.1", True),
     ],
-)  # fmt: skip
-def test_a_typed_graph_is_built_by_deepstream_9_and_else_not_named(precision: str, version: str, typed: bool) -> None:
+)
+def test_a_typed_graph_is_built_by_deepstream_9_and_else_not_named(
+    precision: str, version: str, typed: bool
+) -> None:
     network = replace(MODEL, precision=precision, deepstream=version)
     found, comments = properties(network), " ".join(config(network)[1])
     old = precision != "fp32" and not typed
@@ -126,13 +149,18 @@ def test_a_typed_graph_is_built_by_deepstream_9_and_else_not_named(precision: st
 def test_int8_by_cache(rest: str, mode: int, name: str) -> None:
     network = replace(MODEL, cache="c.cache", rest=rest, deepstream="7.1")
     found = properties(network)
-    assert (found["network-mode"], found["int8-calib-file"], found["onnx-file"]) == (mode, "c.cache", "m.onnx")
+    assert (found["network-mode"], found["int8-calib-file"], found["onnx-file"]) == (
+        mode,
+        "c.cache",
+        "m.onnx",
+    )
     assert found["model-engine-file"] == f"m.onnx_b4_gpu0_{name}.engine"
     assert any("silently" in comment for comment in config(network)[1])
 
 
 @pytest.mark.parametrize(
-    ("letterbox", "want"), [("symmetric", (True, True)), ("top-left", (True, False)), ("none", (False, False))]
+    ("letterbox", "want"),
+    [("symmetric", (True, True)), ("top-left", (True, False)), ("none", (False, False))],
 )
 def test_letterbox(letterbox: Any, want: tuple[bool, bool]) -> None:
     found = properties(replace(MODEL, preprocess=Preprocess(letterbox=letterbox)))
@@ -141,7 +169,10 @@ def test_letterbox(letterbox: Any, want: tuple[bool, bool]) -> None:
 
 @pytest.mark.parametrize(("color", "number"), [("rgb", 0), ("bgr", 1)])
 def test_color(color: Any, number: int) -> None:
-    assert properties(replace(MODEL, preprocess=Preprocess(color=color)))["model-color-format"] == number
+    assert (
+        properties(replace(MODEL, preprocess=Preprocess(color=color)))["model-color-format"]
+        == number
+    )
 
 
 def test_grey_images_have_one_channel_and_one_offset() -> None:
@@ -164,7 +195,11 @@ def test_the_scale_survives_as_float32(scale: float) -> None:
 
 def test_a_detector() -> None:
     found = properties(MODEL)
-    assert (found["network-type"], found["num-detected-classes"], found["labelfile-path"]) == (0, 80, "labels.txt")
+    assert (found["network-type"], found["num-detected-classes"], found["labelfile-path"]) == (
+        0,
+        80,
+        "labels.txt",
+    )
     assert (found["parse-bbox-func-name"], found["cluster-mode"]) == (STOCK.function, 4)
     assert found["custom-lib-path"] == STOCK.library
     assert "output-tensor-meta" not in found
@@ -172,7 +207,10 @@ def test_a_detector() -> None:
 
 @pytest.mark.parametrize(("version", "known"), [("9.1", True), ("6.4", True), ("6.3", False)])
 def test_objects_are_cropped_to_the_frame_where_deepstream_can(version: str, known: bool) -> None:
-    assert properties(replace(MODEL, deepstream=version)).get("crop-objects-to-roi-boundary", False) == known
+    assert (
+        properties(replace(MODEL, deepstream=version)).get("crop-objects-to-roi-boundary", False)
+        == known
+    )
 
 
 def test_raw_heads_are_clustered_by_nvinfer() -> None:
@@ -183,26 +221,47 @@ def test_raw_heads_are_clustered_by_nvinfer() -> None:
 
 def test_raw_tensors() -> None:
     found = read(VARIANTS["raw tensors"])
-    assert (found["property"]["network-type"], found["property"]["output-tensor-meta"]) == (100, True)
-    assert not {"num-detected-classes", "labelfile-path", "parse-bbox-func-name"} & set(found["property"])
+    assert (found["property"]["network-type"], found["property"]["output-tensor-meta"]) == (
+        100,
+        True,
+    )
+    assert not {"num-detected-classes", "labelfile-path", "parse-bbox-func-name"} & set(
+        found["property"]
+    )
     assert "class-attrs-all" not in found
 
 
 def test_a_secondary_network() -> None:
     found = properties(VARIANTS["secondary classifier"])
-    assert (found["process-mode"], found["operate-on-gie-id"], found["operate-on-class-ids"]) == (2, 1, (0, 2))
+    assert (found["process-mode"], found["operate-on-gie-id"], found["operate-on-class-ids"]) == (
+        2,
+        1,
+        (0, 2),
+    )
     assert (found["input-object-min-width"], found["input-object-min-height"]) == (64, 48)
-    assert (found["gie-unique-id"], found["network-type"], found["classifier-threshold"]) == (2, 1, 0.25)
+    assert (found["gie-unique-id"], found["network-type"], found["classifier-threshold"]) == (
+        2,
+        1,
+        0.25,
+    )
 
 
 def test_segmentation_needs_its_classes() -> None:
     found = properties(VARIANTS["segmentation, channels last"])
-    assert (found["network-type"], found["num-detected-classes"], found["segmentation-output-order"]) == (2, 19, 1)
+    assert (
+        found["network-type"],
+        found["num-detected-classes"],
+        found["segmentation-output-order"],
+    ) == (2, 19, 1)
 
 
 def test_instance_segmentation() -> None:
     found = properties(VARIANTS["instance segmentation"])
-    assert (found["network-type"], found["cluster-mode"], found["output-instance-mask"]) == (3, 4, True)
+    assert (found["network-type"], found["cluster-mode"], found["output-instance-mask"]) == (
+        3,
+        4,
+        True,
+    )
     assert found["parse-bbox-instance-mask-func-name"] == "NvDsInferParseMine"
     with pytest.raises(ForgeError, match="no parser"):
         config(replace(MODEL, kind="instance-segmentation", parser=None))
@@ -226,7 +285,8 @@ def test_other_padding_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("mode", "name"), [("fp32", "m.onnx_b4_gpu0_fp32.engine"), ("int8", "m.onnx_b4_gpu0_int8.engine")]
+    ("mode", "name"),
+    [("fp32", "m.onnx_b4_gpu0_fp32.engine"), ("int8", "m.onnx_b4_gpu0_int8.engine")],
 )
 def test_engine_name(mode: str, name: str) -> None:
     assert engine_name("m.onnx", 4, mode) == name

@@ -38,10 +38,22 @@ def test_nvinfers_own_defaults(tmp_path: Path) -> None:
 
 
 def test_the_generated_configuration(tmp_path: Path) -> None:
-    spec = Preprocess(scale=0.0174, offsets=(103.5, 116.25, 123.75), color="bgr", letterbox="top-left")
-    model = Network(kind="detector", onnx="m.onnx", labels="labels.txt", precision="int8", batch=4, size=(480, 640),
-                    preprocess=spec, classes=2, parser=Parser("NvDsInferParseCustomTfSSD"), score=0.3,
-                    deepstream="9.1")  # fmt: skip
+    spec = Preprocess(
+        scale=0.0174, offsets=(103.5, 116.25, 123.75), color="bgr", letterbox="top-left"
+    )
+    model = Network(
+        kind="detector",
+        onnx="m.onnx",
+        labels="labels.txt",
+        precision="int8",
+        batch=4,
+        size=(480, 640),
+        preprocess=spec,
+        classes=2,
+        parser=Parser("NvDsInferParseCustomTfSSD"),
+        score=0.3,
+        deepstream="9.1",
+    )
     path = written(tmp_path)
     sections, comments = config(model)
     path.write_text(write(sections, "ini", comments))
@@ -54,20 +66,25 @@ def test_the_generated_configuration(tmp_path: Path) -> None:
 
 
 def test_a_classs_own_attributes_stand_above_all(tmp_path: Path) -> None:
-    text = ("[class-attrs-all]\npre-cluster-threshold=0.4 # of all\ntopk=7\nnms-iou-threshold=0.6\n"
-            "[class-attrs-1]\npre-cluster-threshold=0.9\ndetected-min-w=12\n[class-attrs-9]\ntopk=1\n")  # fmt: skip
+    text = (
+        "[class-attrs-all]\npre-cluster-threshold=0.4 # of all\ntopk=7\nnms-iou-threshold=0.6\n"
+        "[class-attrs-1]\npre-cluster-threshold=0.9\ndetected-min-w=12\n[class-attrs-9]\ntopk=1\n"
+    )
     found = read(written(tmp_path, "cluster-mode=2\n", text))
-    assert found.classes == (ClassAttributes(0.4, iou=0.6, topk=7),
-                             ClassAttributes(0.9, iou=0.6, topk=7, min_width=12))  # fmt: skip
+    assert found.classes == (
+        ClassAttributes(0.4, iou=0.6, topk=7),
+        ClassAttributes(0.9, iou=0.6, topk=7, min_width=12),
+    )
 
 
 @pytest.mark.parametrize(
     ("keys", "want"),
     [
-        ("maintain-aspect-ratio=1\nsymmetric-padding=1", "symmetric"), ("maintain-aspect-ratio=true", "top-left"),
+        ("maintain-aspect-ratio=1\nsymmetric-padding=1", "symmetric"),
+        ("maintain-aspect-ratio=true", "top-left"),
         ("symmetric-padding=1", "none"),
     ],
-)  # fmt: skip
+)
 def test_letterbox(tmp_path: Path, keys: str, want: str) -> None:
     assert read(written(tmp_path, keys)).preprocess.letterbox == want
 
@@ -78,8 +95,15 @@ def test_without_scale_the_offsets_do_not_count(tmp_path: Path) -> None:
 
 
 def test_the_last_of_two_keys_counts_and_case_matters(tmp_path: Path) -> None:
-    found = read_keys(written(tmp_path, "batch-size=1\nbatch-size=2\nBatch-Size=3\na=1:2\n%x=%y\n"))["property"]
-    assert (found["batch-size"], found["Batch-Size"], found["a"], found["%x"]) == ("2", "3", "1:2", "%y")
+    found = read_keys(
+        written(tmp_path, "batch-size=1\nbatch-size=2\nBatch-Size=3\na=1:2\n%x=%y\n")
+    )["property"]
+    assert (found["batch-size"], found["Batch-Size"], found["a"], found["%x"]) == (
+        "2",
+        "3",
+        "1:2",
+        "%y",
+    )
 
 
 def test_a_parser_without_its_library_does_not_count(tmp_path: Path) -> None:
@@ -89,17 +113,27 @@ def test_a_parser_without_its_library_does_not_count(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
-        ("network-type=1", "network-type=1 can't be previewed"), ("process-mode=2", "whole frames"),
-        ("cluster-mode=1", "NMS"), ("cluster-mode=3", "NMS"), ("scaling-filter=4", "scaling-filter"),
-        ("model-color-format=2", "three colours"), ("network-input-order=1", "NCHW"), ("mean-file=m.ppm", "mean-file"),
-        ("input-tensor-from-meta=1", "preprocessing"), ("net-scale-factor=x", "not a number"),
-        ("cluster-mode=NMS", "not a whole number"), ("offsets=1,2,3", "not a list of numbers"),
-        ("offsets=1;2", "2 values for 3 channels"), ("symmetric-padding=yes", "neither 0 nor 1"),
-        ("labelfile-path=none.txt", "is missing"), ("onnx-file=../m.onnx", "outside the folder"),
-        ("labelfile-path=/etc/passwd", "outside the folder"), ("num-detected-classes=0", "drops the objects"),
+        ("network-type=1", "network-type=1 can't be previewed"),
+        ("process-mode=2", "whole frames"),
+        ("cluster-mode=1", "NMS"),
+        ("cluster-mode=3", "NMS"),
+        ("scaling-filter=4", "scaling-filter"),
+        ("model-color-format=2", "three colours"),
+        ("network-input-order=1", "NCHW"),
+        ("mean-file=m.ppm", "mean-file"),
+        ("input-tensor-from-meta=1", "preprocessing"),
+        ("net-scale-factor=x", "not a number"),
+        ("cluster-mode=NMS", "not a whole number"),
+        ("offsets=1,2,3", "not a list of numbers"),
+        ("offsets=1;2", "2 values for 3 channels"),
+        ("symmetric-padding=yes", "neither 0 nor 1"),
+        ("labelfile-path=none.txt", "is missing"),
+        ("onnx-file=../m.onnx", "outside the folder"),
+        ("labelfile-path=/etc/passwd", "outside the folder"),
+        ("num-detected-classes=0", "drops the objects"),
         ("num-detected-classes=2000000000", "classes"),
     ],
-)  # fmt: skip
+)
 def test_what_is_refused(tmp_path: Path, keys: str, words: str) -> None:
     with pytest.raises(ForgeError) as caught:
         read(written(tmp_path, f"{keys}\n"))
@@ -107,7 +141,9 @@ def test_what_is_refused(tmp_path: Path, keys: str, words: str) -> None:
     assert words in f"{caught.value.problem} {caught.value.hint}"
 
 
-@pytest.mark.parametrize("text", ["[property", "no group\n", "[property]\njunk\n", "", "[other]\na=1\n"])
+@pytest.mark.parametrize(
+    "text", ["[property", "no group\n", "[property]\njunk\n", "", "[other]\na=1\n"]
+)
 def test_no_configuration(tmp_path: Path, text: str) -> None:
     path = written(tmp_path)
     path.write_text(text)

@@ -26,21 +26,38 @@ def found(*rows: tuple[int, float, float, float, float, float]) -> Found:
 
 
 def listed(objects: Found) -> list[tuple[int, float]]:
-    return [(int(label), round(float(score), 4)) for label, score in zip(objects.classes, objects.scores, strict=True)]
+    return [
+        (int(label), round(float(score), 4))
+        for label, score in zip(objects.classes, objects.scores, strict=True)
+    ]
 
 
 def settings(**changes: Any) -> Settings:
-    plain = Settings(Path("m.onnx"), None, None, Preprocess(), False, "", NONE, (ClassAttributes(),) * 3,
-                     frozenset(), False)  # fmt: skip
+    plain = Settings(
+        Path("m.onnx"),
+        None,
+        None,
+        Preprocess(),
+        False,
+        "",
+        NONE,
+        (ClassAttributes(),) * 3,
+        frozenset(),
+        False,
+    )
     return replace(plain, **changes)
 
 
-# ------------------------------------------------------------------------------------------------ stock parser
+# ------------------------------------------------------------------------------------------------
+# stock parser
 
 
 def ssd(boxes: Any, scores: Any, classes: Any) -> dict[str, np.ndarray]:
-    return {"detection_boxes": np.array(boxes, np.float32), "detection_scores": np.array(scores, np.float32),
-            "detection_classes": np.array(classes, np.float32)}  # fmt: skip
+    return {
+        "detection_boxes": np.array(boxes, np.float32),
+        "detection_scores": np.array(scores, np.float32),
+        "detection_classes": np.array(classes, np.float32),
+    }
 
 
 def test_shares_of_the_input_become_pixels() -> None:
@@ -69,37 +86,57 @@ def test_numbers_of_detections() -> None:
     thresholds = np.full(1, 0.5)
     for count, want in ((2.0, 2), (9.0, 3), (-1.0, 0)):
         assert (
-            len(tf_ssd({**outputs, "num_detections": np.array([count], np.float32)}, SIZE, thresholds).scores) == want
+            len(
+                tf_ssd(
+                    {**outputs, "num_detections": np.array([count], np.float32)}, SIZE, thresholds
+                ).scores
+            )
+            == want
         )
-    assert len(tf_ssd({**outputs, "num_detections": np.array([1], np.int32)}, SIZE, thresholds).scores) == 3
+    assert (
+        len(tf_ssd({**outputs, "num_detections": np.array([1], np.int32)}, SIZE, thresholds).scores)
+        == 3
+    )
 
 
 @pytest.mark.parametrize("name", ["detection_boxes", "detection_scores", "detection_classes"])
 def test_an_output_of_another_type_is_not_found(name: str) -> None:
     outputs = ssd([[0, 0, 1, 1]], [0.9], [0])
-    for wrong in ({**outputs, name: outputs[name].astype(np.int32)}, {k: v for k, v in outputs.items() if k != name}):
+    for wrong in (
+        {**outputs, name: outputs[name].astype(np.int32)},
+        {k: v for k, v in outputs.items() if k != name},
+    ):
         with pytest.raises(ForgeError, match=name):
             tf_ssd(wrong, SIZE, np.full(1, 0.5))
 
 
-# --------------------------------------------------------------------------------------------------- raw heads
+# ---------------------------------------------------------------------------------------------------
+# raw heads
 
 
 def test_raw_heads_clip_and_score() -> None:
     detection = Detection("objectness", ("o",), (2,), Geometry(), 3, 2, SIZE, "")
-    rows = np.array([[50, 50, 20, 10, 0.5, 0.8, 0.9], [0, 0, 20, 20, 1, 0.4, 0], [50, 50, -4, 3, 1, 1, 1]], np.float32)
+    rows = np.array(
+        [[50, 50, 20, 10, 0.5, 0.8, 0.9], [0, 0, 20, 20, 1, 0.4, 0], [50, 50, -4, 3, 1, 1, 1]],
+        np.float32,
+    )
     objects = raw_heads({"o": rows}, detection, SIZE, np.array([0.4, 0.5]))
     assert listed(objects) == [(0, 0.4), (0, 0.4)]
     np.testing.assert_array_equal(objects.boxes, [[40, 45, 20, 10], [0, 0, 10, 10]])
 
 
-# -------------------------------------------------------------------------------------------------- clustering
+# --------------------------------------------------------------------------------------------------
+# clustering
 
 
 def test_nms_is_by_class_and_keeps_the_limit_itself() -> None:
     half = (0, 0.8, 0, 0, 10, 5)  # IoU 0.5 with the first
     objects = found((0, 0.9, 0, 0, 10, 10), half, (1, 0.7, 0, 0, 10, 10))
-    assert listed(cluster(objects, [ClassAttributes(iou=0.5)] * 2, NMS)) == [(0, 0.9), (0, 0.8), (1, 0.7)]
+    assert listed(cluster(objects, [ClassAttributes(iou=0.5)] * 2, NMS)) == [
+        (0, 0.9),
+        (0, 0.8),
+        (1, 0.7),
+    ]
     assert listed(cluster(objects, [ClassAttributes(iou=0.49)] * 2, NMS)) == [(0, 0.9), (1, 0.7)]
 
 
@@ -109,7 +146,9 @@ def test_a_box_that_was_suppressed_suppresses_none() -> None:
 
 
 def test_nms_agrees_with_onnxruntime() -> None:
-    """Two implementations of one rule, on random boxes: ONNX Runtime's operator compares strictly, too."""
+    """Two implementations of one rule, on random boxes: ONNX Runtime's operator compares strictly,
+    too.
+    """
     import onnxruntime as ort
     from onnx import TensorProto, helper
 
@@ -117,30 +156,51 @@ def test_nms_agrees_with_onnxruntime() -> None:
     low = rng.uniform(0, 80, (300, 2)).astype(np.float32)
     boxes = np.concatenate([low, rng.uniform(5, 40, (300, 2)).astype(np.float32)], 1)
     scores = rng.permutation(np.linspace(0.1, 0.9, 300)).astype(np.float32)
-    limits = [helper.make_tensor(*each) for each in (("k", 7, [], [300]), ("i", 1, [], [0.4]), ("s", 1, [], [0.2]))]
+    limits = [
+        helper.make_tensor(*each)
+        for each in (("k", 7, [], [300]), ("i", 1, [], [0.4]), ("s", 1, [], [0.2]))
+    ]
     node = helper.make_node("NonMaxSuppression", ["b", "c", "k", "i", "s"], ["o"])
     inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in "bc"]
-    graph = helper.make_graph([node], "g", inputs, [helper.make_tensor_value_info("o", 7, [None, 3])], limits)
+    graph = helper.make_graph(
+        [node], "g", inputs, [helper.make_tensor_value_info("o", 7, [None, 3])], limits
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1)
     kept = session.run(None, {"b": corners[None], "c": scores[None, None]})[0][:, 2]
-    ours = cluster(Found(boxes, scores, np.zeros(300, np.int64)), [ClassAttributes(0.2, iou=0.4)], NMS)
+    ours = cluster(
+        Found(boxes, scores, np.zeros(300, np.int64)), [ClassAttributes(0.2, iou=0.4)], NMS
+    )
     assert 20 < len(kept) < 250
     np.testing.assert_array_equal(ours.scores, scores[kept])
 
 
 def test_thresholds_of_clustering() -> None:
-    apart = [(0, score, 20.0 * number, 0, 10, 10) for number, score in enumerate((0.5, 0.3, 0.9, 0.29))]
+    apart = [
+        (0, score, 20.0 * number, 0, 10, 10) for number, score in enumerate((0.5, 0.3, 0.9, 0.29))
+    ]
     attributes = ClassAttributes(pre_cluster=0.3, post_cluster=0.5)
-    assert listed(cluster(found(*apart), [attributes], NMS)) == [(0, 0.9)]  # kept over it, not at it
-    assert listed(cluster(found(*apart), [attributes], NONE)) == [(0, 0.5), (0, 0.3), (0, 0.9)]  # as they came
+    assert listed(cluster(found(*apart), [attributes], NMS)) == [
+        (0, 0.9)
+    ]  # kept over it, not at it
+    assert listed(cluster(found(*apart), [attributes], NONE)) == [
+        (0, 0.5),
+        (0, 0.3),
+        (0, 0.9),
+    ]  # as they came
 
 
 @pytest.mark.parametrize("mode", [NMS, NONE])
 def test_topk_is_by_class(mode: int) -> None:
-    objects = found(*[(label, score, 20 * number, 0, 10, 10) for number, (label, score) in
-                      enumerate([(1, 0.5), (0, 0.3), (1, 0.6), (0, 0.4), (1, 0.7)])])  # fmt: skip
+    objects = found(
+        *[
+            (label, score, 20 * number, 0, 10, 10)
+            for number, (label, score) in enumerate(
+                [(1, 0.5), (0, 0.3), (1, 0.6), (0, 0.4), (1, 0.7)]
+            )
+        ]
+    )
     classes = [ClassAttributes(), ClassAttributes(topk=2)]
     want = [(0, 0.4), (0, 0.3)] if mode == NMS else [(0, 0.3), (0, 0.4)]
     assert listed(cluster(objects, classes, mode)) == [*want, (1, 0.7), (1, 0.6)]
@@ -148,13 +208,14 @@ def test_topk_is_by_class(mode: int) -> None:
 
 
 def test_classes_that_are_not_configured_are_dropped() -> None:
-    assert listed(cluster(found((3, 0.9, 0, 0, 5, 5), (1, 0.9, 0, 0, 5, 5)), [ClassAttributes()] * 2, NONE)) == [
-        (1, 0.9)
-    ]
+    assert listed(
+        cluster(found((3, 0.9, 0, 0, 5, 5), (1, 0.9, 0, 0, 5, 5)), [ClassAttributes()] * 2, NONE)
+    ) == [(1, 0.9)]
     assert listed(cluster(found(), [ClassAttributes()], NMS)) == []
 
 
-# ------------------------------------------------------------------------------------------------------- frame
+# -------------------------------------------------------------------------------------------------------
+# frame
 
 WIDE = fit(50, 200, SIZE, "symmetric")  # a frame of 200x50 with 25 rows of bars above and below
 
@@ -200,12 +261,23 @@ def test_offsets_of_a_region() -> None:
 
 
 def test_sizes_and_hidden_classes() -> None:
-    classes = (ClassAttributes(min_width=5, min_height=6), ClassAttributes(max_width=20, max_height=10))
-    objects = found((0, 0.9, 0, 30, 4, 10), (0, 0.8, 0, 30, 10, 5), (0, 0.7, 0, 30, 5, 6),
-                    (1, 0.6, 0, 30, 21, 5), (1, 0.5, 0, 30, 5, 11), (1, 0.4, 0, 30, 20, 10))  # fmt: skip
+    classes = (
+        ClassAttributes(min_width=5, min_height=6),
+        ClassAttributes(max_width=20, max_height=10),
+    )
+    objects = found(
+        (0, 0.9, 0, 30, 4, 10),
+        (0, 0.8, 0, 30, 10, 5),
+        (0, 0.7, 0, 30, 5, 6),
+        (1, 0.6, 0, 30, 21, 5),
+        (1, 0.5, 0, 30, 5, 11),
+        (1, 0.4, 0, 30, 20, 10),
+    )
     shown, dropped = to_frame(objects, WIDE, (50, 200), settings(classes=classes))
     assert listed(shown) == [(0, 0.7), (1, 0.4)]
     assert sorted(dropped.values()) == [2, 2]
-    shown, dropped = to_frame(objects, WIDE, (50, 200), settings(classes=classes, hidden=frozenset({0})))
+    shown, dropped = to_frame(
+        objects, WIDE, (50, 200), settings(classes=classes, hidden=frozenset({0}))
+    )
     assert listed(shown) == [(1, 0.4)]
     assert sorted(dropped.values()) == [2, 3]

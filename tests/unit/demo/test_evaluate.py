@@ -17,7 +17,12 @@ import evaluate  # noqa: E402
 
 @pytest.mark.parametrize(
     ("size", "expected"),
-    [((640, 480), (1.0, 0, 80)), ((480, 640), (1.0, 80, 0)), ((640, 640), (1.0, 0, 0)), ((1280, 720), (0.5, 0, 140))],
+    [
+        ((640, 480), (1.0, 0, 80)),
+        ((480, 640), (1.0, 80, 0)),
+        ((640, 640), (1.0, 0, 0)),
+        ((1280, 720), (0.5, 0, 140)),
+    ],
 )
 def test_letterbox_pads_both_sides_with_black(size, expected):
     canvas, scale, left, top = evaluate.letterbox(Image.new("RGB", size, (200, 10, 30)))
@@ -37,8 +42,22 @@ def test_perfect_detections_score_one(tmp_path):
     labels = {
         "images": [{"id": 0, "file_name": "a.png", "width": 1280, "height": 720}],
         "annotations": [
-            {"id": 1, "image_id": 0, "category_id": 0, "bbox": [100, 60, 80, 40], "area": 3200, "iscrowd": 0},
-            {"id": 2, "image_id": 0, "category_id": 1, "bbox": [600, 300, 20, 90], "area": 1800, "iscrowd": 0},
+            {
+                "id": 1,
+                "image_id": 0,
+                "category_id": 0,
+                "bbox": [100, 60, 80, 40],
+                "area": 3200,
+                "iscrowd": 0,
+            },
+            {
+                "id": 2,
+                "image_id": 0,
+                "category_id": 1,
+                "bbox": [600, 300, 20, 90],
+                "area": 1800,
+                "iscrowd": 0,
+            },
         ],
         "categories": [{"id": 0, "name": "a"}, {"id": 1, "name": "b"}],
     }

@@ -39,7 +39,9 @@ def load(changes: Mapping[str, object], name: str = "mine") -> Device:
 
 @pytest.fixture
 def no_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A root folder without nvidia-smi on its PATH; programs written to the returned folder are on it."""
+    """A root folder without nvidia-smi on its PATH; programs written to the returned folder are on
+    it.
+    """
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", "/bin")
@@ -54,7 +56,10 @@ def write_nvidia_smi(folder: Path, body: str) -> None:
 
 def answer(*lines: str) -> str:
     """What nvidia-smi says of GPUs that are given as ``name, compute capability``."""
-    query = ["--query-gpu=driver_version,memory.total,compute_cap,name", "--format=csv,noheader,nounits"]
+    query = [
+        "--query-gpu=driver_version,memory.total,compute_cap,name",
+        "--format=csv,noheader,nounits",
+    ]
     rows = [", ".join(["595.58.03", "23034", *line.rpartition(", ")[::-2]]) for line in lines]
     return f"assert sys.argv[1:] == {query!r}, sys.argv\nprint({chr(10).join(rows)!r})"
 
@@ -69,7 +74,8 @@ def write_board(root: Path, model: str, *compatible: str) -> Path:
     return root
 
 
-# -------------------------------------------------------------------------------------------------------------- entries
+# --------------------------------------------------------------------------------------------------------------
+# entries
 
 
 def test_every_device_asked_for_is_there() -> None:
@@ -87,7 +93,9 @@ def test_entry_is_coherent(name: str) -> None:
     assert this.arch == ("aarch64" if this.kind == "jetson" or name == "gb10" else "x86_64")
     assert this.dla_cores in ((0, 2) if this.sm in (72, 87) else (0,))
     assert all(page.startswith(("https://", "http://")) for page in this.source)
-    if this.int8_tops and this.fp16_tflops:  # every chip here does INT8 at twice the rate; a sparse figure would show
+    if (
+        this.int8_tops and this.fp16_tflops
+    ):  # every chip here does INT8 at twice the rate; a sparse figure would show
         assert this.int8_tops / this.fp16_tflops == pytest.approx(2, rel=0.03)
 
 
@@ -117,7 +125,16 @@ def test_sm_and_what_rtx_serves() -> None:
     assert device("gb10").sm == 121
     served = {name for name, this in catalogue().items() if this.rtx_serves}
     assert {"t4", "a100", "a10", "l4", "rtx-5090", "gb10"} <= served
-    assert not served & {"xavier-nx", "orin-nano", "orin-nx", "agx-orin", "thor", "h100", "h200", "b200"}
+    assert not served & {
+        "xavier-nx",
+        "orin-nano",
+        "orin-nx",
+        "agx-orin",
+        "thor",
+        "h100",
+        "h200",
+        "b200",
+    }
 
 
 def test_versions_of_the_jetsons() -> None:
@@ -132,12 +149,15 @@ def test_versions_of_the_jetsons() -> None:
 
 def test_importing_devices_is_light() -> None:
     heavy = "yaml", "numpy", "pydantic", "onnx"
-    code = f"import sys, trtforge.devices; print([name for name in {heavy!r} if name in sys.modules])"
+    code = (
+        f"import sys, trtforge.devices; print([name for name in {heavy!r} if name in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 
-# --------------------------------------------------------------------------------------------------------------- lookup
+# ---------------------------------------------------------------------------------------------------------------
+# lookup
 
 
 @pytest.mark.parametrize("name", ["rtx-4090", "RTX 4090", "rtx_4090", " Rtx-4090 "])
@@ -145,7 +165,9 @@ def test_names_are_normalised(name: str) -> None:
     assert device(name) is catalogue()["rtx-4090"]
 
 
-@pytest.mark.parametrize(("name", "near"), [("rtx4090", "rtx-4090"), ("orin", "orin-nx"), ("xavier", "xavier-nx")])
+@pytest.mark.parametrize(
+    ("name", "near"), [("rtx4090", "rtx-4090"), ("orin", "orin-nx"), ("xavier", "xavier-nx")]
+)
 def test_unknown_device_names_the_nearest(name: str, near: str) -> None:
     with pytest.raises(ForgeError) as caught:
         device(name)
@@ -160,7 +182,8 @@ def test_unknown_device_unlike_any_lists_all() -> None:
     assert all(name in caught.value.hint for name in catalogue())
 
 
-# --------------------------------------------------------------------------------------------------------------- loader
+# ---------------------------------------------------------------------------------------------------------------
+# loader
 
 
 def test_loader_wants_every_field_of_device() -> None:
@@ -168,7 +191,16 @@ def test_loader_wants_every_field_of_device() -> None:
 
 
 def test_loader_takes_what_is_not_known() -> None:
-    unknown = ["memory_gib", "bandwidth_gb_s", "int8_tops", "fp16_tflops", "tensorrt", "deepstream", "cuda", "jetpack"]
+    unknown = [
+        "memory_gib",
+        "bandwidth_gb_s",
+        "int8_tops",
+        "fp16_tflops",
+        "tensorrt",
+        "deepstream",
+        "cuda",
+        "jetpack",
+    ]
     this = load(dict.fromkeys(unknown))
     assert [getattr(this, key) for key in unknown] == [None] * len(unknown)
 
@@ -224,7 +256,8 @@ def test_loader_refuses_what_is_no_catalogue(text: str, said: str) -> None:
         parse(text, "mine.yaml")
 
 
-# --------------------------------------------------------------------------------------------------------- this machine
+# ---------------------------------------------------------------------------------------------------------
+# this machine
 
 
 @pytest.mark.parametrize(
@@ -268,7 +301,12 @@ def test_no_two_entries_claim_one_name() -> None:
         ("NVIDIA A10G, 8.6", "a10g", "datacenter", 86),
         ("NVIDIA L40, 8.9", "l40", "datacenter", 89),
         ("NVIDIA RTX 6000 Ada Generation, 8.9", "rtx-6000-ada-generation", "workstation", 89),
-        ("Orin (nvgpu), 8.7", "orin-nvgpu", "jetson", 87),  # a container on a Jetson sees no device tree
+        (
+            "Orin (nvgpu), 8.7",
+            "orin-nvgpu",
+            "jetson",
+            87,
+        ),  # a container on a Jetson sees no device tree
     ],
 )
 def test_gpu_that_the_catalogue_lacks(
@@ -305,7 +343,9 @@ def test_nvidia_smi_without_a_gpu(no_gpu: Path, tmp_path: Path, body: str) -> No
     assert this_machine(tmp_path) is None
 
 
-def test_nvidia_smi_that_hangs(no_gpu: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nvidia_smi_that_hangs(
+    no_gpu: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(devices, "PATIENCE_S", 0.3)
     write_nvidia_smi(no_gpu, "time.sleep(60)")
     start = time.monotonic()
@@ -353,14 +393,19 @@ def test_jetson_is_found_by_its_model(no_gpu: Path, tmp_path: Path, model: str, 
         ("nvidia,p4071-0000+p3834-0008", "thor"),
     ],
 )
-def test_jetson_on_a_foreign_board_is_found_by_its_module(no_gpu: Path, tmp_path: Path, module: str, name: str) -> None:
+def test_jetson_on_a_foreign_board_is_found_by_its_module(
+    no_gpu: Path, tmp_path: Path, module: str, name: str
+) -> None:
     root = write_board(tmp_path, "Some Vendor Carrier", module, "nvidia,tegra234")
     assert this_machine(root) is catalogue()[name]
 
 
 def test_jetson_board_is_believed_before_nvidia_smi(no_gpu: Path, tmp_path: Path) -> None:
     write_nvidia_smi(no_gpu, answer("Orin (nvgpu), 8.7"))
-    assert this_machine(write_board(tmp_path, "NVIDIA Jetson Orin NX Developer Kit")) is catalogue()["orin-nx"]
+    assert (
+        this_machine(write_board(tmp_path, "NVIDIA Jetson Orin NX Developer Kit"))
+        is catalogue()["orin-nx"]
+    )
 
 
 def test_board_that_is_no_jetson(no_gpu: Path, tmp_path: Path) -> None:

@@ -34,7 +34,9 @@ def test_row(row: Stack) -> None:
     assert (row.family == "jetson") == (row.jetpack is not None) == (row.l4t is not None)
     assert all(page.startswith("https://") for page in row.source)
     for field in fields(Stack):  # unquoted, 10.10 would be 10.1
-        assert field.name in ("images", "source") or isinstance(getattr(row, field.name), (str, type(None)))
+        assert field.name in ("images", "source") or isinstance(
+            getattr(row, field.name), (str, type(None))
+        )
     known = versions.TENSORRT.get(row.deepstream)
     assert known is None or row.tensorrt == known or row.tensorrt.startswith(f"{known}.")
 

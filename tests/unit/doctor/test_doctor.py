@@ -23,7 +23,11 @@ def examined(root: Path, target: str | None = None) -> list[Finding]:
 
 def about(found: list[Finding], *words: str) -> Finding:
     """The finding whose subject is the first word and that says all the others."""
-    fits = [each for each in found if each.about == words[0] and all(word in each.says for word in words[1:])]
+    fits = [
+        each
+        for each in found
+        if each.about == words[0] and all(word in each.says for word in words[1:])
+    ]
     assert len(fits) == 1, doctor.text(found)
     return fits[0]
 
@@ -32,7 +36,8 @@ def wrong(found: list[Finding]) -> list[str]:
     return [each.about for each in found if each.state == "wrong"]
 
 
-# --------------------------------------------------------------------------------------------------------------- Jetson
+# ---------------------------------------------------------------------------------------------------------------
+# Jetson
 
 
 def test_jetson(tmp_path: Path) -> None:
@@ -49,22 +54,32 @@ def test_jetson(tmp_path: Path) -> None:
     assert about(found, "build orin-nx").says == "with TensorRT 10.16.2.10, here"
     assert about(found, "jetpack").says == "JetPack 7.2, Jetson Linux 39.2.0"
     assert about(found, "driver").says == "version unknown, runs CUDA 13"
-    assert [each for each in found if each.about == "tensorrt"] == [about(found, "tensorrt", "10.16.2.10", "13.2")]
+    assert [each for each in found if each.about == "tensorrt"] == [
+        about(found, "tensorrt", "10.16.2.10", "13.2")
+    ]
     doctor.gate(found)
 
 
 def test_jetson_for_another_device(tmp_path: Path) -> None:
     root = roots.jetson(tmp_path)
-    assert about(examined(root, "agx-orin"), "build agx-orin").state == "ok"  # the same compute capability
+    assert (
+        about(examined(root, "agx-orin"), "build agx-orin").state == "ok"
+    )  # the same compute capability
     thor = about(examined(root, "thor"), "build thor")
     assert thor.state == "wrong" and "SM110" in thor.says
     assert thor.fix == "trtforge prepare MODEL.onnx --device thor"
 
 
 def test_jetson_without_tensorrt(tmp_path: Path) -> None:
-    root = lay(tmp_path, roots.system(), {"proc/device-tree/model": roots.JETSON_NX,
-               "usr/lib/aarch64-linux-gnu/tegra/libcuda.so.1": "",
-               "etc/nv_tegra_release": "# R36 (release), REVISION: 4.3, GCID: 1"})  # fmt: skip
+    root = lay(
+        tmp_path,
+        roots.system(),
+        {
+            "proc/device-tree/model": roots.JETSON_NX,
+            "usr/lib/aarch64-linux-gnu/tegra/libcuda.so.1": "",
+            "etc/nv_tegra_release": "# R36 (release), REVISION: 4.3, GCID: 1",
+        },
+    )
     found = examined(root)
     assert about(found, "build orin-nx").fix == "sudo apt-get install -y nvidia-jetpack"
     assert about(found, "driver").says == "version unknown, runs CUDA 12"
@@ -85,7 +100,10 @@ def test_deepstream_container_on_a_jetson(tmp_path: Path) -> None:
     shutil.rmtree(root / DIST)
     found = examined(root)
     assert "hides which one" in about(found, "gpu").says
-    assert about(found, "tensorrt").fix == "apt-get install -y 'python3-libnvinfer=10.16.2.10-1+cuda13.2'"
+    assert (
+        about(found, "tensorrt").fix
+        == "apt-get install -y 'python3-libnvinfer=10.16.2.10-1+cuda13.2'"
+    )
     (root / "proc/device-tree").mkdir(parents=True)
     (root / "proc/device-tree/model").write_text(roots.JETSON_NX)
     assert about(examined(root), "build orin-nx").fix == about(found, "tensorrt").fix
@@ -99,13 +117,19 @@ def test_jetson_container_without_its_runtime(tmp_path: Path) -> None:
 
 
 def test_wheel_for_a_newer_cuda_than_jetson_linux_has(tmp_path: Path) -> None:
-    root = lay(tmp_path, roots.system(), {"etc/nv_tegra_release": "# R36 (release), REVISION: 4.3, GCID: 1"}, CU13)
+    root = lay(
+        tmp_path,
+        roots.system(),
+        {"etc/nv_tegra_release": "# R36 (release), REVISION: 4.3, GCID: 1"},
+        CU13,
+    )
     found = about(examined(root), "tensorrt")
     assert found.state == "wrong" and "Jetson Linux 36.4.3 runs CUDA 12" in found.says
     assert "JetPack" in found.fix
 
 
-# ----------------------------------------------------------------------------------------------------------- containers
+# -----------------------------------------------------------------------------------------------------------
+# containers
 
 
 def test_deepstream_container(tmp_path: Path) -> None:
@@ -117,7 +141,10 @@ def test_deepstream_container(tmp_path: Path) -> None:
 
     found = doctor.examine(machine)
     assert wrong(found) == []
-    assert about(found, "deepstream").says == "9.1.0 in /opt/nvidia/deepstream/deepstream, with TensorRT 10.16.1.11"
+    assert (
+        about(found, "deepstream").says
+        == "9.1.0 in /opt/nvidia/deepstream/deepstream, with TensorRT 10.16.1.11"
+    )
     assert about(found, "build l4").says == "with TensorRT 10.16.1.11, here"
     assert about(found, "driver").says == "595.58.03, runs CUDA 13"
 
@@ -127,14 +154,30 @@ def test_deepstream_container(tmp_path: Path) -> None:
     [
         ({".dockerenv": ""}, "docker", "docker run --gpus all"),
         ({"run/.containerenv": ""}, "podman", "docker run --gpus all"),
-        ({".dockerenv": "", "run/secrets/kubernetes.io/token": ""}, "kubernetes", "nvidia.com/gpu: 1"),
-        ({"proc/1/cgroup": "12:cpu:/kubepods/besteffort/pod1\n"}, "kubernetes", "nvidia.com/gpu: 1"),
+        (
+            {".dockerenv": "", "run/secrets/kubernetes.io/token": ""},
+            "kubernetes",
+            "nvidia.com/gpu: 1",
+        ),
+        (
+            {"proc/1/cgroup": "12:cpu:/kubepods/besteffort/pod1\n"},
+            "kubernetes",
+            "nvidia.com/gpu: 1",
+        ),
         ({"proc/1/cgroup": "1:name=systemd:/docker/0123abc\n"}, "docker", "docker run --gpus all"),
     ],
 )
-def test_container_that_was_given_no_gpu(tmp_path: Path, sign: dict[str, str], name: str, fix: str) -> None:
-    root = lay(tmp_path, roots.system(), sign, roots.driver("595.58.03", libcuda=False),
-               roots.python(PIP, onnxruntime="1.23.2"), roots.onnxruntime(PIP, "onnxruntime", "1.23.2"))  # fmt: skip
+def test_container_that_was_given_no_gpu(
+    tmp_path: Path, sign: dict[str, str], name: str, fix: str
+) -> None:
+    root = lay(
+        tmp_path,
+        roots.system(),
+        sign,
+        roots.driver("595.58.03", libcuda=False),
+        roots.python(PIP, onnxruntime="1.23.2"),
+        roots.onnxruntime(PIP, "onnxruntime", "1.23.2"),
+    )
     assert probe(root).container == name
     found = examined(root)
     assert fix in about(found, "gpu", "gave this container no GPU").fix
@@ -142,38 +185,60 @@ def test_container_that_was_given_no_gpu(tmp_path: Path, sign: dict[str, str], n
 
 
 def test_container_without_the_drivers_libraries(tmp_path: Path) -> None:
-    root = lay(tmp_path, roots.system(), {".dockerenv": ""}, roots.driver("595.58.03", "NVIDIA L4", libcuda=False))
+    root = lay(
+        tmp_path,
+        roots.system(),
+        {".dockerenv": ""},
+        roots.driver("595.58.03", "NVIDIA L4", libcuda=False),
+    )
     found = about(examined(root), "driver")
     assert found.state == "wrong" and "libcuda.so.1 is missing" in found.says
     assert "NVIDIA_DRIVER_CAPABILITIES=compute" in found.fix
 
 
 def test_container_with_an_h100(tmp_path: Path) -> None:
-    """Files as a real one has them: the open kernel module, libraries mounted beside the usual folders, cuda-compat."""
-    root = lay(tmp_path, roots.system(131_981_020), {
-        ".dockerenv": "", "proc/1/cgroup": "0::/process_api/core\n", "dev/nvidia0": "",
-        "proc/driver/nvidia/version": "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.159.04  Release "
-        "Build  (nixbld@)  \nGCC version:  gcc version 15.3.0 (GCC) \n",
-        "proc/driver/nvidia/gpus/0000:00:06.0/information": "Model: \t\t NVIDIA H100 80GB HBM3\nIRQ:   \t\t 41\n",
-        "etc/ld.so.conf.d/000_cuda.conf": "/usr/local/cuda/targets/x86_64-linux/lib\n",
-        "etc/ld.so.conf.d/988_cuda-13.conf": "/usr/local/cuda-13.0/compat\n/opt/driver/lib64\n",
-        "usr/local/cuda-13.0/compat/libcuda.so.580.95.05": "", "usr/local/cuda-13.0/compat/libcuda.so.1": "",
-        "usr/local/cuda": "->/etc/alternatives/cuda", "opt/driver/lib64/libcuda.so.1": "",
-    })  # fmt: skip
+    """Files as a real one has them: the open kernel module, libraries mounted beside the usual
+    folders, cuda-compat.
+    """
+    root = lay(
+        tmp_path,
+        roots.system(131_981_020),
+        {
+            ".dockerenv": "",
+            "proc/1/cgroup": "0::/process_api/core\n",
+            "dev/nvidia0": "",
+            "proc/driver/nvidia/version": "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.159.04  Release "
+            "Build  (nixbld@)  \nGCC version:  gcc version 15.3.0 (GCC) \n",
+            "proc/driver/nvidia/gpus/0000:00:06.0/information": "Model: \t\t NVIDIA H100 80GB HBM3\nIRQ:   \t\t 41\n",
+            "etc/ld.so.conf.d/000_cuda.conf": "/usr/local/cuda/targets/x86_64-linux/lib\n",
+            "etc/ld.so.conf.d/988_cuda-13.conf": "/usr/local/cuda-13.0/compat\n/opt/driver/lib64\n",
+            "usr/local/cuda-13.0/compat/libcuda.so.580.95.05": "",
+            "usr/local/cuda-13.0/compat/libcuda.so.1": "",
+            "usr/local/cuda": "->/etc/alternatives/cuda",
+            "opt/driver/lib64/libcuda.so.1": "",
+        },
+    )
     machine = probe(root)
     assert machine.device is catalogue()["h100"]
     assert (machine.driver, machine.compat) == ("580.159.04", "580.95.05")
     assert machine.libcuda == "/opt/driver/lib64/libcuda.so.1"
     assert about(examined(root), "driver", "580.159.04, runs CUDA 13").state == "ok"
     shutil.rmtree(root / "opt/driver")
-    assert about(examined(root), "driver", "libcuda.so.1 is missing").state == "wrong"  # cuda-compat is no driver
+    assert (
+        about(examined(root), "driver", "libcuda.so.1 is missing").state == "wrong"
+    )  # cuda-compat is no driver
 
 
 def test_links_of_another_root_lead_to_nothing_of_this_machine(tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("Version: 6.6.6\n")
-    root = lay(tmp_path / "root", {"opt/nvidia/deepstream/deepstream/version": f"->{secret}",
-                                   "etc/nv_tegra_release": "->../../secret"})  # fmt: skip
+    root = lay(
+        tmp_path / "root",
+        {
+            "opt/nvidia/deepstream/deepstream/version": f"->{secret}",
+            "etc/nv_tegra_release": "->../../secret",
+        },
+    )
     machine = probe(root)
     assert (machine.deepstream, machine.l4t) == (None, None)
 
@@ -195,11 +260,17 @@ def test_empty_root(tmp_path: Path) -> None:
     assert caught.value.code == 3 and "onnxruntime" in caught.value.problem
 
 
-# -------------------------------------------------------------------------------------------------------------- drivers
+# --------------------------------------------------------------------------------------------------------------
+# drivers
 
 
-CU13 = roots.python(PIP, tensorrt="10.16.1.11", tensorrt_cu13="10.16.1.11", tensorrt_cu13_libs="10.16.1.11",
-                    tensorrt_cu13_bindings="10.16.1.11")  # fmt: skip
+CU13 = roots.python(
+    PIP,
+    tensorrt="10.16.1.11",
+    tensorrt_cu13="10.16.1.11",
+    tensorrt_cu13_libs="10.16.1.11",
+    tensorrt_cu13_bindings="10.16.1.11",
+)
 
 
 def test_driver_too_old_for_the_cuda_of_the_wheel(tmp_path: Path) -> None:
@@ -212,16 +283,23 @@ def test_driver_too_old_for_the_cuda_of_the_wheel(tmp_path: Path) -> None:
     assert about(found, "build rtx-4090").state == "wrong"
 
 
-@pytest.mark.parametrize(("version", "served"), [("580.65.06", 13), ("575.57.08", 12), ("525.60", 12), ("470.223", 11)])
+@pytest.mark.parametrize(
+    ("version", "served"), [("580.65.06", 13), ("575.57.08", 12), ("525.60", 12), ("470.223", 11)]
+)
 def test_cuda_that_a_driver_runs(tmp_path: Path, version: str, served: int) -> None:
     found = examined(lay(roots.desktop(tmp_path, version), CU13))
     assert about(found, "driver", version, f"runs CUDA {served}").state == "ok"
     assert about(found, "tensorrt", "CUDA 13").state == ("ok" if served == 13 else "wrong")
     if served == 11:  # there is no such wheel
-        assert about(found, "tensorrt").fix == "sudo apt-get install -y nvidia-driver-580 && sudo reboot"
+        assert (
+            about(found, "tensorrt").fix
+            == "sudo apt-get install -y nvidia-driver-580 && sudo reboot"
+        )
 
 
-@pytest.mark.parametrize(("gpu", "state"), [("NVIDIA L4", "ok"), ("NVIDIA GeForce RTX 4090", "wrong")])
+@pytest.mark.parametrize(
+    ("gpu", "state"), [("NVIDIA L4", "ok"), ("NVIDIA GeForce RTX 4090", "wrong")]
+)
 def test_cuda_compat_helps_data_centre_gpus_alone(tmp_path: Path, gpu: str, state: str) -> None:
     compat = {"usr/local/cuda-13.2/compat/libcuda.so.595.58.03": "", ".dockerenv": ""}
     found = examined(lay(roots.desktop(tmp_path, "535.183.01", gpu), CU13, compat))
@@ -230,8 +308,12 @@ def test_cuda_compat_helps_data_centre_gpus_alone(tmp_path: Path, gpu: str, stat
 
 
 def test_torch_and_rtx_for_a_newer_cuda_are_notes(tmp_path: Path) -> None:
-    packages = roots.python(PIP, torch="2.13.0", tensorrt_rtx="1.7.1.116", tensorrt_rtx_cu13="1.7.1.116")
-    torch = {f"{PIP}/torch/version.py": "from typing import Optional\ncuda: Optional[str] = '13.0'\nhip = None\n"}
+    packages = roots.python(
+        PIP, torch="2.13.0", tensorrt_rtx="1.7.1.116", tensorrt_rtx_cu13="1.7.1.116"
+    )
+    torch = {
+        f"{PIP}/torch/version.py": "from typing import Optional\ncuda: Optional[str] = '13.0'\nhip = None\n"
+    }
     found = examined(lay(roots.desktop(tmp_path, "535.183.01"), packages, torch))
     for name in ("torch", "tensorrt-rtx"):
         assert about(found, name, "needs driver 580").state == "note"
@@ -240,12 +322,15 @@ def test_torch_and_rtx_for_a_newer_cuda_are_notes(tmp_path: Path) -> None:
     assert about(found, "build rtx-4090").says == "with TensorRT-RTX 1.7.1.116, which needs no GPU"
 
 
-# ------------------------------------------------------------------------------------------------- packages in each way
+# -------------------------------------------------------------------------------------------------
+# packages in each way
 
 
 def test_two_tensorrts_beside_deepstream(tmp_path: Path) -> None:
     """pip's shadows the system's, which DeepStream loads."""
-    newer = roots.python(PIP, tensorrt="11.1.0.106", tensorrt_cu13="11.1.0.106", tensorrt_cu13_libs="11.1.0.106")
+    newer = roots.python(
+        PIP, tensorrt="11.1.0.106", tensorrt_cu13="11.1.0.106", tensorrt_cu13_libs="11.1.0.106"
+    )
     found = about(examined(lay(roots.container(tmp_path), newer)), "tensorrt", "2 of them")
     assert found.state == "wrong"
     assert "Python builds with 11.1.0.106, DeepStream loads 10.16.1.11" in found.says
@@ -255,24 +340,35 @@ def test_two_tensorrts_beside_deepstream(tmp_path: Path) -> None:
 def test_two_tensorrts_of_which_the_systems_has_no_bindings(tmp_path: Path) -> None:
     root = roots.container(tmp_path)
     shutil.rmtree(root / DIST)
-    newer = roots.python(PIP, tensorrt="11.1.0.106", tensorrt_cu13="11.1.0.106", tensorrt_cu13_libs="11.1.0.106")
-    assert about(examined(lay(root, newer)), "tensorrt", "2 of them").fix == "pip install 'tensorrt-cu13==10.16.1.11'"
+    newer = roots.python(
+        PIP, tensorrt="11.1.0.106", tensorrt_cu13="11.1.0.106", tensorrt_cu13_libs="11.1.0.106"
+    )
+    assert (
+        about(examined(lay(root, newer)), "tensorrt", "2 of them").fix
+        == "pip install 'tensorrt-cu13==10.16.1.11'"
+    )
 
 
 def test_two_tensorrts_without_deepstream(tmp_path: Path) -> None:
-    found = examined(lay(roots.desktop(tmp_path, "595.58.03"), CU13, roots.libnvinfer("x86_64", "10.3.0")))
+    found = examined(
+        lay(roots.desktop(tmp_path, "595.58.03"), CU13, roots.libnvinfer("x86_64", "10.3.0"))
+    )
     two = about(found, "tensorrt", "2 of them", "10.3.0", "10.16.1.11", "Python takes 10.16.1.11")
     assert two.state == "note"
     assert about(found, "build rtx-4090").state == "ok"
 
 
 def test_one_tensorrt_in_two_places_is_one(tmp_path: Path) -> None:
-    found = examined(lay(roots.desktop(tmp_path, "595.58.03"), CU13, roots.libnvinfer("x86_64", "10.16.1")))
+    found = examined(
+        lay(roots.desktop(tmp_path, "595.58.03"), CU13, roots.libnvinfer("x86_64", "10.16.1"))
+    )
     assert [each.state for each in found if each.about == "tensorrt"] == ["ok"]
 
 
 def test_bindings_without_libraries(tmp_path: Path) -> None:
-    found = examined(lay(roots.desktop(tmp_path, "595.58.03"), roots.python(PIP, tensorrt="10.16.1.11")))
+    found = examined(
+        lay(roots.desktop(tmp_path, "595.58.03"), roots.python(PIP, tensorrt="10.16.1.11"))
+    )
     assert about(found, "tensorrt", "without libnvinfer").state == "wrong"
     assert about(found, "build rtx-4090").state == "wrong"
 
@@ -283,19 +379,45 @@ GPU = roots.python(PIP, onnxruntime_gpu="1.23.2")
 @pytest.mark.parametrize(
     ("owner", "there", "gpu", "state", "fix"),
     [
-        ("onnxruntime", "1.23.2", True, "wrong", "'onnxruntime-gpu==1.23.2'"),  # the processor's files won
-        ("onnxruntime", "1.23.2", False, "note", "'onnxruntime-gpu==1.23.2'"),  # which is enough here
+        (
+            "onnxruntime",
+            "1.23.2",
+            True,
+            "wrong",
+            "'onnxruntime-gpu==1.23.2'",
+        ),  # the processor's files won
+        (
+            "onnxruntime",
+            "1.23.2",
+            False,
+            "note",
+            "'onnxruntime-gpu==1.23.2'",
+        ),  # which is enough here
         ("onnxruntime-gpu", "1.23.2", True, "note", ""),
-        ("onnxruntime", "1.22.0", False, "wrong", "'onnxruntime-gpu==1.23.2'"),  # files of two versions
+        (
+            "onnxruntime",
+            "1.22.0",
+            False,
+            "wrong",
+            "'onnxruntime-gpu==1.23.2'",
+        ),  # files of two versions
     ],
 )
 def test_onnxruntimes_that_overwrite_each_other(
     tmp_path: Path, owner: str, there: str, gpu: bool, state: str, fix: str
 ) -> None:
-    providers = "cuda", "tensorrt"  # libraries of onnxruntime-gpu, which stay when the other is installed over it
-    root = lay(tmp_path, roots.system(), roots.python(PIP, onnxruntime=there), GPU,
-               roots.driver("595.58.03", "NVIDIA L4") if gpu else {},
-               roots.onnxruntime(PIP, owner, there, *providers))  # fmt: skip
+    providers = (
+        "cuda",
+        "tensorrt",
+    )  # libraries of onnxruntime-gpu, which stay when the other is installed over it
+    root = lay(
+        tmp_path,
+        roots.system(),
+        roots.python(PIP, onnxruntime=there),
+        GPU,
+        roots.driver("595.58.03", "NVIDIA L4") if gpu else {},
+        roots.onnxruntime(PIP, owner, there, *providers),
+    )
     found = about(examined(root), "onnxruntime", "overwrite each other's files", f"are {owner}'s")
     assert found.state == state
     assert found.fix == (f"pip install --force-reinstall --no-deps {fix}" if fix else "")
@@ -311,9 +433,16 @@ def test_onnxruntime_whose_files_went_with_the_other(tmp_path: Path) -> None:
 
 
 def test_onnxruntime_for_a_newer_cuda_than_the_driver_runs(tmp_path: Path) -> None:
-    root = lay(tmp_path, roots.system(), roots.driver("535.183.01", "NVIDIA L4"), GPU,
-               roots.onnxruntime(PIP, "onnxruntime-gpu", "1.23.2", "cuda", cuda="13.0"))  # fmt: skip
-    assert "needs driver 580" in about(examined(root), "onnxruntime", "computes on the processor").says
+    root = lay(
+        tmp_path,
+        roots.system(),
+        roots.driver("535.183.01", "NVIDIA L4"),
+        GPU,
+        roots.onnxruntime(PIP, "onnxruntime-gpu", "1.23.2", "cuda", cuda="13.0"),
+    )
+    assert (
+        "needs driver 580" in about(examined(root), "onnxruntime", "computes on the processor").says
+    )
 
 
 def test_deepstream_without_tensorrt(tmp_path: Path) -> None:
@@ -322,12 +451,18 @@ def test_deepstream_without_tensorrt(tmp_path: Path) -> None:
 
 
 def test_halves_that_an_interrupted_pip_leaves_are_passed_over(tmp_path: Path) -> None:
-    root = lay(roots.desktop(tmp_path, "595.58.03"), {f"{PIP}/torch-2.13.0.dist-info/RECORD": "",
-               f"{PIP}/numpy-2.dist-info/METADATA": "Name: numpy\n"})  # fmt: skip
+    root = lay(
+        roots.desktop(tmp_path, "595.58.03"),
+        {
+            f"{PIP}/torch-2.13.0.dist-info/RECORD": "",
+            f"{PIP}/numpy-2.dist-info/METADATA": "Name: numpy\n",
+        },
+    )
     assert [each.name for each in probe(root).packages] == ["onnxruntime"]
 
 
-# ------------------------------------------------------------------------------------------------------------- a target
+# -------------------------------------------------------------------------------------------------------------
+# a target
 
 
 def test_device_that_needs_only_tensorrt_rtx(tmp_path: Path) -> None:
@@ -340,14 +475,22 @@ def test_device_that_needs_only_tensorrt_rtx(tmp_path: Path) -> None:
 
 
 def test_what_does_not_go_with_the_device_is_a_note(tmp_path: Path) -> None:
-    root = lay(roots.desktop(tmp_path, "580.65.06", "NVIDIA L4"), roots.deepstream("7.1.0"),
-               roots.libnvinfer("x86_64", "10.3.0"), {f"{DIST}/tensorrt/__init__.py": ""},
-               roots.python(DIST, tensorrt="10.3.0"))  # fmt: skip
+    root = lay(
+        roots.desktop(tmp_path, "580.65.06", "NVIDIA L4"),
+        roots.deepstream("7.1.0"),
+        roots.libnvinfer("x86_64", "10.3.0"),
+        {f"{DIST}/tensorrt/__init__.py": ""},
+        roots.python(DIST, tensorrt="10.3.0"),
+    )
     found = examined(root)
     assert about(found, "build l4").state == "ok"
     assert about(found, "deepstream", "written for 9.1").fix.endswith("--deepstream 7.1")
-    assert about(found, "tensorrt", "DeepStream 9.1 loads engines of TensorRT 10.16").state == "note"
-    assert about(found, "driver", "wants 595.58.03").fix.startswith("sudo apt-get install -y nvidia-driver-595")
+    assert (
+        about(found, "tensorrt", "DeepStream 9.1 loads engines of TensorRT 10.16").state == "note"
+    )
+    assert about(found, "driver", "wants 595.58.03").fix.startswith(
+        "sudo apt-get install -y nvidia-driver-595"
+    )
     assert about(found, "pycuda").fix == "pip install 'trtforge[tensorrt]'"
 
 

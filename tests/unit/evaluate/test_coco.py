@@ -23,15 +23,25 @@ CATEGORIES = (1, 2, 3, 9)
 def truth(tmp_path_factory: pytest.TempPathFactory) -> coco.Truth:
     rng = np.random.default_rng(0)
     annotations = [
-        {"image_id": image, "category_id": int(rng.choice(CATEGORIES[:3])), "iscrowd": int(rng.random() < 0.1),
-         "bbox": [float(value) for value in rng.random(4) * [400, 400, 100, 100] + [0, 0, 5, 5]]}
-        for image in range(len(IMAGES)) for _ in range(rng.integers(0, 8))
-    ]  # fmt: skip
+        {
+            "image_id": image,
+            "category_id": int(rng.choice(CATEGORIES[:3])),
+            "iscrowd": int(rng.random() < 0.1),
+            "bbox": [float(value) for value in rng.random(4) * [400, 400, 100, 100] + [0, 0, 5, 5]],
+        }
+        for image in range(len(IMAGES))
+        for _ in range(rng.integers(0, 8))
+    ]
     path = tmp_path_factory.mktemp("coco") / "labels.json"
-    path.write_text(json.dumps({
-        "images": [{"id": number, "file_name": name} for number, name in enumerate(IMAGES)],
-        "annotations": annotations, "categories": [{"id": number} for number in CATEGORIES],
-    }))  # fmt: skip
+    path.write_text(
+        json.dumps(
+            {
+                "images": [{"id": number, "file_name": name} for number, name in enumerate(IMAGES)],
+                "annotations": annotations,
+                "categories": [{"id": number} for number in CATEGORIES],
+            }
+        )
+    )
     return coco.read(path, IMAGES)
 
 
@@ -41,7 +51,9 @@ def guesses(truth: coco.Truth, seed: int, jitter: float = 6.0) -> dict[str, Obje
     found = {}
     for number, name in enumerate(IMAGES):
         here = [each for each in truth.dataset["annotations"] if each["image_id"] == number] * 3
-        boxes = np.array([each["bbox"] for each in here]).reshape(-1, 4) + rng.normal(0, jitter, (len(here), 4))
+        boxes = np.array([each["bbox"] for each in here]).reshape(-1, 4) + rng.normal(
+            0, jitter, (len(here), 4)
+        )
         boxes[:, 2:] = boxes[:, :2] + np.abs(boxes[:, 2:])
         scores = rng.random(len(here)).round(2)
         classes = np.array([truth.categories.index(each["category_id"]) for each in here], np.int64)
@@ -55,11 +67,15 @@ def by_pycocotools(truth: coco.Truth, found: dict[str, Objects]) -> tuple[float,
     from pycocotools.cocoeval import COCOeval
 
     results: list[dict[str, Any]] = [
-        {"image_id": truth.ids[name], "category_id": truth.categories[int(label)], "score": float(score),
-         "bbox": [box[0], box[1], box[2] - box[0], box[3] - box[1]]}
+        {
+            "image_id": truth.ids[name],
+            "category_id": truth.categories[int(label)],
+            "score": float(score),
+            "bbox": [box[0], box[1], box[2] - box[0], box[3] - box[1]],
+        }
         for name, each in found.items()
         for box, score, label in zip(each.boxes, each.scores, each.classes, strict=True)
-    ]  # fmt: skip
+    ]
     known = COCO()
     known.dataset = truth.dataset
     with contextlib.redirect_stdout(io.StringIO()):
@@ -83,13 +99,25 @@ def written(path: Path, *annotations: Any, **more: Any) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("change", "words"), [
-    ({"bbox": [1, 2, 3]}, "bbox .* is no box"), ({"bbox": [1, 2, float("nan"), 4]}, "bbox .* is no box"),
-    ({"bbox": [1, 2, 3, -4]}, "bbox .* is no box"), ({"bbox": None}, "not COCO's"), ({"bbox": 3}, "not COCO's"),
-    ({"category_id": None}, "not COCO's"), ({"category_id": 3}, "category 3"), ({"image_id": "seven"}, "not COCO's"),
-    ({"image_id": 7.5}, "not COCO's"), ({"image_id": float("inf")}, "not COCO's"), ({"iscrowd": "x"}, "not COCO's"),
-])  # fmt: skip
-def test_an_annotation_that_can_not_be_right_is_named(tmp_path: Path, change: dict[str, Any], words: str) -> None:
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"bbox": [1, 2, 3]}, "bbox .* is no box"),
+        ({"bbox": [1, 2, float("nan"), 4]}, "bbox .* is no box"),
+        ({"bbox": [1, 2, 3, -4]}, "bbox .* is no box"),
+        ({"bbox": None}, "not COCO's"),
+        ({"bbox": 3}, "not COCO's"),
+        ({"category_id": None}, "not COCO's"),
+        ({"category_id": 3}, "category 3"),
+        ({"image_id": "seven"}, "not COCO's"),
+        ({"image_id": 7.5}, "not COCO's"),
+        ({"image_id": float("inf")}, "not COCO's"),
+        ({"iscrowd": "x"}, "not COCO's"),
+    ],
+)
+def test_an_annotation_that_can_not_be_right_is_named(
+    tmp_path: Path, change: dict[str, Any], words: str
+) -> None:
     with pytest.raises(ForgeError, match=rf"labels.json: annotations\[1\]: {words}"):
         coco.read(written(tmp_path / "labels.json", RIGHT, {**RIGHT, **change}), ["a.jpg"])
 
@@ -119,7 +147,9 @@ def test_ids_as_strings_are_read_as_numbers(tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_it_is_what_pycocotools_says(truth: coco.Truth, seed: int) -> None:
     found = guesses(truth, seed)
-    assert coco.match(truth, found).mean_average_precision() == pytest.approx(by_pycocotools(truth, found), abs=1e-9)
+    assert coco.match(truth, found).mean_average_precision() == pytest.approx(
+        by_pycocotools(truth, found), abs=1e-9
+    )
 
 
 def test_a_weight_of_two_is_the_image_twice(truth: coco.Truth) -> None:
@@ -127,7 +157,9 @@ def test_a_weight_of_two_is_the_image_twice(truth: coco.Truth) -> None:
     part = coco.only(truth, IMAGES[:20])
     of_part = coco.match(part, {name: guesses(truth, 1)[name] for name in IMAGES[:20]})
     weights = np.where(np.arange(len(IMAGES)) < 20, 2.0, 0.0)
-    assert matches.mean_average_precision(weights) == pytest.approx(of_part.mean_average_precision(), abs=1e-9)
+    assert matches.mean_average_precision(weights) == pytest.approx(
+        of_part.mean_average_precision(), abs=1e-9
+    )
 
 
 def test_nothing_found_and_nothing_to_find(truth: coco.Truth) -> None:
@@ -148,4 +180,6 @@ def test_the_interval_of_a_mean_is_that_of_the_normal_distribution() -> None:
     low, high = bootstrap.interval(lambda counts: float(counts @ lost) / len(lost), len(lost))
     assert low == pytest.approx(lost.mean() - 1.96 * 5 / 20, abs=0.15)
     assert high == pytest.approx(lost.mean() + 1.96 * 5 / 20, abs=0.15)
-    assert (low, high) == bootstrap.interval(lambda counts: float(counts @ lost) / len(lost), len(lost))
+    assert (low, high) == bootstrap.interval(
+        lambda counts: float(counts @ lost) / len(lost), len(lost)
+    )

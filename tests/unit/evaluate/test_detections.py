@@ -14,7 +14,9 @@ SIZE = (640, 640)
 
 
 def edges(profile: np.ndarray) -> tuple[float, float]:
-    """Where a bright bar begins and ends, in fractions of pixels, from brightness 0..1 along a line."""
+    """Where a bright bar begins and ends, in fractions of pixels, from brightness 0..1 along a
+    line.
+    """
     lit = np.flatnonzero(profile > 0.02)
     first, last = int(lit[0]), int(lit[-1])
     return first + 1 - float(profile[first]), last + float(profile[last])
@@ -24,10 +26,16 @@ def edges(profile: np.ndarray) -> tuple[float, float]:
 @pytest.mark.parametrize(
     ("width", "height"), [(640, 480), (480, 640), (1280, 720), (1000, 333), (333, 1000), (501, 377)]
 )
-def test_what_the_network_sees_comes_back_to_where_it_was(mode: str, width: int, height: int) -> None:
-    """A white box is drawn, found again in the network's pixels, and its corners mapped back: within a pixel."""
-    left, top, right, bottom = (round(side * share) for side, share in
-                                ((width, 0.21), (height, 0.33), (width, 0.77), (height, 0.81)))  # fmt: skip
+def test_what_the_network_sees_comes_back_to_where_it_was(
+    mode: str, width: int, height: int
+) -> None:
+    """A white box is drawn, found again in the network's pixels, and its corners mapped back:
+    within a pixel.
+    """
+    left, top, right, bottom = (
+        round(side * share)
+        for side, share in ((width, 0.21), (height, 0.33), (width, 0.77), (height, 0.81))
+    )
     pixels = np.zeros((height, width, 3), np.uint8)
     pixels[top:bottom, left:right] = 255
     spec = Preprocess(letterbox=mode)
@@ -57,13 +65,19 @@ def test_boxes_never_leave_the_image() -> None:
 
 
 def test_iou() -> None:
-    one, other = np.array([[0.0, 0, 2, 2]]), np.array([[0.0, 0, 2, 2], [1, 0, 3, 2], [5, 5, 6, 6], [1, 1, 1, 1]])
+    one, other = (
+        np.array([[0.0, 0, 2, 2]]),
+        np.array([[0.0, 0, 2, 2], [1, 0, 3, 2], [5, 5, 6, 6], [1, 1, 1, 1]]),
+    )
     np.testing.assert_allclose(iou(one, other), [[1, 1 / 3, 0, 0]])
 
 
 def objects(*rows: tuple[float, int, list[float]]) -> Objects:
-    return Objects(np.array([box for _, _, box in rows], float).reshape(-1, 4), np.array([s for s, _, _ in rows]),
-                   np.array([label for _, label, _ in rows], np.int64))  # fmt: skip
+    return Objects(
+        np.array([box for _, _, box in rows], float).reshape(-1, 4),
+        np.array([s for s, _, _ in rows]),
+        np.array([label for _, label, _ in rows], np.int64),
+    )
 
 
 def test_agreement_pairs_each_object_once_and_only_within_its_class() -> None:

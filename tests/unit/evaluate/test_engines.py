@@ -1,4 +1,6 @@
-"""ONNX files with TensorRT's NMS plugin open as those with ONNX's own, whatever the form of their outputs."""
+"""ONNX files with TensorRT's NMS plugin open as those with ONNX's own, whatever the form of their
+outputs.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,12 @@ from trtforge.recipe import Nms
 
 MODELS = {"objectness": objectness, "anchor-free": anchor_free}
 LIMITS = NmsOptions(0.05, 0.6, 20)
-EXPORTED = ("num_dets", "det_boxes", "det_scores", "det_classes")  # what YOLOv7's exporter calls them
+EXPORTED = (
+    "num_dets",
+    "det_boxes",
+    "det_scores",
+    "det_classes",
+)  # what YOLOv7's exporter calls them
 
 
 def file(folder: Path, model: str, form: Any, impl: Any = "auto") -> Path:
@@ -61,11 +68,15 @@ def test_plugins_find_what_standard_operators_find(model: str, form: str, tmp_pa
     if form == "names of an exporter":
         engine = open_engine(exported(file(tmp_path, model, "efficientnms")))
     else:
-        engine = open_engine(file(tmp_path, model, form, "plugin" if form == "deepstream" else "auto"))
+        engine = open_engine(
+            file(tmp_path, model, form, "plugin" if form == "deepstream" else "auto")
+        )
     assert engine.outputs.keys() == reference.outputs.keys() == set(OUTPUTS)
     assert engine.size == (SIDE, SIDE)
     assert engine.nms is not None
-    assert engine.nms.model_dump() == pytest.approx(Nms(score=0.05, iou=0.6, max_det=20).model_dump())
+    assert engine.nms.model_dump() == pytest.approx(
+        Nms(score=0.05, iou=0.6, max_det=20).model_dump()
+    )
     assert "ONNX's own operators" in engine.note
     assert not reference.note
     found, want = (each.infer(images(1)) for each in (engine, reference))
@@ -73,7 +84,9 @@ def test_plugins_find_what_standard_operators_find(model: str, form: str, tmp_pa
     for name, each in want.items():
         assert found[name].dtype == each.dtype
         np.testing.assert_allclose(found[name], each, atol=1e-4, err_msg=name)
-    for one, other in zip(*(finder(each, Nms())(each.infer(images(1))) for each in (engine, reference)), strict=True):
+    for one, other in zip(
+        *(finder(each, Nms())(each.infer(images(1))) for each in (engine, reference)), strict=True
+    ):
         np.testing.assert_allclose(one, other, atol=1e-4)
 
 
@@ -85,7 +98,9 @@ def test_layers_of_a_graph_with_a_plugin(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", ["another plugin", "no threshold", "a third input"])
-def test_a_plugin_that_can_not_be_exchanged_is_named_with_its_file(change: str, tmp_path: Path) -> None:
+def test_a_plugin_that_can_not_be_exchanged_is_named_with_its_file(
+    change: str, tmp_path: Path
+) -> None:
     path = file(tmp_path, "objectness", "efficientnms")
     graph = graph_of(load(path))
     node = existing_nms(graph)
@@ -96,5 +111,7 @@ def test_a_plugin_that_can_not_be_exchanged_is_named_with_its_file(change: str, 
     else:
         node.inputs.append(gs.Constant("anchors", np.zeros((1, 4), np.float32)))
     onnx.save(model_of(graph), path)
-    with pytest.raises(MachineError, match=f"{path.name}: .*can't be exchanged.*runs only in TensorRT"):
+    with pytest.raises(
+        MachineError, match=f"{path.name}: .*can't be exchanged.*runs only in TensorRT"
+    ):
         open_engine(path)

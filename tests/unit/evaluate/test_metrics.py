@@ -46,7 +46,9 @@ def test_mean_iou() -> None:
     truth = np.array([[0, 0, 1, 255]])
     table = Confusion(3)
     table.observe(truth, np.array([[0, 1, 1, 2]]))
-    assert table.mean_iou == pytest.approx((1 / 2 + 1 / 2) / 2)  # class 2 occurs nowhere that counts
+    assert table.mean_iou == pytest.approx(
+        (1 / 2 + 1 / 2) / 2
+    )  # class 2 occurs nowhere that counts
 
 
 def pictures(root: Path, *names: str) -> list[Path]:
@@ -63,8 +65,15 @@ def test_classes_by_folder(tmp_path: Path) -> None:
         from_folders(tmp_path, files, 3)
 
 
-@pytest.mark.parametrize(("text", "problem"), [("a.png,0\n", "no class for b.png"), ("a.png,0\nb.png,7\n", "row 2"),
-                                               ("a.png\n", "row 1"), ("a.png,x\nb.png,y\n", "row 1")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("a.png,0\n", "no class for b.png"),
+        ("a.png,0\nb.png,7\n", "row 2"),
+        ("a.png\n", "row 1"),
+        ("a.png,x\nb.png,y\n", "row 1"),
+    ],
+)
 def test_wrong_csv(tmp_path: Path, text: str, problem: str) -> None:
     files = pictures(tmp_path, "a.png", "b.png")
     (tmp_path / "labels.csv").write_text(text)

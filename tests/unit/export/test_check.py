@@ -21,8 +21,13 @@ SHAPES = [(1, 3, 4, 4), (3, 3, 4, 4)]
 def doubling(tmp_path):
     image = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 3, 4, 4])
     result = helper.make_tensor_value_info("output0", TensorProto.FLOAT, ["batch", 3, 4, 4])
-    graph = helper.make_graph([helper.make_node("Add", ["images", "images"], ["output0"])], "g", [image], [result])
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8), tmp_path / "m.onnx")
+    graph = helper.make_graph(
+        [helper.make_node("Add", ["images", "images"], ["output0"])], "g", [image], [result]
+    )
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8),
+        tmp_path / "m.onnx",
+    )
     return tmp_path / "m.onnx"
 
 
@@ -31,18 +36,30 @@ def reference(change=lambda x: x):
 
 
 def test_largest_difference_is_measured_over_all_inputs(doubling):
-    found = compare(doubling, reference(lambda y: y + np.float32(1e-3) * (len(y) == 3)), SHAPES, atol=2e-3, rtol=0)
+    found = compare(
+        doubling,
+        reference(lambda y: y + np.float32(1e-3) * (len(y) == 3)),
+        SHAPES,
+        atol=2e-3,
+        rtol=0,
+    )
     assert found.largest == pytest.approx(1e-3, rel=1e-2)
     assert found.facts["inputs"] == 6
 
 
-@pytest.mark.parametrize(("change", "text"), [
-    (lambda y: y + np.float32(5e-3), "differs from PyTorch by up to 0.005 on images of 1x3x4x4"),
-    (lambda y: y + np.float32(5e-3) * (len(y) == 3), "on images of 3x3x4x4"),
-    (lambda y: np.where(y == y.max(), np.nan, y).astype(np.float32), "by up to (nan|inf)"),
-    (lambda y: y.astype(np.float64), r"output0 is float32 .* and float64"),
-    (lambda y: y[:, :2], r"\(1, 3, 4, 4\) in ONNX Runtime .* \(1, 2, 4, 4\)"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (
+            lambda y: y + np.float32(5e-3),
+            "differs from PyTorch by up to 0.005 on images of 1x3x4x4",
+        ),
+        (lambda y: y + np.float32(5e-3) * (len(y) == 3), "on images of 3x3x4x4"),
+        (lambda y: np.where(y == y.max(), np.nan, y).astype(np.float32), "by up to (nan|inf)"),
+        (lambda y: y.astype(np.float64), r"output0 is float32 .* and float64"),
+        (lambda y: y[:, :2], r"\(1, 3, 4, 4\) in ONNX Runtime .* \(1, 2, 4, 4\)"),
+    ],
+)
 def test_gate_over_tolerance_type_or_shape(doubling, change, text):
     with pytest.raises(GateError, match=text):
         compare(doubling, reference(change), SHAPES, atol=1e-3, rtol=1e-6)
@@ -67,8 +84,15 @@ def test_outputs_are_named_by_key_or_number():
     x, y, z = torch.zeros(1), torch.ones(2), torch.zeros(3)
     assert list(flat(x)) == ["output0"]
     assert list(flat((x, [y, z]))) == ["output0", "output1", "output2"]
-    assert list(flat({"boxes": x, "aux": [y, {"deep": z}], "loss": None})) == ["boxes", "aux_0", "aux_1_deep"]
-    assert list(flat({"images": x, "images_": y})) == ["images_", "images__"]  # the input has that name
+    assert list(flat({"boxes": x, "aux": [y, {"deep": z}], "loss": None})) == [
+        "boxes",
+        "aux_0",
+        "aux_1_deep",
+    ]
+    assert list(flat({"images": x, "images_": y})) == [
+        "images_",
+        "images__",
+    ]  # the input has that name
 
 
 def test_wrapper_leaves_the_models_mode_alone():
@@ -77,7 +101,9 @@ def test_wrapper_leaves_the_models_mode_alone():
     for training in (False, True):
         model = Named().train(training)
         assert flattened(model, model(torch.rand(1, 3, 4, 4))).training is training
-    assert list(infer(Named(), ["mask", "images_", "aux_0"], np.ones((1, 3, 4, 4), np.float32))) == [
+    assert list(
+        infer(Named(), ["mask", "images_", "aux_0"], np.ones((1, 3, 4, 4), np.float32))
+    ) == [
         "mask",
         "images_",
         "aux_0",

@@ -18,9 +18,22 @@ SIZE = (64, 64)
 
 def run(draft: Path, source: str | Path, **given):
     pytest.importorskip("torch", reason="needs the extra [torch]")
-    options = {"kwargs": {}, "weights": None, "trusted": False, "batch": None, "size": SIZE,
-               "default_size": (640, 640), "dynamic": [], "wanted": [], "opset": 18, "atol": 1e-4, "rtol": 1e-4,
-               "check": True, "data": "out.onnx.data", **given}  # fmt: skip
+    options = {
+        "kwargs": {},
+        "weights": None,
+        "trusted": False,
+        "batch": None,
+        "size": SIZE,
+        "default_size": (640, 640),
+        "dynamic": [],
+        "wanted": [],
+        "opset": 18,
+        "atol": 1e-4,
+        "rtol": 1e-4,
+        "check": True,
+        "data": "out.onnx.data",
+        **given,
+    }
     return export.run(draft, source, **options)
 
 
@@ -32,16 +45,32 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_torch_it_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(MachineError, match="export needs torch") as caught:
-        export.run(tmp_path, "torch_models:Wide", kwargs={}, weights=None, trusted=False, batch=None, size=None,
-                   default_size=SIZE, dynamic=[], wanted=[], opset=18, atol=1, rtol=1, check=True,
-                   data="x")  # fmt: skip
+        export.run(
+            tmp_path,
+            "torch_models:Wide",
+            kwargs={},
+            weights=None,
+            trusted=False,
+            batch=None,
+            size=None,
+            default_size=SIZE,
+            dynamic=[],
+            wanted=[],
+            opset=18,
+            atol=1,
+            rtol=1,
+            check=True,
+            data="x",
+        )
     assert "trtforge[torch]" in caught.value.hint
 
 
 def test_every_dynamic_axis_gets_its_name_and_works(tmp_path):
     facts = run(tmp_path, "torch_models:Wide", dynamic=["batch", "height", "width"])
     assert facts["exporter"] == "dynamo"
-    assert facts["input"] == [{"name": "images", "type": "float", "shape": ["batch", 3, "height", "width"]}]
+    assert facts["input"] == [
+        {"name": "images", "type": "float", "shape": ["batch", 3, "height", "width"]}
+    ]
     assert facts["difference"]["shapes"] == [[1, 3, 64, 64], [3, 3, 128, 192]]
     assert facts["difference"]["largest"] < 1e-5
     session = ort.InferenceSession(tmp_path / MODEL)
@@ -52,14 +81,18 @@ def test_older_opset_is_reached_by_the_fallback_and_checked(tmp_path):
     facts = run(tmp_path, "torch_models:Wide", opset=13)
     assert facts["exporter"] == "torchscript"
     assert "can't be converted from opset 18 to 13" in facts["why"]
-    assert [each.version for each in onnx.load(tmp_path / MODEL).opset_import if not each.domain] == [13]
+    assert [
+        each.version for each in onnx.load(tmp_path / MODEL).opset_import if not each.domain
+    ] == [13]
 
 
 def test_dict_of_outputs_with_other_types_keeps_its_keys(tmp_path):
     facts = run(tmp_path, "torch_models:Named", dynamic=["batch"])
     assert [(each["name"], each["type"]) for each in facts["outputs"]] == [
-        ("mask", "int64"), ("images_", "float"), ("aux_0", "float"),
-    ]  # fmt: skip
+        ("mask", "int64"),
+        ("images_", "float"),
+        ("aux_0", "float"),
+    ]
 
 
 @pytest.mark.parametrize("name", ["mask", "aux_0"])
@@ -80,12 +113,18 @@ def test_large_weights_go_into_a_second_file_that_the_check_reads(tmp_path):
     facts = run(tmp_path, "torch_models:Classifier", kwargs={"classes": 400}, external_bytes=10_000)
     assert facts["external_bytes"] == (tmp_path / "out.onnx.data").stat().st_size > 10_000
     model = onnx.load(tmp_path / MODEL, load_external_data=False)
-    places = {entry.value for tensor in model.graph.initializer for entry in tensor.external_data
-              if entry.key == "location"}  # fmt: skip
+    places = {
+        entry.value
+        for tensor in model.graph.initializer
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
     assert places == {"out.onnx.data"}
 
 
-def test_nothing_of_this_machine_is_left_in_the_graph_and_the_same_model_gives_the_same_bytes(tmp_path):
+def test_nothing_of_this_machine_is_left_in_the_graph_and_the_same_model_gives_the_same_bytes(
+    tmp_path,
+):
     written = []
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
@@ -100,15 +139,20 @@ def test_nothing_of_this_machine_is_left_in_the_graph_and_the_same_model_gives_t
 
 
 def test_branch_that_a_trace_takes_for_constant_is_caught(tmp_path):
-    with pytest.raises(GateError, match=r"dynamo: control flow .*torch_models\.py:\d+: return images \* 2 if.*"
-                                        r"TorchScript: output0 differs"):  # fmt: skip
+    with pytest.raises(
+        GateError,
+        match=r"dynamo: control flow .*torch_models\.py:\d+: return images \* 2 if.*"
+        r"TorchScript: output0 differs",
+    ):
         run(tmp_path, "torch_models:Branching")
     facts = run(tmp_path, "torch_models:Branching", check=False)
     assert [line.split(": ", 1)[1][:23] for line in facts["baked"]] == ["return images * 2 if im"]
     assert facts["difference"] is None
 
 
-def test_operator_that_no_exporter_takes_is_named_with_its_line_although_dynamo_fails_before_it(tmp_path):
+def test_operator_that_no_exporter_takes_is_named_with_its_line_although_dynamo_fails_before_it(
+    tmp_path,
+):
     with pytest.raises(ForgeError) as caught:
         run(tmp_path, "torch_models:Bessel", kwargs={"guarded": True})
     dynamo, script = caught.value.problem.split("; TorchScript: ")
@@ -125,19 +169,29 @@ def test_exported_program_decides_what_may_change(tmp_path):
     shapes = ({0: torch.export.Dim("batch", max=4), 2: torch.export.Dim.DYNAMIC},)
     program = torch.export.export(Wide().eval(), (torch.rand(2, 3, 32, 32),), dynamic_shapes=shapes)
     torch.export.save(program, tmp_path / "model.pt2")
-    torch.export.save(torch.export.export(Named(), (torch.rand(1, 3, 64, 64),)), tmp_path / "named.pt2")
+    torch.export.save(
+        torch.export.export(Named(), (torch.rand(1, 3, 64, 64),)), tmp_path / "named.pt2"
+    )
     facts = run(tmp_path, tmp_path / "model.pt2", trusted=True, size=None)
     assert facts["exporter"] == "dynamo"
     assert facts["input"][0]["shape"] == ["batch", 3, "height", 32]
     assert facts["difference"]["shapes"] == [[1, 3, 32, 32], [3, 3, 96, 32]]
-    assert set(run(tmp_path, tmp_path / "named.pt2", trusted=True, wanted=["mask"])["difference"]) >= {"largest"}
+    assert set(
+        run(tmp_path, tmp_path / "named.pt2", trusted=True, wanted=["mask"])["difference"]
+    ) >= {"largest"}
     assert len(onnx.load(tmp_path / MODEL).graph.output) == 1
-    for given, text in (({"size": (32, 64)}, "exported for width 32, not 64"), ({"dynamic": ["width"]}, "fixed width"),
-                        ({"batch": 9}, "exported for batch .* to 4, not 9")):  # fmt: skip
+    for given, text in (
+        ({"size": (32, 64)}, "exported for width 32, not 64"),
+        ({"dynamic": ["width"]}, "fixed width"),
+        ({"batch": 9}, "exported for batch .* to 4, not 9"),
+    ):
         with pytest.raises(ForgeError, match=text):
             run(tmp_path, tmp_path / "model.pt2", trusted=True, **{"size": None, **given})
 
 
 def test_axis_that_pytorch_itself_can_not_change_is_said_before_any_export(tmp_path):
-    with pytest.raises(ForgeError, match="PyTorch fails on images of 1x3x128x64: RuntimeError: mat1 and mat2 shapes"):
+    with pytest.raises(
+        ForgeError,
+        match="PyTorch fails on images of 1x3x128x64: RuntimeError: mat1 and mat2 shapes",
+    ):
         run(tmp_path, "torch_models:fixed", dynamic=["height"])

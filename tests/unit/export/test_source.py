@@ -35,17 +35,24 @@ def test_folder_is_importable_for_a_while_and_the_path_is_as_it_was_afterwards(t
 
 
 @pytest.mark.usefixtures("here")
-@pytest.mark.parametrize(("name", "kwargs", "text"), [
-    ("torch_models:Nothing", {}, "torch_models has no Nothing"),
-    ("torch_model:Wide", {}, "no Python module torch_model"),
-    ("json.nowhere:Wide", {}, "no Python module json.nowhere"),
-    ("torch_models:broken", {}, r"RuntimeError: no such luck \(torch_models\.py:\d+: raise RuntimeError"),
-    ("torch_models:Wide", {"depth": 3}, "unexpected keyword argument 'depth'"),
-    ("torch_models:number", {}, "gives int, not a torch.nn.Module"),
-    ("torch_models:ready", {"depth": 3}, "takes no --kwargs"),
-    ("torch_models", {}, "neither a file nor package.module:callable"),
-    ("no/such/file.pt2", {}, "no/such/file.pt2: no such file"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "kwargs", "text"),
+    [
+        ("torch_models:Nothing", {}, "torch_models has no Nothing"),
+        ("torch_model:Wide", {}, "no Python module torch_model"),
+        ("json.nowhere:Wide", {}, "no Python module json.nowhere"),
+        (
+            "torch_models:broken",
+            {},
+            r"RuntimeError: no such luck \(torch_models\.py:\d+: raise RuntimeError",
+        ),
+        ("torch_models:Wide", {"depth": 3}, "unexpected keyword argument 'depth'"),
+        ("torch_models:number", {}, "gives int, not a torch.nn.Module"),
+        ("torch_models:ready", {"depth": 3}, "takes no --kwargs"),
+        ("torch_models", {}, "neither a file nor package.module:callable"),
+        ("no/such/file.pt2", {}, "no/such/file.pt2: no such file"),
+    ],
+)
 def test_what_python_can_not_give(name, kwargs, text):
     with pytest.raises(ForgeError, match=text):
         load(name, kwargs, None, trusted=False)
@@ -56,9 +63,13 @@ def test_module_that_fails_is_named_with_its_line(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     (tmp_path / "sick.py").write_text("import no_such_module\n")
     (tmp_path / "ill.py").write_text("x = 1\ny = x / 0\n")
-    with pytest.raises(ForgeError, match=r"sick needs the Python module no_such_module \(sick\.py:1: import"):
+    with pytest.raises(
+        ForgeError, match=r"sick needs the Python module no_such_module \(sick\.py:1: import"
+    ):
         load("sick:x", {}, None, trusted=False)
-    with pytest.raises(ForgeError, match=r"ZeroDivisionError: division by zero \(ill\.py:2: y = x / 0\)"):
+    with pytest.raises(
+        ForgeError, match=r"ZeroDivisionError: division by zero \(ill\.py:2: y = x / 0\)"
+    ):
         load("ill:y", {}, None, trusted=False)
 
 
@@ -77,7 +88,9 @@ class Writer(torch.nn.Module):
         return images
 
 
-def test_torchscript_that_names_an_operator_that_writes_files_is_refused(tmp_path, monkeypatch, capsys):
+def test_torchscript_that_names_an_operator_that_writes_files_is_refused(
+    tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
     path = scripted(tmp_path / "writer.ts", Writer())
     with pytest.raises(ForgeError, match="names save, which can write any file") as caught:
@@ -107,12 +120,19 @@ class Payload:
 def test_exported_program_has_to_be_trusted_because_torch_unpickles_what_is_in_it(tmp_path):
     import zipfile
 
-    torch.export.save(torch.export.export(Wide(), (torch.rand(2, 3, 32, 32),)), tmp_path / "good.pt2")
+    torch.export.save(
+        torch.export.export(Wide(), (torch.rand(2, 3, 32, 32),)), tmp_path / "good.pt2"
+    )
     torch.save(Payload(tmp_path / "ran"), tmp_path / "payload")
-    with zipfile.ZipFile(tmp_path / "good.pt2") as good, zipfile.ZipFile(tmp_path / "evil.pt2", "w") as evil:
+    with (
+        zipfile.ZipFile(tmp_path / "good.pt2") as good,
+        zipfile.ZipFile(tmp_path / "evil.pt2", "w") as evil,
+    ):
         for name in good.namelist():
             content = good.read(name)
-            evil.writestr(name, (tmp_path / "payload").read_bytes() if "sample_inputs" in name else content)
+            evil.writestr(
+                name, (tmp_path / "payload").read_bytes() if "sample_inputs" in name else content
+            )
     with pytest.raises(ForgeError, match="can run any code"):
         load(tmp_path / "evil.pt2", {}, None, trusted=False)
     assert not (tmp_path / "ran").exists()
@@ -143,5 +163,7 @@ def test_damaged_archive(tmp_path):
 
 
 def test_help_imports_no_torch():
-    code = "import sys; import trtforge.cli, trtforge.stages.export; sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys; import trtforge.cli, trtforge.stages.export; sys.exit('torch' in sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -33,15 +33,24 @@ def prefixed(prefix: str) -> dict[str, torch.Tensor]:
     return {prefix + name: value for name, value in state().items()}
 
 
-@pytest.mark.parametrize(("content", "said"), [
-    (state, "2 tensors of"),
-    (lambda: {"state_dict": state(), "epoch": 3}, "under 'state_dict'"),
-    (lambda: {"model": prefixed("module."), "optimizer": {"lr": 0.1}}, "under 'model'"),
-    (lambda: {"model": Wide().state_dict(), "ema": {"module": state()}}, "under 'ema'.'module'"),
-    (lambda: {"model": state(), "ema": None}, "under 'model'"),
-    (lambda: {"state_dict": prefixed("module._orig_mod.")}, "without the prefix 'module._orig_mod.'"),
-    (lambda: {key: value.half() for key, value in state().items()}, "2 tensors of"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (state, "2 tensors of"),
+        (lambda: {"state_dict": state(), "epoch": 3}, "under 'state_dict'"),
+        (lambda: {"model": prefixed("module."), "optimizer": {"lr": 0.1}}, "under 'model'"),
+        (
+            lambda: {"model": Wide().state_dict(), "ema": {"module": state()}},
+            "under 'ema'.'module'",
+        ),
+        (lambda: {"model": state(), "ema": None}, "under 'model'"),
+        (
+            lambda: {"state_dict": prefixed("module._orig_mod.")},
+            "without the prefix 'module._orig_mod.'",
+        ),
+        (lambda: {key: value.half() for key, value in state().items()}, "2 tensors of"),
+    ],
+)
 def test_weights_are_found_wherever_training_scripts_keep_them(tmp_path, content, said):
     torch.save(content(), tmp_path / "c.pt")
     model = Wide()
@@ -53,13 +62,17 @@ def test_weights_are_found_wherever_training_scripts_keep_them(tmp_path, content
 
 def test_pickle_that_runs_code_is_refused_and_does_not_run(tmp_path):
     torch.save({"model": state(), "extra": Payload(tmp_path / "ran")}, tmp_path / "evil.pt")
-    with pytest.raises(ForgeError, match=r"evil\.pt: holds more than tensors \(\w*\.?mkdir\)") as caught:
+    with pytest.raises(
+        ForgeError, match=r"evil\.pt: holds more than tensors \(\w*\.?mkdir\)"
+    ) as caught:
         load_into(Wide(), tmp_path / "evil.pt", trusted=False)
     assert "--trust-pickle" in caught.value.hint
     assert not (tmp_path / "ran").exists()
 
 
-def test_pickle_of_a_whole_model_is_read_when_it_is_trusted_and_the_warning_says_what_that_means(tmp_path, capsys):
+def test_pickle_of_a_whole_model_is_read_when_it_is_trusted_and_the_warning_says_what_that_means(
+    tmp_path, capsys
+):
     model = Wide()
     model.load_state_dict(state())
     torch.save({"model": model, "extra": Payload(tmp_path / "ran")}, tmp_path / "own.pt")
@@ -72,13 +85,21 @@ def test_pickle_of_a_whole_model_is_read_when_it_is_trusted_and_the_warning_says
     assert "can run any code" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("change", "text"), [
-    (lambda s: s.pop("conv.bias"), "it lacks conv.bias"),
-    (lambda s: s.update({"head.weight": torch.zeros(1)}), "the model lacks head.weight"),
-    (lambda s: s.update({"conv.weight": torch.zeros(5, 3, 3, 3)}),
-     r"shapes differ: conv\.weight \(5, 3, 3, 3\), not \(4, 3, 3, 3\)"),
-    (lambda s: s.update({f"extra.{i}": torch.zeros(1) for i in range(9)}), "extra.0, extra.1, extra.2 and 6 more"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (lambda s: s.pop("conv.bias"), "it lacks conv.bias"),
+        (lambda s: s.update({"head.weight": torch.zeros(1)}), "the model lacks head.weight"),
+        (
+            lambda s: s.update({"conv.weight": torch.zeros(5, 3, 3, 3)}),
+            r"shapes differ: conv\.weight \(5, 3, 3, 3\), not \(4, 3, 3, 3\)",
+        ),
+        (
+            lambda s: s.update({f"extra.{i}": torch.zeros(1) for i in range(9)}),
+            "extra.0, extra.1, extra.2 and 6 more",
+        ),
+    ],
+)
 def test_weights_that_do_not_fit_are_named(tmp_path, change, text):
     content = dict(state())
     change(content)

@@ -45,9 +45,19 @@ def built(plan):
 def test_no_precision_that_a_gpu_lacks(planned, monkeypatch):
     known = devices.catalogue() | device_file.parse(NANO, "devices.yaml")
     monkeypatch.setattr(devices, "catalogue", lambda: known)
-    plan = planned("precisions: [fp32, int8, fp8]\ndevices: {nano: {}, rtx-3090: {}, l4: {}, cpu: {}}")
-    assert built(plan) == {("nano", "fp32"), ("rtx-3090", "fp32"), ("rtx-3090", "int8"), ("l4", "fp32"),
-                           ("l4", "int8"), ("l4", "fp8"), ("cpu", "fp32"), ("cpu", "int8")}  # fmt: skip
+    plan = planned(
+        "precisions: [fp32, int8, fp8]\ndevices: {nano: {}, rtx-3090: {}, l4: {}, cpu: {}}"
+    )
+    assert built(plan) == {
+        ("nano", "fp32"),
+        ("rtx-3090", "fp32"),
+        ("rtx-3090", "int8"),
+        ("l4", "fp32"),
+        ("l4", "int8"),
+        ("l4", "fp8"),
+        ("cpu", "fp32"),
+        ("cpu", "int8"),
+    }
     assert "Jetson Nano (SM53) has no INT8 kernels" in reasons(plan)["nano", "int8"]
     assert "(SM86) has no FP8 kernels" in reasons(plan)["rtx-3090", "fp8"]
     assert "no FP8 operators" in reasons(plan)["cpu", "fp8"]
@@ -67,10 +77,14 @@ def test_no_dla_where_there_is_none(planned):
 
 
 def test_hosted_runners_build_what_needs_no_gpu(planned):
-    plan = planned("precisions: [fp16]\ndevices:\n  rtx-4090: {runs_on: hosted}\n  h100: {runs_on: hosted}\n"
-                   "  t4: {runs_on: hosted, backend: tensorrt}\n  cpu: {}")  # fmt: skip
+    plan = planned(
+        "precisions: [fp16]\ndevices:\n  rtx-4090: {runs_on: hosted}\n  h100: {runs_on: hosted}\n"
+        "  t4: {runs_on: hosted, backend: tensorrt}\n  cpu: {}"
+    )
     assert [(job.id, job.backend, job.runs_on, bool(job.bench)) for job in plan.jobs] == [
-        ("yolo.rtx-4090", "tensorrt-rtx", (), False), ("yolo.cpu", "onnxruntime", (), True)]  # fmt: skip
+        ("yolo.rtx-4090", "tensorrt-rtx", (), False),
+        ("yolo.cpu", "onnxruntime", (), True),
+    ]
     assert "TensorRT-RTX builds for" in reasons(plan)["h100", "fp16"]
     assert "hosted runners have none" in reasons(plan)["t4", "fp16"]
 
@@ -81,7 +95,9 @@ def test_a_label_of_a_users_own_device_is_checked(planned, monkeypatch):
     monkeypatch.setattr(devices, "catalogue", lambda: known)
     with pytest.raises(ForgeError, match="no runner's label"):
         planned("precisions: [fp32]\ndevices: {nano: {}}")
-    assert planned("precisions: [fp32]\ndevices: {nano: {runs_on: nano}}").jobs[0].runs_on == ("nano",)
+    assert planned("precisions: [fp32]\ndevices: {nano: {runs_on: nano}}").jobs[0].runs_on == (
+        "nano",
+    )
 
 
 def test_a_device_whose_tensorrt_is_too_old(planned):
@@ -100,14 +116,20 @@ def test_options_of_a_device_reach_its_commands(planned):
         "deepstream: '7.1', dla: 1, runs_on: [self-hosted, orin]}"
     ).jobs
     assert job.runs_on == ("self-hosted", "orin")
-    assert job.build[0] == ("trtforge build prepared/yolo/int8-b1-2-4 --device orin-nx --backend auto --workspace 1GiB "
-                            "--dla 1 --deepstream 7.1 -o bundles/yolo/orin/int8")  # fmt: skip
+    assert job.build[0] == (
+        "trtforge build prepared/yolo/int8-b1-2-4 --device orin-nx --backend auto --workspace 1GiB "
+        "--dla 1 --deepstream 7.1 -o bundles/yolo/orin/int8"
+    )
     assert job.lint[0].endswith("--deepstream 7.1")
-    assert "--max-drop 1.0" in job.verify[0] and job.verify[0].endswith("> reports/yolo/orin/int8/verify.json")
+    assert "--max-drop 1.0" in job.verify[0] and job.verify[0].endswith(
+        "> reports/yolo/orin/int8/verify.json"
+    )
 
 
 def test_a_label_of_the_catalogue_and_a_limit(planned):
-    (job,) = planned("models: {yolo: {model: yolo.onnx, max_latency: {l4: 5ms}}}\ndevices: {l4: {}}").jobs
+    (job,) = planned(
+        "models: {yolo: {model: yolo.onnx, max_latency: {l4: 5ms}}}\ndevices: {l4: {}}"
+    ).jobs
     assert job.runs_on == ("gpu-l4",)
     assert "--max-latency 5ms" in job.bench[0] and not job.verify
 
@@ -115,7 +137,11 @@ def test_a_label_of_the_catalogue_and_a_limit(planned):
 def test_devices_share_what_is_prepared(planned):
     plan = planned("precisions: [fp16, int8]\ndevices: {t4: {batch: 8}, l4: {batch: 8}, a10: {}}")
     assert [each.folder for each in plan.prepare] == [
-        "prepared/yolo/fp16-b8", "prepared/yolo/int8-b8", "prepared/yolo/fp16", "prepared/yolo/int8"]  # fmt: skip
+        "prepared/yolo/fp16-b8",
+        "prepared/yolo/int8-b8",
+        "prepared/yolo/fp16",
+        "prepared/yolo/int8",
+    ]
     assert all(" --calib photos" in each.command for each in plan.prepare if "int8" in each.folder)
     assert all("--calib" not in each.command for each in plan.prepare if "fp16" in each.folder)
 
@@ -130,8 +156,10 @@ def test_ids_and_folders_do_not_depend_on_the_rest(planned):
 
 
 def test_names_with_hyphens_do_not_meet(planned):
-    plan = planned("models: {a-b: {model: yolo.onnx}, a: {model: yolo.onnx}}\n"
-                   "devices: {c: {device: t4}, b-c: {device: t4}}")  # fmt: skip
+    plan = planned(
+        "models: {a-b: {model: yolo.onnx}, a: {model: yolo.onnx}}\n"
+        "devices: {c: {device: t4}, b-c: {device: t4}}"
+    )
     assert len({job.id for job in plan.jobs}) == len({job.made for job in plan.jobs}) == 4
 
 
@@ -145,5 +173,7 @@ def test_paths_are_quoted(planned, repository):
 def test_the_table_says_all(planned):
     text = listing.table(planned("precisions: [fp16, fp8]\ndevices: {t4: {}, l4: {}}"))
     assert "2 folders to prepare, 2 jobs, 3 bundles" in text
-    assert re.search(r"^yolo\.l4 +gpu-l4 +auto +fp8 +bundles/yolo/l4/fp8 +lint, verify, bench$", text, re.M)
+    assert re.search(
+        r"^yolo\.l4 +gpu-l4 +auto +fp8 +bundles/yolo/l4/fp8 +lint, verify, bench$", text, re.M
+    )
     assert "  yolo on t4 in FP8: NVIDIA T4 (SM75) has no FP8 kernels" in text

@@ -30,10 +30,25 @@ def test_every_error_with_its_line(fleet):
 
 
 @pytest.mark.parametrize(
-    "name", ["Yolo", "yo lo", "yolo.v8", "-yolo", "yolo_", "${{ secrets.TOKEN }}", "$(id)", "a;b", "", "a" * 65, "ä"],
-)  # fmt: skip
+    "name",
+    [
+        "Yolo",
+        "yo lo",
+        "yolo.v8",
+        "-yolo",
+        "yolo_",
+        "${{ secrets.TOKEN }}",
+        "$(id)",
+        "a;b",
+        "",
+        "a" * 65,
+        "ä",
+    ],
+)
 def test_names_are_words_and_hyphens(fleet, name):
-    assert "string should" in problem(fleet(f"models:\n  {name!r}: {{model: yolo.onnx}}\ndevices: {{t4: {{}}}}"))
+    assert "string should" in problem(
+        fleet(f"models:\n  {name!r}: {{model: yolo.onnx}}\ndevices: {{t4: {{}}}}")
+    )
     assert "string should" in problem(fleet(f"devices:\n  {name!r}: {{device: t4}}"))
     assert "string should" in problem(fleet(f"name: {name!r}\ndevices: {{t4: {{}}}}"))
 
@@ -62,7 +77,9 @@ def test_paths_hold_no_marks_of_a_shell(fleet, repository, mark):
     assert "has a mark" in told
 
 
-@pytest.mark.parametrize("install", ["[$(id)]", "['a;b']", "['${{ secrets.X }}']", "[]", "trtforge"])
+@pytest.mark.parametrize(
+    "install", ["[$(id)]", "['a;b']", "['${{ secrets.X }}']", "[]", "trtforge"]
+)
 def test_what_pip_installs_are_plain_words(fleet, install):
     assert "install" in problem(fleet(f"install: {install}\ndevices: {{t4: {{}}}}"))
 
@@ -71,16 +88,22 @@ def test_a_path_leaves_the_checkout(fleet, repository):
     (repository.parent / "secret.onnx").touch()
     (repository / "link.onnx").symlink_to(repository.parent / "secret.onnx")
     for path in ("../secret.onnx", "/etc/passwd", "link.onnx"):
-        assert "what CI checks out" in problem(fleet(f"models:\n  yolo: {{model: {path}}}\ndevices: {{t4: {{}}}}"))
+        assert "what CI checks out" in problem(
+            fleet(f"models:\n  yolo: {{model: {path}}}\ndevices: {{t4: {{}}}}")
+        )
 
 
 def test_a_path_that_is_not_there(fleet):
-    assert "there is no" in problem(fleet("models:\n  yolo: {model: missing.onnx}\ndevices: {t4: {}}"))
+    assert "there is no" in problem(
+        fleet("models:\n  yolo: {model: missing.onnx}\ndevices: {t4: {}}")
+    )
 
 
 def test_a_path_that_looks_like_an_option(fleet, repository):
     (repository / "--force").touch()
-    assert "taken for an option" in problem(fleet("models:\n  yolo: {model: --force}\ndevices: {t4: {}}"))
+    assert "taken for an option" in problem(
+        fleet("models:\n  yolo: {model: --force}\ndevices: {t4: {}}")
+    )
 
 
 def test_paths_are_relative_to_the_file_and_written_from_the_root(repository):
@@ -96,15 +119,26 @@ def test_a_recipe_names_the_model(fleet, repository):
     found = load(fleet("models: {yolo: {model: mine.yaml}}\ndevices: {t4: {}}")).models["yolo"]
     assert str(found.onnx) == "yolo.onnx"
     (repository / "mine.yaml").write_text("name: mine\n")
-    assert "names no model" in problem(fleet("models: {yolo: {model: mine.yaml}}\ndevices: {t4: {}}"))
+    assert "names no model" in problem(
+        fleet("models: {yolo: {model: mine.yaml}}\ndevices: {t4: {}}")
+    )
     (repository / "mine.yaml").write_text('model: "a model\'s $(id).onnx"\n')
     assert "has a mark" in problem(fleet("models: {yolo: {model: mine.yaml}}\ndevices: {t4: {}}"))
 
 
 def test_faults_between_sections(fleet):
-    told = problem(fleet("precisions: [int8]\nmodels: {yolo: {model: yolo.onnx, max_latency: {t5: 5ms}}}\n"
-                         "devices: {t44: {}, cpu: {backend: tensorrt}}"))  # fmt: skip
-    for part in ("no device called 't44'", "does not build for a cpu", "needs photographs", "no device t5"):
+    told = problem(
+        fleet(
+            "precisions: [int8]\nmodels: {yolo: {model: yolo.onnx, max_latency: {t5: 5ms}}}\n"
+            "devices: {t44: {}, cpu: {backend: tensorrt}}"
+        )
+    )
+    for part in (
+        "no device called 't44'",
+        "does not build for a cpu",
+        "needs photographs",
+        "no device t5",
+    ):
         assert part in told
 
 
@@ -121,4 +155,10 @@ def test_the_documented_fleet_is_one(fleet, repository):
         (repository / name).parent.mkdir(exist_ok=True)
         (repository / name).touch()
     jobs = plan(load(fleet(example[1]))).jobs
-    assert [job.id for job in jobs] == ["yolo.orin-nx", "yolo.orin-nx-dla", "yolo.l4", "yolo.rtx-4090", "yolo.cpu"]
+    assert [job.id for job in jobs] == [
+        "yolo.orin-nx",
+        "yolo.orin-nx-dla",
+        "yolo.l4",
+        "yolo.rtx-4090",
+        "yolo.cpu",
+    ]

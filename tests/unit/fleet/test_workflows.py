@@ -1,4 +1,6 @@
-"""The files for CI services: the published schemas, actionlint, and nothing in an expression but the matrix."""
+"""The files for CI services: the published schemas, actionlint, and nothing in an expression but
+the matrix.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,9 @@ def test_the_committed_workflow_is_what_the_command_writes(monkeypatch):
     monkeypatch.chdir(ROOT)
     done = CliRunner().invoke(app, ["matrix", str(FLEET), "--format", "github"])
     assert done.exit_code == 0
-    assert done.stdout == COMMITTED.read_text(encoding="utf-8"), f"run trtforge matrix {FLEET} --format github"
+    assert done.stdout == COMMITTED.read_text(encoding="utf-8"), (
+        f"run trtforge matrix {FLEET} --format github"
+    )
 
 
 def test_github_fits_its_schema(planned, tmp_path):
@@ -87,17 +91,35 @@ def test_the_matrix_holds_the_plan(planned):
     jobs = yaml.safe_load(github.workflow(plan, []))["jobs"]
     entries = jobs["build"]["strategy"]["matrix"]["include"]
     assert jobs["build"]["needs"] == "prepare"
-    assert [entry["id"] for entry in entries] == ["yolo.cpu", "yolo.rtx-4090", "yolo.orin-nx", "yolo.l4"]
-    assert [entry["runs-on"] for entry in entries] == ["ubuntu-24.04", "ubuntu-24.04", "gpu-orin-nx", ["a", "b"]]
+    assert [entry["id"] for entry in entries] == [
+        "yolo.cpu",
+        "yolo.rtx-4090",
+        "yolo.orin-nx",
+        "yolo.l4",
+    ]
+    assert [entry["runs-on"] for entry in entries] == [
+        "ubuntu-24.04",
+        "ubuntu-24.04",
+        "gpu-orin-nx",
+        ["a", "b"],
+    ]
     assert [entry["hosted"] for entry in entries] == [True, True, False, False]
     install = next(step for step in jobs["build"]["steps"] if step.get("name") == "Install")
-    assert install["if"] == "${{ matrix.hosted }}"  # your devices have trtforge beside their TensorRT
-    assert all(command in json.dumps(entry) for job, entry in zip(plan.jobs, entries, strict=True)
-               for command in job.build)  # fmt: skip
+    assert (
+        install["if"] == "${{ matrix.hosted }}"
+    )  # your devices have trtforge beside their TensorRT
+    assert all(
+        command in json.dumps(entry)
+        for job, entry in zip(plan.jobs, entries, strict=True)
+        for command in job.build
+    )
 
 
 def test_what_runs_on_your_devices_runs_for_no_fork(planned):
-    assert set(yaml.safe_load(github.workflow(planned(MIXED), []))["on"]) == {"push", "workflow_dispatch"}
+    assert set(yaml.safe_load(github.workflow(planned(MIXED), []))["on"]) == {
+        "push",
+        "workflow_dispatch",
+    }
     rules = yaml.safe_load(gitlab.pipeline(planned(MIXED), []))["workflow"]["rules"]
     assert rules[0] == {"if": '$CI_PIPELINE_SOURCE == "merge_request_event"', "when": "never"}
 
@@ -105,7 +127,10 @@ def test_what_runs_on_your_devices_runs_for_no_fork(planned):
 def test_gitlab_has_a_job_for_each_pair(planned):
     document = yaml.safe_load(gitlab.pipeline(planned(MIXED), []))
     assert document["yolo.orin-nx"]["tags"] == ["gpu-orin-nx"]
-    assert document["yolo.rtx-4090"]["extends"] == [".hosted", ".build"] and "tags" not in document["yolo.rtx-4090"]
+    assert (
+        document["yolo.rtx-4090"]["extends"] == [".hosted", ".build"]
+        and "tags" not in document["yolo.rtx-4090"]
+    )
     assert "needs" in document[".build"]
 
 
@@ -129,6 +154,10 @@ def test_json_and_files(fleet, tmp_path):
     assert document["skipped"][0]["device"] == "t4" and "FP8" in document["skipped"][0]["why"]
     out = tmp_path / "out.yml"
     told = run.invoke(app, ["matrix", str(path), "--format", "gitlab", "-o", str(out)])
-    assert told.exit_code == 0 and "2 jobs, 3 bundles" in told.stdout and "not built: yolo on t4" in told.stderr
+    assert (
+        told.exit_code == 0
+        and "2 jobs, 3 bundles" in told.stdout
+        and "not built: yolo on t4" in told.stderr
+    )
     assert "yolo.l4:" in out.read_text()
     assert run.invoke(app, ["matrix", str(path), "--format", "jenkins"]).exit_code == 2

@@ -39,7 +39,8 @@ def found(model: onnx.ModelProto, hint: str | None = None) -> Detection | None:
     return recognise(gs.import_onnx(model), hint)
 
 
-# -------------------------------------------------------------------------------------------------- recognised
+# --------------------------------------------------------------------------------------------------
+# recognised
 
 
 @pytest.mark.parametrize("batch", [1, 4, "batch"])
@@ -47,7 +48,11 @@ def test_objectness(batch: int | str) -> None:
     detection = found(objectness(batch=batch))
     assert detection is not None
     assert (detection.form, detection.axes[0], detection.coding) == ("objectness", 2, "centre")
-    assert (detection.boxes, detection.classes, detection.size) == (3 * CELLS, CLASSES, (SIDE, SIDE))
+    assert (detection.boxes, detection.classes, detection.size) == (
+        3 * CELLS,
+        CLASSES,
+        (SIDE, SIDE),
+    )
     assert "3 boxes on each cell of stride 8, 16, 32 at 64x64" in detection.why
 
 
@@ -91,7 +96,10 @@ def test_rows_of_boxes_and_classes() -> None:
 def test_objectness_of_its_own_sigmoid() -> None:
     s = sketch()
     boxes, logits = anchor_free_parts(s, classes=1 + CLASSES)
-    parts = [s.op("Sigmoid", s.slice(logits, 0, 1, 1)), s.op("Sigmoid", s.slice(logits, 1, 1 + CLASSES, 1))]
+    parts = [
+        s.op("Sigmoid", s.slice(logits, 0, 1, 1)),
+        s.op("Sigmoid", s.slice(logits, 1, 1 + CLASSES, 1)),
+    ]
     rows = s.op("Transpose", s.op("Concat", boxes, *parts, axis=1), perm=[0, 2, 1])
     detection = found(s.model(rows))
     assert detection is not None
@@ -109,10 +117,16 @@ def test_corners_show_in_the_structure() -> None:
 def test_two_outputs(corners: bool, coding: str) -> None:
     s = sketch()
     boxes, logits = anchor_free_parts(s, corners=corners)
-    rows = [s.op("Transpose", tensor, perm=[0, 2, 1]) for tensor in (s.op("Sigmoid", logits), boxes)]
+    rows = [
+        s.op("Transpose", tensor, perm=[0, 2, 1]) for tensor in (s.op("Sigmoid", logits), boxes)
+    ]
     detection = found(s.model(*rows))
     assert detection is not None
-    assert (detection.form, detection.coding, detection.classes) == ("boxes-scores", coding, CLASSES)
+    assert (detection.form, detection.coding, detection.classes) == (
+        "boxes-scores",
+        coding,
+        CLASSES,
+    )
     assert detection.outputs == (rows[1], rows[0])
 
 
@@ -130,13 +144,19 @@ def test_half_and_int8_heads_are_seen_through() -> None:
 
 def test_dynamic_size_leaves_boxes_unknown() -> None:
     s = sketch()
-    raw = s.op("Conv", "image", s.const(weights(32, 4 + CLASSES)), kernel_shape=[32, 32], strides=[32, 32])
+    raw = s.op(
+        "Conv", "image", s.const(weights(32, 4 + CLASSES)), kernel_shape=[32, 32], strides=[32, 32]
+    )
     shape = s.op("Shape", raw)
     rows, columns = (s.op("Gather", shape, s.const(axis, np.int64), axis=0) for axis in (2, 3))
     zero, one = s.const(0, np.int64), s.const(1, np.int64)
     xs, ys = (s.op("Range", zero, count, one) for count in (columns, rows))
-    down = s.op("Expand", s.op("Reshape", ys, s.ints(-1, 1)), s.op("Slice", shape, s.ints(2), s.ints(4)))
-    across = s.op("Expand", s.op("Reshape", xs, s.ints(1, -1)), s.op("Slice", shape, s.ints(2), s.ints(4)))
+    down = s.op(
+        "Expand", s.op("Reshape", ys, s.ints(-1, 1)), s.op("Slice", shape, s.ints(2), s.ints(4))
+    )
+    across = s.op(
+        "Expand", s.op("Reshape", xs, s.ints(1, -1)), s.op("Slice", shape, s.ints(2), s.ints(4))
+    )
     flat = [s.op("Reshape", tensor, s.ints(1, 1, -1)) for tensor in (across, down)]
     points = s.op("Cast", s.op("Concat", *flat, axis=1), to=TensorProto.FLOAT)
     flat_raw = s.op("Reshape", raw, s.ints(0, 4 + CLASSES, -1))
@@ -148,7 +168,8 @@ def test_dynamic_size_leaves_boxes_unknown() -> None:
     assert (detection.form, detection.boxes, detection.size) == ("anchor-free", None, None)
 
 
-# --------------------------------------------------------------------------------------------------- look-alikes
+# ---------------------------------------------------------------------------------------------------
+# look-alikes
 
 
 def feature_map(s: Sketch) -> str:
@@ -258,7 +279,8 @@ def test_a_hint_must_be_a_form() -> None:
         found(objectness(), "yolo")
 
 
-# -------------------------------------------------------------------------------------------- boxes and scores
+# -------------------------------------------------------------------------------------------- boxes
+# and scores
 
 
 @pytest.mark.parametrize("form", ["objectness", "anchor-free"])
@@ -290,7 +312,8 @@ def test_half_output_is_cast() -> None:
     np.testing.assert_allclose(got[1], reference("objectness", images(1))[1], atol=2e-3)
 
 
-# ------------------------------------------------------------------------------------------------------- strip
+# -------------------------------------------------------------------------------------------------------
+# strip
 
 
 def suppressed(op: str, boxes: Any, attrs: dict[str, Any]) -> gs.Graph:
@@ -318,7 +341,11 @@ def four_axes(graph: gs.Graph, centres: Any) -> Any:
 
 
 PLUGINS = {
-    "centres": ("EfficientNMS_TRT", lambda graph, boxes: boxes, {"box_coding": 1, "score_activation": 0}),
+    "centres": (
+        "EfficientNMS_TRT",
+        lambda graph, boxes: boxes,
+        {"box_coding": 1, "score_activation": 0},
+    ),
     "centres in a list": ("EfficientNMS_TRT", lambda graph, boxes: boxes, {"box_coding": [1]}),
     "corners": ("EfficientNMS_TRT", to_corners, {"box_coding": 0}),
     "fractions": ("BatchedNMSDynamic_TRT", four_axes, {"isNormalized": 1}),
@@ -335,8 +362,15 @@ def test_strip_leaves_boxes_and_scores(case: str) -> None:
     detection = strip_nms(graph)
     assert detection is not None
     assert existing_nms(graph) is None
-    assert (detection.form, detection.outputs, detection.coding) == ("boxes-scores", ("boxes", "scores"), "corners")
-    assert [list(tensor.shape) for tensor in graph.outputs] == [["batch", CELLS, 4], ["batch", CELLS, CLASSES]]
+    assert (detection.form, detection.outputs, detection.coding) == (
+        "boxes-scores",
+        ("boxes", "scores"),
+        "corners",
+    )
+    assert [list(tensor.shape) for tensor in graph.outputs] == [
+        ["batch", CELLS, 4],
+        ["batch", CELLS, CLASSES],
+    ]
     got = run(graph, {"image": images(2)})
     want = reference("anchor-free", images(2))
     np.testing.assert_allclose(got["boxes"], want[0], rtol=1e-4, atol=1e-3)
@@ -378,7 +412,11 @@ def test_boxes_before_standard_nms_have_to_show_their_coding() -> None:
     s = sketch()
     boxes, logits = anchor_free_parts(s, corners=True)
     plain = s.op("Transpose", s.op("Abs", boxes), perm=[0, 2, 1])
-    s.nodes.append(onnx.helper.make_node("NonMaxSuppression", [plain, s.op("Sigmoid", logits), s.ints(5)], ["kept"]))
+    s.nodes.append(
+        onnx.helper.make_node(
+            "NonMaxSuppression", [plain, s.op("Sigmoid", logits), s.ints(5)], ["kept"]
+        )
+    )
     model = s.model("kept")
     model.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
     with pytest.raises(ForgeError, match="how its boxes are coded"):

@@ -25,9 +25,13 @@ def patched(model: str, form: Any, impl: Any, options: NmsOptions) -> gs.Graph:
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize(("form", "same"), [("deepstream", "deepstream"), ("efficientnms", "onnx")])
-@pytest.mark.parametrize("options", [NmsOptions(), NmsOptions(0.05, 0.7, 7), NmsOptions(0.1, class_agnostic=True)])
+@pytest.mark.parametrize(
+    "options", [NmsOptions(), NmsOptions(0.05, 0.7, 7), NmsOptions(0.1, class_agnostic=True)]
+)
 @pytest.mark.parametrize("batch", [1, 3])
-def test_the_outputs_stay(model: str, form: str, same: str, options: NmsOptions, batch: int) -> None:
+def test_the_outputs_stay(
+    model: str, form: str, same: str, options: NmsOptions, batch: int
+) -> None:
     graph = patched(model, form, "plugin", options)
     outputs = [(tensor.name, tensor.shape, tensor.dtype) for tensor in graph.outputs]
     assert exchange_plugin(graph)
@@ -58,7 +62,9 @@ def test_scores_that_are_logits() -> None:
     assert exchange_plugin(graph.toposort())
     feed = {"image": images(1)}
     want = run(patched("anchor-free", "onnx", "onnx", NmsOptions(0.05)), feed)
-    np.testing.assert_allclose(run(graph, feed)["detection_scores"], want["detection_scores"], atol=1e-4)
+    np.testing.assert_allclose(
+        run(graph, feed)["detection_scores"], want["detection_scores"], atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("form", ["none", "onnx"])
@@ -76,15 +82,21 @@ def test_attributes_that_are_lists() -> None:
     found = exchange_plugin(graph)
     assert found is not None
     assert (found.score, found.iou, found.max_det) == (pytest.approx(0.05), pytest.approx(0.7), 7)
-    want = run(patched("objectness", "onnx", "onnx", NmsOptions(0.05, 0.7, 7)), {"image": images(1)})
-    np.testing.assert_allclose(run(graph, {"image": images(1)})["detection_boxes"], want["detection_boxes"], atol=1e-4)
+    want = run(
+        patched("objectness", "onnx", "onnx", NmsOptions(0.05, 0.7, 7)), {"image": images(1)}
+    )
+    np.testing.assert_allclose(
+        run(graph, {"image": images(1)})["detection_boxes"], want["detection_boxes"], atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("value", [[], "much", float("nan"), [float("inf")], None])
 def test_a_threshold_that_is_none(value: Any) -> None:
     graph = patched("objectness", "efficientnms", "plugin", NmsOptions())
     attributes = existing_nms(graph).attrs
-    attributes.update(max_output_boxes=value) if value is not None else attributes.pop("score_threshold")
+    attributes.update(max_output_boxes=value) if value is not None else attributes.pop(
+        "score_threshold"
+    )
     with pytest.raises(ForgeError, match="can't be exchanged"):
         exchange_plugin(graph)
 

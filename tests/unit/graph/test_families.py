@@ -29,7 +29,11 @@ def graph_of(name: str, batch: Any = "batch") -> gs.Graph:
 
 
 def told(family: Family) -> tuple[str | None, Decode | None]:
-    return (None, None) if family.figures is None else (family.form, Decode.model_validate(family.figures))
+    return (
+        (None, None)
+        if family.figures is None
+        else (family.form, Decode.model_validate(family.figures))
+    )
 
 
 def detection_of(name: str, graph: gs.Graph) -> Detection:
@@ -38,17 +42,22 @@ def detection_of(name: str, graph: gs.Graph) -> Detection:
     return found
 
 
-# --------------------------------------------------------------------------------------- the reference's NMS
+# --------------------------------------------------------------------------------------- the
+# reference's NMS
 
 
 def overlap(one: np.ndarray, other: np.ndarray) -> float:
     low, high = np.maximum(one[:2], other[:2]), np.minimum(one[2:4], other[2:4])
     common = float(np.prod(np.maximum(high - low, 0)))
-    return common / (float(np.prod(one[2:4] - one[:2])) + float(np.prod(other[2:4] - other[:2])) - common)
+    return common / (
+        float(np.prod(one[2:4] - one[:2])) + float(np.prod(other[2:4] - other[:2])) - common
+    )
 
 
 def turned_overlap(one: np.ndarray, other: np.ndarray) -> float:
-    """1 minus the Hellinger distance of two Gaussians with the boxes' covariances, by linear algebra."""
+    """1 minus the Hellinger distance of two Gaussians with the boxes' covariances, by linear
+    algebra.
+    """
 
     def gaussian(box: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         turn = np.array([[np.cos(box[4]), -np.sin(box[4])], [np.sin(box[4]), np.cos(box[4])]])
@@ -62,7 +71,9 @@ def turned_overlap(one: np.ndarray, other: np.ndarray) -> float:
     return float(1 - np.sqrt(1 - np.exp(-bhattacharyya)))
 
 
-def greedy(boxes: np.ndarray, scores: np.ndarray, options: NmsOptions, suppress: bool, best: bool) -> list[Any]:
+def greedy(
+    boxes: np.ndarray, scores: np.ndarray, options: NmsOptions, suppress: bool, best: bool
+) -> list[Any]:
     """(score, class, box) of one image, best first."""
     pairs = [(float(scores[i, c]), c, i) for i in range(len(boxes)) for c in range(scores.shape[1])]
     if best or options.class_agnostic:
@@ -83,28 +94,39 @@ def check(got: dict[str, np.ndarray], name: str, batch: int, options: NmsOptions
     family, (boxes, scores, extras) = FAMILIES[name], reference(name, batch)
     turned = np.concatenate([boxes, extras["angle"]], -1) if "angle" in extras else boxes
     if family.form == "ranked":  # the model gives no more
-        options = NmsOptions(options.score, options.iou, min(options.max_det, QUERIES), options.class_agnostic)
+        options = NmsOptions(
+            options.score, options.iou, min(options.max_det, QUERIES), options.class_agnostic
+        )
     counts = []
     for image in range(batch):
         want = greedy(turned[image], scores[image], options, family.suppress, family.best)
         count, rows = len(want), [i for _, _, i in want]
         counts.append(count)
         assert got["num_detections"][image].tolist() == [count]
-        np.testing.assert_allclose(got["detection_scores"][image, :count], [w[0] for w in want], atol=1e-5)
+        np.testing.assert_allclose(
+            got["detection_scores"][image, :count], [w[0] for w in want], atol=1e-5
+        )
         assert got["detection_classes"][image, :count].tolist() == [w[1] for w in want]
-        np.testing.assert_allclose(got["detection_boxes"][image, :count], boxes[image, rows], rtol=1e-4, atol=2e-3)
+        np.testing.assert_allclose(
+            got["detection_boxes"][image, :count], boxes[image, rows], rtol=1e-4, atol=2e-3
+        )
         for extra in family.extra:
             values = got[f"detection_{extra}"][image]
-            np.testing.assert_allclose(values[:count], extras[extra][image, rows], rtol=1e-4, atol=2e-3)
+            np.testing.assert_allclose(
+                values[:count], extras[extra][image, rows], rtol=1e-4, atol=2e-3
+            )
             assert not values[count:].any()
         assert not any(got[each][image, count:].any() for each in OUTPUTS[1:])
     return counts
 
 
-# ----------------------------------------------------------------------------------------------- recognised
+# -----------------------------------------------------------------------------------------------
+# recognised
 
 
-@pytest.mark.parametrize("name", [name for name, family in FAMILIES.items() if family.figures is None])
+@pytest.mark.parametrize(
+    "name", [name for name, family in FAMILIES.items() if family.figures is None]
+)
 def test_the_graph_shows_it(name: str) -> None:
     found = recognise(graph_of(name))
     assert found is not None
@@ -118,7 +140,9 @@ def test_the_graph_shows_it(name: str) -> None:
     assert found.suppress == FAMILIES[name].suppress
 
 
-@pytest.mark.parametrize("name", [name for name, family in FAMILIES.items() if family.figures is not None])
+@pytest.mark.parametrize(
+    "name", [name for name, family in FAMILIES.items() if family.figures is not None]
+)
 def test_the_recipe_has_to_say_it(name: str) -> None:
     """Without its word nothing is patched, and the error says what was seen and what decides."""
     graph = graph_of(name)
@@ -145,14 +169,19 @@ def test_decoded_boxes_and_scores(name: str) -> None:
         return  # selected already: the patched forms compare it
     boxes, scores, _ = reference(name, 2)
     assert got[0].shape == boxes.shape
-    order = [np.lexsort(each.T) for each in np.round(boxes, 2)]  # levels and anchors may come in any order
+    order = [
+        np.lexsort(each.T) for each in np.round(boxes, 2)
+    ]  # levels and anchors may come in any order
     for image, rows in enumerate(order):
         mine = np.lexsort(np.round(got[0][image].astype(np.float64), 2).T)
         np.testing.assert_allclose(got[0][image, mine].sum(), boxes[image, rows].sum(), rtol=1e-4)
-        np.testing.assert_allclose(np.sort(got[1][image], None), np.sort(scores[image], None), atol=1e-5)
+        np.testing.assert_allclose(
+            np.sort(got[1][image], None), np.sort(scores[image], None), atol=1e-5
+        )
 
 
-# -------------------------------------------------------------------------------------------------- patched
+# --------------------------------------------------------------------------------------------------
+# patched
 
 
 @pytest.mark.parametrize("batch", [1, 4])
@@ -180,18 +209,30 @@ def test_stock_parser_form_holds_the_same(name: str) -> None:
     assert (facts["impl"], facts["parser"]) == ("onnx", STOCK_PARSER)
     got = run(graph, {"image": images(2)})
     assert got["detection_classes"].dtype == np.float32
-    check({**got, "detection_boxes": got["detection_boxes"][..., [1, 0, 3, 2]] * SIDE}, name, 2, OPTIONS)
+    check(
+        {**got, "detection_boxes": got["detection_boxes"][..., [1, 0, 3, 2]] * SIDE},
+        name,
+        2,
+        OPTIONS,
+    )
 
 
 @pytest.mark.parametrize("form", ["efficientnms", "deepstream"])
-@pytest.mark.parametrize("name", [n for n, family in FAMILIES.items() if family.suppress and not family.extra])
+@pytest.mark.parametrize(
+    "name", [n for n, family in FAMILIES.items() if family.suppress and not family.extra]
+)
 def test_plugin_form_runs_with_the_plugin_exchanged(name: str, form: Any) -> None:
-    """The plugin can't run here: standard operators take its place, fed by what it is fed, with its attributes."""
+    """The plugin can't run here: standard operators take its place, fed by what it is fed, with its
+    attributes.
+    """
     graph = graph_of(name)
     facts = apply(graph, form, OPTIONS, "auto", *told(FAMILIES[name]))
     assert facts["impl"] == "plugin"
     plugin = next(node for node in graph.nodes if node.op == "EfficientNMS_TRT")
-    assert (plugin.attrs["score_threshold"], plugin.attrs["max_output_boxes"]) == (OPTIONS.score, OPTIONS.max_det)
+    assert (plugin.attrs["score_threshold"], plugin.attrs["max_output_boxes"]) == (
+        OPTIONS.score,
+        OPTIONS.max_det,
+    )
     exchanged = gs.import_onnx(gs.export_onnx(graph))
     apply(exchanged, "onnx", OPTIONS)
     check(run(exchanged, {"image": images(2)}), name, 2, OPTIONS)
@@ -210,7 +251,10 @@ def test_the_plugin_would_lose_what_belongs_to_a_box(name: str, form: Any, impl:
     with pytest.raises(ForgeError, match="can't follow") as caught:
         apply(graph_of(name), form, OPTIONS, impl, *told(FAMILIES[name]))
     assert "--nms-impl onnx" in caught.value.hint
-    assert apply(graph_of(name), "deepstream", OPTIONS, "auto", *told(FAMILIES[name]))["impl"] == "onnx"
+    assert (
+        apply(graph_of(name), "deepstream", OPTIONS, "auto", *told(FAMILIES[name]))["impl"]
+        == "onnx"
+    )
 
 
 def test_prototypes_stay_beside_the_coefficients() -> None:

@@ -48,7 +48,9 @@ def test_nan_weights_are_named(kind: str) -> None:
     model = yolov7_like()
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     assert nan_weight(fold(model)) is None
-    node = next(node for node in model.graph.node if node.op_type == kind and set(node.input) & set(weights))
+    node = next(
+        node for node in model.graph.node if node.op_type == kind and set(node.input) & set(weights)
+    )
     tensor = weights[next(name for name in reversed(node.input) if name in weights)]
     values = onnx.numpy_helper.to_array(tensor).copy()
     values.flat[0] = np.nan
@@ -61,7 +63,10 @@ def test_infinities_of_a_mask_are_no_broken_weights() -> None:
     s = sketch()
     mask = np.zeros((1, 1, SIDE, SIDE), np.float32)
     mask[..., 0] = -np.inf
-    assert nan_weight(fold(s.model(s.op("Softmax", s.op("Add", "image", s.const(mask)), axis=-1)))) is None
+    assert (
+        nan_weight(fold(s.model(s.op("Softmax", s.op("Add", "image", s.const(mask)), axis=-1))))
+        is None
+    )
 
 
 def test_the_argument_is_left_alone() -> None:
@@ -88,7 +93,9 @@ def test_a_reshape_that_keeps_one_unknown_and_moves_another_needs_no_arithmetic(
     model = s.model(s.op("Reshape", x, wanted), side="side")
     folded = fold(model)
     assert kinds(folded) == {"Conv": 1, "Reshape": 1}
-    np.testing.assert_array_equal(outputs(model, photographs(2))[0], outputs(folded, photographs(2))[0])
+    np.testing.assert_array_equal(
+        outputs(model, photographs(2))[0], outputs(folded, photographs(2))[0]
+    )
 
 
 def test_a_reshape_that_moves_two_unknowns_is_left() -> None:
@@ -99,7 +106,9 @@ def test_a_reshape_that_moves_two_unknowns_is_left() -> None:
     model = s.model(s.op("Reshape", x, wanted), side="side")
     folded = fold(model)
     assert kinds(folded)["Shape"] == 1
-    np.testing.assert_array_equal(outputs(model, photographs(2))[0], outputs(folded, photographs(2))[0])
+    np.testing.assert_array_equal(
+        outputs(model, photographs(2))[0], outputs(folded, photographs(2))[0]
+    )
 
 
 def test_a_tensor_of_constants_is_folded() -> None:
@@ -119,10 +128,13 @@ def test_folding_twice_changes_nothing(build: Build) -> None:
 
 @pytest.mark.parametrize("build", BUILDERS)
 def test_the_same_model_gives_the_same_bytes(build: Build) -> None:
-    assert fold(build()).SerializeToString(deterministic=True) == fold(build()).SerializeToString(deterministic=True)
+    assert fold(build()).SerializeToString(deterministic=True) == fold(build()).SerializeToString(
+        deterministic=True
+    )
 
 
-# ---------------------------------------------------------------------------------------------------------- size
+# ----------------------------------------------------------------------------------------------------------
+# size
 
 
 def dynamic() -> onnx.ModelProto:
@@ -149,7 +161,8 @@ def test_without_size_a_dynamic_input_stays_dynamic() -> None:
     assert dims(image_input(fold(dynamic()))) == ["batch", 3, "side", "side"]
 
 
-# -------------------------------------------------------------------------------------------------- opset, names
+# --------------------------------------------------------------------------------------------------
+# opset, names
 
 
 @pytest.mark.parametrize("opset", [12, 13, 17])
@@ -158,7 +171,9 @@ def test_opset_is_raised(opset: int) -> None:
     model = s.model(s.maxpool(s.relu("image", (3, 4), 3, 2), 2, 2), opset=opset)
     folded = fold(model)
     assert [entry.version for entry in folded.opset_import if entry.domain == ""] == [OPSET]
-    np.testing.assert_array_equal(outputs(model, photographs(1))[0], outputs(folded, photographs(1))[0])
+    np.testing.assert_array_equal(
+        outputs(model, photographs(1))[0], outputs(folded, photographs(1))[0]
+    )
 
 
 def test_a_newer_opset_stays() -> None:
@@ -174,14 +189,18 @@ def test_opset_none_leaves_it() -> None:
     [(yolov7_like, [252, 8]), (yolov8_like, [7, 84]), (classifier, [10])],
 )
 @pytest.mark.parametrize("batch", ["batch", "N", 1, 4])
-def test_output_dims_are_the_batch_and_numbers(build: Build, want: list[int], batch: int | str) -> None:
+def test_output_dims_are_the_batch_and_numbers(
+    build: Build, want: list[int], batch: int | str
+) -> None:
     assert dims(fold(build(batch=batch)).graph.output[0]) == [batch, *want]
 
 
 def test_invented_dimension_names_become_numbers() -> None:
     model = yolov7_like()
     shape = TensorProto.FLOAT, ["batch", "Concatoutput_dim_1", "Concatoutput_dim_2"]
-    model.graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info(model.graph.output[0].name, *shape))
+    model.graph.output[0].CopyFrom(
+        onnx.helper.make_tensor_value_info(model.graph.output[0].name, *shape)
+    )
     assert dims(fold(model).graph.output[0]) == ["batch", 252, 8]
 
 
@@ -211,36 +230,49 @@ def test_an_unknown_operator_keeps_its_declared_output() -> None:
     model = classifier()
     node = onnx.helper.make_node("Something_TRT", [model.graph.output[0].name], ["made"], "plugin")
     model.graph.node.append(node)
-    model.graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info("made", TensorProto.FLOAT, ["batch", 7]))
+    model.graph.output[0].CopyFrom(
+        onnx.helper.make_tensor_value_info("made", TensorProto.FLOAT, ["batch", 7])
+    )
     assert dims(fold(model, opset=None).graph.output[0]) == ["batch", 7]
 
 
-# --------------------------------------------------------------------------------------------------- image input
+# ---------------------------------------------------------------------------------------------------
+# image input
 
 
 def test_an_initializer_among_the_inputs_is_no_input() -> None:
     model = classifier()
     weights = model.graph.initializer[0]
-    model.graph.input.append(onnx.helper.make_tensor_value_info(weights.name, TensorProto.FLOAT, list(weights.dims)))
+    model.graph.input.append(
+        onnx.helper.make_tensor_value_info(weights.name, TensorProto.FLOAT, list(weights.dims))
+    )
     assert image_input(model).name == "image"
 
 
 def test_two_inputs_are_named_and_refused() -> None:
     model = classifier()
-    model.graph.input.append(onnx.helper.make_tensor_value_info("mask", TensorProto.FLOAT, [1, 1, 8, 8]))
+    model.graph.input.append(
+        onnx.helper.make_tensor_value_info("mask", TensorProto.FLOAT, [1, 1, 8, 8])
+    )
     with pytest.raises(ForgeError, match=r"2 inputs \(image, mask\)"):
         image_input(model)
 
 
 def test_an_input_that_is_no_batch_of_images_is_refused() -> None:
     model = classifier()
-    model.graph.input[0].CopyFrom(onnx.helper.make_tensor_value_info("tokens", TensorProto.FLOAT, ["batch", 77]))
+    model.graph.input[0].CopyFrom(
+        onnx.helper.make_tensor_value_info("tokens", TensorProto.FLOAT, ["batch", 77])
+    )
     with pytest.raises(ForgeError, match="'tokens' is not a batch of images"):
         image_input(model)
 
 
 def test_a_dimension_without_a_name() -> None:
-    assert dims(onnx.helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 3, "h"])) == ["?", 3, "h"]
+    assert dims(onnx.helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 3, "h"])) == [
+        "?",
+        3,
+        "h",
+    ]
 
 
 @pytest.mark.parametrize("batch", [-1, None])

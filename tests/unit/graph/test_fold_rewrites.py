@@ -24,7 +24,9 @@ def folded(s: Network, *results: str, batch: int | str = "batch", side: Any = 64
     for one, other in zip(outputs(model, images), outputs(after, images), strict=True):
         np.testing.assert_allclose(other, one, rtol=0, atol=1e-5 * np.abs(one).max())
     assert [value.name for value in after.graph.output] == list(results)
-    assert fold(after).SerializeToString(deterministic=True) == after.SerializeToString(deterministic=True)
+    assert fold(after).SerializeToString(deterministic=True) == after.SerializeToString(
+        deterministic=True
+    )
     return Counter(node.op_type for node in after.graph.node)
 
 
@@ -33,7 +35,8 @@ def features(s: Network) -> str:
     return s.relu("image", (3, 8), 3, 2)
 
 
-# ------------------------------------------------------------------------------------------------- no-operations
+# -------------------------------------------------------------------------------------------------
+# no-operations
 
 
 NO_OPS: dict[str, Any] = {
@@ -73,9 +76,13 @@ def test_a_node_that_does_nothing_is_gone(case: str, last: bool) -> None:
 STAYS: dict[str, Any] = {
     "a reversal": lambda s, x: s.op("Slice", x, s.ints(31), s.ints(-100), s.ints(3), s.ints(-1)),
     "a constant that widens": lambda s, x: s.op("Add", x, s.const(np.zeros((2, 1, 1, 1, 1)))),
-    "a cast that rounds": lambda s, x: s.op("Cast", s.op("Cast", x, to=TensorProto.FLOAT16), to=TensorProto.FLOAT),
+    "a cast that rounds": lambda s, x: s.op(
+        "Cast", s.op("Cast", x, to=TensorProto.FLOAT16), to=TensorProto.FLOAT
+    ),
     "a reshape that moves": lambda s, x: s.op("Reshape", x, s.ints(0, 32, 8, 32)),
-    "a shrinking by rounded scales": lambda s, x: s.op("Resize", x, "", s.const([1, 1, 1.01, 1.01]), mode="linear"),
+    "a shrinking by rounded scales": lambda s, x: s.op(
+        "Resize", x, "", s.const([1, 1, 1.01, 1.01]), mode="linear"
+    ),
 }
 
 
@@ -96,14 +103,25 @@ def test_two_outputs_of_one_tensor_keep_their_names() -> None:
     assert folded(s, x, s.op("Identity", x)) == {"Conv": 1, "Relu": 1, "Identity": 1}
 
 
-# ------------------------------------------------------------------------------------------------------------ runs
+# ------------------------------------------------------------------------------------------------------------
+# runs
 
 
 def test_runs_of_reshapes_and_transposes_are_one() -> None:
     s = network(2)
-    x = s.op("Reshape", s.op("Flatten", s.op("Unsqueeze", features(s), s.ints(2))), s.ints(-1, 16, 16, 32))
+    x = s.op(
+        "Reshape",
+        s.op("Flatten", s.op("Unsqueeze", features(s), s.ints(2))),
+        s.ints(-1, 16, 16, 32),
+    )
     x = s.op("Transpose", s.op("Transpose", x, perm=[0, 2, 1, 3]), perm=[0, 1, 3, 2])
-    assert folded(s, s.op("Neg", x)) == {"Conv": 1, "Relu": 1, "Reshape": 1, "Transpose": 1, "Neg": 1}
+    assert folded(s, s.op("Neg", x)) == {
+        "Conv": 1,
+        "Relu": 1,
+        "Reshape": 1,
+        "Transpose": 1,
+        "Neg": 1,
+    }
 
 
 def test_a_reshape_with_two_readers_stays() -> None:
@@ -120,7 +138,8 @@ def test_concats_of_concats_are_one() -> None:
     assert folded(s, s.op("Neg", s.op("Concat", inner, s.op("Abs", x), axis=-3)))["Concat"] == 1
 
 
-# ------------------------------------------------------------------------------------------------------ arithmetic
+# ------------------------------------------------------------------------------------------------------
+# arithmetic
 
 
 def test_an_expand_by_the_batch_reads_one_number() -> None:
@@ -129,9 +148,15 @@ def test_an_expand_by_the_batch_reads_one_number() -> None:
     rows = []
     for _ in range(2):
         x = s.reshape(features(s), 8, 1024)
-        batch = s.op("Unsqueeze", s.op("Gather", s.op("Shape", x), s.const(0, np.int64), axis=0), s.ints(0))
+        batch = s.op(
+            "Unsqueeze", s.op("Gather", s.op("Shape", x), s.const(0, np.int64), axis=0), s.ints(0)
+        )
         wanted = s.op("Concat", batch, s.ints(8), s.ints(-1), axis=0)
-        ones = s.op("ConstantOfShape", s.ints(3), value=onnx.numpy_helper.from_array(np.array([1], np.int64)))
+        ones = s.op(
+            "ConstantOfShape",
+            s.ints(3),
+            value=onnx.numpy_helper.from_array(np.array([1], np.int64)),
+        )
         wanted = s.op("Where", s.op("Equal", wanted, s.op("Mul", ones, s.ints(-1))), ones, wanted)
         rows.append(s.op("Add", x, s.op("Expand", s.const(np.ones((1, 8, 1))), wanted)))
     found = folded(s, s.op("Concat", *rows, axis=2))
@@ -143,8 +168,16 @@ def test_sizes_that_are_fixed_leave_no_arithmetic() -> None:
     s = network(3)
     x = features(s)
     height = s.op("Gather", s.op("Shape", x), s.const(2, np.int64), axis=0)
-    steps = s.op("Cast", s.op("Range", s.const(0, np.int64), height, s.const(1, np.int64)), to=TensorProto.FLOAT)
-    half = s.op("Cast", s.op("Floor", s.op("Div", s.op("Cast", height, to=TensorProto.FLOAT), s.const(2))), to=7)
+    steps = s.op(
+        "Cast",
+        s.op("Range", s.const(0, np.int64), height, s.const(1, np.int64)),
+        to=TensorProto.FLOAT,
+    )
+    half = s.op(
+        "Cast",
+        s.op("Floor", s.op("Div", s.op("Cast", height, to=TensorProto.FLOAT), s.const(2))),
+        to=7,
+    )
     cut = s.op("Slice", x, s.ints(0), s.op("Unsqueeze", half, s.ints(0)), s.ints(2))
     grid = s.op("Reshape", s.op("Sin", steps), s.ints(1, 1, 1, -1))
     assert folded(s, s.op("Add", cut, grid)) == {"Conv": 1, "Relu": 1, "Slice": 1, "Add": 1}
@@ -161,7 +194,9 @@ def test_large_results_stay_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "LIMIT", 2048)
     s = network(3)
     wide = s.op("Expand", s.const(np.ones((1, 1, 1, 32))), s.ints(1, 8, 32, 32))
-    turned = s.op("Transpose", s.const(np.ones((32, 32, 1, 1))), perm=[2, 3, 0, 1])  # 4 KiB made of as much
+    turned = s.op(
+        "Transpose", s.const(np.ones((32, 32, 1, 1))), perm=[2, 3, 0, 1]
+    )  # 4 KiB made of as much
     found = folded(s, s.op("Add", s.op("Add", features(s), wide), s.slice(turned, 0, 1, 1)))
     assert found["Expand"] == 1
     assert found["Transpose"] == 0
@@ -174,7 +209,8 @@ def test_random_numbers_are_not_folded() -> None:
     assert "RandomNormal" in {node.op_type for node in fold(model).graph.node}
 
 
-# -------------------------------------------------------------------------------------------------- convolutions
+# --------------------------------------------------------------------------------------------------
+# convolutions
 
 
 def batch_norm(s: Network, x: str, channels: int) -> str:
@@ -191,12 +227,16 @@ def test_batch_normalization_goes_into_weights(transposed: bool, groups: int, bi
     extra = [s.const(s.rng.normal(0, 1, 12))] if bias else []
     kind = "ConvTranspose" if transposed else "Conv"
     x = s.op(kind, features(s), s.const(s.rng.normal(0, 0.3, shape)), *extra, group=groups)
-    assert folded(s, s.op("Neg", batch_norm(s, x, 12))) == Counter(Conv=1, Relu=1, Neg=1) + Counter([kind])
+    assert folded(s, s.op("Neg", batch_norm(s, x, 12))) == Counter(Conv=1, Relu=1, Neg=1) + Counter(
+        [kind]
+    )
 
 
 @pytest.mark.parametrize("op", ["Add", "Sub", "Mul", "Div"])
 @pytest.mark.parametrize("shape", [(), (8, 1, 1), (1, 8, 1, 1), (1, 1, 1)])
-def test_arithmetic_with_a_number_a_channel_goes_into_weights(op: str, shape: tuple[int, ...]) -> None:
+def test_arithmetic_with_a_number_a_channel_goes_into_weights(
+    op: str, shape: tuple[int, ...]
+) -> None:
     s = network(4)
     x = s.conv("image", (3, 8), 3, 2)
     assert folded(s, s.op(op, x, s.const(s.rng.uniform(0.5, 1.5, shape)))) == {"Conv": 1}
@@ -210,7 +250,9 @@ def test_the_convolution_keeps_its_name_and_the_result_its_own() -> None:
 
 
 KEPT: dict[str, Any] = {
-    "a constant a position": lambda s, x: s.op("Add", x, s.const(s.rng.normal(0, 1, (1, 1, 32, 32)))),
+    "a constant a position": lambda s, x: s.op(
+        "Add", x, s.const(s.rng.normal(0, 1, (1, 1, 32, 32)))
+    ),
     "a constant first": lambda s, x: s.op("Sub", s.const(1), x),
     "two readers": lambda s, x: s.op("Add", batch_norm(s, x, 8), x),
 }
@@ -242,14 +284,19 @@ def test_padding_with_other_than_zeros_stays(mode: str, fill: float) -> None:
     assert folded(s, s.conv(x, (8, 4), 3))["Pad"] == 1
 
 
-# ----------------------------------------------------------------------------------------------------- duplicates
+# -----------------------------------------------------------------------------------------------------
+# duplicates
 
 
 def test_equal_constants_and_equal_nodes_are_one() -> None:
     s = network(5)
     x = features(s)
     table = np.arange(8.0)[:, None, None] * np.ones((1, 32, 32))
-    y = s.op("Add", s.op("Sin", s.op("Add", x, s.const(table))), s.op("Cos", s.op("Add", x, s.const(table))))
+    y = s.op(
+        "Add",
+        s.op("Sin", s.op("Add", x, s.const(table))),
+        s.op("Cos", s.op("Add", x, s.const(table))),
+    )
     assert folded(s, y) == {"Conv": 1, "Relu": 1, "Add": 2, "Sin": 1, "Cos": 1}
 
 
@@ -257,10 +304,16 @@ def test_constants_of_equal_bytes_and_other_types_are_two() -> None:
     s = network(5)
     x = features(s)
     zeros = [
-        s.op("ConstantOfShape", s.op("Shape", x), value=onnx.numpy_helper.from_array(np.zeros(1, dtype)))
+        s.op(
+            "ConstantOfShape",
+            s.op("Shape", x),
+            value=onnx.numpy_helper.from_array(np.zeros(1, dtype)),
+        )
         for dtype in (np.float32, np.int32)
     ]
-    found = folded(s, s.op("Add", s.op("Add", x, zeros[0]), s.op("Cast", zeros[1], to=TensorProto.FLOAT)))
+    found = folded(
+        s, s.op("Add", s.op("Add", x, zeros[0]), s.op("Cast", zeros[1], to=TensorProto.FLOAT))
+    )
     assert found["ConstantOfShape"] == 2
 
 
@@ -271,14 +324,20 @@ def test_random_nodes_are_not_one() -> None:
     assert sum(node.op_type == "RandomNormal" for node in after.graph.node) == 2
 
 
-# ---------------------------------------------------------------------------------------------------------- types
+# ----------------------------------------------------------------------------------------------------------
+# types
 
 
 def test_double_is_computed_in_float() -> None:
     s = network(6)
     x = s.op("Cast", features(s), to=TensorProto.DOUBLE)
     x = s.op("Tanh", s.op("Mul", x, s.const(0.5, np.float64)))
-    assert folded(s, s.op("Cast", x, to=TensorProto.FLOAT)) == {"Conv": 1, "Relu": 1, "Mul": 1, "Tanh": 1}
+    assert folded(s, s.op("Cast", x, to=TensorProto.FLOAT)) == {
+        "Conv": 1,
+        "Relu": 1,
+        "Mul": 1,
+        "Tanh": 1,
+    }
 
 
 def test_double_beyond_float_is_its_largest() -> None:
@@ -295,11 +354,16 @@ def test_indices_become_int32_where_they_fit() -> None:
     s.slice(x, 0, np.iinfo(np.int64).max, 2)
     x = s.op("Slice", x, s.ints(1), s.ints(np.iinfo(np.int64).max), s.ints(2))
     after = fold(s.model(x))
-    assert {each.data_type for each in after.graph.initializer if len(each.dims) == 1 and each.dims[0] < 3} == {6}
+    assert {
+        each.data_type
+        for each in after.graph.initializer
+        if len(each.dims) == 1 and each.dims[0] < 3
+    } == {6}
     assert different(s.model(x), after) is None
 
 
-# ------------------------------------------------------------------------------------------------------ the check
+# ------------------------------------------------------------------------------------------------------
+# the check
 
 
 def test_the_check_sees_a_change() -> None:
@@ -331,5 +395,9 @@ def test_every_dynamic_dimension_has_a_name() -> None:
         value.type.tensor_type.shape.dim[0].Clear()
     after = fold(model).graph
     for value in [*after.input, *after.value_info, *after.output]:
-        assert all(dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim), value.name
-    assert {value.name for value in after.value_info} >= {node.output[0] for node in after.node[:-1]}
+        assert all(dim.dim_param or dim.dim_value for dim in value.type.tensor_type.shape.dim), (
+            value.name
+        )
+    assert {value.name for value in after.value_info} >= {
+        node.output[0] for node in after.node[:-1]
+    }

@@ -10,7 +10,17 @@ import onnx_graphsurgeon as gs
 import pytest
 from onnx import TensorProto
 
-from tests.models import SIDE, Sketch, classifier, correlation, network, outputs, photographs, yolov7_like, yolov8_like
+from tests.models import (
+    SIDE,
+    Sketch,
+    classifier,
+    correlation,
+    network,
+    outputs,
+    photographs,
+    yolov7_like,
+    yolov8_like,
+)
 from trtforge.errors import ForgeError
 from trtforge.graph.fold import fold
 from trtforge.graph.heads import decode, learned
@@ -38,10 +48,16 @@ def types(model: onnx.ModelProto) -> dict[str, int]:
 
 def input_types(model: onnx.ModelProto, op: str) -> list[list[int]]:
     known = types(model)
-    return [[known[name] for name in node.input if name] for node in model.graph.node if node.op_type == op]
+    return [
+        [known[name] for name in node.input if name]
+        for node in model.graph.node
+        if node.op_type == op
+    ]
 
 
-def close(model: onnx.ModelProto, typed: onnx.ModelProto, least: float = 0.9999, batch: int = 3) -> None:
+def close(
+    model: onnx.ModelProto, typed: onnx.ModelProto, least: float = 0.9999, batch: int = 3
+) -> None:
     images = photographs(batch, seed=60)
     for one, other in zip(outputs(model, images), outputs(typed, images, fuse=False), strict=True):
         assert (one.shape, one.dtype) == (other.shape, other.dtype)
@@ -58,7 +74,9 @@ def test_half_runs_and_correlates_with_float(build: Build, batch: int) -> None:
 @pytest.mark.parametrize("build", BUILDERS)
 def test_inputs_and_outputs_stay_float32(build: Build) -> None:
     typed = half(fold(build()))
-    assert [v.type.tensor_type.elem_type for v in (*typed.graph.input, *typed.graph.output)] == [TensorProto.FLOAT] * 2
+    assert [v.type.tensor_type.elem_type for v in (*typed.graph.input, *typed.graph.output)] == [
+        TensorProto.FLOAT
+    ] * 2
     assert [v.name for v in typed.graph.output] == [v.name for v in build().graph.output]
 
 
@@ -83,17 +101,34 @@ def test_the_decode_stays_float32(build: Build) -> None:
 
 
 def test_what_moves_the_heads_outputs_moves_them_in_half() -> None:
-    """A Concat of two heads and a Reshape behind it; what computes, and what moves that, stays FP32."""
+    """A Concat of two heads and a Reshape behind it; what computes, and what moves that, stays
+    FP32.
+    """
     s = network(1)
     x = s.relu("image", (3, 8), 3)
-    rows = s.op("Reshape", s.op("Concat", s.conv(x, (8, 4)), s.conv(x, (8, 6)), axis=1), s.ints(0, 10, -1))
+    rows = s.op(
+        "Reshape", s.op("Concat", s.conv(x, (8, 4)), s.conv(x, (8, 6)), axis=1), s.ints(0, 10, -1)
+    )
     scores = s.op("Sigmoid", rows)
     model = fold(s.model(s.op("Transpose", scores, perm=[0, 2, 1])))
-    known, ops = types(typed := half(model)), {node.output[0]: node.op_type for node in typed.graph.node}
-    found = {ops[name]: known[name] for name in ops if ops[name] in ("Concat", "Reshape", "Sigmoid", "Transpose")}
-    assert found == {"Concat": TensorProto.FLOAT16, "Reshape": TensorProto.FLOAT16, "Sigmoid": TensorProto.FLOAT,
-                     "Transpose": TensorProto.FLOAT}  # fmt: skip
-    assert sum(node.op_type == "Cast" for node in typed.graph.node) == 2  # of the image, and before the Sigmoid
+    known, ops = (
+        types(typed := half(model)),
+        {node.output[0]: node.op_type for node in typed.graph.node},
+    )
+    found = {
+        ops[name]: known[name]
+        for name in ops
+        if ops[name] in ("Concat", "Reshape", "Sigmoid", "Transpose")
+    }
+    assert found == {
+        "Concat": TensorProto.FLOAT16,
+        "Reshape": TensorProto.FLOAT16,
+        "Sigmoid": TensorProto.FLOAT,
+        "Transpose": TensorProto.FLOAT,
+    }
+    assert (
+        sum(node.op_type == "Cast" for node in typed.graph.node) == 2
+    )  # of the image, and before the Sigmoid
     images = photographs(2)
     for one, other in zip(outputs(model, images), outputs(typed, images), strict=True):
         np.testing.assert_allclose(one, other, atol=2e-3)
@@ -103,7 +138,9 @@ def test_what_moves_the_heads_outputs_moves_them_in_half() -> None:
 def test_no_cast_follows_a_cast(build: Build) -> None:
     typed = half(fold(build()))
     cast = {node.output[0] for node in typed.graph.node if node.op_type == "Cast"}
-    assert not [node.name for node in typed.graph.node if node.op_type == "Cast" and node.input[0] in cast]
+    assert not [
+        node.name for node in typed.graph.node if node.op_type == "Cast" and node.input[0] in cast
+    ]
 
 
 @pytest.mark.parametrize("build", BUILDERS)
@@ -127,7 +164,8 @@ def test_weights_take_half_the_bytes(build: Build) -> None:
     assert half(model).ByteSize() < model.ByteSize() - 0.4 * learned_bytes
 
 
-# -------------------------------------------------------------------------------------------- what stays FP32
+# -------------------------------------------------------------------------------------------- what
+# stays FP32
 
 
 def test_kept_nodes_stay_float32() -> None:
@@ -206,7 +244,10 @@ def test_a_float_constant_shared_by_half_and_full_readers() -> None:
     end = s.conv(x, (8, 8))
     model = fold(s.model(s.op("Mul", s.op("Sigmoid", end), shared)))
     typed = half(model)
-    assert sorted(kinds[1] for kinds in input_types(typed, "Mul")) == [TensorProto.FLOAT, TensorProto.FLOAT16]
+    assert sorted(kinds[1] for kinds in input_types(typed, "Mul")) == [
+        TensorProto.FLOAT,
+        TensorProto.FLOAT16,
+    ]
     close(model, typed)
 
 
@@ -219,7 +260,8 @@ def test_a_sizes_input_of_resize_stays_as_it_is() -> None:
     close(model, typed)
 
 
-# ------------------------------------------------------------------------------------------------------ outputs
+# ------------------------------------------------------------------------------------------------------
+# outputs
 
 
 def test_an_output_that_a_half_operator_makes_is_cast_back() -> None:
@@ -239,14 +281,18 @@ def test_an_output_that_full_readers_read_too() -> None:
     end = s.conv(s.relu("image", (3, 8), 3, 2), (8, 4))
     model = fold(s.model(end, s.op("Sigmoid", end)))
     typed = half(model)
-    assert {kind for kinds in input_types(typed, "Sigmoid") for kind in kinds} == {TensorProto.FLOAT}
+    assert {kind for kinds in input_types(typed, "Sigmoid") for kind in kinds} == {
+        TensorProto.FLOAT
+    }
     close(model, typed)
 
 
 def test_an_output_that_is_half_already_stays_half() -> None:
     s = network(4)
     model = Sketch.model(s, s.op("Cast", s.conv("image", (3, 4)), to=TensorProto.FLOAT16))
-    made = onnx.helper.make_tensor_value_info(model.graph.output[0].name, TensorProto.FLOAT16, ["batch", 4, SIDE, SIDE])
+    made = onnx.helper.make_tensor_value_info(
+        model.graph.output[0].name, TensorProto.FLOAT16, ["batch", 4, SIDE, SIDE]
+    )
     model.graph.output[0].CopyFrom(made)
     typed = half(fold(model))
     assert types(typed)[typed.graph.output[0].name] == TensorProto.FLOAT16
@@ -275,7 +321,8 @@ def test_names_that_the_casts_would_take_may_be_taken() -> None:
     close(model, half(model))
 
 
-# ----------------------------------------------------------------------------------------------------- refusals
+# -----------------------------------------------------------------------------------------------------
+# refusals
 
 
 def test_subgraphs_are_refused() -> None:
@@ -291,7 +338,8 @@ def test_subgraphs_are_refused() -> None:
         to_half(graph_of(s.model(chosen)))
 
 
-# --------------------------------------------------------------------------------------------------------- Q/DQ
+# ---------------------------------------------------------------------------------------------------------
+# Q/DQ
 
 
 @pytest.mark.parametrize("build", BUILDERS)
@@ -317,7 +365,9 @@ def test_a_cast_graph_dequantizes_to_half() -> None:
     placement = place(graph)
     typed = half(model_of(quantize(graph, placement, dict.fromkeys(placement.tensors, 4.0))))
     known = types(typed)
-    made = [known[node.output[0]] for node in typed.graph.node if node.op_type == "DequantizeLinear"]
+    made = [
+        known[node.output[0]] for node in typed.graph.node if node.op_type == "DequantizeLinear"
+    ]
     assert set(made) == {TensorProto.FLOAT16}
 
 
@@ -339,6 +389,10 @@ def test_widened_pairs_hold_no_half_scale_and_say_the_same(build: Build) -> None
     quantized = model_of(quantize(graph, placement, dict.fromkeys(placement.tensors, 4.0)))
     wide = model_of(widen(graph_of(half(quantized))))
     known = types(wide)
-    scales = [node.input[1] for node in wide.graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
+    scales = [
+        node.input[1]
+        for node in wide.graph.node
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear")
+    ]
     assert {known[name] for name in scales} == {TensorProto.FLOAT}
     close(quantized, wide, least=0.995)

@@ -20,7 +20,9 @@ def graph(model: object) -> gs.Graph:
 
 def test_every_convolution_of_yolov7_is_learned() -> None:
     g = graph(yolov7_like())
-    assert [node.name for node in learned(g)] == [node.name for node in g.nodes if node.op == "Conv"]
+    assert [node.name for node in learned(g)] == [
+        node.name for node in g.nodes if node.op == "Conv"
+    ]
 
 
 def test_the_last_learned_are_the_heads() -> None:
@@ -31,7 +33,9 @@ def test_the_last_learned_are_the_heads() -> None:
 
 def test_the_fixed_weights_of_dfl_are_not_learned() -> None:
     g = graph(yolov8_like())
-    fixed = [node for node in g.nodes if node.op == "Conv" and list(node.inputs[1].shape) == [1, 8, 1, 1]]
+    fixed = [
+        node for node in g.nodes if node.op == "Conv" and list(node.inputs[1].shape) == [1, 8, 1, 1]
+    ]
     assert len(fixed) == 1
     assert fixed[0].name not in {node.name for node in learned(g)}
     assert fixed[0].name in {node.name for node in decode(g)}
@@ -90,20 +94,26 @@ def test_a_matrix_product_with_constant_weights_is_learned() -> None:
     assert [node.op for node in learned(graph(s.model(x)))] == ["Conv", "MatMul"]
 
 
-@pytest.mark.parametrize("chain", [(), ("Cast",), ("QuantizeLinear", "DequantizeLinear"), ("DequantizeLinear",)])
+@pytest.mark.parametrize(
+    "chain", [(), ("Cast",), ("QuantizeLinear", "DequantizeLinear"), ("DequantizeLinear",)]
+)
 def test_weights_behind_casts_and_quantization_are_weights(chain: tuple[str, ...]) -> None:
     weights: gs.Tensor = gs.Constant("w", np.ones((4, 3, 1, 1), np.float32))
     for op in chain:
         made = gs.Variable(f"w.{op}", np.float32)
         gs.Node(op, op, inputs=[weights], outputs=[made])
         weights = made
-    assert has_weights(gs.Node("Conv", "c", inputs=[gs.Variable("x"), weights], outputs=[gs.Variable("y")]))
+    assert has_weights(
+        gs.Node("Conv", "c", inputs=[gs.Variable("x"), weights], outputs=[gs.Variable("y")])
+    )
 
 
 def test_weights_that_are_computed_are_none() -> None:
     made = gs.Variable("made", np.float32)
     gs.Node("Mul", "m", inputs=[gs.Constant("w", np.ones(3, np.float32))], outputs=[made])
-    assert not has_weights(gs.Node("Conv", "c", inputs=[gs.Variable("x"), made], outputs=[gs.Variable("y")]))
+    assert not has_weights(
+        gs.Node("Conv", "c", inputs=[gs.Variable("x"), made], outputs=[gs.Variable("y")])
+    )
 
 
 def test_the_sizes_of_the_test_models() -> None:

@@ -19,7 +19,9 @@ def external(tmp_path: Path) -> Path:
     """A model with its weights in ``weights.bin`` beside it."""
     path = tmp_path / "model" / "model.onnx"
     path.parent.mkdir()
-    onnx.save(classifier(), path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    onnx.save(
+        classifier(), path, save_as_external_data=True, location="weights.bin", size_threshold=0
+    )
     return path
 
 
@@ -48,7 +50,9 @@ def test_saving_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_a_graph_and_back_computes_the_same() -> None:
     model = classifier()
     again = model_of(graph_of(model))
-    np.testing.assert_array_equal(outputs(model, photographs(2))[0], outputs(again, photographs(2))[0])
+    np.testing.assert_array_equal(
+        outputs(model, photographs(2))[0], outputs(again, photographs(2))[0]
+    )
 
 
 def test_missing(tmp_path: Path) -> None:
@@ -61,7 +65,9 @@ def test_a_folder(tmp_path: Path) -> None:
         load(tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"", b"\n", b"this is no model", b"PK\x03\x04" + bytes(200), b"<html></html>"])
+@pytest.mark.parametrize(
+    "content", [b"", b"\n", b"this is no model", b"PK\x03\x04" + bytes(200), b"<html></html>"]
+)
 def test_not_a_model(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "m.onnx").write_bytes(content)
     with pytest.raises(ForgeError, match=r"m\.onnx: not an ONNX model"):
@@ -94,7 +100,9 @@ def test_a_graph_without_outputs(tmp_path: Path) -> None:
 
 def test_plugins_pass_the_checker(tmp_path: Path) -> None:
     model = classifier()
-    model.graph.node.append(onnx.helper.make_node("EfficientNMS_TRT", [model.graph.output[0].name], ["made"], "nms"))
+    model.graph.node.append(
+        onnx.helper.make_node("EfficientNMS_TRT", [model.graph.output[0].name], ["made"], "nms")
+    )
     model.graph.output[0].name = "made"
     save(model, tmp_path / "m.onnx")
     assert load(tmp_path / "m.onnx").graph.node[-1].op_type == "EfficientNMS_TRT"
@@ -102,20 +110,27 @@ def test_plugins_pass_the_checker(tmp_path: Path) -> None:
 
 def test_an_unknown_operator_does_not_pass(tmp_path: Path) -> None:
     model = classifier()
-    model.graph.node.append(onnx.helper.make_node("Mystery", [model.graph.output[0].name], ["made"], "m"))
+    model.graph.node.append(
+        onnx.helper.make_node("Mystery", [model.graph.output[0].name], ["made"], "m")
+    )
     model.graph.output[0].name = "made"
     save(model, tmp_path / "m.onnx")
     with pytest.raises(ForgeError, match="Mystery"):
         load(tmp_path / "m.onnx")
 
 
-# ------------------------------------------------------------------------------------------------- external data
+# -------------------------------------------------------------------------------------------------
+# external data
 
 
 def test_external_data_is_loaded(external: Path) -> None:
     model = load(external)
-    assert not any(external_data_helper.uses_external_data(tensor) for tensor in model.graph.initializer)
-    np.testing.assert_array_equal(outputs(model, photographs(1))[0], outputs(classifier(), photographs(1))[0])
+    assert not any(
+        external_data_helper.uses_external_data(tensor) for tensor in model.graph.initializer
+    )
+    np.testing.assert_array_equal(
+        outputs(model, photographs(1))[0], outputs(classifier(), photographs(1))[0]
+    )
 
 
 def test_external_files_are_listed(external: Path) -> None:
@@ -185,7 +200,9 @@ def test_external_data_that_is_a_folder(external: Path) -> None:
         load(external)
 
 
-@pytest.mark.parametrize(("key", "value"), [("offset", "-8"), ("length", "-8"), ("offset", "x"), ("length", "1e3")])
+@pytest.mark.parametrize(
+    ("key", "value"), [("offset", "-8"), ("length", "-8"), ("offset", "x"), ("length", "1e3")]
+)
 def test_external_data_with_nonsense_numbers(external: Path, key: str, value: str) -> None:
     model = onnx.load(external, load_external_data=False)
     tensor = next(t for t in model.graph.initializer if external_data_helper.uses_external_data(t))

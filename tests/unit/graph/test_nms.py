@@ -38,16 +38,24 @@ def detector(form: str, **kwargs: Any) -> gs.Graph:
 def overlap(one: np.ndarray, other: np.ndarray) -> float:
     low, high = np.maximum(one[:2], other[:2]), np.minimum(one[2:], other[2:])
     common = float(np.prod(np.maximum(high - low, 0)))
-    return common / (float(np.prod(one[2:] - one[:2])) + float(np.prod(other[2:] - other[:2])) - common)
+    return common / (
+        float(np.prod(one[2:] - one[:2])) + float(np.prod(other[2:] - other[:2])) - common
+    )
 
 
-def greedy(boxes: np.ndarray, scores: np.ndarray, options: NmsOptions) -> list[tuple[float, int, np.ndarray]]:
+def greedy(
+    boxes: np.ndarray, scores: np.ndarray, options: NmsOptions
+) -> list[tuple[float, int, np.ndarray]]:
     """One image's detections (score, class, corners), best first."""
     if options.class_agnostic:
         best = scores.argmax(1)
         candidates = [(float(scores[i, c]), int(c), i, 0) for i, c in enumerate(best)]
     else:
-        candidates = [(float(scores[i, c]), c, i, c) for i in range(len(boxes)) for c in range(scores.shape[1])]
+        candidates = [
+            (float(scores[i, c]), c, i, c)
+            for i in range(len(boxes))
+            for c in range(scores.shape[1])
+        ]
     kept: list[tuple[float, int, int, int]] = []
     for candidate in sorted(candidates, key=lambda c: -c[0]):
         rivals = [k for k in kept if k[3] == candidate[3]]
@@ -58,7 +66,9 @@ def greedy(boxes: np.ndarray, scores: np.ndarray, options: NmsOptions) -> list[t
     return [(score, label, boxes[i]) for score, label, i, _ in kept[: options.max_det]]
 
 
-def check(got: dict[str, np.ndarray], form: str, image: np.ndarray, options: NmsOptions) -> list[int]:
+def check(
+    got: dict[str, np.ndarray], form: str, image: np.ndarray, options: NmsOptions
+) -> list[int]:
     """Compare every image's detections with the reference's; how many there are."""
     boxes, scores = reference(form, image)
     counts = []
@@ -69,13 +79,18 @@ def check(got: dict[str, np.ndarray], form: str, image: np.ndarray, options: Nms
         assert got["num_detections"][i].tolist() == [count]
         assert not any(got[name][i, count:].any() for name in OUTPUTS[1:])
         if want:
-            np.testing.assert_allclose(got["detection_scores"][i, :count], [w[0] for w in want], atol=1e-5)
+            np.testing.assert_allclose(
+                got["detection_scores"][i, :count], [w[0] for w in want], atol=1e-5
+            )
             assert got["detection_classes"][i, :count].tolist() == [w[1] for w in want]
-            np.testing.assert_allclose(got["detection_boxes"][i, :count], [w[2] for w in want], rtol=1e-4, atol=1e-3)
+            np.testing.assert_allclose(
+                got["detection_boxes"][i, :count], [w[2] for w in want], rtol=1e-4, atol=1e-3
+            )
     return counts
 
 
-# ---------------------------------------------------------------------------------------------------- onnx form
+# ----------------------------------------------------------------------------------------------------
+# onnx form
 
 
 @pytest.mark.parametrize("form", MODELS)
@@ -113,7 +128,12 @@ def test_outputs_are_named_typed_and_sized() -> None:
         ["batch", 17],
         ["batch", 17],
     ]
-    assert (facts["form"], facts["impl"], facts["classes"], facts["parser"]) == ("onnx", "onnx", CLASSES, None)
+    assert (facts["form"], facts["impl"], facts["classes"], facts["parser"]) == (
+        "onnx",
+        "onnx",
+        CLASSES,
+        None,
+    )
 
 
 @pytest.mark.parametrize("agnostic", [False, True])
@@ -127,7 +147,9 @@ def test_nothing_detected_anywhere(agnostic: bool) -> None:
 def test_nothing_detected_in_one_image() -> None:
     _, scores = reference("objectness", images(4))
     best = scores.max((1, 2))
-    options = NmsOptions(score=float(np.sort(best)[:2].mean()))  # above the faintest image's best, below the others'
+    options = NmsOptions(
+        score=float(np.sort(best)[:2].mean())
+    )  # above the faintest image's best, below the others'
     graph = detector("objectness")
     apply(graph, "onnx", options)
     counts = check(run(graph, {"image": images(4)}), "objectness", images(4), options)
@@ -139,7 +161,10 @@ def test_no_more_than_max_det(keep: int) -> None:
     options = NmsOptions(score=0.1, max_det=keep)
     graph = detector("anchor-free")
     apply(graph, "onnx", options)
-    assert check(run(graph, {"image": images(2)}), "anchor-free", images(2), options) == [keep, keep]
+    assert check(run(graph, {"image": images(2)}), "anchor-free", images(2), options) == [
+        keep,
+        keep,
+    ]
 
 
 def test_room_for_more_than_there_are_boxes() -> None:
@@ -166,7 +191,8 @@ def test_corner_boxes_need_no_conversion() -> None:
     check(run(graph, {"image": images(2)}), "anchor-free", images(2), NmsOptions())
 
 
-# --------------------------------------------------------------------------------------------------- deepstream
+# ---------------------------------------------------------------------------------------------------
+# deepstream
 
 
 @pytest.mark.parametrize("form", MODELS)
@@ -214,7 +240,8 @@ def test_stock_parser_needs_a_fixed_size() -> None:
     assert "--size" in caught.value.hint
 
 
-# -------------------------------------------------------------------------------------------------- plugin form
+# --------------------------------------------------------------------------------------------------
+# plugin form
 
 
 @pytest.mark.parametrize("form", ["efficientnms", "deepstream"])
@@ -226,7 +253,9 @@ def test_plugin_attributes_are_complete_and_typed(form: Any) -> None:
     node = next(node for node in model.graph.node if node.op_type == "EfficientNMS_TRT")
     assert node.domain == ""
     assert [len(node.input), len(node.output)] == [2, 4]
-    kinds = {a.name: (onnx.AttributeProto.AttributeType.Name(a.type), value(a)) for a in node.attribute}
+    kinds = {
+        a.name: (onnx.AttributeProto.AttributeType.Name(a.type), value(a)) for a in node.attribute
+    }
     assert kinds == {
         "plugin_version": ("STRING", b"1"),
         "score_threshold": ("FLOAT", 0.5),
@@ -240,7 +269,11 @@ def test_plugin_attributes_are_complete_and_typed(form: Any) -> None:
     types = {output.name: output.type.tensor_type.elem_type for output in model.graph.output}
     whole = onnx.TensorProto.INT32 if form == "efficientnms" else onnx.TensorProto.FLOAT
     assert types == dict(
-        zip(OUTPUTS, (onnx.TensorProto.INT32, onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT, whole), strict=True)
+        zip(
+            OUTPUTS,
+            (onnx.TensorProto.INT32, onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT, whole),
+            strict=True,
+        )
     )
 
 
@@ -257,7 +290,9 @@ def test_plugin_is_fed_centres_and_scores(form: str, batch: int) -> None:
     centres, scores = run(graph.cleanup().toposort(), {"image": images(batch)}).values()
     boxes, probabilities = reference(form, images(batch))
     middle, half = centres[..., :2], centres[..., 2:] / 2
-    np.testing.assert_allclose(np.concatenate([middle - half, middle + half], -1), boxes, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(
+        np.concatenate([middle - half, middle + half], -1), boxes, rtol=1e-4, atol=1e-3
+    )
     np.testing.assert_allclose(scores, probabilities, atol=1e-5)
 
 
@@ -277,7 +312,8 @@ def test_patched_graph_is_patched_again_for_another_target() -> None:
     check(run(again, {"image": images(2)}), "objectness", images(2), NmsOptions())
 
 
-# -------------------------------------------------------------------------------------------------- what is refused
+# --------------------------------------------------------------------------------------------------
+# what is refused
 
 
 def test_none_changes_nothing() -> None:
@@ -293,7 +329,9 @@ def test_no_detector_names_the_outputs_and_the_way_out() -> None:
     graph.outputs[0].shape = ["batch", 10]
     with pytest.raises(ForgeError) as caught:
         apply(graph, "onnx", NmsOptions())
-    assert f"{graph.outputs[0].name} [B, 10] is a classifier's with 10 classes" in caught.value.problem
+    assert (
+        f"{graph.outputs[0].name} [B, 10] is a classifier's with 10 classes" in caught.value.problem
+    )
     assert "--nms none" in caught.value.hint
 
 

@@ -60,7 +60,9 @@ def test_delete_inside() -> None:
 def test_delete_at_the_end_keeps_the_outputs_name() -> None:
     model = patched(chain(), {"patch": "delete", "node": "n3"})
     assert [output.name for output in model.graph.output] == ["t3"]
-    np.testing.assert_allclose(sigmoid(outputs(model, images(1))[0]), outputs(chain(), images(1))[0], atol=1e-6)
+    np.testing.assert_allclose(
+        sigmoid(outputs(model, images(1))[0]), outputs(chain(), images(1))[0], atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("value", [0.5, [0.5]])
@@ -69,7 +71,9 @@ def test_constant(value: Any) -> None:
     model = chain()
     if value == [0.5]:
         model.graph.initializer[2].dims.append(1)
-    after = outputs(patched(model, {"patch": "constant", "tensor": "c2", "value": value}), images(1))[0]
+    after = outputs(
+        patched(model, {"patch": "constant", "tensor": "c2", "value": value}), images(1)
+    )[0]
     np.testing.assert_allclose(after, sigmoid(logit(before) / 4), atol=1e-5)
 
 
@@ -80,7 +84,9 @@ def test_an_input_becomes_a_constant() -> None:
     model.graph.input.append(onnx.helper.make_tensor_value_info("c2", onnx.TensorProto.FLOAT, []))
     model = patched(model, {"patch": "constant", "tensor": "c2", "value": 2.0})
     assert [value.name for value in model.graph.input] == ["image"]
-    np.testing.assert_allclose(outputs(model, images(1))[0], outputs(chain(), images(1))[0], atol=1e-6)
+    np.testing.assert_allclose(
+        outputs(model, images(1))[0], outputs(chain(), images(1))[0], atol=1e-6
+    )
 
 
 def test_cast_inside_and_at_the_end() -> None:
@@ -111,10 +117,16 @@ def test_output() -> None:
 
 
 def test_dims() -> None:
-    model = patched(chain(), {"patch": "dims", "tensor": "image", "dims": [4, 3, "rows", "columns"]})
-    shape = [dim.dim_value or dim.dim_param for dim in model.graph.input[0].type.tensor_type.shape.dim]
+    model = patched(
+        chain(), {"patch": "dims", "tensor": "image", "dims": [4, 3, "rows", "columns"]}
+    )
+    shape = [
+        dim.dim_value or dim.dim_param for dim in model.graph.input[0].type.tensor_type.shape.dim
+    ]
     assert shape == [4, 3, "rows", "columns"]
-    np.testing.assert_allclose(outputs(model, images(4))[0], outputs(chain(), images(4))[0], atol=1e-6)
+    np.testing.assert_allclose(
+        outputs(model, images(4))[0], outputs(chain(), images(4))[0], atol=1e-6
+    )
 
 
 @pytest.mark.parametrize(
@@ -123,7 +135,10 @@ def test_dims() -> None:
         ({"patch": "rename", "tensor": "t33", "to": "x"}, "there is no tensor 't33'"),
         ({"patch": "rename", "tensor": "t3", "to": "t2"}, "'t2' is taken"),
         ({"patch": "delete", "node": "nothing"}, "there is no node 'nothing'"),
-        ({"patch": "constant", "tensor": "c2", "value": [1, 2]}, r"has shape \[\], and the value \[2\]"),
+        (
+            {"patch": "constant", "tensor": "c2", "value": [1, 2]},
+            r"has shape \[\], and the value \[2\]",
+        ),
         ({"patch": "constant", "tensor": "c2", "value": "two"}, "no array"),
         ({"patch": "constant", "tensor": "c2", "value": [[1], [2, 3]]}, "no array"),
         ({"patch": "constant", "tensor": "t3", "value": 1}, "is an output"),

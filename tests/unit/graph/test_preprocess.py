@@ -66,14 +66,21 @@ def test_means_too(name: str, extra: int) -> None:
     left = fold_normalization(graph, IMAGENET)
     assert (left.std, left.offsets) == (None, (0, 0, 0))
     assert len(graph.nodes) == nodes + extra
-    alike(outputs(MODELS[name](), prepared(frames(), IMAGENET)), outputs(model_of(graph), prepared(frames(), left)))
+    alike(
+        outputs(MODELS[name](), prepared(frames(), IMAGENET)),
+        outputs(model_of(graph), prepared(frames(), left)),
+    )
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_channels_change_places(name: str) -> None:
     graph = graph_of(MODELS[name]())
     left = swap_channels(graph, IMAGENET)
-    assert (left.color, left.std, left.offsets) == ("bgr", IMAGENET.std[::-1], IMAGENET.offsets[::-1])
+    assert (left.color, left.std, left.offsets) == (
+        "bgr",
+        IMAGENET.std[::-1],
+        IMAGENET.offsets[::-1],
+    )
     before, after = prepared(frames(), IMAGENET), prepared(frames(), left)
     np.testing.assert_array_equal(after, before[:, ::-1])
     alike(outputs(MODELS[name](), before), outputs(model_of(graph), after))
@@ -88,8 +95,15 @@ def test_frames_in_uint8(name: str, color: Any) -> None:
     model = model_of(graph)
     value = model.graph.input[0]
     assert (value.name, value.type.tensor_type.elem_type) == ("image", onnx.TensorProto.UINT8)
-    assert [dim.dim_value or dim.dim_param for dim in value.type.tensor_type.shape.dim] == ["batch", SIDE, SIDE, 3]
-    assert next(node for node in graph.nodes if node.inputs[0].name == "image").op == "Cast"  # TensorRT's rule
+    assert [dim.dim_value or dim.dim_param for dim in value.type.tensor_type.shape.dim] == [
+        "batch",
+        SIDE,
+        SIDE,
+        3,
+    ]
+    assert (
+        next(node for node in graph.nodes if node.inputs[0].name == "image").op == "Cast"
+    )  # TensorRT's rule
     onnx.checker.check_model(model, full_check=True)
     for batch in (1, 4):
         alike(outputs(MODELS[name](), prepared(frames(batch), spec)), outputs(model, frames(batch)))
@@ -109,7 +123,10 @@ def test_weights_that_others_share_stay() -> None:
     model = s.model(s.op("Conv", s.op("Relu", first), shared, kernel_shape=[1, 1]))
     graph = graph_of(model)
     left = fold_std(graph, IMAGENET)
-    alike(outputs(model, prepared(frames(), IMAGENET)), outputs(model_of(graph), prepared(frames(), left)))
+    alike(
+        outputs(model, prepared(frames(), IMAGENET)),
+        outputs(model_of(graph), prepared(frames(), left)),
+    )
 
 
 def test_what_stands_before_the_convolution_is_named() -> None:
@@ -121,7 +138,12 @@ def test_what_stands_before_the_convolution_is_named() -> None:
 
 def test_quantized_weights_are_refused() -> None:
     s = network(4)
-    weights = s.op("DequantizeLinear", s.const(np.ones((8, 3, 1, 1)), np.int8), s.const(0.1), s.const(0, np.int8))
+    weights = s.op(
+        "DequantizeLinear",
+        s.const(np.ones((8, 3, 1, 1)), np.int8),
+        s.const(0.1),
+        s.const(0, np.int8),
+    )
     model = s.model(s.op("Conv", "image", weights, kernel_shape=[1, 1]))
     with pytest.raises(ForgeError, match="not constant"):
         fold_std(gs.import_onnx(model), IMAGENET)

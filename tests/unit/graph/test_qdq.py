@@ -10,12 +10,29 @@ import onnx
 import onnx_graphsurgeon as gs
 import pytest
 
-from tests.models import Network, classifier, correlation, network, outputs, photographs, yolov7_like, yolov8_like
+from tests.models import (
+    Network,
+    classifier,
+    correlation,
+    network,
+    outputs,
+    photographs,
+    yolov7_like,
+    yolov8_like,
+)
 from trtforge.errors import ForgeError
 from trtforge.graph.fold import fold
 from trtforge.graph.heads import decode, last_learned, learned
 from trtforge.graph.model import graph_of, model_of
-from trtforge.graph.quantize.qdq import FP8, INT8, SMALLEST_SCALE, Placement, fp16_scale, place, quantize
+from trtforge.graph.quantize.qdq import (
+    FP8,
+    INT8,
+    SMALLEST_SCALE,
+    Placement,
+    fp16_scale,
+    place,
+    quantize,
+)
 
 BUILDERS = [yolov7_like, yolov8_like, classifier]
 Build = Callable[..., onnx.ModelProto]
@@ -25,13 +42,17 @@ def graph(s: Network, *names: str) -> gs.Graph:
     return graph_of(fold(s.model(*names)))
 
 
-def measured(model: onnx.ModelProto, names: tuple[str, ...], images: np.ndarray) -> dict[str, float]:
+def measured(
+    model: onnx.ModelProto, names: tuple[str, ...], images: np.ndarray
+) -> dict[str, float]:
     """Largest magnitude of each tensor over the images."""
     tapped = graph_of(model)
     found = tapped.tensors()
     inner = [name for name in names if name != "image"]
     tapped.outputs += [found[name] for name in inner]
-    values = dict(zip(inner, outputs(model_of(tapped), images)[1:], strict=True)) | {"image": images}
+    values = dict(zip(inner, outputs(model_of(tapped), images)[1:], strict=True)) | {
+        "image": images
+    }
     return {name: float(np.abs(values[name]).max()) for name in names}
 
 
@@ -40,7 +61,11 @@ def int8(model: onnx.ModelProto, keep: tuple[str, ...] = ()) -> tuple[onnx.Model
     rewritten = graph_of(model)
     placement = place(rewritten, keep)
     peaks = measured(model, placement.observed, photographs(8))
-    amax = {name: max(peaks[source] for source in sources) for members, sources in placement.groups for name in members}
+    amax = {
+        name: max(peaks[source] for source in sources)
+        for members, sources in placement.groups
+        for name in members
+    }
     return model_of(quantize(rewritten, placement, amax)), placement
 
 
@@ -53,7 +78,11 @@ def constant(model: onnx.ModelProto, name: str) -> np.ndarray:
 
 
 def scales(model: onnx.ModelProto, op: str = "QuantizeLinear") -> dict[str, np.ndarray]:
-    return {node.input[0]: constant(model, node.input[1]) for node in model.graph.node if node.op_type == op}
+    return {
+        node.input[0]: constant(model, node.input[1])
+        for node in model.graph.node
+        if node.op_type == op
+    }
 
 
 def quantized_inputs(model: onnx.ModelProto, name: str) -> list[bool]:
@@ -63,7 +92,8 @@ def quantized_inputs(model: onnx.ModelProto, name: str) -> list[bool]:
     return [maker is not None and maker.op_type == "DequantizeLinear" for maker in makers]
 
 
-# ----------------------------------------------------------------------------------------------------- rule 1
+# -----------------------------------------------------------------------------------------------------
+# rule 1
 
 
 @pytest.mark.parametrize("build", BUILDERS)
@@ -110,7 +140,9 @@ def test_rule_1_the_channel_axis_of_convolutions(
     op: str, attrs: dict[str, list[int]], shape: tuple[int, ...], axis: int
 ) -> None:
     s = network(0)
-    check_channel_axis(s, s.op(op, s.op("Relu", "image"), s.const(s.rng.normal(0, 1, shape)), **attrs), axis)
+    check_channel_axis(
+        s, s.op(op, s.op("Relu", "image"), s.const(s.rng.normal(0, 1, shape)), **attrs), axis
+    )
 
 
 @pytest.mark.parametrize(
@@ -121,7 +153,9 @@ def test_rule_1_the_channel_axis_of_convolutions(
         ("MatMul", {}, (64, 6), 1),
     ],
 )
-def test_rule_1_the_channel_axis_of_products(op: str, attrs: dict[str, int], shape: tuple[int, ...], axis: int) -> None:
+def test_rule_1_the_channel_axis_of_products(
+    op: str, attrs: dict[str, int], shape: tuple[int, ...], axis: int
+) -> None:
     s = network(0)
     rows = s.reshape(s.op("AveragePool", "image", kernel_shape=[8, 8], strides=[8, 8]), 192)
     rows = s.slice(rows, 0, 64, 1)
@@ -129,21 +163,28 @@ def test_rule_1_the_channel_axis_of_products(op: str, attrs: dict[str, int], sha
 
 
 def check_channel_axis(s: Network, output: str, axis: int) -> None:
-    """Every output channel's scale is that of its own weights, and the result is that of the float graph."""
+    """Every output channel's scale is that of its own weights, and the result is that of the float
+    graph.
+    """
     model = fold(s.model(output))
     typed, placement = int8(model)
-    weights = next(t for t in graph_of(model).nodes if t.name == placement.operators[0]).inputs[1].values
+    weights = (
+        next(t for t in graph_of(model).nodes if t.name == placement.operators[0]).inputs[1].values
+    )
     name = f"{placement.operators[0]}.weights"
     peaks = np.abs(weights).max(axis=tuple(i for i in range(weights.ndim) if i != axis))
     np.testing.assert_allclose(constant(typed, f"{name}.scale"), peaks / 127, rtol=1e-3)
     assert correlation(outputs(model, photographs(2))[0], outputs(typed, photographs(2))[0]) > 0.999
 
 
-# ----------------------------------------------------------------------------------------------------- rule 2
+# -----------------------------------------------------------------------------------------------------
+# rule 2
 
 
 def moved(kind: str) -> tuple[Network, str, list[str]]:
-    """A network with an operator of that kind before its last convolution; members of the group it makes."""
+    """A network with an operator of that kind before its last convolution; members of the group it
+    makes.
+    """
     s = network(1)
     x = s.relu("image", (3, 8), 3, 2)
     if kind == "Concat":
@@ -157,14 +198,27 @@ def moved(kind: str) -> tuple[Network, str, list[str]]:
         "Slice": lambda: s.slice(x, 0, 16, 2),
         "Transpose": lambda: s.op("Transpose", x, perm=[0, 1, 3, 2]),
         "Reshape": lambda: s.op("Reshape", x, s.ints(-1, 8, 16, 64)),
-        "SpaceToDepth": lambda: s.op("Reshape", s.op("SpaceToDepth", x, blocksize=2), s.ints(-1, 8, 16, 64)),
-        "DepthToSpace": lambda: s.op("Reshape", s.op("DepthToSpace", x, blocksize=2), s.ints(-1, 8, 16, 64)),
+        "SpaceToDepth": lambda: s.op(
+            "Reshape", s.op("SpaceToDepth", x, blocksize=2), s.ints(-1, 8, 16, 64)
+        ),
+        "DepthToSpace": lambda: s.op(
+            "Reshape", s.op("DepthToSpace", x, blocksize=2), s.ints(-1, 8, 16, 64)
+        ),
     }[kind]()
     return s, s.conv(z, (8, 4)), [x, z]
 
 
-KINDS = ["Concat", "MaxPool", "Resize", "Linear Resize", "Slice", "Transpose", "Reshape", "SpaceToDepth",
-         "DepthToSpace"]  # fmt: skip
+KINDS = [
+    "Concat",
+    "MaxPool",
+    "Resize",
+    "Linear Resize",
+    "Slice",
+    "Transpose",
+    "Reshape",
+    "SpaceToDepth",
+    "DepthToSpace",
+]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -200,7 +254,8 @@ def test_rule_2_a_second_rounding_changes_nothing(kind: str) -> None:
     )
     single = model_of(quantize(graph_of(model), lone, amax))
     one, other = (outputs(m, photographs(1), fuse=False)[0] for m in (typed, single))
-    # The convolution before it may differ in its last bit, which turns a value that lies between two steps.
+    # The convolution before it may differ in its last bit, which turns a value that lies between
+    # two steps.
     assert np.mean(np.abs(one - other) > 1e-5) < 0.005
 
 
@@ -221,7 +276,9 @@ def test_rule_2_a_chain_is_one_group() -> None:
         chain.append(s.maxpool(chain[-1], 5, 1))
     joined = s.op("Concat", *chain, axis=1)
     placement = place(graph(s, s.conv(joined, (32, 4))))
-    assert [(set(members), found) for members, found in placement.groups] == [({*chain, joined}, (x,))]
+    assert [(set(members), found) for members, found in placement.groups] == [
+        ({*chain, joined}, (x,))
+    ]
 
 
 def test_rule_2_a_concat_with_a_constant_does_not_share() -> None:
@@ -242,7 +299,8 @@ def test_rule_2_tensors_of_different_origin_have_scales_of_their_own() -> None:
     assert [members for members, _ in placement.groups] == [(x,), (y,)]
 
 
-# ----------------------------------------------------------------------------------------------------- rule 3
+# -----------------------------------------------------------------------------------------------------
+# rule 3
 
 
 def test_rule_3_the_shortcut_of_a_residual_add_carries_a_pair() -> None:
@@ -304,7 +362,8 @@ def test_rule_3_adds_of_constants_are_no_residuals() -> None:
     assert placement.tensors == (x,)
 
 
-# ----------------------------------------------------------------------------------------------------- rule 4
+# -----------------------------------------------------------------------------------------------------
+# rule 4
 
 
 @pytest.mark.parametrize("build", BUILDERS)
@@ -325,7 +384,8 @@ def test_rule_4_slices_of_the_image_are_the_image() -> None:
     assert placement.tensors == (x,)
 
 
-# ----------------------------------------------------------------------------------------------------- rule 5
+# -----------------------------------------------------------------------------------------------------
+# rule 5
 
 
 @pytest.mark.parametrize("build", BUILDERS)
@@ -352,7 +412,8 @@ def test_rule_4_activations_read_what_convolutions_write(build: Build) -> None:
             assert quantized_inputs(typed, node.name) == [False]
 
 
-# ------------------------------------------------------------------------------------------------------ results
+# ------------------------------------------------------------------------------------------------------
+# results
 
 
 @pytest.mark.parametrize("build", BUILDERS)
@@ -395,7 +456,8 @@ def test_the_order_of_results_is_the_graphs() -> None:
     assert place(graph_of(fold(yolov8_like()))) == place(graph_of(fold(yolov8_like())))
 
 
-# --------------------------------------------------------------------------------------------------------- keep
+# ---------------------------------------------------------------------------------------------------------
+# keep
 
 
 def test_kept_operators_stay_float() -> None:
@@ -437,14 +499,17 @@ def test_a_model_without_learned_operators_is_refused() -> None:
         place(graph(s, s.op("Relu", "image")))
 
 
-# ------------------------------------------------------------------------------------------------------- ranges
+# -------------------------------------------------------------------------------------------------------
+# ranges
 
 
 def test_missing_ranges_are_counted_and_the_first_is_named() -> None:
     g = graph_of(fold(classifier()))
     placement = place(g)
     amax = dict.fromkeys(placement.tensors[2:], 1.0)
-    with pytest.raises(ForgeError, match=f"no range for 2 tensors, the first is {placement.tensors[0]!r}"):
+    with pytest.raises(
+        ForgeError, match=f"no range for 2 tensors, the first is {placement.tensors[0]!r}"
+    ):
         quantize(g, placement, amax)
 
 
@@ -462,21 +527,26 @@ def test_a_tensor_that_was_always_zero_stays_zero() -> None:
     model = fold(s.model(s.conv(dead, (8, 4))))
     typed, _ = int8(model)
     assert float(scales(typed)[dead]) == SMALLEST_SCALE
-    np.testing.assert_allclose(outputs(typed, photographs(1))[0], outputs(model, photographs(1))[0], atol=1e-5)
+    np.testing.assert_allclose(
+        outputs(typed, photographs(1))[0], outputs(model, photographs(1))[0], atol=1e-5
+    )
 
 
 def test_channels_whose_weights_are_zero() -> None:
     s = network(3)
     weights = s.rng.normal(0, 1, (4, 3, 1, 1))
     weights[1] = 0
-    model = fold(s.model(s.op("Conv", s.op("Relu", "image"), s.const(weights), kernel_shape=[1, 1])))
+    model = fold(
+        s.model(s.op("Conv", s.op("Relu", "image"), s.const(weights), kernel_shape=[1, 1]))
+    )
     typed, placement = int8(model)
     scale = constant(typed, f"{placement.operators[0]}.weights.scale")
     assert (scale > 0).all()
     assert not outputs(typed, photographs(1))[0][:, 1].any()
 
 
-# ------------------------------------------------------------------------------------------------------- scales
+# -------------------------------------------------------------------------------------------------------
+# scales
 
 
 @pytest.mark.parametrize("scale", [1 / 127, 1e-3, 0.1, 1.0, 3.3, 77.7, 1e4, 6e-8, 1e-5, 65504.0])
@@ -509,13 +579,14 @@ def test_every_scale_in_a_graph_is_a_half() -> None:
         np.testing.assert_array_equal(scale.astype(np.float16).astype(np.float32), scale)
 
 
-# ------------------------------------------------------------------------------------------------ FP8, and only
+# ------------------------------------------------------------------------------------------------
+# FP8, and only
 
 
 def test_fp8_keeps_more_of_small_values_and_less_of_large_ones() -> None:
-    assert FP8.stored(np.array([1.0, -448.0, 1e9, 0.02])).astype(np.float32).tolist() == pytest.approx(
-        [1.0, -448.0, 448.0, 0.02], rel=0.07
-    )
+    assert FP8.stored(np.array([1.0, -448.0, 1e9, 0.02])).astype(
+        np.float32
+    ).tolist() == pytest.approx([1.0, -448.0, 448.0, 0.02], rel=0.07)
     assert INT8.stored(np.array([1.4, -127.9, 1e9, 0.5, 1.5])).tolist() == [1, -127, 127, 0, 2]
 
 
@@ -527,7 +598,10 @@ def test_fp8_graph_runs_and_correlates() -> None:
     again = graph_of(model_of(graph))  # graphsurgeon reads FP8 back
     images = photographs(2)
     found = outputs(model_of(again), images, fuse=False)
-    assert all(correlation(one, other) > 0.98 for one, other in zip(outputs(model, images), found, strict=True))
+    assert all(
+        correlation(one, other) > 0.98
+        for one, other in zip(outputs(model, images), found, strict=True)
+    )
     types = {np.dtype(node.outputs[0].dtype) for node in again.nodes if node.op == "QuantizeLinear"}
     assert types == {FP8.dtype}
 

@@ -19,7 +19,9 @@ from trtforge.graph.quantize.taps import require_implicit, tapped
 
 
 def residual() -> onnx.ModelProto:
-    """Adds of every kind: of a concat that is read in part only, of a pool, of two convolutions, of an activation."""
+    """Adds of every kind: of a concat that is read in part only, of a pool, of two convolutions, of
+    an activation.
+    """
     s = network(3)
     x = s.relu("image", (3, 8), 3, 2)
     pooled = s.maxpool(x, 2, 2)
@@ -30,13 +32,25 @@ def residual() -> onnx.ModelProto:
     x = s.op("Add", s.conv(x, (8, 8), 3), s.conv(s.relu(x, (8, 8)), (8, 8), 3))
     x = s.op("Add", x, s.op("Relu", s.conv(s.op("Relu", x), (8, 8))))
     x = s.op("Add", s.maxpool(x, 3, 1), s.conv(x, (8, 8)))
-    x = s.op("Resize", x, "", s.const([1, 1, 2, 2]), mode="nearest", nearest_mode="floor",
-             coordinate_transformation_mode="asymmetric")  # fmt: skip
+    x = s.op(
+        "Resize",
+        x,
+        "",
+        s.const([1, 1, 2, 2]),
+        mode="nearest",
+        nearest_mode="floor",
+        coordinate_transformation_mode="asymmetric",
+    )
     x = s.op("Add", s.conv(x, (8, 8)), x)
     return s.model(s.op("Sigmoid", s.conv(x, (8, 4))))
 
 
-MODELS = {"classifier": classifier, "yolov7": yolov7_like, "yolov8": yolov8_like, "residual": residual}
+MODELS = {
+    "classifier": classifier,
+    "yolov7": yolov7_like,
+    "yolov8": yolov8_like,
+    "residual": residual,
+}
 
 
 @pytest.fixture(params=MODELS)
@@ -55,18 +69,29 @@ def values(graph: gs.Graph, names: list[str]) -> dict[str, np.ndarray]:
     return {graph.inputs[0].name: images} | dict(zip(made, outputs(model, images), strict=True))
 
 
-# ------------------------------------------------------------------------------------------------------ explicit
+# ------------------------------------------------------------------------------------------------------
+# explicit
 
 
 def test_explicit_taps_suffice_for_every_placement(graph: gs.Graph) -> None:
-    """Whatever a recipe or `tune` keeps float: each tensor of the placement has a range, of what was observed."""
+    """Whatever a recipe or `tune` keeps float: each tensor of the placement has a range, of what
+    was observed.
+    """
     found = tapped(graph, "explicit")
     own = {source: 1.0 for _, sources in found for source in sources}
     amax = spread(found, own) | own
     names = [node.name for node in learned(graph)]
     rng = np.random.default_rng(0)
-    subsets = [[], *([name] for name in names), *([other for other in names if other != name] for name in names)]
-    subsets += [[name for name in names if rng.random() < share] for share in (0.2, 0.5, 0.8) for _ in range(40)]
+    subsets = [
+        [],
+        *([name] for name in names),
+        *([other for other in names if other != name] for name in names),
+    ]
+    subsets += [
+        [name for name in names if rng.random() < share]
+        for share in (0.2, 0.5, 0.8)
+        for _ in range(40)
+    ]
     placed = 0
     for keep in subsets:
         for float_heads in (False, True):
@@ -90,12 +115,16 @@ def test_no_tensor_is_observed_twice(graph: gs.Graph) -> None:
 
 @pytest.mark.parametrize("taps", ["explicit", "implicit"])
 def test_every_value_of_a_group_passes_through_a_source(graph: gs.Graph, taps: str) -> None:
-    """No member's magnitude is larger than all of its sources': nothing would be clipped that was not meant to be."""
+    """No member's magnitude is larger than all of its sources': nothing would be clipped that was
+    not meant to be.
+    """
     found = tapped(graph, taps)  # type: ignore[arg-type]
     arrays = values(graph, [name for members, _ in found for name in members])
     largest = {name: float(np.abs(array).max()) for name, array in arrays.items()}
     for members, sources in found:
-        assert max(largest[name] for name in members) == max(largest[name] for name in sources), members
+        assert max(largest[name] for name in members) == max(largest[name] for name in sources), (
+            members
+        )
 
 
 def test_explicit_taps_are_few(graph: gs.Graph) -> None:
@@ -107,13 +136,17 @@ def test_explicit_taps_are_few(graph: gs.Graph) -> None:
 
 
 def test_a_concat_that_is_read_in_part_is_observed_itself() -> None:
-    """Of `both` one input is quantized and the other is not: the first one's range says nothing about the other."""
+    """Of `both` one input is quantized and the other is not: the first one's range says nothing
+    about the other.
+    """
     graph = graph_of(fold(residual()))
     both = next(node for node in graph.nodes if node.op == "Concat")
-    (group, sources), = groups(graph, [both.outputs[0].name, both.inputs[0].name])  # fmt: skip
+    ((group, sources),) = groups(graph, [both.outputs[0].name, both.inputs[0].name])
     assert set(group) == {both.outputs[0].name, both.inputs[0].name}
     assert both.outputs[0].name in sources
-    (_, sources), = groups(graph, [both.outputs[0].name, *(tensor.name for tensor in both.inputs)])  # fmt: skip
+    ((_, sources),) = groups(
+        graph, [both.outputs[0].name, *(tensor.name for tensor in both.inputs)]
+    )
     assert set(sources) == {tensor.name for tensor in both.inputs}
 
 
@@ -123,7 +156,8 @@ def test_a_graph_without_types_is_refused(taps: str) -> None:
         tapped(graph_of(classifier()), taps)  # type: ignore[arg-type]
 
 
-# ------------------------------------------------------------------------------------------------------ implicit
+# ------------------------------------------------------------------------------------------------------
+# implicit
 
 
 def implicit(graph: gs.Graph) -> set[str]:
@@ -144,8 +178,11 @@ def downstream(graph: gs.Graph, nodes: list[gs.Node]) -> set[str]:
 
 def test_implicit_taps_are_all_float_activations_before_the_heads_outputs(graph: gs.Graph) -> None:
     tensors = graph.tensors()
-    activations = {name for name, tensor in tensors.items()
-                   if isinstance(tensor, gs.Variable) and tensor.dtype == np.float32}  # fmt: skip
+    activations = {
+        name
+        for name, tensor in tensors.items()
+        if isinstance(tensor, gs.Variable) and tensor.dtype == np.float32
+    }
     heads = downstream(graph, last_learned(graph))
     assert heads
     assert implicit(graph) == activations - heads
@@ -160,12 +197,16 @@ def test_implicit_taps_hold_no_head_no_decode_and_no_result(graph: gs.Graph) -> 
 
 
 def test_the_mean_of_the_distribution_belongs_to_the_decode() -> None:
-    """Behind YOLOv8's box distribution is a convolution with fixed weights: neither it nor the softmax has a range."""
+    """Behind YOLOv8's box distribution is a convolution with fixed weights: neither it nor the
+    softmax has a range.
+    """
     graph = graph_of(fold(yolov8_like()))
     softmax = next(node for node in graph.nodes if node.op == "Softmax")
     mean = next(node for node in graph.nodes if node.op == "Conv" and "Softmax" in _producers(node))
     found = implicit(graph)
-    assert not found & {tensor.name for node in (softmax, mean) for tensor in (*node.inputs[:1], *node.outputs)}
+    assert not found & {
+        tensor.name for node in (softmax, mean) for tensor in (*node.inputs[:1], *node.outputs)
+    }
 
 
 def _producers(node: gs.Node) -> set[str]:
@@ -175,7 +216,9 @@ def _producers(node: gs.Node) -> set[str]:
 def test_explicit_ranges_are_refused_for_an_implicit_build(graph: gs.Graph) -> None:
     explicit = {name for group, _ in tapped(graph, "explicit") for name in group}
     missing = implicit(graph) - explicit
-    with pytest.raises(ForgeError, match=f"x.cache: no range for {len(missing)} activations") as caught:
+    with pytest.raises(
+        ForgeError, match=f"x.cache: no range for {len(missing)} activations"
+    ) as caught:
         require_implicit(graph, explicit, "x.cache")
     assert any(name in caught.value.problem for name in missing)
     assert "\n" not in caught.value.problem

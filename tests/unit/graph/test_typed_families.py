@@ -16,14 +16,26 @@ from trtforge.graph.fold import fold
 from trtforge.graph.nms import OUTPUTS, apply
 from trtforge.graph.precision.half import to_half
 
-SOME = ("yolov4", "yolov5 raw", "yolov8 raw", "yolox raw", "ssd", "yolov8-pose", "yolov8-obb", "yolov10", "rtdetr")
+SOME = (
+    "yolov4",
+    "yolov5 raw",
+    "yolov8 raw",
+    "yolox raw",
+    "ssd",
+    "yolov8-pose",
+    "yolov8-obb",
+    "yolov10",
+    "rtdetr",
+)
 
 
 @pytest.mark.parametrize("name", SOME)
 def test_half(name: str) -> None:
     plain = graph_of(name)
     apply(plain, "onnx", OPTIONS, "auto", *told(FAMILIES[name]))
-    graph = files.graph_of(files.model_of(to_half(files.graph_of(fold(FAMILIES[name].build("batch"))))))
+    graph = files.graph_of(
+        files.model_of(to_half(files.graph_of(fold(FAMILIES[name].build("batch")))))
+    )
     apply(graph, "onnx", OPTIONS, "auto", *told(FAMILIES[name]))
     model = files.model_of(graph)
     onnx.checker.check_model(model)
@@ -35,9 +47,14 @@ def test_half(name: str) -> None:
 @pytest.mark.parametrize("name", FAMILIES)
 def test_quantized_heads(name: str) -> None:
     graph = graph_of(name)
-    for node in [node for node in graph.nodes if node.op == "Conv" and node.inputs[0].name == "image"]:
+    for node in [
+        node for node in graph.nodes if node.op == "Conv" and node.inputs[0].name == "image"
+    ]:
         after = node.outputs[0]
-        small, back = gs.Variable(f"{after.name}.q", np.int8), gs.Variable(f"{after.name}.dq", np.float32)
+        small, back = (
+            gs.Variable(f"{after.name}.q", np.int8),
+            gs.Variable(f"{after.name}.dq", np.float32),
+        )
         for reader in list(after.outputs):
             reader.inputs = [back if each is after else each for each in reader.inputs]
         graph.outputs = [back if each is after else each for each in graph.outputs]
@@ -45,8 +62,14 @@ def test_quantized_heads(name: str) -> None:
         zero = gs.Constant(f"{after.name}.z", np.array(0, np.int8))
         graph.nodes.append(gs.Node("QuantizeLinear", small.name, {}, [after, scale, zero], [small]))
         graph.nodes.append(gs.Node("DequantizeLinear", back.name, {}, [small, scale, zero], [back]))
-    found, plain = (recognise(each, *told(FAMILIES[name])) for each in (graph.toposort(), graph_of(name)))
+    found, plain = (
+        recognise(each, *told(FAMILIES[name])) for each in (graph.toposort(), graph_of(name))
+    )
     assert found is not None
     assert plain is not None
-    assert (found.form, found.geometry, found.classes) == (plain.form, plain.geometry, plain.classes)
+    assert (found.form, found.geometry, found.classes) == (
+        plain.form,
+        plain.geometry,
+        plain.classes,
+    )
     assert found.extras == plain.extras

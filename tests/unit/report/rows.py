@@ -8,9 +8,7 @@ from trtforge.report.model import Layer, Tensor
 
 
 def tensor(name: str, dims: str, dtype: str) -> str:
-    return (
-        f"{{ Name: {name}, Dimensions: [{dims}], Strides: [1], StrideOrder: [0], Datatype: {dtype}, Format: (NHWC) C }}"
-    )
+    return f"{{ Name: {name}, Dimensions: [{dims}], Strides: [1], StrideOrder: [0], Datatype: {dtype}, Format: (NHWC) C }}"
 
 
 def row(
@@ -32,13 +30,21 @@ def log(*rows: str) -> str:
     return "\n".join(["Layers:", *rows, "", "I/O Tensors:", " Name: image, IOMode: Input", ""])
 
 
-def t(name: str, dims: tuple[int, ...] = (1, 8, 4, 4), dtype: str = "Half", form: str = "") -> Tensor:
+def t(
+    name: str, dims: tuple[int, ...] = (1, 8, 4, 4), dtype: str = "Half", form: str = ""
+) -> Tensor:
     return Tensor(name=name, dims=list(dims), dtype=dtype, format=form)
 
 
 def layer(
-    name: str, nodes: str = "", reads: list[Tensor] | None = None, writes: list[Tensor] | None = None, **more: Any
+    name: str,
+    nodes: str = "",
+    reads: list[Tensor] | None = None,
+    writes: list[Tensor] | None = None,
+    **more: Any,
 ) -> Layer:
     """A layer of nodes named by the words of ``nodes``."""
     known = {"type": "kgen", "constants": [], **more}
-    return Layer(name=name, nodes=sorted(nodes.split()), inputs=reads or [], outputs=writes or [], **known)
+    return Layer(
+        name=name, nodes=sorted(nodes.split()), inputs=reads or [], outputs=writes or [], **known
+    )

@@ -12,23 +12,36 @@ from trtforge.report.model import Layer, Node, Report
 
 def report(*layers: Layer, nodes: str = "", **ops: str) -> Report:
     known = {**dict.fromkeys(nodes.split(), "Relu"), **ops}
-    return Report(layers=list(layers), nodes=[Node(name=name, op=op, place="layer") for name, op in known.items()])
+    return Report(
+        layers=list(layers),
+        nodes=[Node(name=name, op=op, place="layer") for name, op in known.items()],
+    )
 
 
 def test_an_engine_and_itself() -> None:
-    one = report(layer("a", "x y"), layer("b", "y"), layer("b", "y"), layer("c"), layer("c"), nodes="x y")
+    one = report(
+        layer("a", "x y"), layer("b", "y"), layer("b", "y"), layer("c"), layer("c"), nodes="x y"
+    )
     found = diff(one, one)
     assert found.empty
     assert text(found) == "5 -> 5 layers: no difference"
 
 
 def test_precision_kernel_and_q_dq() -> None:
-    before = report(layer("__myl_a_myl0_1", "conv relu", precision="Half", tactic="k1"), nodes="conv relu")
+    before = report(
+        layer("__myl_a_myl0_1", "conv relu", precision="Half", tactic="k1"), nodes="conv relu"
+    )
     after = report(
-        layer("__myl_b_myl0_9", "conv relu q", precision="Int8", tactic="k2"), nodes="conv relu", q="QuantizeLinear"
+        layer("__myl_b_myl0_9", "conv relu q", precision="Int8", tactic="k2"),
+        nodes="conv relu",
+        q="QuantizeLinear",
     )
     (change,) = diff(before, after).changed
-    assert (change.layer, change.precision, change.tactic) == ("conv", ("Half", "Int8"), ("k1", "k2"))
+    assert (change.layer, change.precision, change.tactic) == (
+        "conv",
+        ("Half", "Int8"),
+        ("k1", "k2"),
+    )
     assert not diff(before, after).fused
 
 
@@ -50,7 +63,8 @@ def test_places_of_nodes() -> None:
 
 def test_nameless_layers_go_by_name_and_shape() -> None:
     one = report(
-        layer("__myl_Move_myl0_7", writes=[t("a", (1, 2))]), layer("__myl_Move_myl0_9", writes=[t("b", (1, 3))])
+        layer("__myl_Move_myl0_7", writes=[t("a", (1, 2))]),
+        layer("__myl_Move_myl0_9", writes=[t("b", (1, 3))]),
     )
     other = report(layer("__myl_Move_myl0_3", writes=[t("c", (1, 3))]))
     found = diff(one, other)
@@ -88,5 +102,8 @@ def test_gate_on_reformats() -> None:
 
 
 def test_without_graphs_members_are_compared() -> None:
-    one, other = Report(layers=[layer("a + b", "a b")]), Report(layers=[layer("a", "a"), layer("b", "b")])
+    one, other = (
+        Report(layers=[layer("a + b", "a b")]),
+        Report(layers=[layer("a", "a"), layer("b", "b")]),
+    )
     assert diff(one, other).unfused == {"a": ["b"], "b": ["a"]}

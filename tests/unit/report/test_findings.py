@@ -8,7 +8,9 @@ from trtforge.report.model import UNREADABLE, Engine, Finding, Layer, Node, Repo
 
 
 def node(name: str, op: str = "Conv", **more: object) -> Node:
-    return Node.model_validate({"name": name, "op": op, "place": "layer", "macs": 10, "learned": op == "Conv", **more})
+    return Node.model_validate(
+        {"name": name, "op": op, "place": "layer", "macs": 10, "learned": op == "Conv", **more}
+    )
 
 
 def conv(name: str, precision: str, **more: object) -> Layer:
@@ -21,12 +23,20 @@ def found(layers: list[Layer], nodes: list[Node], title: str, **engine: object) 
 
 
 def titles(layers: list[Layer], nodes: list[Node], **engine: object) -> list[str]:
-    return [each.title for each in find(Report(layers=layers, nodes=nodes, engine=Engine.model_validate(engine)))]
+    return [
+        each.title
+        for each in find(Report(layers=layers, nodes=nodes, engine=Engine.model_validate(engine)))
+    ]
 
 
 def test_int8_that_the_builder_never_uses() -> None:
-    one = found([conv("a", "Half"), conv("b", "Half")], [node("a", quantized=True), node("b", quantized=True)],
-                "2 of 2 quantized operators", sm=75, backend="tensorrt-rtx")  # fmt: skip
+    one = found(
+        [conv("a", "Half"), conv("b", "Half")],
+        [node("a", quantized=True), node("b", quantized=True)],
+        "2 of 2 quantized operators",
+        sm=75,
+        backend="tensorrt-rtx",
+    )
     assert "SM75" in one.why
     assert "--fp16" in one.act
     assert one.layers == [0, 1]
@@ -34,7 +44,9 @@ def test_int8_that_the_builder_never_uses() -> None:
 
 def test_int8_that_is_lost_here_and_there() -> None:
     nodes = [node(name, quantized=True) for name in "abc"]
-    one = found([conv("a", "Int8"), conv("b", "Int8"), conv("c", "Half")], nodes, "1 quantized operator ")
+    one = found(
+        [conv("a", "Int8"), conv("b", "Int8"), conv("c", "Half")], nodes, "1 quantized operator "
+    )
     assert one.layers == [2]
     assert 'keep: ["c"]' in one.act
 
@@ -60,7 +72,7 @@ def test_conversions_name_the_neighbours_that_cause_them() -> None:
         conv("a", "Int8", writes=[x]),
         layer("r", reads=[x], writes=[y], role="convert", input_bytes=128, output_bytes=256),
         conv("b", "Half", reads=[y]),
-    ]  # fmt: skip
+    ]
     one = found(layers, [node("a", quantized=True), node("b")], "converting around")
     assert one.layers == [1]
     assert "r (Int8 to Half, 384 B) between a and b" in one.why
@@ -81,7 +93,10 @@ def test_copies_are_told_apart_from_conversions() -> None:
 
 def test_int8_that_writes_float_for_a_quantizing_kernel() -> None:
     wide, narrow = t("x", dtype="Float"), t("y", dtype="Int8")
-    layers = [conv("a", "Int8", writes=[wide], output_bytes=100), layer("k", "silu", reads=[wide], writes=[narrow])]
+    layers = [
+        conv("a", "Int8", writes=[wide], output_bytes=100),
+        layer("k", "silu", reads=[wide], writes=[narrow]),
+    ]
     one = found(layers, [node("a", quantized=True), node("silu", "Sigmoid")], "writing float")
     assert "Sigmoid" in one.why
     assert "100 B" in one.title
@@ -94,11 +109,16 @@ def test_weights_that_a_batch_would_share() -> None:
 
 
 def test_what_the_report_lost_is_said() -> None:
-    report = Report(layers=[layer("?", type=UNREADABLE)], nodes=[node("a", place="unaccounted", learned=False)],
-                    unmatched_times={"x": 1.0})  # fmt: skip
+    report = Report(
+        layers=[layer("?", type=UNREADABLE)],
+        nodes=[node("a", place="unaccounted", learned=False)],
+        unmatched_times={"x": 1.0},
+    )
     assert {each.title for each in find(report)} == {
-        "1 row of the builder's list unreadable", "1 ONNX node not accounted for", "1 profiled name without a layer",
-    }  # fmt: skip
+        "1 row of the builder's list unreadable",
+        "1 ONNX node not accounted for",
+        "1 profiled name without a layer",
+    }
 
 
 def test_engines_built_without_details() -> None:

@@ -35,14 +35,22 @@ def test_an_older_inspector() -> None:
     (found,) = layers_of(CONVOLUTION)
     assert found.nodes == ["Clip_13", "Conv_9", "QuantizeLinear_7", "w"]
     assert [t.dtype for t in (*found.inputs, *found.outputs)] == ["Int8", "Half"]
-    assert [(t.name, t.dims, t.dtype) for t in found.constants] == [("weights", [432], "Int8"), ("bias", [16], "Float")]
+    assert [(t.name, t.dims, t.dtype) for t in found.constants] == [
+        ("weights", [432], "Int8"),
+        ("bias", [16], "Float"),
+    ]
     assert found.macs == 2 * 16 * 4 * 4 * 3 * 3 * 3
     assert found.inputs[0].format == WIDE
 
 
 def test_a_newer_inspector() -> None:
     (found,) = layers_of(NEWER)
-    assert (found.nodes, found.constants[0].name, found.inputs[0].dtype, found.tactic) == (["a", "b"], "w", "Half", "t")
+    assert (found.nodes, found.constants[0].name, found.inputs[0].dtype, found.tactic) == (
+        ["a", "b"],
+        "w",
+        "Half",
+        "t",
+    )
 
 
 @pytest.mark.parametrize("root", ["Layers", "layers", "LayerInfo", "layerInfo", None])
@@ -54,17 +62,29 @@ def test_roots(root: str | None) -> None:
 @pytest.mark.parametrize(
     ("name", "want"),
     [
-        ("Conv_5 + Add_6 + Relu_7", ["Conv_5", "Add_6", "Relu_7"]), ("a || b", ["a", "b"]), ("a", ["a"]),
-        ("PWN(Clip_13)", ["Clip_13"]), ("PWN(PWN(a), b)", ["a", "b"]),
+        ("Conv_5 + Add_6 + Relu_7", ["Conv_5", "Add_6", "Relu_7"]),
+        ("a || b", ["a", "b"]),
+        ("a", ["a"]),
+        ("PWN(Clip_13)", ["Clip_13"]),
+        ("PWN(PWN(a), b)", ["a", "b"]),
         ("PWN(/s/Sigmoid, /m/Mul)", ["/s/Sigmoid", "/m/Mul"]),
-        ("w + PWN(a + b) + c", ["w", "a", "b", "c"]), ("{ForeignNode[a...b]}", ["{ForeignNode[a...b]}"]),
-        ("Reformatting CopyNode for Input Tensor 0 to Conv_0 + Relu_1", []), ("reshape_after_Gemm_48", []),
-        ("copied_squeeze_after_(Unnamed Layer* 803) [ElementWise]", []), ("(Unnamed Layer* 3) [Shuffle]", []),
-        ("MatMul + b:0 + (Unnamed Layer* 37) [Shuffle] + unsqueeze_node_after_b:0 + add", ["MatMul", "b:0", "add"]),
+        ("w + PWN(a + b) + c", ["w", "a", "b", "c"]),
+        ("{ForeignNode[a...b]}", ["{ForeignNode[a...b]}"]),
+        ("Reformatting CopyNode for Input Tensor 0 to Conv_0 + Relu_1", []),
+        ("reshape_after_Gemm_48", []),
+        ("copied_squeeze_after_(Unnamed Layer* 803) [ElementWise]", []),
+        ("(Unnamed Layer* 3) [Shuffle]", []),
+        (
+            "MatMul + b:0 + (Unnamed Layer* 37) [Shuffle] + unsqueeze_node_after_b:0 + add",
+            ["MatMul", "b:0", "add"],
+        ),
         ("[CONV]-[aten.conv]-[/f/0] + [RELU]-[x]", ["[CONV]-[aten.conv]-[/f/0]", "[RELU]-[x]"]),
-        ("a) + b", ["a)", "b"]), ("a[0] + b", ["a[0]", "b"]), ("", []), ("a+b", ["a+b"]),
+        ("a) + b", ["a)", "b"]),
+        ("a[0] + b", ["a[0]", "b"]),
+        ("", []),
+        ("a+b", ["a+b"]),
     ],
-)  # fmt: skip
+)
 def test_members_of_a_name(name: str, want: list[str]) -> None:
     assert members(name) == want
 
@@ -72,21 +92,37 @@ def test_members_of_a_name(name: str, want: list[str]) -> None:
 @pytest.mark.parametrize(
     ("text", "want"),
     [
-        ("Row major linear FP32", "Float"), ("Two wide channel vectorized row major FP16 format", "Half"),
+        ("Row major linear FP32", "Float"),
+        ("Two wide channel vectorized row major FP16 format", "Half"),
         (WIDE, "Int8"),
-        ("FP32 NCHW", "Float"), ("INT8", "Int8"), ("Int32", "Int32"), ("Int64", "Int64"), ("Bool", "Bool"),
-        ("", "unknown"), ("BFloat16", "BFloat16"), ("Row major linear BF16", "BFloat16"), ("UInt8", "UInt8"),
-        ("FP8E4M3", "FP8"), ("Row major linear FP8 E4M3", "FP8"), ("FP4E2M1", "FP4"), ("Int4", "Int4"),
-        ("Something new", "Something new"), ("Channel major FP16 format where channel % 8 == 0", "Half"),
+        ("FP32 NCHW", "Float"),
+        ("INT8", "Int8"),
+        ("Int32", "Int32"),
+        ("Int64", "Int64"),
+        ("Bool", "Bool"),
+        ("", "unknown"),
+        ("BFloat16", "BFloat16"),
+        ("Row major linear BF16", "BFloat16"),
+        ("UInt8", "UInt8"),
+        ("FP8E4M3", "FP8"),
+        ("Row major linear FP8 E4M3", "FP8"),
+        ("FP4E2M1", "FP4"),
+        ("Int4", "Int4"),
+        ("Something new", "Something new"),
+        ("Channel major FP16 format where channel % 8 == 0", "Half"),
     ],
-)  # fmt: skip
+)
 def test_datatypes(text: str, want: str) -> None:
     assert datatype(text) == want
 
 
 def test_what_is_odd_is_shown_and_never_dropped() -> None:
     found = layers_of(
-        "a + b", {}, 7, {"Name": None, "Inputs": "x", "Outputs": [3, {"Dimensions": "?"}]}, {"Name": "\ud800"}
+        "a + b",
+        {},
+        7,
+        {"Name": None, "Inputs": "x", "Outputs": [3, {"Dimensions": "?"}]},
+        {"Name": "\ud800"},
     )
     assert [each.name for each in found][:3] == ["a + b", "", "7"]
     assert found[0].nodes == ["a", "b"]
@@ -102,16 +138,30 @@ def test_other_files_are_refused(text: str) -> None:
 
 
 def test_times_by_name_and_in_order() -> None:
-    rows = [{"count": 10}, {"name": "a", "timeMs": 30, "averageMs": 3, "medianMs": 2, "percentage": 50},
-            {"name": "a", "averageMs": 1}, {"name": "c", "averageMs": 5}]  # fmt: skip
+    rows = [
+        {"count": 10},
+        {"name": "a", "timeMs": 30, "averageMs": 3, "medianMs": 2, "percentage": 50},
+        {"name": "a", "averageMs": 1},
+        {"name": "c", "averageMs": 5},
+    ]
     times = profile(json.dumps(rows), "file")
     found, rest = timed([layer("a"), layer("b"), layer("a")], times)
     assert [each.time_ms for each in found] == [3, None, 1]
     assert rest == {"c": 5}
 
 
-@pytest.mark.parametrize("text", ["", "3", "{}x", '[{"name": "a"}]', '[{"name": "a", "averageMs": -1}]',
-                                  '[{"name": "a", "averageMs": NaN}]', "[3]"])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "3",
+        "{}x",
+        '[{"name": "a"}]',
+        '[{"name": "a", "averageMs": -1}]',
+        '[{"name": "a", "averageMs": NaN}]',
+        "[3]",
+    ],
+)
 def test_other_profiles_are_refused(text: str) -> None:
     with pytest.raises(ForgeError, match="not a profile"):
         profile(text, "file")

@@ -34,10 +34,19 @@ def test_the_documented_schema_is_this_one() -> None:
 
 @pytest.mark.parametrize(
     "content",
-    ["", "{}", "[]", "null", '{"format": "trtforge-layers-1", "layers": []}', '{"format": "trtforge-layers-2"}',
-     '{"format": "trtforge-layers-2", "layers": [3]}', '{"format": "trtforge-layers-2", "layers": [], "more": 1}',
-     '{"format": "trtforge-layers-2", "layers": [], "figures": {"a": NaN}}', "[" * 50_000],
-)  # fmt: skip
+    [
+        "",
+        "{}",
+        "[]",
+        "null",
+        '{"format": "trtforge-layers-1", "layers": []}',
+        '{"format": "trtforge-layers-2"}',
+        '{"format": "trtforge-layers-2", "layers": [3]}',
+        '{"format": "trtforge-layers-2", "layers": [], "more": 1}',
+        '{"format": "trtforge-layers-2", "layers": [], "figures": {"a": NaN}}',
+        "[" * 50_000,
+    ],
+)
 def test_other_files_are_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "layers.json"
     path.write_text(content)
@@ -67,7 +76,16 @@ def test_sums() -> None:
 
 
 def test_labels_prefer_what_a_layer_computes() -> None:
-    nodes = [Node(name="c", op="Conv", place="layer", learned=True), Node(name="q", op="QuantizeLinear", place="layer"),
-             Node(name="s", op="Sigmoid", place="layer")]  # fmt: skip
-    layers = [layer("1", "c q s", macs=5), layer("2", "c q s"), layer("3", "c q"), layer("4"), layer("5", "alien")]
+    nodes = [
+        Node(name="c", op="Conv", place="layer", learned=True),
+        Node(name="q", op="QuantizeLinear", place="layer"),
+        Node(name="s", op="Sigmoid", place="layer"),
+    ]
+    layers = [
+        layer("1", "c q s", macs=5),
+        layer("2", "c q s"),
+        layer("3", "c q"),
+        layer("4"),
+        layer("5", "alien"),
+    ]
     assert labels(Report(layers=layers, nodes=nodes)) == ["c", "s", "c", "4", "alien"]

@@ -19,39 +19,83 @@ from trtforge.report.page import Context, Range, html
 from trtforge.report.page import Engine as Swept
 
 HOSTILE = [
-    "<script>alert(1)</script>", "</script><script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "'`;--",
-    "x" * 10_000, "<!--", "]]>", "{{ 7 * 7 }}", "\x00\x1f", "a\nb", "\u2028", "&lt;b&gt;", "| a | b |",
-]  # fmt: skip
+    "<script>alert(1)</script>",
+    "</script><script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "'`;--",
+    "x" * 10_000,
+    "<!--",
+    "]]>",
+    "{{ 7 * 7 }}",
+    "\x00\x1f",
+    "a\nb",
+    "\u2028",
+    "&lt;b&gt;",
+    "| a | b |",
+]
 
 
 def report(name: str = "conv") -> Report:
     layers = [
-        layer(name, name, reads=[t("x")], writes=[t(name)], macs=100, precision="Half", type=name, tactic=name,
-              input_bytes=9),
-        layer("b", "relu", reads=[t(name)], writes=[t("z")], precision="Int8", role="convert", inferred=[name]),
+        layer(
+            name,
+            name,
+            reads=[t("x")],
+            writes=[t(name)],
+            macs=100,
+            precision="Half",
+            type=name,
+            tactic=name,
+            input_bytes=9,
+        ),
+        layer(
+            "b",
+            "relu",
+            reads=[t(name)],
+            writes=[t("z")],
+            precision="Int8",
+            role="convert",
+            inferred=[name],
+        ),
         layer("s", type="signal", role="sync"),
-    ]  # fmt: skip
-    nodes = [Node(name=name, op=name, place="layer", learned=True),
-             Node(name=f"{name}!", op="Add", place="unaccounted"),
-             Node(name=f"{name}?", op="Shape", place="folded", why="shape arithmetic")]  # fmt: skip
+    ]
+    nodes = [
+        Node(name=name, op=name, place="layer", learned=True),
+        Node(name=f"{name}!", op="Add", place="unaccounted"),
+        Node(name=f"{name}?", op="Shape", place="folded", why="shape arithmetic"),
+    ]
     finding = Finding(title=name, why=name, act=name, layers=[0])
-    return Report(layers=layers, nodes=nodes, findings=[finding], engine=Engine(backend="tensorrt-rtx", sm=89))
+    return Report(
+        layers=layers, nodes=nodes, findings=[finding], engine=Engine(backend="tensorrt-rtx", sm=89)
+    )
 
 
 def context(name: str = "title") -> Context:
     return Context(
-        name, device("rtx-4090"), [Range(name, [5, 4, 3, 2], 4.0, 2.0)],
+        name,
+        device("rtx-4090"),
+        [Range(name, [5, 4, 3, 2], 4.0, 2.0)],
         [Swept(name, 1.0, 0.5, "Int8"), Swept("b", 2, 0.6)],
-        {"engines": [name, "b"], "metric": "mAP", "accuracy": [0.5, 0.4], "more": {"mAP50": [0.6, 0.5]},
-         "drop_points": [10.0], "images": 5},
-    )  # fmt: skip
+        {
+            "engines": [name, "b"],
+            "metric": "mAP",
+            "accuracy": [0.5, 0.4],
+            "more": {"mAP50": [0.6, 0.5]},
+            "drop_points": [10.0],
+            "images": 5,
+        },
+    )
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_names_stay_text(name: str) -> None:
     page = html(report(name), context(name))
     scripts = re.findall(r"<script([^>]*)>(.*?)</script>", page, re.DOTALL)
-    assert [attributes for attributes, _ in scripts] == [' type="application/json" id="data"', "", ""]
+    assert [attributes for attributes, _ in scripts] == [
+        ' type="application/json" id="data"',
+        "",
+        "",
+    ]
     assert "<img" not in page
     assert "alert(1)</script>" not in page
     data = json.loads(scripts[0][1])
@@ -74,8 +118,17 @@ def test_only_our_scripts_may_run_and_nothing_is_fetched() -> None:
 
 def test_everything_is_on_the_page() -> None:
     page = html(assemble.on(report(), device("rtx-4090")), context())
-    for text in ("Findings", "Roofline of GeForce RTX 4090", "not accounted for", "shape arithmetic", "mAP50",
-                 "Engines of the sweep", "Calibration", "MIT licence of dagre", "tensorrt-rtx for SM89"):  # fmt: skip
+    for text in (
+        "Findings",
+        "Roofline of GeForce RTX 4090",
+        "not accounted for",
+        "shape arithmetic",
+        "mAP50",
+        "Engines of the sweep",
+        "Calibration",
+        "MIT licence of dagre",
+        "tensorrt-rtx for SM89",
+    ):
         assert text in page, text
     assert page.count('<tr id="layer-') == 3
 
@@ -92,8 +145,12 @@ def test_a_device_without_figures() -> None:
 
 
 def test_a_graph_of_thousands_is_drawn_on_demand_and_stays_small() -> None:
-    layers = [layer(f"layer_{index}", f"node_{index}", reads=[t(f"t{index}")], writes=[t(f"t{index + 1}")])
-              for index in range(3000)]  # fmt: skip
+    layers = [
+        layer(
+            f"layer_{index}", f"node_{index}", reads=[t(f"t{index}")], writes=[t(f"t{index + 1}")]
+        )
+        for index in range(3000)
+    ]
     page = html(Report(layers=layers), Context("t"))
     assert '"atOnce":false' in page
     assert page.count('<tr id="layer-') == 3000

@@ -24,7 +24,11 @@ def all_of(root: ET.Element, name: str) -> list[ET.Element]:
 def test_bars_are_to_scale() -> None:
     root = drawn(
         plots.bars(
-            "b", [("one", [Part(10, "int8", "ten")], "10"), ("two", [Part(3, "half", ""), Part(2, "x", "")], "5")]
+            "b",
+            [
+                ("one", [Part(10, "int8", "ten")], "10"),
+                ("two", [Part(3, "half", ""), Part(2, "x", "")], "5"),
+            ],
         )
     )
     wide, first, second = (float(each.attrib["width"]) for each in all_of(root, "rect"))
@@ -38,7 +42,8 @@ def test_bars_of_nothing(rows) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["<script>alert(1)</script>", "a & b", '"', "'", "x" * 10_000, "узел", "\x00\x1b\ud800\uffff"]
+    "name",
+    ["<script>alert(1)</script>", "a & b", '"', "'", "x" * 10_000, "узел", "\x00\x1b\ud800\uffff"],
 )
 def test_odd_names(name: str) -> None:
     for plot in (
@@ -52,7 +57,13 @@ def test_odd_names(name: str) -> None:
 
 def test_scatter_leaves_out_what_a_logarithm_cannot_show() -> None:
     root = drawn(
-        plots.scatter("s", [Point(1, 10, "x", ""), Point(0, 5, "x", ""), Point(100, 1000, "x", "")], "x", "y", log=True)
+        plots.scatter(
+            "s",
+            [Point(1, 10, "x", ""), Point(0, 5, "x", ""), Point(100, 1000, "x", "")],
+            "x",
+            "y",
+            log=True,
+        )
     )
     low, high = all_of(root, "circle")
     assert float(low.attrib["cx"]) < float(high.attrib["cx"])
@@ -63,10 +74,19 @@ def test_scatter_leaves_out_what_a_logarithm_cannot_show() -> None:
 
 def test_labels_lie_on_no_other_label_and_inside() -> None:
     points = [Point(1 + number / 50, 1, "x", "", f"engine {number}") for number in range(12)]
-    root = drawn(plots.scatter("s", points, "x", "y", lines=[("a limit", "mark", [(1, 1.001), (1.2, 1.001)])]))
-    found = [each for each in all_of(root, "text") if (each.text or "").startswith(("engine", "a limit"))]
+    root = drawn(
+        plots.scatter(
+            "s", points, "x", "y", lines=[("a limit", "mark", [(1, 1.001), (1.2, 1.001)])]
+        )
+    )
+    found = [
+        each for each in all_of(root, "text") if (each.text or "").startswith(("engine", "a limit"))
+    ]
     assert 5 < len(found) <= 13
-    boxes = [(float(each.attrib["x"]), float(each.attrib["y"]), svg.LETTER * len(each.text or "")) for each in found]
+    boxes = [
+        (float(each.attrib["x"]), float(each.attrib["y"]), svg.LETTER * len(each.text or ""))
+        for each in found
+    ]
     assert all(x >= 0 and x + wide <= 760 and 0 < y < 340 for x, y, wide in boxes)
     for number, (x, y, wide) in enumerate(boxes):
         for other_x, other_y, other_wide in boxes[:number]:
@@ -74,15 +94,24 @@ def test_labels_lie_on_no_other_label_and_inside() -> None:
 
 
 def test_an_axis_ends_where_its_values_do() -> None:
-    root = drawn(plots.scatter("s", [Point(60, 1, "x", ""), Point(99, 2, "x", "")], "share", "y", most=100))
+    root = drawn(
+        plots.scatter("s", [Point(60, 1, "x", ""), Point(99, 2, "x", "")], "share", "y", most=100)
+    )
     assert "100" in [each.text for each in all_of(root, "text")]
     assert "110" not in [each.text for each in all_of(root, "text")]
-    (alone,) = all_of(drawn(plots.scatter("s", [Point(100, 1, "x", "")], "share", "y", most=100)), "circle")
+    (alone,) = all_of(
+        drawn(plots.scatter("s", [Point(100, 1, "x", "")], "share", "y", most=100)), "circle"
+    )
     assert float(alone.attrib["cx"]) == pytest.approx(760 - 34)
 
 
 def test_pareto_joins_those_that_none_beats() -> None:
-    points = [Point(5, 0.89, "x", ""), Point(2, 0.88, "x", ""), Point(3, 0.80, "x", ""), Point(1, 0.70, "x", "")]
+    points = [
+        Point(5, 0.89, "x", ""),
+        Point(2, 0.88, "x", ""),
+        Point(3, 0.80, "x", ""),
+        Point(1, 0.70, "x", ""),
+    ]
     root = drawn(plots.pareto("p", points, "ms", "mAP"))
     (line,) = all_of(root, "polyline")
     assert len(line.attrib["points"].split()) == 3
@@ -90,11 +119,17 @@ def test_pareto_joins_those_that_none_beats() -> None:
 
 
 def test_pareto_where_more_of_both_is_better() -> None:
-    points = [Point(5, 0.7, "x", ""), Point(2, 0.88, "x", ""), Point(3, 0.80, "x", ""), Point(1, 0.85, "x", "")]
+    points = [
+        Point(5, 0.7, "x", ""),
+        Point(2, 0.88, "x", ""),
+        Point(3, 0.80, "x", ""),
+        Point(1, 0.85, "x", ""),
+    ]
     (line,) = all_of(drawn(plots.pareto("p", points, "share", "mAP", more=True)), "polyline")
     assert len(line.attrib["points"].split()) == 3
     assert not all_of(
-        drawn(plots.pareto("p", [*points, Point(6, 0.9, "x", "")], "share", "mAP", more=True)), "polyline"
+        drawn(plots.pareto("p", [*points, Point(6, 0.9, "x", "")], "share", "mAP", more=True)),
+        "polyline",
     )
 
 
@@ -111,6 +146,8 @@ def test_histogram_of_little(counts, limit) -> None:
     drawn(plots.histogram("h", counts, limit, 0.5))
 
 
-@pytest.mark.parametrize(("text", "want"), [("abc", "abc"), ("a\n b", "a b"), ("x" * 50, "x" * 4 + "…" + "x" * 4)])
+@pytest.mark.parametrize(
+    ("text", "want"), [("abc", "abc"), ("a\n b", "a b"), ("x" * 50, "x" * 4 + "…" + "x" * 4)]
+)
 def test_cut(text: str, want: str) -> None:
     assert svg.cut(text, 10) == want

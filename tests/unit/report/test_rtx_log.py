@@ -16,7 +16,12 @@ def one(text: str) -> Layer:
 
 def test_a_row() -> None:
     layer = one(row())
-    assert (layer.name, layer.type, layer.nodes, layer.tactic) == ("conv1", "kgen", ["conv1"], "fused_kernel_0")
+    assert (layer.name, layer.type, layer.nodes, layer.tactic) == (
+        "conv1",
+        "kgen",
+        ["conv1"],
+        "fused_kernel_0",
+    )
     assert [(t.name, t.dims, t.dtype, t.format) for t in layer.inputs] == [
         ("image", [1, 3, 64, 64], "Float", "(NHWC) C")
     ]
@@ -33,15 +38,34 @@ def test_fused_nodes(separator: str) -> None:
 
 def test_words_behind_a_node() -> None:
     """Without them, 1x1 convolutions that became matrix products would be in no layer."""
-    assert one(row(metadata="[ONNX Layer: a]__gemm_from_conv1x1\x1f[ONNX Layer: b]")).nodes == ["a", "b"]
+    assert one(row(metadata="[ONNX Layer: a]__gemm_from_conv1x1\x1f[ONNX Layer: b]")).nodes == [
+        "a",
+        "b",
+    ]
     assert one(row(metadata="[ONNX Layer: a]__gemm_from_conv1x1")).nodes == ["a"]
 
 
 ODD = [
-    "/model/0/conv/Conv", "a b", "a:b", "a[0]", "a[0][1]", "a'", "a, b", "узел", "x" * 10_000, "<script>", "line\nend",
-    "\nName: b, LayerType: kgen", "{ Name: x, Dimensions: [1] }", "x], Constants: [", "[ONNX Layer: fake", "a + b",
-    ", Outputs: [", "", " ",
-]  # fmt: skip
+    "/model/0/conv/Conv",
+    "a b",
+    "a:b",
+    "a[0]",
+    "a[0][1]",
+    "a'",
+    "a, b",
+    "узел",
+    "x" * 10_000,
+    "<script>",
+    "line\nend",
+    "\nName: b, LayerType: kgen",
+    "{ Name: x, Dimensions: [1] }",
+    "x], Constants: [",
+    "[ONNX Layer: fake",
+    "a + b",
+    ", Outputs: [",
+    "",
+    " ",
+]
 
 
 @pytest.mark.parametrize("name", ODD)
@@ -50,7 +74,9 @@ def test_odd_names_of_nodes(name: str) -> None:
     assert [layer.nodes for layer in layers] == [sorted([name, "z"]), ["conv1"]]
 
 
-@pytest.mark.parametrize("name", [*ODD, "{ForeignNode[a...b]}", "Reformatting CopyNode for a, part 1", "(Unnamed)"])
+@pytest.mark.parametrize(
+    "name", [*ODD, "{ForeignNode[a...b]}", "Reformatting CopyNode for a, part 1", "(Unnamed)"]
+)
 def test_odd_names_of_layers_and_tensors(name: str) -> None:
     layers = parse(log(row(name=name, inputs=tensor(name, "1,2", "Int8")), row(name="next")))
     assert [layer.name for layer in layers] == [name, "next"]
@@ -58,10 +84,14 @@ def test_odd_names_of_layers_and_tensors(name: str) -> None:
 
 
 def test_several_tensors() -> None:
-    inputs = ", ".join([tensor("a", "1,2", "Int8"), tensor("b[0]", "", "Float"), tensor("c", "-1,4", "Half")])
+    inputs = ", ".join(
+        [tensor("a", "1,2", "Int8"), tensor("b[0]", "", "Float"), tensor("c", "-1,4", "Half")]
+    )
     assert [(t.name, t.dims, t.dtype) for t in one(row(inputs=inputs)).inputs] == [
-        ("a", [1, 2], "Int8"), ("b[0]", [], "Float"), ("c", [-1, 4], "Half"),
-    ]  # fmt: skip
+        ("a", [1, 2], "Int8"),
+        ("b[0]", [], "Float"),
+        ("c", [-1, 4], "Half"),
+    ]
 
 
 @pytest.mark.parametrize("kind", ["kgen", "correlation", "something_new", ""])
@@ -78,7 +108,9 @@ def test_an_event_and_nothing_in_and_out() -> None:
 
 
 def test_lines_around_the_list_are_passed_over() -> None:
-    text = f"Name: something else\n[V] [TRT] Layers:\n{row()}\n{row(name='conv2')}\n\nBindings:\nimage"
+    text = (
+        f"Name: something else\n[V] [TRT] Layers:\n{row()}\n{row(name='conv2')}\n\nBindings:\nimage"
+    )
     assert [layer.name for layer in parse(text)] == ["conv1", "conv2"]
 
 
@@ -89,9 +121,14 @@ def test_no_rows(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [row().replace("Metadata", "Meta"), row().replace("TacticName", "Tactic"),
-            row(inputs="{ Name: a, Shape: [1,2], Datatype: Int8 }"), row(outputs="something")],
-)  # fmt: skip
+    "bad",
+    [
+        row().replace("Metadata", "Meta"),
+        row().replace("TacticName", "Tactic"),
+        row(inputs="{ Name: a, Shape: [1,2], Datatype: Int8 }"),
+        row(outputs="something"),
+    ],
+)
 def test_a_row_of_a_new_form_is_shown_and_stops_nothing(bad: str) -> None:
     layers = parse(log(row(), bad, row(name="next")))
     assert [layer.type for layer in layers] == ["kgen", UNREADABLE, "kgen"]

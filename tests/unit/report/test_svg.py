@@ -32,10 +32,15 @@ def test_a_file_has_both_themes_and_no_variables() -> None:
 def test_the_page_takes_its_colours_from_the_same_file() -> None:
     """Every variable that plots and pages use has a colour, in both themes or for both."""
     known = set(re.findall(r"--([\w-]+):", svg.asset("colors.css")))
-    assert set(re.findall(r"var\(--([\w-]+)\)", svg.asset("plot.css") + svg.asset("page.css"))) <= known
+    assert (
+        set(re.findall(r"var\(--([\w-]+)\)", svg.asset("plot.css") + svg.asset("page.css")))
+        <= known
+    )
 
 
-@pytest.mark.parametrize("name", ["<script>alert(1)</script>", "x" * 10_000, "a\nb\x00", "&]]>", "\ud800", ""])
+@pytest.mark.parametrize(
+    "name", ["<script>alert(1)</script>", "x" * 10_000, "a\nb\x00", "&]]>", "\ud800", ""]
+)
 def test_a_heading_of_any_words(name: str) -> None:
     root = ET.fromstring(svg.headed(name, [name, "one more"], picture()).encode())
     words = [str(each.text or "") for each in root.iter(f"{SVG}text")]

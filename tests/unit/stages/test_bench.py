@@ -20,12 +20,34 @@ from trtforge.timing.table import Row
 def row(runtime: str, median: float, transfers: bool | None = None, batch: int = 1) -> Row:
     latency = Latency(10, median, median, median, median, median, median, median)
     graph = None if transfers is None else False
-    return Row(runtime, batch, 1, graph, transfers, latency, 1e3 / median, 1, None, "clock", clocks.Clocks())
+    return Row(
+        runtime,
+        batch,
+        1,
+        graph,
+        transfers,
+        latency,
+        1e3 / median,
+        1,
+        None,
+        "clock",
+        clocks.Clocks(),
+    )
 
 
 def asked(**changes):
-    given = {"batch": None, "streams": "1", "against": None, "torch": None, "weights": None, "provider": "auto",
-             "cuda_graph": None, "transfers": False, "warmup": "1ms", "duration": "1ms"}  # fmt: skip
+    given = {
+        "batch": None,
+        "streams": "1",
+        "against": None,
+        "torch": None,
+        "weights": None,
+        "provider": "auto",
+        "cuda_graph": None,
+        "transfers": False,
+        "warmup": "1ms",
+        "duration": "1ms",
+    }
     return benchmark(**(given | changes))
 
 
@@ -38,7 +60,11 @@ def model(tmp_path):
 def test_rows_of_batches_and_streams(model) -> None:
     report = bench.run(bench.subject(model), asked(batch="1,3", streams="1,2", provider="cpu"))
     assert [(each.runtime, each.batch, each.streams) for each in report.rows] == [
-        ("onnxruntime", 1, 1), ("onnxruntime", 1, 2), ("onnxruntime", 3, 1), ("onnxruntime", 3, 2)]  # fmt: skip
+        ("onnxruntime", 1, 1),
+        ("onnxruntime", 1, 2),
+        ("onnxruntime", 3, 1),
+        ("onnxruntime", 3, 2),
+    ]
     assert all(each.subject_faster == 1 and each.cuda_graph is None for each in report.rows)
     assert any("every frame of a 30 fps camera" in remark for remark in report.remarks)
     cells = list(csv.DictReader(io.StringIO(table.as_csv(report.rows))))
@@ -48,10 +74,24 @@ def test_rows_of_batches_and_streams(model) -> None:
 
 
 def test_speed_up_is_of_the_subjects_best_row_with_equal_work() -> None:
-    rows = [row("tensorrt", 2.0, False), row("tensorrt", 1.0, False), row("tensorrt", 1.5, True),
-            row("torch", 4.0, False), row("torch", 6.0, True), row("onnxruntime", 9.0),
-            row("torch", 8.0, False, batch=8)]  # fmt: skip
-    assert [bench._faster(each, rows, "tensorrt") for each in rows] == [2.0, 1.0, 1.0, 4.0, 4.0, 9.0, None]
+    rows = [
+        row("tensorrt", 2.0, False),
+        row("tensorrt", 1.0, False),
+        row("tensorrt", 1.5, True),
+        row("torch", 4.0, False),
+        row("torch", 6.0, True),
+        row("onnxruntime", 9.0),
+        row("torch", 8.0, False, batch=8),
+    ]
+    assert [bench._faster(each, rows, "tensorrt") for each in rows] == [
+        2.0,
+        1.0,
+        1.0,
+        4.0,
+        4.0,
+        9.0,
+        None,
+    ]
 
 
 def test_throttling_and_clocks_are_remarks() -> None:
@@ -75,9 +115,12 @@ def test_a_fixed_batch_is_the_default_and_can_not_be_changed(tmp_path) -> None:
 
 @pytest.mark.parametrize(
     ("changes", "problem"),
-    [({"against": "torch"}, "needs the PyTorch model"), ({"cuda_graph": True}, "are for a GPU"),
-     ({"transfers": True}, "are for a GPU")],
-)  # fmt: skip
+    [
+        ({"against": "torch"}, "needs the PyTorch model"),
+        ({"cuda_graph": True}, "are for a GPU"),
+        ({"transfers": True}, "are for a GPU"),
+    ],
+)
 def test_options_that_contradict(model, changes, problem) -> None:
     with pytest.raises(ForgeError, match=problem):
         bench.run(bench.subject(model), asked(**{"provider": "cpu"} | changes))
@@ -85,10 +128,16 @@ def test_options_that_contradict(model, changes, problem) -> None:
 
 @pytest.mark.parametrize(
     ("changes", "problem"),
-    [({"batch": "1,x"}, "--batch 1,x"), ({"batch": "0"}, "not numbers of 1"), ({"streams": "65"}, "1 to 64"),
-     ({"duration": "3"}, "--duration 3: not a time"), ({"against": "tensorflow"}, "not known"),
-     ({"torch": "a:b"}, "--torch is for"), ({"weights": "w.pt"}, "--weights belong to --torch")],
-)  # fmt: skip
+    [
+        ({"batch": "1,x"}, "--batch 1,x"),
+        ({"batch": "0"}, "not numbers of 1"),
+        ({"streams": "65"}, "1 to 64"),
+        ({"duration": "3"}, "--duration 3: not a time"),
+        ({"against": "tensorflow"}, "not known"),
+        ({"torch": "a:b"}, "--torch is for"),
+        ({"weights": "w.pt"}, "--weights belong to --torch"),
+    ],
+)
 def test_options_that_are_wrong(changes, problem) -> None:
     with pytest.raises(ForgeError, match=problem):
         asked(**changes)

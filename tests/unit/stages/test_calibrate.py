@@ -1,4 +1,6 @@
-"""Calibration through the command line: ranges, shards, caches, and what is wrong with models and folders."""
+"""Calibration through the command line: ranges, shards, caches, and what is wrong with models and
+folders.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +83,9 @@ def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """24 images in folders whose names sort differently as text and as paths, a duplicate, and one unreadable."""
+    """24 images in folders whose names sort differently as text and as paths, a duplicate, and one
+    unreadable.
+    """
     made = tmp_path_factory.mktemp("photos")
     for index in range(24):
         at = made / ("a", "a-b", "a/c", ".")[index % 4]
@@ -96,7 +100,16 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def whole(clean: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One run's calibration.json and calibration.cache."""
     out = tmp_path_factory.mktemp("whole")
-    done("calibrate", clean, "--calib", photos, "-o", out / "calibration.json", "--cache", out / "calibration.cache")
+    done(
+        "calibrate",
+        clean,
+        "--calib",
+        photos,
+        "-o",
+        out / "calibration.json",
+        "--cache",
+        out / "calibration.cache",
+    )
     return out
 
 
@@ -107,7 +120,8 @@ def shards(clean: Path, photos: Path, out: Path, count: int) -> list[Path]:
     return made
 
 
-# ------------------------------------------------------------------------------------------------------- shards
+# -------------------------------------------------------------------------------------------------------
+# shards
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
@@ -116,12 +130,22 @@ def test_merged_shards_give_the_bytes_of_one_run(
 ) -> None:
     made = shards(clean, photos, tmp_path, count)
     for order in (made, made[::-1]):
-        done("calibrate", "--merge", *order, "-o", tmp_path / "m.json", "--cache", tmp_path / "m.cache")
+        done(
+            "calibrate",
+            "--merge",
+            *order,
+            "-o",
+            tmp_path / "m.json",
+            "--cache",
+            tmp_path / "m.cache",
+        )
         assert (tmp_path / "m.json").read_bytes() == (whole / "calibration.json").read_bytes()
         assert (tmp_path / "m.cache").read_bytes() == (whole / "calibration.cache").read_bytes()
 
 
-def test_the_method_is_chosen_when_shards_are_merged(clean: Path, photos: Path, tmp_path: Path) -> None:
+def test_the_method_is_chosen_when_shards_are_merged(
+    clean: Path, photos: Path, tmp_path: Path
+) -> None:
     made = shards(clean, photos, tmp_path, 2)
     done("calibrate", "--merge", *made, "--method", "minmax", "-o", tmp_path / "merged.json")
     done("calibrate", clean, "--calib", photos, "--method", "minmax", "-o", tmp_path / "whole.json")
@@ -131,29 +155,53 @@ def test_the_method_is_chosen_when_shards_are_merged(clean: Path, photos: Path, 
 def test_what_was_seen_is_written_down(clean: Path, photos: Path, whole: Path) -> None:
     source = table(whole / "calibration.json").source
     assert source is not None
-    assert (len(source.images), source.skipped, source.duplicates, source.total) == (24, ["a/broken.png"], 1, 25)
+    assert (len(source.images), source.skipped, source.duplicates, source.total) == (
+        24,
+        ["a/broken.png"],
+        1,
+        25,
+    )
     assert list(source.images) == sorted(source.images)
     assert "zz.png" not in source.images
 
 
 def test_a_missing_shard_is_refused(clean: Path, photos: Path, tmp_path: Path) -> None:
     made = shards(clean, photos, tmp_path, 3)
-    assert "of 25 images are in these tables" in refused("calibrate", "--merge", *made[:2], "-o", tmp_path / "m.json")
+    assert "of 25 images are in these tables" in refused(
+        "calibrate", "--merge", *made[:2], "-o", tmp_path / "m.json"
+    )
     assert not (tmp_path / "m.json").exists()
 
 
 def test_a_shard_twice_is_refused(clean: Path, photos: Path, tmp_path: Path) -> None:
     one, two = shards(clean, photos, tmp_path, 2)
-    assert "an earlier table holds too" in refused("calibrate", "--merge", one, two, one, "-o", tmp_path / "m.json")
+    assert "an earlier table holds too" in refused(
+        "calibrate", "--merge", one, two, one, "-o", tmp_path / "m.json"
+    )
 
 
-def test_a_shard_of_another_model_or_folder_is_refused(clean: Path, photos: Path, tmp_path: Path) -> None:
+def test_a_shard_of_another_model_or_folder_is_refused(
+    clean: Path, photos: Path, tmp_path: Path
+) -> None:
     one, _ = shards(clean, photos, tmp_path, 2)
     other = folded(tmp_path / "other.onnx", yolov7_like(seed=9))
     done("calibrate", other, "--calib", photos, "--shard", "2/2", "-o", tmp_path / "other.json")
-    assert "in 'model'" in refused("calibrate", "--merge", one, tmp_path / "other.json", "-o", tmp_path / "m.json")
-    done("calibrate", clean, "--calib", folder(tmp_path / "few", 4), "--shard", "2/2", "-o", tmp_path / "few.json")
-    assert "in 'total'" in refused("calibrate", "--merge", one, tmp_path / "few.json", "-o", tmp_path / "m.json")
+    assert "in 'model'" in refused(
+        "calibrate", "--merge", one, tmp_path / "other.json", "-o", tmp_path / "m.json"
+    )
+    done(
+        "calibrate",
+        clean,
+        "--calib",
+        folder(tmp_path / "few", 4),
+        "--shard",
+        "2/2",
+        "-o",
+        tmp_path / "few.json",
+    )
+    assert "in 'total'" in refused(
+        "calibrate", "--merge", one, tmp_path / "few.json", "-o", tmp_path / "m.json"
+    )
 
 
 def test_a_shard_is_no_table(clean: Path, photos: Path, tmp_path: Path) -> None:
@@ -168,7 +216,9 @@ def test_a_table_is_no_shard(whole: Path, tmp_path: Path) -> None:
     assert "not a table of histograms" in found
 
 
-def test_a_shard_is_not_overwritten_by_what_is_made_of_it(clean: Path, photos: Path, tmp_path: Path) -> None:
+def test_a_shard_is_not_overwritten_by_what_is_made_of_it(
+    clean: Path, photos: Path, tmp_path: Path
+) -> None:
     made = shards(clean, photos, tmp_path, 2)
     before = made[0].read_bytes()
     assert "is the input itself" in refused("calibrate", "--merge", *made, "-o", made[0])
@@ -181,13 +231,18 @@ def test_more_shards_than_images(clean: Path, tmp_path: Path) -> None:
     assert "2 different images are too few for 3 shards" in found
 
 
-@pytest.mark.parametrize("shard", ["1", "0/2", "3/2", "1/0", "-1/2", "1/2/3", "a/b", "1.0/2", "1 /2"])
+@pytest.mark.parametrize(
+    "shard", ["1", "0/2", "3/2", "1/0", "-1/2", "1/2/3", "a/b", "1.0/2", "1 /2"]
+)
 def test_what_is_no_shard(clean: Path, photos: Path, tmp_path: Path, shard: str) -> None:
-    found = refused("calibrate", clean, "--calib", photos, f"--shard={shard}", "-o", tmp_path / "m.json")
+    found = refused(
+        "calibrate", clean, "--calib", photos, f"--shard={shard}", "-o", tmp_path / "m.json"
+    )
     assert "not I/N" in found
 
 
-# -------------------------------------------------------------------------------------------------- contradictions
+# --------------------------------------------------------------------------------------------------
+# contradictions
 
 
 CONTRADICTIONS: dict[str, tuple[str, list[str]]] = {
@@ -209,24 +264,31 @@ CONTRADICTIONS: dict[str, tuple[str, list[str]]] = {
 
 
 @pytest.mark.parametrize("case", CONTRADICTIONS)
-def test_options_that_contradict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str) -> None:
+def test_options_that_contradict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
     text, words = CONTRADICTIONS[case]
     monkeypatch.chdir(tmp_path)
     assert text in refused("calibrate", *words)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_cuda_that_is_not_here(clean: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cuda_that_is_not_here(
+    clean: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from trtforge.backends import onnxruntime
 
     monkeypatch.setattr(onnxruntime, "has_cuda", lambda: False)
     out = tmp_path / "t.json"
-    assert "--provider cpu" in refused("calibrate", clean, "--calib", photos, "--provider", "cuda", "-o", out, code=3)
+    assert "--provider cpu" in refused(
+        "calibrate", clean, "--calib", photos, "--provider", "cuda", "-o", out, code=3
+    )
     made = shards(clean, photos, tmp_path, 1)
     done("calibrate", "--merge", *made, "--provider", "cuda", "-o", out)  # nothing is run
 
 
-# ------------------------------------------------------------------------------------------------------- methods
+# -------------------------------------------------------------------------------------------------------
+# methods
 
 
 def recipe(path: Path, text: str) -> Path:
@@ -234,9 +296,13 @@ def recipe(path: Path, text: str) -> Path:
     return path
 
 
-def test_methods_by_tensor_in_a_recipe(clean: Path, photos: Path, whole: Path, tmp_path: Path) -> None:
+def test_methods_by_tensor_in_a_recipe(
+    clean: Path, photos: Path, whole: Path, tmp_path: Path
+) -> None:
     names = list(table(whole / "calibration.json").methods)
-    spec = recipe(tmp_path / "r.yaml", f"calibration:\n  method: mse\n  methods:\n    {names[1]}: minmax\n")
+    spec = recipe(
+        tmp_path / "r.yaml", f"calibration:\n  method: mse\n  methods:\n    {names[1]}: minmax\n"
+    )
     done("calibrate", clean, "--calib", photos, "--recipe", spec, "-o", tmp_path / "t.json")
     found = table(tmp_path / "t.json")
     assert found.methods == dict.fromkeys(names, "mse") | {names[1]: "minmax"}
@@ -247,20 +313,27 @@ def test_methods_by_tensor_in_a_recipe(clean: Path, photos: Path, whole: Path, t
 
 def test_a_pattern_that_matches_no_tensor(clean: Path, photos: Path, tmp_path: Path) -> None:
     spec = recipe(tmp_path / "r.yaml", "calibration:\n  methods:\n    typo*: minmax\n")
-    found = refused("calibrate", clean, "--calib", photos, "--recipe", spec, "-o", tmp_path / "t.json")
+    found = refused(
+        "calibrate", clean, "--calib", photos, "--recipe", spec, "-o", tmp_path / "t.json"
+    )
     assert "'typo*' matches no calibrated tensor" in found
 
 
 def test_a_method_that_is_none(clean: Path, photos: Path, tmp_path: Path) -> None:
     spec = recipe(tmp_path / "r.yaml", "calibration:\n  methods:\n    t1: kl\n")
-    found = refused("calibrate", clean, "--calib", photos, "--recipe", spec, "-o", tmp_path / "t.json")
+    found = refused(
+        "calibrate", clean, "--calib", photos, "--recipe", spec, "-o", tmp_path / "t.json"
+    )
     assert "r.yaml:3: calibration.methods.t1" in found
 
 
-# --------------------------------------------------------------------------------------------------------- taps
+# ---------------------------------------------------------------------------------------------------------
+# taps
 
 
-def test_implicit_taps_hold_the_explicit_ones(clean: Path, photos: Path, whole: Path, tmp_path: Path) -> None:
+def test_implicit_taps_hold_the_explicit_ones(
+    clean: Path, photos: Path, whole: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "t.json"
     done("calibrate", clean, "--calib", photos, "--taps", "implicit", "-o", out)
     found, explicit = table(out), table(whole / "calibration.json")
@@ -271,12 +344,20 @@ def test_implicit_taps_hold_the_explicit_ones(clean: Path, photos: Path, whole: 
     done("quantize", clean, "--calibration", out, "-o", tmp_path / "int8.onnx")
 
 
-# --------------------------------------------------------------------------------------------------------- cache
+# ---------------------------------------------------------------------------------------------------------
+# cache
 
 
 def test_a_cache_quantizes_as_its_table_does(clean: Path, whole: Path, tmp_path: Path) -> None:
     for suffix in ("json", "cache"):
-        done("quantize", clean, "--calibration", whole / f"calibration.{suffix}", "-o", tmp_path / f"{suffix}.onnx")
+        done(
+            "quantize",
+            clean,
+            "--calibration",
+            whole / f"calibration.{suffix}",
+            "-o",
+            tmp_path / f"{suffix}.onnx",
+        )
     assert (tmp_path / "cache.onnx").read_bytes() == (tmp_path / "json.onnx").read_bytes()
 
 
@@ -288,9 +369,12 @@ def test_a_cache_reads_back_to_the_same_scales(whole: Path) -> None:
 
 @pytest.mark.parametrize(
     ("words", "header"),
-    [([], "TRT-101600-EntropyCalibration2"), (["--tensorrt", "8.5.2"], "TRT-8502-EntropyCalibration2"),
-     (["--method", "minmax"], "TRT-101600-EntropyCalibration2")],
-)  # fmt: skip
+    [
+        ([], "TRT-101600-EntropyCalibration2"),
+        (["--tensorrt", "8.5.2"], "TRT-8502-EntropyCalibration2"),
+        (["--method", "minmax"], "TRT-101600-EntropyCalibration2"),
+    ],
+)
 def test_the_header_is_of_the_version_that_reads_it(
     clean: Path, photos: Path, tmp_path: Path, words: list[str], header: str
 ) -> None:
@@ -307,10 +391,26 @@ def test_names_with_colons(tmp_path: Path) -> None:
         node.name = node.output[0]
     model.graph.output[0].name += ": x:0"
     clean, photos = folded(tmp_path / "clean.onnx", model), folder(tmp_path / "photos", 3)
-    done("calibrate", clean, "--calib", photos, "-o", tmp_path / "t.json", "--cache", tmp_path / "t.cache")
+    done(
+        "calibrate",
+        clean,
+        "--calib",
+        photos,
+        "-o",
+        tmp_path / "t.json",
+        "--cache",
+        tmp_path / "t.cache",
+    )
     assert any(name.endswith(": x:0") for name in table(tmp_path / "t.cache").amax)
     for suffix in ("json", "cache"):
-        done("quantize", clean, "--calibration", tmp_path / f"t.{suffix}", "-o", tmp_path / f"{suffix}.onnx")
+        done(
+            "quantize",
+            clean,
+            "--calibration",
+            tmp_path / f"t.{suffix}",
+            "-o",
+            tmp_path / f"{suffix}.onnx",
+        )
     assert (tmp_path / "cache.onnx").read_bytes() == (tmp_path / "json.onnx").read_bytes()
 
 
@@ -337,30 +437,46 @@ def test_a_cache_that_lacks_tensors(clean: Path, whole: Path, tmp_path: Path) ->
     rows = (whole / "calibration.cache").read_text().splitlines()
     lost = rows.pop(2).rpartition(": ")[0]
     (tmp_path / "c.cache").write_text("\n".join(rows))
-    found = refused("quantize", clean, "--calibration", tmp_path / "c.cache", "-o", tmp_path / "int8.onnx")
+    found = refused(
+        "quantize", clean, "--calibration", tmp_path / "c.cache", "-o", tmp_path / "int8.onnx"
+    )
     assert f"no range for 1 tensors, the first is '{lost}'" in found
 
 
-# ------------------------------------------------------------------------------------------------------- preview
+# -------------------------------------------------------------------------------------------------------
+# preview
 
 SPECS = {
     "default": "",
     "bgr with offsets": "color: bgr\n  offsets: [103.5, 116.25, 123.7]\n  scale: 0.0171",
     "raw": "scale: 1.0\n  letterbox: top-left\n  padding: 114",
     "stretched": "letterbox: none\n  offsets: [127.5, 127.5, 127.5]\n  scale: 0.0078125",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", SPECS)
 def test_preview_shows_what_the_network_sees(clean: Path, tmp_path: Path, name: str) -> None:
-    spec = recipe(tmp_path / "r.yaml", f"preprocess:\n  {SPECS[name]}\n" if SPECS[name] else "name: x\n")
+    spec = recipe(
+        tmp_path / "r.yaml", f"preprocess:\n  {SPECS[name]}\n" if SPECS[name] else "name: x\n"
+    )
     photos = tmp_path / "photos"
     (photos / "a").mkdir(parents=True)
     Image.fromarray(pixels(1)[:40]).save(photos / "a" / "b.png")
     Image.fromarray(pixels(2)[:, :30]).save(photos / "a-b.png")
     Image.fromarray(pixels(3)).save(photos / "c.jpg")
     out = tmp_path / "seen"
-    done("calibrate", clean, "--calib", photos, "--recipe", spec, "--preview", out, "-o", tmp_path / "t.json")
+    done(
+        "calibrate",
+        clean,
+        "--calib",
+        photos,
+        "--recipe",
+        spec,
+        "--preview",
+        out,
+        "-o",
+        tmp_path / "t.json",
+    )
     from trtforge.recipe import load
 
     preprocess: Preprocess = load(spec).preprocess
@@ -375,7 +491,9 @@ def test_preview_among_the_images_is_refused(clean: Path, tmp_path: Path) -> Non
     """The next run would calibrate on pictures of pictures."""
     photos = folder(tmp_path / "photos", 2)
     for out in (photos / "seen", photos):
-        found = refused("calibrate", clean, "--calib", photos, "--preview", out, "-o", tmp_path / "t.json")
+        found = refused(
+            "calibrate", clean, "--calib", photos, "--preview", out, "-o", tmp_path / "t.json"
+        )
         assert "lies among the images" in found
     assert len(list(photos.iterdir())) == 2
 
@@ -383,11 +501,21 @@ def test_preview_among_the_images_is_refused(clean: Path, tmp_path: Path) -> Non
 def test_preview_over_a_file_is_refused(clean: Path, tmp_path: Path) -> None:
     (tmp_path / "seen").write_text("mine")
     photos = folder(tmp_path / "photos", 2)
-    found = refused("calibrate", clean, "--calib", photos, "--preview", tmp_path / "seen", "-o", tmp_path / "t.json")
+    found = refused(
+        "calibrate",
+        clean,
+        "--calib",
+        photos,
+        "--preview",
+        tmp_path / "seen",
+        "-o",
+        tmp_path / "t.json",
+    )
     assert "is a file" in found
 
 
-# ------------------------------------------------------------------------------------------------------- remarks
+# -------------------------------------------------------------------------------------------------------
+# remarks
 
 
 def test_images_sorted_by_brightness_have_not_settled(clean: Path, tmp_path: Path) -> None:
@@ -398,7 +526,9 @@ def test_images_sorted_by_brightness_have_not_settled(clean: Path, tmp_path: Pat
 
 
 def test_few_images_are_remarked(clean: Path, tmp_path: Path) -> None:
-    run = done("calibrate", clean, "--calib", folder(tmp_path / "photos", 3), "-o", tmp_path / "t.json")
+    run = done(
+        "calibrate", clean, "--calib", folder(tmp_path / "photos", 3), "-o", tmp_path / "t.json"
+    )
     assert "3 images are few" in run.err
 
 
@@ -419,25 +549,50 @@ def test_duplicates_are_left_out_and_counted(clean: Path, tmp_path: Path) -> Non
     assert six.amax == three.amax
     assert six.source is not None
     assert (six.source.duplicates, six.source.total, len(six.source.images)) == (3, 3, 3)
-    run = done("calibrate", clean, "--calib", photos, "--shard", "1/1", "-o", tmp_path / "shard.json")
+    run = done(
+        "calibrate", clean, "--calib", photos, "--shard", "1/1", "-o", tmp_path / "shard.json"
+    )
     assert "3 duplicates left out" in run.out
 
 
-# ----------------------------------------------------------------------------------------------- unusual networks
+# -----------------------------------------------------------------------------------------------
+# unusual networks
 
 
-def calibrated(tmp_path: Path, model: onnx.ModelProto, count: int = 4) -> tuple[ranges.Ranges, onnx.ModelProto]:
-    """Fold, calibrate and quantize by the command line, from the table and from the cache; the INT8 model runs."""
+def calibrated(
+    tmp_path: Path, model: onnx.ModelProto, count: int = 4
+) -> tuple[ranges.Ranges, onnx.ModelProto]:
+    """Fold, calibrate and quantize by the command line, from the table and from the cache; the INT8
+    model runs.
+    """
     onnx.save(model, tmp_path / "model.onnx")
     clean, out = tmp_path / "clean.onnx", tmp_path / "t.json"
     done("fold", tmp_path / "model.onnx", "-o", clean)
-    done("calibrate", clean, "--calib", folder(tmp_path / "photos", count), "-o", out, "--cache", tmp_path / "t.cache")
+    done(
+        "calibrate",
+        clean,
+        "--calib",
+        folder(tmp_path / "photos", count),
+        "-o",
+        out,
+        "--cache",
+        tmp_path / "t.cache",
+    )
     for suffix in ("json", "cache"):
-        done("quantize", clean, "--calibration", tmp_path / f"t.{suffix}", "-o", tmp_path / f"{suffix}.onnx")
+        done(
+            "quantize",
+            clean,
+            "--calibration",
+            tmp_path / f"t.{suffix}",
+            "-o",
+            tmp_path / f"{suffix}.onnx",
+        )
     assert (tmp_path / "cache.onnx").read_bytes() == (tmp_path / "json.onnx").read_bytes()
     quantized = onnx.load(tmp_path / "json.onnx")
     images = photographs(1)
-    for want, found in zip(outputs(onnx.load(clean), images), outputs(quantized, images), strict=True):
+    for want, found in zip(
+        outputs(onnx.load(clean), images), outputs(quantized, images), strict=True
+    ):
         assert np.isfinite(found).all()
         assert np.abs(found - want).max() <= 0.05 * max(1.0, float(np.abs(want).max()))
     return table(out), quantized
@@ -460,11 +615,22 @@ def test_a_tensor_that_is_always_zero(tmp_path: Path) -> None:
     s = network(1)
     x = s.relu("image", (3, 8), 3)
     dead = s.op("Relu", with_weights(s, x, np.zeros((8, 8, 1, 1)), np.full(8, -1.0)))
-    found, quantized = calibrated(tmp_path, s.model(s.op("Add", s.conv(dead, (8, 4)), s.conv(x, (8, 4)))))
+    found, quantized = calibrated(
+        tmp_path, s.model(s.op("Add", s.conv(dead, (8, 4)), s.conv(x, (8, 4))))
+    )
     assert found.amax[dead] == 0
-    scales = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in quantized.graph.initializer}
+    scales = {
+        tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in quantized.graph.initializer
+    }
     assert scales[f"{dead}.scale"] > 0
-    run = done("calibrate", tmp_path / "clean.onnx", "--calib", tmp_path / "photos", "-o", tmp_path / "again.json")
+    run = done(
+        "calibrate",
+        tmp_path / "clean.onnx",
+        "--calib",
+        tmp_path / "photos",
+        "-o",
+        tmp_path / "again.json",
+    )
     assert "1 always zero" in run.out
 
 
@@ -472,7 +638,9 @@ def test_a_constant_tensor(tmp_path: Path) -> None:
     s = network(1)
     x = s.relu("image", (3, 8), 3)
     constant = s.op("Relu", with_weights(s, x, np.zeros((8, 8, 1, 1)), np.full(8, 0.7)))
-    found, _ = calibrated(tmp_path, s.model(s.op("Add", s.conv(constant, (8, 4)), s.conv(x, (8, 4)))))
+    found, _ = calibrated(
+        tmp_path, s.model(s.op("Add", s.conv(constant, (8, 4)), s.conv(x, (8, 4))))
+    )
     assert found.amax[constant] == pytest.approx(0.7, rel=1e-6)
 
 
@@ -483,7 +651,10 @@ def test_one_image(tmp_path: Path) -> None:
 
 def test_black_images_alone(tmp_path: Path) -> None:
     """The input is always zero; behind the first convolution's bias are values again."""
-    clean, photos = folded(tmp_path / "clean.onnx", classifier()), folder(tmp_path / "photos", 2, lambda index: 0.0)
+    clean, photos = (
+        folded(tmp_path / "clean.onnx", classifier()),
+        folder(tmp_path / "photos", 2, lambda index: 0.0),
+    )
     done("calibrate", clean, "--calib", photos, "--taps", "implicit", "-o", tmp_path / "t.json")
     assert table(tmp_path / "t.json").amax["image"] == 0
     done("quantize", clean, "--calibration", tmp_path / "t.json", "-o", tmp_path / "int8.onnx")
@@ -492,7 +663,9 @@ def test_black_images_alone(tmp_path: Path) -> None:
 def test_dynamic_height_and_width_are_fixed_by_fold(tmp_path: Path) -> None:
     onnx.save(dynamic(), tmp_path / "model.onnx")
     photos = folder(tmp_path / "photos", 2)
-    found = refused("calibrate", tmp_path / "model.onnx", "--calib", photos, "-o", tmp_path / "t.json")
+    found = refused(
+        "calibrate", tmp_path / "model.onnx", "--calib", photos, "-o", tmp_path / "t.json"
+    )
     assert "no fixed height and width" in found
     assert "fold --size" in found
     done("fold", tmp_path / "model.onnx", "--size", "96x64", "-o", tmp_path / "clean.onnx")
@@ -561,7 +734,9 @@ def test_models_that_are_refused(tmp_path: Path, case: str) -> None:
     photos = folder(tmp_path / "photos", 2)
     done("fold", tmp_path / "model.onnx", "-o", tmp_path / "clean.onnx")
     for model in ("model.onnx", "clean.onnx"):
-        assert text in refused("calibrate", tmp_path / model, "--calib", photos, "-o", tmp_path / "t.json")
+        assert text in refused(
+            "calibrate", tmp_path / model, "--calib", photos, "-o", tmp_path / "t.json"
+        )
     assert not (tmp_path / "t.json").exists()
 
 
@@ -569,24 +744,35 @@ def test_models_that_are_refused(tmp_path: Path, case: str) -> None:
 def test_a_model_that_was_not_folded(tmp_path: Path, taps: str) -> None:
     onnx.save(classifier(), tmp_path / "model.onnx")
     photos, out = folder(tmp_path / "photos", 2), tmp_path / "t.json"
-    found = refused("calibrate", tmp_path / "model.onnx", "--calib", photos, "--taps", taps, "-o", out)
+    found = refused(
+        "calibrate", tmp_path / "model.onnx", "--calib", photos, "--taps", taps, "-o", out
+    )
     assert "trtforge fold" in found
 
 
 def test_a_model_that_has_nothing_to_quantize(tmp_path: Path) -> None:
-    clean, photos = folded(tmp_path / "clean.onnx", nothing_learned()), folder(tmp_path / "photos", 2)
+    clean, photos = (
+        folded(tmp_path / "clean.onnx", nothing_learned()),
+        folder(tmp_path / "photos", 2),
+    )
     found = refused("calibrate", clean, "--calib", photos, "-o", tmp_path / "t.json")
     assert "no convolution or matrix product to quantize" in found
 
 
 @pytest.mark.parametrize("taps", ["explicit", "implicit"])
 @pytest.mark.parametrize(("operator", "least"), [("Sqrt", 0.9), ("Reciprocal", 0.0)])
-def test_nan_and_infinity_are_named_with_their_image(tmp_path: Path, taps: str, operator: str, least: float) -> None:
+def test_nan_and_infinity_are_named_with_their_image(
+    tmp_path: Path, taps: str, operator: str, least: float
+) -> None:
     """The root of a negative number, and 1/0, on the one bright or black image of six."""
     s = network(1)
     darkness = s.op("Relu", s.op("Sub", "image", s.const(least)))
-    bad = s.op("Sqrt", s.op("Neg", darkness)) if operator == "Sqrt" else s.op("Reciprocal", darkness)
-    clean = folded(tmp_path / "clean.onnx", s.model(s.conv(s.op("Relu", s.conv(bad, (3, 8))), (8, 4))))
+    bad = (
+        s.op("Sqrt", s.op("Neg", darkness)) if operator == "Sqrt" else s.op("Reciprocal", darkness)
+    )
+    clean = folded(
+        tmp_path / "clean.onnx", s.model(s.conv(s.op("Relu", s.conv(bad, (3, 8))), (8, 4)))
+    )
     photos = tmp_path / "photos"
     photos.mkdir()
     for index in range(6):
@@ -599,9 +785,19 @@ def test_nan_and_infinity_are_named_with_their_image(tmp_path: Path, taps: str, 
 
 
 def test_a_fixed_batch(tmp_path: Path) -> None:
-    clean, photos = folded(tmp_path / "clean.onnx", classifier(batch=4)), folder(tmp_path / "photos", 2)
+    clean, photos = (
+        folded(tmp_path / "clean.onnx", classifier(batch=4)),
+        folder(tmp_path / "photos", 2),
+    )
     done("calibrate", clean, "--calib", photos, "-o", tmp_path / "four.json")
-    done("calibrate", folded(tmp_path / "any.onnx", classifier()), "--calib", photos, "-o", tmp_path / "one.json")
+    done(
+        "calibrate",
+        folded(tmp_path / "any.onnx", classifier()),
+        "--calib",
+        photos,
+        "-o",
+        tmp_path / "one.json",
+    )
     four, one = table(tmp_path / "four.json"), table(tmp_path / "one.json")
     for name, value in one.amax.items():
         assert four.amax[name] == pytest.approx(value, rel=1e-3)
@@ -620,7 +816,9 @@ def test_images_of_every_kind(clean: Path, tmp_path: Path) -> None:
     colour.convert("CMYK").save(photos / "cmyk.jpg")
     colour.convert("P").save(photos / "palette.png")
     colour.convert("1").save(photos / "deep" / "one-bit.tif")
-    Image.fromarray(pixels(0)[..., 0].astype(np.uint16) << 8).save(photos / "deep" / "er" / "sixteen.png")
+    Image.fromarray(pixels(0)[..., 0].astype(np.uint16) << 8).save(
+        photos / "deep" / "er" / "sixteen.png"
+    )
     done("calibrate", clean, "--calib", photos, "-o", tmp_path / "t.json")
     source: Any = table(tmp_path / "t.json").source
     assert (len(source.images), source.skipped, source.duplicates) == (8, [], 0)

@@ -31,8 +31,10 @@ def picture(path: Path) -> Path:
 def test_pictures_keep_their_names_apart(tmp_path: Path) -> None:
     files = [picture(tmp_path / name) for name in ("a/street.jpg", "b/street.png", "b/sheet.jpg")]
     assert targets(files, tmp_path / "out") == {
-        "street.jpg": files[0], "street-2.jpg": files[1], "sheet-2.jpg": files[2]
-    }  # fmt: skip
+        "street.jpg": files[0],
+        "street-2.jpg": files[1],
+        "sheet-2.jpg": files[2],
+    }
 
 
 @pytest.mark.parametrize("command", [("detect",), ("deepstream", "preview")])
@@ -51,7 +53,11 @@ def test_photographs_stay(tmp_path: Path, command: tuple[str, ...]) -> None:
 
 def test_a_report_leaves_its_source(tmp_path: Path) -> None:
     source = tmp_path / "layers.json"
-    source.write_text(model.text(assemble.assemble([layer("a", "a", reads=[t("x")], writes=[t("a")])], None, Engine())))
+    source.write_text(
+        model.text(
+            assemble.assemble([layer("a", "a", reads=[t("x")], writes=[t("a")])], None, Engine())
+        )
+    )
     before = source.read_bytes()
     profile = tmp_path / "report.md"
     profile.write_text(json.dumps([{"count": 1}]))
@@ -77,15 +83,27 @@ def test_a_table_of_rows_has_a_place_before_they_are_timed(tmp_path: Path) -> No
 
 def test_a_calibration_table_has_a_place_before_pictures_are_made(tmp_path: Path) -> None:
     picture(tmp_path / "photos" / "a.jpg")
-    code, said = run("calibrate", DEMO, "--calib", tmp_path / "photos", "--preview", tmp_path / "seen",
-                     "-o", tmp_path / "nofolder" / "calibration.json")  # fmt: skip
+    code, said = run(
+        "calibrate",
+        DEMO,
+        "--calib",
+        tmp_path / "photos",
+        "--preview",
+        tmp_path / "seen",
+        "-o",
+        tmp_path / "nofolder" / "calibration.json",
+    )
     assert code == 2 and "there is no folder" in said and not (tmp_path / "seen").exists()
 
 
-@pytest.mark.parametrize(("gate", "why"), [
-    (["--min-map", "0.5"], "need labels"), (["--max-drop", "1"], "compares two engines"),
-    (["--min-cosine", "0.9"], "two engines"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("gate", "why"),
+    [
+        (["--min-map", "0.5"], "need labels"),
+        (["--max-drop", "1"], "compares two engines"),
+        (["--min-cosine", "0.9"], "two engines"),
+    ],
+)
 def test_a_gate_that_nothing_can_meet_is_refused_before_images_are_read(
     tmp_path: Path, gate: list[str], why: str
 ) -> None:

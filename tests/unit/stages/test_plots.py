@@ -1,4 +1,6 @@
-"""Pictures of histograms: one for each tensor, whatever its name is, and the folder whole or not at all."""
+"""Pictures of histograms: one for each tensor, whatever its name is, and the folder whole or not at
+all.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,25 @@ from trtforge.graph.model import save
 from trtforge.report.svg import NAMESPACE, cut
 from trtforge.stages import plots
 
-HOSTILE = ["a/b", "a-b", "a_b", "A/B", "../../etc/passwd", "x" * 10_000, "x" * 9_999 + "y", "<script>alert(1)</script>",
-           "NUL", ".", "", "узел", "\x00\x1b", "a\nb", "C:\\con", "-rf", "&amp;"]  # fmt: skip
+HOSTILE = [
+    "a/b",
+    "a-b",
+    "a_b",
+    "A/B",
+    "../../etc/passwd",
+    "x" * 10_000,
+    "x" * 9_999 + "y",
+    "<script>alert(1)</script>",
+    "NUL",
+    ".",
+    "",
+    "узел",
+    "\x00\x1b",
+    "a\nb",
+    "C:\\con",
+    "-rf",
+    "&amp;",
+]
 
 
 def trtforge(*words: str | Path, code: int = 0) -> str:
@@ -43,8 +62,16 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for index in range(4):
         pixels = (photographs(1, index)[0].transpose(1, 2, 0) * 255).astype(np.uint8)
         Image.fromarray(pixels).save(out / "photos" / f"{index}.png")
-    said = trtforge("calibrate", out / "clean.onnx", "--calib", out / "photos", "-o", out / "c.json",
-                    "--plots", out / "plots")  # fmt: skip
+    said = trtforge(
+        "calibrate",
+        out / "clean.onnx",
+        "--calib",
+        out / "photos",
+        "-o",
+        out / "c.json",
+        "--plots",
+        out / "plots",
+    )
     assert f"{out / 'plots'}: {len(names(out / 'plots'))} plots" in said
     return out
 
@@ -65,9 +92,13 @@ def test_a_picture_for_each_tensor_with_its_range(made: Path) -> None:
 def test_any_names(made: Path, tmp_path: Path) -> None:
     table = ranges.load(made / "c.json")
     first = next(iter(table.histograms))
-    odd = replace(table, histograms=dict.fromkeys(HOSTILE, table.histograms[first]),
-                  methods=dict.fromkeys(HOSTILE, "mse"), amax=dict.fromkeys(HOSTILE, table.amax[first]),
-                  moved=dict.fromkeys(HOSTILE, 0.0))  # fmt: skip
+    odd = replace(
+        table,
+        histograms=dict.fromkeys(HOSTILE, table.histograms[first]),
+        methods=dict.fromkeys(HOSTILE, "mse"),
+        amax=dict.fromkeys(HOSTILE, table.amax[first]),
+        moved=dict.fromkeys(HOSTILE, 0.0),
+    )
     ranges.save(odd, tmp_path / "odd.json")
     assert plots.write(tmp_path / "odd.json", tmp_path / "plots") == len(HOSTILE)
     files = names(tmp_path / "plots")
@@ -84,8 +115,19 @@ def test_any_names(made: Path, tmp_path: Path) -> None:
 def test_merged_shards_give_the_pictures_of_one_run(made: Path, tmp_path: Path) -> None:
     shards = [tmp_path / "1.json", tmp_path / "2.json"]
     for number, shard in enumerate(shards, 1):
-        trtforge("calibrate", made / "clean.onnx", "--calib", made / "photos", "--shard", f"{number}/2", "-o", shard)
-    trtforge("calibrate", "--merge", *shards, "-o", tmp_path / "c.json", "--plots", tmp_path / "plots")
+        trtforge(
+            "calibrate",
+            made / "clean.onnx",
+            "--calib",
+            made / "photos",
+            "--shard",
+            f"{number}/2",
+            "-o",
+            shard,
+        )
+    trtforge(
+        "calibrate", "--merge", *shards, "-o", tmp_path / "c.json", "--plots", tmp_path / "plots"
+    )
     assert names(tmp_path / "plots") == names(made / "plots")
     for file in names(made / "plots"):
         assert (tmp_path / "plots" / file).read_bytes() == (made / "plots" / file).read_bytes()
@@ -128,12 +170,16 @@ def test_what_is_refused_before_any_work(made: Path, tmp_path: Path, case: str) 
     assert len(names(made / "photos")) == 4
 
 
-def test_a_picture_that_fails_leaves_the_folder(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_picture_that_fails_leaves_the_folder(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What was there stays whole: the new pictures come all at once."""
     from trtforge.report import range_picture
 
     plots.write(made / "c.json", tmp_path / "plots")
-    before = {file: (tmp_path / "plots" / file).stat().st_mtime_ns for file in names(tmp_path / "plots")}
+    before = {
+        file: (tmp_path / "plots" / file).stat().st_mtime_ns for file in names(tmp_path / "plots")
+    }
     real, calls = range_picture.render, []
 
     def failing(*arguments: object) -> str:
@@ -145,5 +191,7 @@ def test_a_picture_that_fails_leaves_the_folder(made: Path, tmp_path: Path, monk
     monkeypatch.setattr(range_picture, "render", failing)
     with pytest.raises(ForgeError, match="no room"):
         plots.write(made / "c.json", tmp_path / "plots")
-    assert {file: (tmp_path / "plots" / file).stat().st_mtime_ns for file in names(tmp_path / "plots")} == before
+    assert {
+        file: (tmp_path / "plots" / file).stat().st_mtime_ns for file in names(tmp_path / "plots")
+    } == before
     assert names(tmp_path) == ["plots"]

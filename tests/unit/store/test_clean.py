@@ -19,8 +19,15 @@ NOW = 2_000_000_000.0
 
 def fill(root: Path, stage: str, number: int, size: int = 1000, age: float = 0.0) -> Path:
     """An entry of ``size`` bytes that was last used ``age`` seconds before NOW."""
-    made = Store(root).run(Stage(stage, 1, (), lambda draft, size, number: write(draft, size)), {},
-                           {"size": size, "number": number}).folder  # fmt: skip
+    made = (
+        Store(root)
+        .run(
+            Stage(stage, 1, (), lambda draft, size, number: write(draft, size)),
+            {},
+            {"size": size, "number": number},
+        )
+        .folder
+    )
     missing = size - sum(file.stat().st_size for file in made.iterdir())
     with (made / "data").open("ab") as stream:
         stream.write(b"x" * missing)
@@ -124,8 +131,12 @@ def test_two_cleaners_at_once(tmp_path: Path) -> None:
         fill(tmp_path, "fold", number, age=DAY)
     planned = clean.plan(tmp_path, 1.0, None, NOW)
     gone: list[int] = []
-    workers = [threading.Thread(target=lambda: gone.append(len(clean.carry_out(tmp_path, planned, bool).gone)))
-               for _ in range(2)]  # fmt: skip
+    workers = [
+        threading.Thread(
+            target=lambda: gone.append(len(clean.carry_out(tmp_path, planned, bool).gone))
+        )
+        for _ in range(2)
+    ]
     for worker in workers:
         worker.start()
     for worker in workers:

@@ -14,7 +14,17 @@ import pytest
 
 from trtforge import store as module
 from trtforge.errors import ForgeError
-from trtforge.store import RECORD, Facts, File, Stage, Store, default_root, digest, source, version_of
+from trtforge.store import (
+    RECORD,
+    Facts,
+    File,
+    Stage,
+    Store,
+    default_root,
+    digest,
+    source,
+    version_of,
+)
 from trtforge.store.drafts import draft_in, draft_name
 
 
@@ -72,7 +82,9 @@ def test_what_ran_is_remembered_in_order(text: Path, store_root: Path) -> None:
     assert [artifact.cached for artifact in store.ran] == [False, False, True]
 
 
-def test_the_same_contents_elsewhere_are_the_same_input(text: Path, store_root: Path, tmp_path: Path) -> None:
+def test_the_same_contents_elsewhere_are_the_same_input(
+    text: Path, store_root: Path, tmp_path: Path
+) -> None:
     run = Counting()
     (tmp_path / "copy.txt").write_text("abc")
     for path in (text, tmp_path / "copy.txt"):
@@ -80,7 +92,8 @@ def test_the_same_contents_elsewhere_are_the_same_input(text: Path, store_root: 
     assert run.runs == 1
 
 
-# ---------------------------------------------------------------------------------------------- why it runs again
+# ---------------------------------------------------------------------------------------------- why
+# it runs again
 
 
 def test_changed_options(text: Path, store_root: Path) -> None:
@@ -118,7 +131,10 @@ def test_the_most_similar_entry_is_compared(text: Path, store_root: Path) -> Non
     store.run(stage(run), {"text": source(text)}, {"times": 1})
     text.write_text("xyz")
     store.run(stage(run, version=2), {"text": source(text)}, {"times": 2})
-    assert store.run(stage(run, version=2), {"text": source(text)}, {"times": 1}).why == "times changed"
+    assert (
+        store.run(stage(run, version=2), {"text": source(text)}, {"times": 1}).why
+        == "times changed"
+    )
 
 
 def test_force(text: Path, store_root: Path) -> None:
@@ -129,7 +145,9 @@ def test_force(text: Path, store_root: Path) -> None:
     assert len(entries(store_root)) == 1
 
 
-def test_options_of_other_types_with_the_same_json_are_the_same(text: Path, store_root: Path) -> None:
+def test_options_of_other_types_with_the_same_json_are_the_same(
+    text: Path, store_root: Path
+) -> None:
     run = Counting()
 
     def ignoring(draft: Path, text: Path, **_: Any) -> Facts:
@@ -140,7 +158,8 @@ def test_options_of_other_types_with_the_same_json_are_the_same(text: Path, stor
     assert run.runs == 1
 
 
-# ------------------------------------------------------------------------------------------------------ failures
+# ------------------------------------------------------------------------------------------------------
+# failures
 
 
 def test_a_failure_is_never_stored(text: Path, store_root: Path) -> None:
@@ -175,7 +194,10 @@ def test_an_entry_without_its_file_is_made_anew(text: Path, store_root: Path) ->
 def test_a_damaged_neighbour_does_not_matter(text: Path, store_root: Path) -> None:
     made = Store(store_root).run(stage(Counting()), {"text": source(text)}, {})
     (made.folder / RECORD).write_text("null")
-    assert Store(store_root).run(stage(Counting()), {"text": source(text)}, {"times": 3}).why == "first time"
+    assert (
+        Store(store_root).run(stage(Counting()), {"text": source(text)}, {"times": 3}).why
+        == "first time"
+    )
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
@@ -232,10 +254,13 @@ def test_an_input_damaged_in_the_store_is_made_anew(text: Path, store_root: Path
     (first.folder / "out.txt").write_text("flipped")
     with pytest.raises(ForgeError, match="damaged in the store"):
         store.run(stage(Counting(), name="second"), {"text": first.file("out.txt")}, {})
-    assert store.run(stage(Counting()), {"text": source(text)}, {}).file("out.txt").digest == digest(text)
+    assert store.run(stage(Counting()), {"text": source(text)}, {}).file(
+        "out.txt"
+    ).digest == digest(text)
 
 
-# ------------------------------------------------------------------------------------------------------ planning
+# ------------------------------------------------------------------------------------------------------
+# planning
 
 
 def test_planning_runs_nothing(text: Path, store_root: Path) -> None:
@@ -247,7 +272,9 @@ def test_planning_runs_nothing(text: Path, store_root: Path) -> None:
 
 def test_planning_says_what_is_there(text: Path, store_root: Path) -> None:
     Store(store_root).run(stage(Counting()), {"text": source(text)}, {})
-    assert Store(store_root, planning=True).run(stage(Counting()), {"text": source(text)}, {}).cached
+    assert (
+        Store(store_root, planning=True).run(stage(Counting()), {"text": source(text)}, {}).cached
+    )
 
 
 def test_planning_behind_what_is_not_made_yet(text: Path, store_root: Path) -> None:
@@ -257,7 +284,8 @@ def test_planning_behind_what_is_not_made_yet(text: Path, store_root: Path) -> N
     assert second.why == "its inputs are made anew"
 
 
-# -------------------------------------------------------------------------------------------------------- drafts
+# --------------------------------------------------------------------------------------------------------
+# drafts
 
 
 def test_a_draft_is_gone_afterwards(tmp_path: Path) -> None:
@@ -284,8 +312,15 @@ def test_old_drafts_are_swept_and_new_ones_left(tmp_path: Path) -> None:
 
 def test_what_others_call_alike_stays(tmp_path: Path) -> None:
     """Drafts lie beside outputs, in anybody's folders."""
-    theirs = [tmp_path / name for name in (".trtforge-notes", f".trtforge-{'a' * 31}", f"{draft_name()}.old",
-                                           f"{draft_name()}.bak")]  # fmt: skip
+    theirs = [
+        tmp_path / name
+        for name in (
+            ".trtforge-notes",
+            f".trtforge-{'a' * 31}",
+            f"{draft_name()}.old",
+            f"{draft_name()}.bak",
+        )
+    ]
     for path in theirs:
         path.mkdir()
         (path / "notes.txt").write_text("mine")
@@ -295,7 +330,8 @@ def test_what_others_call_alike_stays(tmp_path: Path) -> None:
     assert all((path / "notes.txt").is_file() for path in theirs)
 
 
-# ----------------------------------------------------------------------------------------------------- processes
+# -----------------------------------------------------------------------------------------------------
+# processes
 
 PROGRAM = textwrap.dedent(
     """
@@ -321,7 +357,9 @@ PROGRAM = textwrap.dedent(
 
 
 def process(text: Path, *words: str) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "-c", PROGRAM, *words], cwd=text.parent, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, *words], cwd=text.parent, stderr=subprocess.PIPE, text=True
+    )
 
 
 def test_a_killed_process_leaves_nothing_half_made(text: Path, store_root: Path) -> None:
@@ -360,10 +398,13 @@ def test_an_entry_that_another_process_made_meanwhile_stays(text: Path, store_ro
     assert made.digests["out.txt"] == digest(made.folder / "out.txt")
 
 
-# --------------------------------------------------------------------------------------------------------- parts
+# ---------------------------------------------------------------------------------------------------------
+# parts
 
 
-def test_where_the_store_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, store_root: Path) -> None:
+def test_where_the_store_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, store_root: Path
+) -> None:
     assert default_root() == store_root
     monkeypatch.delenv("TRTFORGE_STORE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -391,9 +432,13 @@ def test_versions() -> None:
     assert version_of("no-such-distribution") == "none"
 
 
-def test_wheels_with_cudas_version_in_their_names_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wheels_with_cudas_version_in_their_names_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "made_up_engine_cu12-1.2.3.dist-info"
     folder.mkdir()
-    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: made-up-engine-cu12\nVersion: 1.2.3\n")
+    (folder / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: made-up-engine-cu12\nVersion: 1.2.3\n"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     assert version_of("made-up-engine") == "1.2.3"

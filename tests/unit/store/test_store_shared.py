@@ -1,4 +1,6 @@
-"""One store, many writers: processes that share a folder, machines that share a URL, and kills at any time."""
+"""One store, many writers: processes that share a folder, machines that share a URL, and kills at
+any time.
+"""
 
 from __future__ import annotations
 
@@ -53,14 +55,22 @@ def test_what_one_machine_makes_the_other_reads(text: Path, tmp_path: Path, url:
     made = Store(tmp_path / "a", shared=url).run(stage(), {"text": source(text)}, {})
     read = Store(tmp_path / "b", shared=url).run(stage(never), {"text": source(text)}, {})
     assert (made.cached, read.cached) == (False, True)
-    assert (read.digests, read.facts) == (made.digests, made.facts) and list(read.digests) == ["sub/out.txt"]
+    assert (read.digests, read.facts) == (made.digests, made.facts) and list(read.digests) == [
+        "sub/out.txt"
+    ]
     assert (tmp_path / "b" / read.name / "sub" / "out.txt").read_text() == "abcabc"
-    assert [path.name for path in (tmp_path / "shared").rglob("*") if path.is_file()] == [packed(tmp_path).name]
+    assert [path.name for path in (tmp_path / "shared").rglob("*") if path.is_file()] == [
+        packed(tmp_path).name
+    ]
     packed(tmp_path).unlink()
-    assert Store(tmp_path / "b", shared=url).run(stage(never), {"text": source(text)}, {}).cached  # a copy of its own
+    assert (
+        Store(tmp_path / "b", shared=url).run(stage(never), {"text": source(text)}, {}).cached
+    )  # a copy of its own
 
 
-def test_the_environment_names_folder_or_url(tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_names_folder_or_url(
+    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert opened().shared is None
     monkeypatch.setenv("TRTFORGE_STORE", url)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -98,8 +108,12 @@ def a_link(path: Path) -> None:
         archive.addfile(link)
 
 
-@pytest.mark.parametrize("damage", [cut_short, with_other_contents, of_another_key, outside, a_link])
-def test_a_damaged_shared_entry_is_made_anew(text: Path, tmp_path: Path, url: str, damage: Any) -> None:
+@pytest.mark.parametrize(
+    "damage", [cut_short, with_other_contents, of_another_key, outside, a_link]
+)
+def test_a_damaged_shared_entry_is_made_anew(
+    text: Path, tmp_path: Path, url: str, damage: Any
+) -> None:
     Store(tmp_path / "a", shared=url).run(stage(), {"text": source(text)}, {})
     whole = digest(packed(tmp_path))
     damage(packed(tmp_path))
@@ -131,7 +145,9 @@ def test_an_upload_that_failed_is_made_up_for(text: Path, tmp_path: Path, url: s
     with pytest.raises(ForgeError, match="the shared store fails"):
         Store(tmp_path / "a", shared=url).run(stage(), inputs, {})
     (tmp_path / "shared" / "repeat").unlink()
-    assert Store(tmp_path / "a").run(stage(never), inputs, {}).cached  # without the URL nothing is shared
+    assert (
+        Store(tmp_path / "a").run(stage(never), inputs, {}).cached
+    )  # without the URL nothing is shared
     assert Store(tmp_path / "a", shared=url, planning=True).run(stage(never), inputs, {}).cached
     assert not (tmp_path / "shared" / "repeat").exists()
     assert Store(tmp_path / "a", shared=url).run(stage(never), inputs, {}).cached
@@ -143,18 +159,26 @@ def test_an_upload_that_failed_is_made_up_for(text: Path, tmp_path: Path, url: s
 
 def test_planning_copies_nothing(text: Path, tmp_path: Path, url: str) -> None:
     made = Store(tmp_path / "a", shared=url).run(stage(), {"text": source(text)}, {})
-    planned = Store(tmp_path / "b", shared=url, planning=True).run(stage(never), {"text": source(text)}, {})
+    planned = Store(tmp_path / "b", shared=url, planning=True).run(
+        stage(never), {"text": source(text)}, {}
+    )
     assert planned.cached and (planned.digests, planned.facts) == (made.digests, made.facts)
     assert not (tmp_path / "b").exists()
-    other = Store(tmp_path / "b", shared=url, planning=True).run(stage(never), {"text": source(text)}, {"more": 1})
+    other = Store(tmp_path / "b", shared=url, planning=True).run(
+        stage(never), {"text": source(text)}, {"more": 1}
+    )
     assert not other.cached
     of_another_key(packed(tmp_path))
-    planned = Store(tmp_path / "b", shared=url, planning=True).run(stage(never), {"text": source(text)}, {})
+    planned = Store(tmp_path / "b", shared=url, planning=True).run(
+        stage(never), {"text": source(text)}, {}
+    )
     assert not planned.cached and not (tmp_path / "b").exists()
 
 
 @pytest.mark.parametrize("damage", [cut_short, outside, a_link])
-def test_planning_with_a_damaged_shared_entry(text: Path, tmp_path: Path, url: str, damage: Any) -> None:
+def test_planning_with_a_damaged_shared_entry(
+    text: Path, tmp_path: Path, url: str, damage: Any
+) -> None:
     Store(tmp_path / "a", shared=url).run(stage(), {"text": source(text)}, {})
     damage(packed(tmp_path))
     store = Store(tmp_path / "b", shared=url, planning=True)
@@ -200,8 +224,8 @@ def test_fetch_of_what_is_not_there(tmp_path: Path, url: str) -> None:
     assert shared.fetch(url, "repeat/0", tmp_path) is False
 
 
-# Four writers at one key: two processes at one folder, and two machines, each with a cache, at one URL; one to three of
-# them are killed. A fifth reads meanwhile what it finds.
+# Four writers at one key: two processes at one folder, and two machines, each with a cache, at one
+# URL; one to three of them are killed. A fifth reads meanwhile what it finds.
 KILLING = textwrap.dedent(
     """
     import json, os, random, signal, sys, time

@@ -64,8 +64,9 @@ def test_a_sweep_puts_nms_where_build_does(tmp_path: Path, store_root: Path) -> 
     model = tmp_path / "model.onnx"
     onnx.save(fold(families.yolov8_seg("batch")), model)
     target = Target("tensorrt", device("orin-nx"))
-    job, _, _ = options.asked(model, None, "fp32", None, None, None, None, None, None, None, None, "1s", "cpu",
-                                 target)  # fmt: skip
+    job, _, _ = options.asked(
+        model, None, "fp32", None, None, None, None, None, None, None, None, "1s", "cpu", target
+    )
     assert prepare(job, Store(store_root), ["tensorrt"]).patches["tensorrt"]["impl"] == "onnx"
 
 
@@ -87,7 +88,9 @@ def test_a_folder_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
         check(out, engine=False)
 
 
-def test_labels_that_do_not_fit_are_refused_before_the_first_build(images: Path, store_root: Path) -> None:
+def test_labels_that_do_not_fit_are_refused_before_the_first_build(
+    images: Path, store_root: Path
+) -> None:
     model, labels = images.with_name("model.onnx"), images.with_name("labels.csv")
     onnx.save(photos.classifier(), model)
     asked = Asked(["fp32"], [], [None], [None], images, labels, 0.001)

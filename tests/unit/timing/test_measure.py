@@ -1,4 +1,6 @@
-"""The loop that times: what it counts, in which threads, and what it says of failures. No assertion on real times."""
+"""The loop that times: what it counts, in which threads, and what it says of failures. No assertion
+on real times.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,16 @@ from trtforge.timing.measure import LEAST_PASSES, Runner, camera_streams, measur
 
 def test_statistics_of_known_latencies() -> None:
     found = summary([float(value) for value in range(1, 101)])
-    assert (found.passes, found.mean, found.median, found.min, found.max) == (100, 50.5, 50.5, 1, 100)
-    assert (found.p90, found.p95, found.p99) == pytest.approx((90.1, 95.05, 99.01))  # linear, as numpy's default
+    assert (found.passes, found.mean, found.median, found.min, found.max) == (
+        100,
+        50.5,
+        50.5,
+        1,
+        100,
+    )
+    assert (found.p90, found.p95, found.p99) == pytest.approx(
+        (90.1, 95.05, 99.01)
+    )  # linear, as numpy's default
 
 
 def test_cameras_are_counted_in_whole_ones() -> None:
@@ -46,7 +56,9 @@ def test_rates_of_streams_add_up_and_a_runner_stays_in_its_thread(streams: int) 
 
 
 def test_what_does_not_queue_has_its_throughput_from_its_latencies() -> None:
-    timed = measure(lambda: Runner(lambda count: 0.5 * count, "a clock", queues=False), 8, 2, 0.001, 0.001)
+    timed = measure(
+        lambda: Runner(lambda count: 0.5 * count, "a clock", queues=False), 8, 2, 0.001, 0.001
+    )
     assert timed.images_per_second == pytest.approx(8 / 0.5 * 2)
 
 
@@ -67,7 +79,11 @@ def test_one_stream_that_fails_ends_all(failing: int) -> None:
 def test_onnxruntime_is_timed_for_real(tmp_path) -> None:
     onnx.save(classifier(), tmp_path / "model.onnx")
     timed = measure(onnxruntime_cpu.opener(tmp_path / "model.onnx", 2, None), 2, 2, 0.001, 0.01)
-    assert len(timed.latencies) >= 2 * LEAST_PASSES and min(timed.latencies) > 0 and timed.images_per_second > 0
+    assert (
+        len(timed.latencies) >= 2 * LEAST_PASSES
+        and min(timed.latencies) > 0
+        and timed.images_per_second > 0
+    )
 
 
 def test_a_model_that_can_not_be_loaded_is_named(tmp_path) -> None:
@@ -78,9 +94,14 @@ def test_a_model_that_can_not_be_loaded_is_named(tmp_path) -> None:
 
 @pytest.mark.parametrize(
     ("dims", "batch", "size", "shape"),
-    [(["n", 3, 8, 9], 4, None, (4, 3, 8, 9)), ([1, 3, 8, 9], 1, None, (1, 3, 8, 9)),
-     (["n", 3, "h", "w"], 2, (6, 7), (2, 3, 6, 7)), ([None, 5], 3, None, (3, 5)), ([], 3, None, ())],
-)  # fmt: skip
+    [
+        (["n", 3, 8, 9], 4, None, (4, 3, 8, 9)),
+        ([1, 3, 8, 9], 1, None, (1, 3, 8, 9)),
+        (["n", 3, "h", "w"], 2, (6, 7), (2, 3, 6, 7)),
+        ([None, 5], 3, None, (3, 5)),
+        ([], 3, None, ()),
+    ],
+)
 def test_shapes(dims, batch, size, shape) -> None:
     assert inputs.shaped("x", dims, batch, size) == shape
 

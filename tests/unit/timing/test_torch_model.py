@@ -25,7 +25,11 @@ def test_eager_in_both_precisions(half: bool) -> None:
 
     module = Watched(3, 4, 3).eval()
     timed = measure(
-        torch_model.opener(module, np.zeros((2, 3, 8, 8), np.float32), half=half, **HOW), 2, 1, 0.001, 0.001
+        torch_model.opener(module, np.zeros((2, 3, 8, 8), np.float32), half=half, **HOW),
+        2,
+        1,
+        0.001,
+        0.001,
     )
     assert timed.clock == torch_model.CPU_CLOCK and timed.images_per_second > 0
     assert set(seen) == {torch.float16 if half else torch.float32}
@@ -34,5 +38,12 @@ def test_eager_in_both_precisions(half: bool) -> None:
 
 def test_a_module_that_fails_is_refused() -> None:
     with pytest.raises(ForgeError, match=r"fails on torch\.float32 images of 1x4x8x8"):
-        measure(torch_model.opener(torch.nn.Conv2d(3, 4, 3), np.zeros((1, 4, 8, 8), np.float32), half=False, **HOW),
-                1, 1, 0.001, 0.001)  # fmt: skip
+        measure(
+            torch_model.opener(
+                torch.nn.Conv2d(3, 4, 3), np.zeros((1, 4, 8, 8), np.float32), half=False, **HOW
+            ),
+            1,
+            1,
+            0.001,
+            0.001,
+        )

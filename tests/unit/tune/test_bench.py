@@ -22,7 +22,9 @@ from trtforge.tune.bench import JUDGED, SEARCHED, Bench, _spread, bench
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
     onnx.save(photos.classifier(), tmp_path / "model.onnx")
-    return Job(tmp_path / "model.onnx", photos.RECIPE, "int8", photos.write(tmp_path / "photos", 24))
+    return Job(
+        tmp_path / "model.onnx", photos.RECIPE, "int8", photos.write(tmp_path / "photos", 24)
+    )
 
 
 def ready(job: Job, store_root: Path, labels: Path | None = None, probes: int = 2) -> Bench:
@@ -30,13 +32,17 @@ def ready(job: Job, store_root: Path, labels: Path | None = None, probes: int = 
 
 
 @pytest.mark.parametrize("batch", ["batch", 4])
-def test_deviations_count_once(job: Job, store_root: Path, tmp_path: Path, batch: int | str) -> None:
+def test_deviations_count_once(
+    job: Job, store_root: Path, tmp_path: Path, batch: int | str
+) -> None:
     assert job.images
     onnx.save(photos.classifier(batch), job.model)
     found = ready(job, store_root, photos.label(job.images, tmp_path / "labels.csv"))
     (output,) = found.network.open(None)(found.probes[0]).values()
     image = prepare(found.files[0], job.recipe.preprocess, found.network.size)
-    np.testing.assert_allclose(output, models.outputs(photos.classifier(), image)[0], rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(
+        output, models.outputs(photos.classifier(), image)[0], rtol=1e-3, atol=1e-3
+    )
     assert [found.accuracy(None, part)(None) for part in (SEARCHED, JUDGED)] == [1, 1]
 
 

@@ -40,7 +40,9 @@ def test_a_pattern_for_one_name(name: str) -> None:
 def test_the_fragment_is_a_recipe(tmp_path: object) -> None:
     from pathlib import Path
 
-    base = Recipe.model_validate({"preprocess": {"color": "bgr", "scale": 1.0}, "precision": {"keep": ["stem.*"]}})
+    base = Recipe.model_validate(
+        {"preprocess": {"color": "bgr", "scale": 1.0}, "precision": {"keep": ["stem.*"]}}
+    )
     path = Path(str(tmp_path)) / "tuned.yaml"
     path.write_text(fragment(base, Tuned("mAP", keep=["a[0]", "b"]), "how"))
     read = load(path)
@@ -49,15 +51,26 @@ def test_the_fragment_is_a_recipe(tmp_path: object) -> None:
 
 
 def test_the_picture_shows_every_trial_the_front_and_the_budget() -> None:
-    tuned = Tuned("mAP50-95", keep=["a", "b"], share=0.9, drop=0.2, interval=(-0.1, 0.5),
-                  trials=[Trial(0, 1.0, 0.8), Trial(1, 0.97, 0.9), Trial(2, 0.9, 0.2), Trial(4, 0.5, 0.1)],
-                  judged=[Trial(1, 0.97, 0.7), Trial(2, 0.9, 0.2)])  # fmt: skip
+    tuned = Tuned(
+        "mAP50-95",
+        keep=["a", "b"],
+        share=0.9,
+        drop=0.2,
+        interval=(-0.1, 0.5),
+        trials=[Trial(0, 1.0, 0.8), Trial(1, 0.97, 0.9), Trial(2, 0.9, 0.2), Trial(4, 0.5, 0.1)],
+        judged=[Trial(1, 0.97, 0.7), Trial(2, 0.9, 0.2)],
+    )
     root = ET.fromstring(tune_picture.render(tuned, 0.3, "<script>.onnx"))
-    shapes = {kind: list(root.iter(f"{{{svg.NAMESPACE}}}{kind}")) for kind in ("circle", "polyline", "text")}
+    shapes = {
+        kind: list(root.iter(f"{{{svg.NAMESPACE}}}{kind}"))
+        for kind in ("circle", "polyline", "text")
+    }
     dots = [each for each in shapes["circle"] if "dot" in each.get("class", "")]
     assert len(dots) == 6
-    front, budget = (next(each for each in shapes["polyline"] if kind in each.get("class", ""))
-                     for kind in ("front", "mark"))  # fmt: skip
+    front, budget = (
+        next(each for each in shapes["polyline"] if kind in each.get("class", ""))
+        for kind in ("front", "mark")
+    )
     assert len(front.get("points", "").split()) == 3  # one operator float is worse than none
     level = {corner.split(",")[1] for corner in budget.get("points", "").split()}
     lost = {each[0].text: float(each.get("cy", "")) for each in dots}

@@ -21,8 +21,8 @@ SINKS = ("display", "file", "rtsp", "fake")
 _INSTALLED = "/opt/nvidia/deepstream/deepstream"
 _TRACKERS = f"{_INSTALLED}/samples/configs/deepstream-app"
 TRACKER_LIBRARY = f"{_INSTALLED}/lib/libnvds_nvmultiobjecttracker.so"
-# Presets that DeepStream installs: the file, and the width and height at which frames are tracked. NvDCF takes
-# multiples of 32; the other two look at boxes only.
+# Presets that DeepStream installs: the file, and the width and height at which frames are tracked.
+# NvDCF takes multiples of 32; the other two look at boxes only.
 TRACKERS = {
     "iou": ("config_tracker_IOU.yml", (640, 384)),
     "nvsort": ("config_tracker_NvSORT.yml", (640, 384)),
@@ -33,7 +33,8 @@ TRACKERS = {
 
 @dataclass(frozen=True)
 class Gie:
-    """A network of the pipeline: its nvinfer configuration, and what of it the pipeline has to know.
+    """A network of the pipeline: its nvinfer configuration, and what of it the pipeline has to
+    know.
 
     Attributes:
         config: path, relative to the pipeline's own.
@@ -52,7 +53,8 @@ class Pipeline:
     """What to run.
 
     Attributes:
-        streams: sources; none is as many copies of DeepStream's sample as the primary network's batch holds.
+        streams: sources; none is as many copies of DeepStream's sample as the primary network's
+            batch holds.
         primary, secondary: networks.
         tracker: a preset's name, or None.
         sinks: of ``SINKS``.
@@ -87,73 +89,132 @@ def config(pipeline: Pipeline) -> tuple[Config, list[str]]:
     quiet = set(pipeline.sinks) == {"fake"}
     sections: Config = {
         "application": {"enable-perf-measurement": 1, "perf-measurement-interval-sec": 5},
-        "tiled-display": {"enable": int(not quiet), "rows": math.ceil(count / columns), "columns": columns,
-                          "width": TILES[0], "height": TILES[1], "gpu-id": 0},
+        "tiled-display": {
+            "enable": int(not quiet),
+            "rows": math.ceil(count / columns),
+            "columns": columns,
+            "width": TILES[0],
+            "height": TILES[1],
+            "gpu-id": 0,
+        },
         **_sources(pipeline.streams, count),
-        "streammux": {"gpu-id": 0, "batch-size": count, "batched-push-timeout": FRAME_TIME_US,
-                      "width": width, "height": height, "live-source": int(live)},
+        "streammux": {
+            "gpu-id": 0,
+            "batch-size": count,
+            "batched-push-timeout": FRAME_TIME_US,
+            "width": width,
+            "height": height,
+            "live-source": int(live),
+        },
         **_networks(pipeline),
         **_tracker(pipeline.tracker),
         "osd": {"enable": int(not quiet), "gpu-id": 0, "border-width": 2, "text-size": 12},
-        **{f"sink{number}": _sink(name, pipeline, live) for number, name in enumerate(pipeline.sinks)},
+        **{
+            f"sink{number}": _sink(name, pipeline, live)
+            for number, name in enumerate(pipeline.sinks)
+        },
         "tests": {"file-loop": 0},
-    }  # fmt: skip
+    }
     return sections, _comments(pipeline, count)
 
 
 def _check(pipeline: Pipeline) -> None:
     if pipeline.tracker is not None and pipeline.tracker not in TRACKERS:
-        raise ForgeError(f"--tracker {pipeline.tracker}: not known", f"one of: {', '.join(TRACKERS)}")
+        raise ForgeError(
+            f"--tracker {pipeline.tracker}: not known", f"one of: {', '.join(TRACKERS)}"
+        )
     for sink in pipeline.sinks:
         if sink not in SINKS:
             raise ForgeError(f"--sink {sink}: not known", f"one of: {', '.join(SINKS)}")
     twice = next((sink for sink in pipeline.sinks if pipeline.sinks.count(sink) > 1), None)
     if twice:
-        raise ForgeError(f"--sink {twice}: given twice, with one port or file for both", "give each sink once")
+        raise ForgeError(
+            f"--sink {twice}: given twice, with one port or file for both", "give each sink once"
+        )
     ids = [gie.unique_id for gie in (pipeline.primary, *pipeline.secondary)]
     if len(set(ids)) < len(ids):
-        raise ForgeError(f"two networks have gie-unique-id {max(ids, key=ids.count)}",
-                         "write one of them again with another --unique-id")  # fmt: skip
+        raise ForgeError(
+            f"two networks have gie-unique-id {max(ids, key=ids.count)}",
+            "write one of them again with another --unique-id",
+        )
     for gie in pipeline.secondary:
         if gie.on == gie.unique_id:
-            raise ForgeError(f"{gie.config}: works on objects of its own (gie-unique-id {gie.on})",
-                             "write it again with another --on-gie or --unique-id")  # fmt: skip
+            raise ForgeError(
+                f"{gie.config}: works on objects of its own (gie-unique-id {gie.on})",
+                "write it again with another --on-gie or --unique-id",
+            )
         if gie.on is not None and gie.on not in ids:
-            raise ForgeError(f"{gie.config}: works on objects of network {gie.on}, which is not in the pipeline",
-                             "write it again with another --on-gie")  # fmt: skip
+            raise ForgeError(
+                f"{gie.config}: works on objects of network {gie.on}, which is not in the pipeline",
+                "write it again with another --on-gie",
+            )
 
 
 def _sources(streams: Sequence[Stream], count: int) -> Config:
     if not streams:
-        return {"source0": {"enable": 1, "type": 3, "uri": SAMPLE, "num-sources": count, "gpu-id": 0}}
+        return {
+            "source0": {"enable": 1, "type": 3, "uri": SAMPLE, "num-sources": count, "gpu-id": 0}
+        }
     return {f"source{number}": _source(stream) for number, stream in enumerate(streams)}
 
 
 def _source(stream: Stream) -> dict[str, Value]:
     if stream.scheme == "csi":
-        return {"enable": 1, "type": 5, "camera-csi-sensor-id": int(stream.uri), "camera-width": FRAME[0],
-                "camera-height": FRAME[1], "camera-fps-n": 30, "camera-fps-d": 1}  # fmt: skip
+        return {
+            "enable": 1,
+            "type": 5,
+            "camera-csi-sensor-id": int(stream.uri),
+            "camera-width": FRAME[0],
+            "camera-height": FRAME[1],
+            "camera-fps-n": 30,
+            "camera-fps-d": 1,
+        }
     if stream.scheme == "v4l2":
-        return {"enable": 1, "type": 1, "camera-v4l2-dev-node": int(stream.uri), "camera-width": 640,
-                "camera-height": 480, "camera-fps-n": 30, "camera-fps-d": 1}  # fmt: skip
+        return {
+            "enable": 1,
+            "type": 1,
+            "camera-v4l2-dev-node": int(stream.uri),
+            "camera-width": 640,
+            "camera-height": 480,
+            "camera-fps-n": 30,
+            "camera-fps-d": 1,
+        }
     if stream.scheme in ("rtsp", "rtsps"):
         # select-rtp-protocol 4 is TCP: cameras over UDP lose packets, and pictures with them
-        return {"enable": 1, "type": 4, "uri": stream.uri, "latency": 200, "select-rtp-protocol": 4,
-                "rtsp-reconnect-interval-sec": 10, "rtsp-reconnect-attempts": -1, "gpu-id": 0}  # fmt: skip
+        return {
+            "enable": 1,
+            "type": 4,
+            "uri": stream.uri,
+            "latency": 200,
+            "select-rtp-protocol": 4,
+            "rtsp-reconnect-interval-sec": 10,
+            "rtsp-reconnect-attempts": -1,
+            "gpu-id": 0,
+        }
     return {"enable": 1, "type": 2, "uri": stream.uri, "gpu-id": 0}
 
 
 def _networks(pipeline: Pipeline) -> Config:
     primary = pipeline.primary
-    found: Config = {"primary-gie": {
-        "enable": 1, "gpu-id": 0, "gie-unique-id": primary.unique_id, "batch-size": primary.batch,
-        "interval": pipeline.interval, "config-file": primary.config,
-    }}  # fmt: skip
+    found: Config = {
+        "primary-gie": {
+            "enable": 1,
+            "gpu-id": 0,
+            "gie-unique-id": primary.unique_id,
+            "batch-size": primary.batch,
+            "interval": pipeline.interval,
+            "config-file": primary.config,
+        }
+    }
     for number, gie in enumerate(pipeline.secondary):
         found[f"secondary-gie{number}"] = {
-            "enable": 1, "gpu-id": 0, "gie-unique-id": gie.unique_id, "batch-size": gie.batch,
-            **({"operate-on-gie-id": gie.on} if gie.on is not None else {}), "config-file": gie.config,
-        }  # fmt: skip
+            "enable": 1,
+            "gpu-id": 0,
+            "gie-unique-id": gie.unique_id,
+            "batch-size": gie.batch,
+            **({"operate-on-gie-id": gie.on} if gie.on is not None else {}),
+            "config-file": gie.config,
+        }
     return found
 
 
@@ -161,10 +222,17 @@ def _tracker(name: str | None) -> Config:
     if name is None:
         return {}
     file, (width, height) = TRACKERS[name]
-    return {"tracker": {
-        "enable": 1, "tracker-width": width, "tracker-height": height, "ll-lib-file": TRACKER_LIBRARY,
-        "ll-config-file": (f"{_TRACKERS}/{file}",), "gpu-id": 0, "display-tracking-id": 1,
-    }}  # fmt: skip
+    return {
+        "tracker": {
+            "enable": 1,
+            "tracker-width": width,
+            "tracker-height": height,
+            "ll-lib-file": TRACKER_LIBRARY,
+            "ll-config-file": (f"{_TRACKERS}/{file}",),
+            "gpu-id": 0,
+            "display-tracking-id": 1,
+        }
+    }
 
 
 def _sink(name: str, pipeline: Pipeline, live: bool) -> dict[str, Value]:
@@ -175,7 +243,8 @@ def _sink(name: str, pipeline: Pipeline, live: bool) -> dict[str, Value]:
         "rtsp": {"type": 4, **encoder, "rtsp-port": pipeline.port, "udp-port": 5400},
         "fake": {"type": 1},
     }
-    # A live source sets the pace itself; a file would run as fast as the GPU can, which a benchmark wants.
+    # A live source sets the pace itself; a file would run as fast as the GPU can, which a benchmark
+    # wants.
     sync = int(name == "display" and bool(pipeline.streams) and not live)
     return {"enable": 1, **forms[name], "sync": sync, "source-id": 0, "gpu-id": 0}
 
@@ -183,8 +252,10 @@ def _sink(name: str, pipeline: Pipeline, live: bool) -> dict[str, Value]:
 def _comments(pipeline: Pipeline, count: int) -> list[str]:
     found = ["deepstream-app -c THIS_FILE, written by trtforge."]
     if count > pipeline.primary.batch:
-        found.append(f"{count} sources, but {pipeline.primary.config} takes {pipeline.primary.batch} frames at once: "
-                     f"it runs {math.ceil(count / pipeline.primary.batch)} times for each frame of all.")  # fmt: skip
+        found.append(
+            f"{count} sources, but {pipeline.primary.config} takes {pipeline.primary.batch} frames at once: "
+            f"it runs {math.ceil(count / pipeline.primary.batch)} times for each frame of all."
+        )
     if "file" in pipeline.sinks:
         found.append("output-file is taken from the folder that deepstream-app runs in.")
     return found

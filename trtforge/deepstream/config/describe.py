@@ -87,7 +87,10 @@ def model(path: Path, recipe: Recipe | None) -> Model:
     if path.is_dir():
         return _bundle(path, recipe)
     if not path.is_file():
-        raise ForgeError(f"{path}: no such file or folder", "give an ONNX file, an engine, or a folder of trtforge's")
+        raise ForgeError(
+            f"{path}: no such file or folder",
+            "give an ONNX file, an engine, or a folder of trtforge's",
+        )
     if path.suffix == ".onnx":
         graph = inspect(path)
         precision = "mixed" if graph.quantized or graph.half else "fp32"
@@ -102,26 +105,52 @@ def _bundle(path: Path, recipe: Recipe | None) -> Model:
     ready = prepared.read(path)
     patch = ready.patches["tensorrt"]
     file = path / ready.file_name("tensorrt")
-    precision = "mixed" if ready.precision == "fp32" and ready.facts.get("typed") else ready.precision
-    return Model(file, inspect(file), recipe or ready.recipe, ready.batch[2], precision, patch.get("classes"),
-                 ready.deepstream, ready.recipe.nms.score if patch.get("parser") else None, weak=ready.weak,
-                 cache=path / CACHE if ready.weak and ready.precision == "int8" else None)  # fmt: skip
+    precision = (
+        "mixed" if ready.precision == "fp32" and ready.facts.get("typed") else ready.precision
+    )
+    return Model(
+        file,
+        inspect(file),
+        recipe or ready.recipe,
+        ready.batch[2],
+        precision,
+        patch.get("classes"),
+        ready.deepstream,
+        ready.recipe.nms.score if patch.get("parser") else None,
+        weak=ready.weak,
+        cache=path / CACHE if ready.weak and ready.precision == "int8" else None,
+    )
 
 
 def _engine(path: Path, recipe: Recipe | None) -> Model:
     if maker(path) == "TensorRT-RTX":
-        raise ForgeError(f"{path}: a TensorRT-RTX engine, which DeepStream can't load",
-                         "give the bundle: nvinfer builds its own engine from the ONNX file in it")  # fmt: skip
+        raise ForgeError(
+            f"{path}: a TensorRT-RTX engine, which DeepStream can't load",
+            "give the bundle: nvinfer builds its own engine from the ONNX file in it",
+        )
     found = _ENGINE.fullmatch(path.name)
     if not found:
-        raise ForgeError(f"{path}: not a name that nvinfer looks for, so it would build another engine at each start",
-                         "name it MODEL.onnx_bBATCH_gpu0_fp32.engine, beside MODEL.onnx")  # fmt: skip
+        raise ForgeError(
+            f"{path}: not a name that nvinfer looks for, so it would build another engine at each start",
+            "name it MODEL.onnx_bBATCH_gpu0_fp32.engine, beside MODEL.onnx",
+        )
     onnx = path.with_name(found["onnx"])
     if not onnx.is_file():
-        raise ForgeError(f"{onnx}: no such file, from which {path.name} was built",
-                         "copy the ONNX file beside the engine: its tensors are read from there")  # fmt: skip
-    base = _bundle(path.parent, recipe) if (path.parent / "manifest.json").is_file() else model(onnx, recipe)
-    return replace(base, batch=int(found["batch"]), engine=path.name, dla=int(found["dla"]) if found["dla"] else None)
+        raise ForgeError(
+            f"{onnx}: no such file, from which {path.name} was built",
+            "copy the ONNX file beside the engine: its tensors are read from there",
+        )
+    base = (
+        _bundle(path.parent, recipe)
+        if (path.parent / "manifest.json").is_file()
+        else model(onnx, recipe)
+    )
+    return replace(
+        base,
+        batch=int(found["batch"]),
+        engine=path.name,
+        dla=int(found["dla"]) if found["dla"] else None,
+    )
 
 
 def network(found: Model, wish: Wish, out: Path, deepstream: str) -> tuple[Network, str]:
@@ -139,47 +168,75 @@ def network(found: Model, wish: Wish, out: Path, deepstream: str) -> tuple[Netwo
         _check_kind(found, kind)
     names = _names(found, kind)
     size, channels = _image(found)
-    parser = wish.parser or (Parser(STOCK_FUNCTION, STOCK_PARSERS) if kind == "detector" and graph.stock else None)
+    parser = wish.parser or (
+        Parser(STOCK_FUNCTION, STOCK_PARSERS) if kind == "detector" and graph.stock else None
+    )
     score = wish.score if wish.score is not None else found.score
     if score is None:
         score = CLASSIFIER_SCORE if kind == "classifier" else found.recipe.nms.score
     cache = _cache(found, wish.cache) if wish.cache else found.cache
     made = Network(
-        kind=kind, onnx=_relative(found.path, out), precision=found.precision, batch=_batch(found, wish), size=size,
-        channels=channels, preprocess=found.recipe.preprocess, deepstream=deepstream, classes=len(names) or None,
-        parser=parser, score=score, iou=found.recipe.nms.iou, thresholds=_thresholds(wish.thresholds, names),
-        cache=_relative(cache, out) if cache else None, rest=wish.rest if wish.cache else found.recipe.precision.rest,
-        weak=found.weak, dla=found.dla, unique_id=wish.unique_id, objects=wish.objects,
+        kind=kind,
+        onnx=_relative(found.path, out),
+        precision=found.precision,
+        batch=_batch(found, wish),
+        size=size,
+        channels=channels,
+        preprocess=found.recipe.preprocess,
+        deepstream=deepstream,
+        classes=len(names) or None,
+        parser=parser,
+        score=score,
+        iou=found.recipe.nms.iou,
+        thresholds=_thresholds(wish.thresholds, names),
+        cache=_relative(cache, out) if cache else None,
+        rest=wish.rest if wish.cache else found.recipe.precision.rest,
+        weak=found.weak,
+        dla=found.dla,
+        unique_id=wish.unique_id,
+        objects=wish.objects,
         channels_last=kind == "segmentation" and graph.outputs[0].dims[1:3] == graph.image[1:],
         logits=kind == "classifier" and not set(graph.ends) <= {"Softmax", "Sigmoid"},
-    )  # fmt: skip
+    )
     if found.engine and found.engine != Path(made.engine).name:
-        raise ForgeError(f"{found.engine}: with network-mode={made.mode} nvinfer looks for {Path(made.engine).name}",
-                         "rename it, or give the calibration cache that it was built with")  # fmt: skip
+        raise ForgeError(
+            f"{found.engine}: with network-mode={made.mode} nvinfer looks for {Path(made.engine).name}",
+            "rename it, or give the calibration cache that it was built with",
+        )
     counts = [classes_of(output) or 0 for output in graph.outputs] if kind == "classifier" else []
     return made, label_files.text(names, counts)
 
 
 def _kind(found: Model, wish: Wish) -> Kind:
     kind = found.graph.kind()
-    unread = kind == "tensors" or (kind == "detector" and not found.graph.stock and wish.parser is None)
+    unread = kind == "tensors" or (
+        kind == "detector" and not found.graph.stock and wish.parser is None
+    )
     if not unread:
         return kind
-    listed = ", ".join(f"{each.name} {list(each.dims)} {each.dtype}" for each in found.graph.outputs)
-    raise ForgeError(f"{found.path}: none of DeepStream's parsers reads these outputs: {listed}",
-                     "`trtforge patch --nms deepstream` for a detector; else --tensor-meta, or --network with "
-                     "--parser and --parser-lib")  # fmt: skip
+    listed = ", ".join(
+        f"{each.name} {list(each.dims)} {each.dtype}" for each in found.graph.outputs
+    )
+    raise ForgeError(
+        f"{found.path}: none of DeepStream's parsers reads these outputs: {listed}",
+        "`trtforge patch --nms deepstream` for a detector; else --tensor-meta, or --network with "
+        "--parser and --parser-lib",
+    )
 
 
 def _check_kind(found: Model, kind: Kind) -> None:
-    """nvinfer's own parsers of classes and masks read one form of output each, whatever network-type says."""
+    """nvinfer's own parsers of classes and masks read one form of output each, whatever
+    network-type says.
+    """
     graph = found.graph
     if (kind == "classifier" and not all(classes_of(output) for output in graph.outputs)) or (
         kind == "segmentation" and len(graph.outputs[0].dims) != 4
     ):
         listed = ", ".join(f"{each.name} {list(each.dims)}" for each in graph.outputs)
-        raise ForgeError(f"--network {kind}: {found.path} has other outputs: {listed}",
-                         "leave --network out, or name a function that reads them with --parser")  # fmt: skip
+        raise ForgeError(
+            f"--network {kind}: {found.path} has other outputs: {listed}",
+            "leave --network out, or name a function that reads them with --parser",
+        )
 
 
 def _names(found: Model, kind: Kind) -> list[str]:
@@ -194,20 +251,30 @@ def _names(found: Model, kind: Kind) -> list[str]:
         count = channel if isinstance(channel, int) else None
     names, _ = label_files.labels(found.recipe.labels, count)
     if not names:
-        raise ForgeError(f"{found.path}: does not say how many classes it has", "give --labels FILE, one class a line")
+        raise ForgeError(
+            f"{found.path}: does not say how many classes it has",
+            "give --labels FILE, one class a line",
+        )
     return names
 
 
 def _image(found: Model) -> tuple[tuple[int, int], int]:
     dims = found.graph.image
     if len(found.graph.inputs) != 1 or len(dims) != 3 or found.graph.inputs[0].dtype != "float32":
-        listed = ", ".join(f"{each.name} {list(each.dims)} {each.dtype}" for each in found.graph.inputs)
-        raise ForgeError(f"{found.path}: nvinfer feeds one float32 image (N, C, H, W), not {listed}",
-                         "export the model with such an input")  # fmt: skip
+        listed = ", ".join(
+            f"{each.name} {list(each.dims)} {each.dtype}" for each in found.graph.inputs
+        )
+        raise ForgeError(
+            f"{found.path}: nvinfer feeds one float32 image (N, C, H, W), not {listed}",
+            "export the model with such an input",
+        )
     channels, height, width = dims
     if not (isinstance(height, int) and isinstance(width, int)):
         if found.recipe.preprocess.size is None:
-            raise ForgeError(f"{found.path}: its height or width is dynamic", "give them in a recipe, preprocess.size")
+            raise ForgeError(
+                f"{found.path}: its height or width is dynamic",
+                "give them in a recipe, preprocess.size",
+            )
         height, width = found.recipe.preprocess.size
     return (height, width), channels if isinstance(channels, int) else 3
 
@@ -217,26 +284,40 @@ def _batch(found: Model, wish: Wish) -> int:
     if wish.batch is None:
         return largest or fixed or 1
     if fixed is not None and wish.batch != fixed:
-        raise ForgeError(f"--batch {wish.batch}: the model's batch is fixed at {fixed}", "export a dynamic batch")
+        raise ForgeError(
+            f"--batch {wish.batch}: the model's batch is fixed at {fixed}", "export a dynamic batch"
+        )
     if largest is not None and wish.batch != largest:
-        raise ForgeError(f"--batch {wish.batch}: the engine's largest is {largest}, and its name says so",
-                         f"build with --batch {wish.batch}")  # fmt: skip
+        raise ForgeError(
+            f"--batch {wish.batch}: the engine's largest is {largest}, and its name says so",
+            f"build with --batch {wish.batch}",
+        )
     return wish.batch
 
 
 def _cache(found: Model, cache: Path) -> Path:
     if found.graph.quantized:
-        raise ForgeError(f"{found.path}: has Q/DQ nodes, which a calibration cache must not accompany",
-                         "give the FP32 graph, or leave the cache out")  # fmt: skip
-    if not cache.is_file() or cache.stat().st_size > LONGEST_CACHE or cache.read_bytes()[:4] != b"TRT-":
-        raise ForgeError(f"{cache}: no calibration cache of TensorRT's", "give the calibration.cache of a bundle")
+        raise ForgeError(
+            f"{found.path}: has Q/DQ nodes, which a calibration cache must not accompany",
+            "give the FP32 graph, or leave the cache out",
+        )
+    if (
+        not cache.is_file()
+        or cache.stat().st_size > LONGEST_CACHE
+        or cache.read_bytes()[:4] != b"TRT-"
+    ):
+        raise ForgeError(
+            f"{cache}: no calibration cache of TensorRT's", "give the calibration.cache of a bundle"
+        )
     try:
         ranges = calibration.read(cache.read_text(encoding="utf-8", errors="replace"))
     except ValueError as error:
         raise ForgeError(f"{cache}: {error}", "give the calibration.cache of a bundle") from error
     if not ranges.keys() & found.graph.tensors:
-        raise ForgeError(f"{cache}: none of its {len(ranges)} tensors is in {found.path}",
-                         "give the cache of this model, or the model that it was made of")  # fmt: skip
+        raise ForgeError(
+            f"{cache}: none of its {len(ranges)} tensors is in {found.path}",
+            "give the cache of this model, or the model that it was made of",
+        )
     return cache
 
 
@@ -245,7 +326,9 @@ def _thresholds(given: Mapping[str, float], names: list[str]) -> dict[int, float
     for name, limit in given.items():
         number = names.index(name) if name in names else int(name) if name.isdecimal() else -1
         if not 0 <= number < len(names):
-            raise ForgeError(f"--threshold {name}: no such class", f"the classes are {', '.join(names[:10])}")
+            raise ForgeError(
+                f"--threshold {name}: no such class", f"the classes are {', '.join(names[:10])}"
+            )
         found[number] = limit
     return found
 
@@ -253,13 +336,20 @@ def _thresholds(given: Mapping[str, float], names: list[str]) -> dict[int, float
 def _relative(path: Path, out: Path) -> str:
     text = os.path.relpath(path.resolve(), out.resolve())
     if any(char in text for char in "#;\n\r\t'\"\\") or text != text.strip():
-        raise ForgeError(f"{text!r}: nvinfer's configuration can't hold that path", "rename the file")
+        raise ForgeError(
+            f"{text!r}: nvinfer's configuration can't hold that path", "rename the file"
+        )
     return text
 
 
 def document(made: Network) -> dict[str, Any]:
     """What a person, or a program, wants to know of a written configuration."""
     return {
-        "network": made.kind, "precision": made.precision, "engine": made.engine, "batch": made.batch,
-        "size": list(made.size), "classes": made.classes, "deepstream_builds_it": made.builds,
-    }  # fmt: skip
+        "network": made.kind,
+        "precision": made.precision,
+        "engine": made.engine,
+        "batch": made.batch,
+        "size": list(made.size),
+        "classes": made.classes,
+        "deepstream_builds_it": made.builds,
+    }

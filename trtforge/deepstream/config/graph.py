@@ -1,4 +1,6 @@
-"""What an ONNX file looks like from nvinfer's side: its tensors, its types, and which kind of network it is."""
+"""What an ONNX file looks like from nvinfer's side: its tensors, its types, and which kind of
+network it is.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +63,9 @@ class Graph:
 
     @property
     def stock(self) -> bool:
-        """It has the four outputs that DeepStream's stock TensorFlow SSD parser reads, classes as float32."""
+        """It has the four outputs that DeepStream's stock TensorFlow SSD parser reads, classes as
+        float32.
+        """
         return self.suppressed and self.output("detection_classes").dtype == "float32"
 
     @property
@@ -89,7 +93,9 @@ class Graph:
 def classes_of(output: Tensor) -> int | None:
     """Classes of a classifier's output (B, C), (B, C, 1) or (B, C, 1, 1); None for any other."""
     dims = output.dims[1:]
-    return dims[0] if dims and isinstance(dims[0], int) and all(dim == 1 for dim in dims[1:]) else None
+    return (
+        dims[0] if dims and isinstance(dims[0], int) and all(dim == 1 for dim in dims[1:]) else None
+    )
 
 
 def inspect(path: Path) -> Graph:
@@ -104,9 +110,13 @@ def inspect(path: Path) -> Graph:
     try:
         model = onnx.load(path, format="protobuf", load_external_data=False)
     except (DecodeError, ValueError, OSError) as error:
-        raise ForgeError(f"{path}: not an ONNX model, or cut short", "export it again, or copy it whole") from error
+        raise ForgeError(
+            f"{path}: not an ONNX model, or cut short", "export it again, or copy it whole"
+        ) from error
     if not model.graph.node or not model.graph.output:
-        raise ForgeError(f"{path}: not an ONNX model (no nodes or no outputs in it)", "export it again")
+        raise ForgeError(
+            f"{path}: not an ONNX model (no nodes or no outputs in it)", "export it again"
+        )
     weights = {tensor.name for tensor in model.graph.initializer}
     ops = [node.op_type for node in model.graph.node]
     makers = {name: node.op_type for node in model.graph.node for name in node.output}
@@ -114,7 +124,9 @@ def inspect(path: Path) -> Graph:
         inputs=tuple(_tensor(value) for value in model.graph.input if value.name not in weights),
         outputs=tuple(_tensor(value) for value in model.graph.output),
         quantized="DequantizeLinear" in ops,
-        half=any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in model.graph.initializer),
+        half=any(
+            tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in model.graph.initializer
+        ),
         nms=next((op for op in ops if "NMS" in op or op == "NonMaxSuppression"), ""),
         ends=tuple(makers.get(value.name, "") for value in model.graph.output),
         classes=_suppressed_classes(model),
@@ -123,17 +135,30 @@ def inspect(path: Path) -> Graph:
 
 
 def _suppressed_classes(model: onnx.ModelProto) -> int | None:
-    """From the scores that go into the suppressing node: (B, N, C) for a plugin, (B, C, N) for ONNX's own."""
+    """From the scores that go into the suppressing node: (B, N, C) for a plugin, (B, C, N) for
+    ONNX's own.
+    """
     node = next(
-        (each for each in model.graph.node if "NMS" in each.op_type or each.op_type == "NonMaxSuppression"), None
+        (
+            each
+            for each in model.graph.node
+            if "NMS" in each.op_type or each.op_type == "NonMaxSuppression"
+        ),
+        None,
     )
     if node is None or len(node.input) < 2:
         return None
-    shapes = {value.name: _tensor(value).dims for value in (*model.graph.value_info, *model.graph.output)}
+    shapes = {
+        value.name: _tensor(value).dims for value in (*model.graph.value_info, *model.graph.output)
+    }
     dims = shapes.get(node.input[1], ())
     count = dims[1 if node.op_type == "NonMaxSuppression" else 2] if len(dims) == 3 else None
     # One class may be all classes, suppressed as one.
-    return count if isinstance(count, int) and (count > 1 or node.op_type != "NonMaxSuppression") else None
+    return (
+        count
+        if isinstance(count, int) and (count > 1 or node.op_type != "NonMaxSuppression")
+        else None
+    )
 
 
 def _tensor(value: onnx.ValueInfoProto) -> Tensor:
@@ -145,5 +170,7 @@ def _tensor(value: onnx.ValueInfoProto) -> Tensor:
         dtype = np.dtype(helper.tensor_dtype_to_np_dtype(kind.elem_type)).name
     except (KeyError, TypeError):
         dtype = "unknown"
-    dims = tuple(dim.dim_value if dim.dim_value > 0 else dim.dim_param or "?" for dim in kind.shape.dim)
+    dims = tuple(
+        dim.dim_value if dim.dim_value > 0 else dim.dim_param or "?" for dim in kind.shape.dim
+    )
     return Tensor(value.name, dtype, dims)

@@ -1,15 +1,16 @@
 """What nvinfer, DeepStream's inference element, has to be told about a network.
 
-Written by what nvinfer's parsers do: booleans are 0 and 1 (its YAML takes nothing else), lists are separated by
-semicolons, paths are relative (a missing absolute one is mangled), and ``cluster-mode`` is always given (left out, it
-means NMS with topk 20).
+Written by what nvinfer's parsers do: booleans are 0 and 1 (its YAML takes nothing else), lists are
+separated by semicolons, paths are relative (a missing absolute one is mangled), and
+``cluster-mode`` is always given (left out, it means NMS with topk 20).
 
-INT8 reaches DeepStream in three ways, and never by ``network-mode=1`` without a cache, which nvinfer silently turns
-into FP16:
+INT8 reaches DeepStream in three ways, and never by ``network-mode=1`` without a cache, which
+nvinfer silently turns into FP16:
 
 1. the Q/DQ graph, strongly typed, with ``network-mode=0``: DeepStream 9 builds it itself;
-2. the FP32 graph with ``int8-calib-file`` and ``network-mode=1`` (the rest FP32) or 3 (the rest FP16): any DeepStream;
-3. a prebuilt engine of the Q/DQ graph alone, without ``onnx-file``, for what DeepStream can't build: older versions.
+2. the FP32 graph with ``int8-calib-file`` and ``network-mode=1`` (the rest FP32) or 3 (the rest
+FP16): any DeepStream; 3. a prebuilt engine of the Q/DQ graph alone, without ``onnx-file``, for what
+DeepStream can't build: older versions.
 """
 
 from __future__ import annotations
@@ -28,9 +29,18 @@ STRONGLY_TYPED_SINCE = (9, 0)  # no older version is known to read the key
 CROP_SINCE = (6, 4)  # the oldest whose reference has the property
 LETTERBOX = {"symmetric": (True, True), "top-left": (True, False), "none": (False, False)}
 NETWORK_TYPE: dict[Kind, int] = {
-    "detector": 0, "classifier": 1, "segmentation": 2, "instance-segmentation": 3, "tensors": 100,
-}  # fmt: skip
-MODE_NAMES = ("fp32", "int8", "fp16", "best")  # of network-mode, as they stand in the names of engines
+    "detector": 0,
+    "classifier": 1,
+    "segmentation": 2,
+    "instance-segmentation": 3,
+    "tensors": 100,
+}
+MODE_NAMES = (
+    "fp32",
+    "int8",
+    "fp16",
+    "best",
+)  # of network-mode, as they stand in the names of engines
 PARSER_KEYS: dict[Kind, str] = {
     "detector": "parse-bbox-func-name",
     "classifier": "parse-classifier-func-name",
@@ -75,7 +85,8 @@ class Network:
     Attributes:
         kind: what comes out of it.
         onnx, labels: paths, relative to the configuration.
-        precision: fp32, fp16 or int8, or ``mixed`` for a graph that came typed, as the graph itself says.
+        precision: fp32, fp16 or int8, or ``mixed`` for a graph that came typed, as the graph itself
+            says.
         batch: largest.
         size: height and width in pixels.
         channels: of the image: 3, or 1 for grey.
@@ -146,7 +157,8 @@ def engine_name(onnx: str, batch: int, mode: str = "fp32", dla: int | None = Non
     """The name under which nvinfer looks for an engine, beside the ONNX file.
 
     Args:
-        mode: what nvinfer derives from network-mode; every strongly typed graph has fp32, whatever its precision.
+        mode: what nvinfer derives from network-mode; every strongly typed graph has fp32, whatever
+            its precision.
     """
     return f"{onnx}_b{batch}_{'gpu0' if dla is None else f'dla{dla}'}_{mode}.engine"
 
@@ -167,19 +179,30 @@ def config(network: Network) -> tuple[Config, list[str]]:
 
 def _check(network: Network) -> None:
     if network.kind in ("detector", "instance-segmentation") and network.parser is None:
-        raise ForgeError(f"{network.onnx}: no parser of DeepStream's reads its outputs",
-                         "name a function that does with --parser and --parser-lib, or give --tensor-meta")  # fmt: skip
+        raise ForgeError(
+            f"{network.onnx}: no parser of DeepStream's reads its outputs",
+            "name a function that does with --parser and --parser-lib, or give --tensor-meta",
+        )
     if network.kind == "instance-segmentation" and network.parser and not network.parser.clustered:
-        raise ForgeError("nvinfer suppresses no masks: cluster-mode must be 4", "suppress them in the graph")
+        raise ForgeError(
+            "nvinfer suppresses no masks: cluster-mode must be 4", "suppress them in the graph"
+        )
     if network.channels not in (1, 3):
-        raise ForgeError(f"{network.onnx}: reads {network.channels} channels; nvinfer makes 3, or 1 for grey",
-                         "export it for colour images")  # fmt: skip
+        raise ForgeError(
+            f"{network.onnx}: reads {network.channels} channels; nvinfer makes 3, or 1 for grey",
+            "export it for colour images",
+        )
     if network.channels == 1 and len(set(network.preprocess.offsets)) > 1:
-        raise ForgeError(f"{network.onnx}: reads grey images, but the recipe has different offsets", "give one offset")
+        raise ForgeError(
+            f"{network.onnx}: reads grey images, but the recipe has different offsets",
+            "give one offset",
+        )
     low = [limit for limit in network.thresholds.values() if limit < network.score]
     if low and network.parser and network.parser.clustered:
-        raise ForgeError(f"threshold {low[0]:g}: the graph itself drops what scores less than {network.score:g}",
-                         f"patch the graph with --score {low[0]:g}")  # fmt: skip
+        raise ForgeError(
+            f"threshold {low[0]:g}: the graph itself drops what scores less than {network.score:g}",
+            f"patch the graph with --score {low[0]:g}",
+        )
 
 
 def _model(network: Network) -> dict[str, Value]:
@@ -242,12 +265,19 @@ def _outputs(network: Network) -> dict[str, Value]:
     if network.kind == "classifier":
         found["classifier-threshold"] = 0.0 if network.logits else network.score
     if network.kind == "segmentation":
-        found |= {"segmentation-threshold": 0.0, "segmentation-output-order": int(network.channels_last)}
+        found |= {
+            "segmentation-threshold": 0.0,
+            "segmentation-output-order": int(network.channels_last),
+        }
     if network.kind == "detector" and version(network.deepstream) >= CROP_SINCE:
-        # nvinfer drops an object that reaches below the frame, which the bars of a letterbox make easy.
+        # nvinfer drops an object that reaches below the frame, which the bars of a letterbox make
+        # easy.
         found["crop-objects-to-roi-boundary"] = True
     if network.parser:
-        found |= {PARSER_KEYS[network.kind]: network.parser.function, "custom-lib-path": network.parser.library}
+        found |= {
+            PARSER_KEYS[network.kind]: network.parser.function,
+            "custom-lib-path": network.parser.library,
+        }
     return found
 
 
@@ -257,9 +287,11 @@ def _thresholds(network: Network) -> Config:
         every["nms-iou-threshold"] = network.iou
     return {
         "class-attrs-all": every,
-        **{f"class-attrs-{number}": {"pre-cluster-threshold": max(limit, LEAST_SCORE)}
-           for number, limit in sorted(network.thresholds.items())},
-    }  # fmt: skip
+        **{
+            f"class-attrs-{number}": {"pre-cluster-threshold": max(limit, LEAST_SCORE)}
+            for number, limit in sorted(network.thresholds.items())
+        },
+    }
 
 
 def _comments(network: Network) -> list[str]:
@@ -273,34 +305,46 @@ def _comments(network: Network) -> list[str]:
 
 def _precision_comments(network: Network) -> list[str]:
     if network.cache:
-        return [f"INT8 by calibration cache: nvinfer builds the FP32 graph with it, the rest {network.rest.upper()}.",
-                "Without a readable cache nvinfer would silently build FP16. TensorRT 11 has none."]  # fmt: skip
+        return [
+            f"INT8 by calibration cache: nvinfer builds the FP32 graph with it, the rest {network.rest.upper()}.",
+            "Without a readable cache nvinfer would silently build FP16. TensorRT 11 has none.",
+        ]
     if not network.typed:
         return []
     what = "Precision" if network.precision == "mixed" else network.precision.upper()
     if network.builds:
-        return [f"{what} is in the graph itself, hence network-mode 0 and strongly-typed. nvinfer names engines after",
-                f"their network-mode: {network.engine} is not FP32 inside."]  # fmt: skip
-    return [f"{what} is in the graph itself, and DeepStream {network.deepstream} is not known to build such graphs:",
-            f"build {network.engine} on the target with trtforge. nvinfer names an",
-            "engine after its network-mode: it is not FP32 inside. No onnx-file stands here, from which nvinfer would",
-            "build something else if the engine does not load."]  # fmt: skip
+        return [
+            f"{what} is in the graph itself, hence network-mode 0 and strongly-typed. nvinfer names engines after",
+            f"their network-mode: {network.engine} is not FP32 inside.",
+        ]
+    return [
+        f"{what} is in the graph itself, and DeepStream {network.deepstream} is not known to build such graphs:",
+        f"build {network.engine} on the target with trtforge. nvinfer names an",
+        "engine after its network-mode: it is not FP32 inside. No onnx-file stands here, from which nvinfer would",
+        "build something else if the engine does not load.",
+    ]
 
 
 def _preprocessing_comments(network: Network) -> list[str]:
     found = []
     if network.preprocess.padding and network.preprocess.letterbox != "none":
-        found.append(f"nvinfer pads with 0, the model was calibrated with {network.preprocess.padding}: frames of "
-                     "another aspect ratio look slightly different.")  # fmt: skip
+        found.append(
+            f"nvinfer pads with 0, the model was calibrated with {network.preprocess.padding}: frames of "
+            "another aspect ratio look slightly different."
+        )
     if any(network.preprocess.offsets):
-        found.append("input = net-scale-factor * (pixel - offset), offsets in 0..255 and in the network's channel "
-                     "order; a deviation for each channel would have to be part of the graph.")  # fmt: skip
+        found.append(
+            "input = net-scale-factor * (pixel - offset), offsets in 0..255 and in the network's channel "
+            "order; a deviation for each channel would have to be part of the graph."
+        )
     return found
 
 
 def _output_comments(network: Network) -> list[str]:
     if network.kind == "tensors":
-        return ["The outputs are attached as they are (NvDsInferTensorMeta), for a parser of your own."]
+        return [
+            "The outputs are attached as they are (NvDsInferTensorMeta), for a parser of your own."
+        ]
     if network.kind == "classifier" and network.logits:
         return [
             "The outputs are logits, no probabilities: the greatest one above 0 wins, and no threshold makes sense."

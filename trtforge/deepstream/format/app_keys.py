@@ -1,7 +1,8 @@
 """The groups and keys of deepstream-app's configuration, with the types that its parser reads.
 
-Read from ``deepstream_config_file_parser.c`` and ``deepstream_app_config_parser.c`` of DeepStream 9.1. Most switches
-are *integers* there: ``enable=true`` is no number, and then sources, GIEs and sinks are silently left out.
+Read from ``deepstream_config_file_parser.c`` and ``deepstream_app_config_parser.c`` of DeepStream
+9.1. Most switches are *integers* there: ``enable=true`` is no number, and then sources, GIEs and
+sinks are silently left out.
 """
 
 from __future__ import annotations
@@ -28,66 +29,128 @@ def _keys(kind: Key, names: str) -> dict[str, Key]:
 _APPLICATION = (
     _keys(_SWITCH, "enable-perf-measurement")
     | _keys(_INT, "perf-measurement-interval-sec global-gpu-id")
-    | _keys(_PATH, "gie-kitti-output-dir kitti-track-output-dir reid-track-output-dir terminated-track-output-dir "
-            "shadow-track-output-dir")
-)  # fmt: skip
+    | _keys(
+        _PATH,
+        "gie-kitti-output-dir kitti-track-output-dir reid-track-output-dir terminated-track-output-dir "
+        "shadow-track-output-dir",
+    )
+)
 _SOURCE = (
-    {"enable": _SWITCH, **_MEMORY,
-     "type": Key("int", 0, choices={1: "V4L2 camera", 2: "URI", 3: "one URI several times", 4: "RTSP", 5: "CSI camera",
-                                    6: "WAV file", 7: "audio URI", 8: "ALSA microphone", 9: "IPC"}),
-     "latency": replace(_INT, default=100), "smart-rec-video-cache": Key("int", instead="smart-rec-cache"),
-     "extract-sei-type5-data": replace(_INT, remark="deepstream-app 9.1 looks for it in a group named [source], and "
-                                       "then refuses the file")}
-    | _keys(_INT, "camera-width camera-height camera-fps-n camera-fps-d camera-csi-sensor-id camera-v4l2-dev-node "
-            "udp-buffer-size num-sources num-decode-surfaces num-extra-surfaces drop-frame-interval drop-on-latency "
-            "camera-id rtsp-reconnect-interval-sec init-rtsp-reconnect-interval-sec rtsp-reconnect-attempts "
-            "simulate-fps-interval-ms intra-decode-enable low-latency-decode cudadec-memtype select-rtp-protocol "
-            "set-rtp-protocol leaky max-size-buffers buffer-mode source-id smart-record smart-rec-cache "
-            "smart-rec-container smart-rec-start-time smart-rec-default-duration smart-rec-duration "
-            "smart-rec-interval copy-hw")
+    {
+        "enable": _SWITCH,
+        **_MEMORY,
+        "type": Key(
+            "int",
+            0,
+            choices={
+                1: "V4L2 camera",
+                2: "URI",
+                3: "one URI several times",
+                4: "RTSP",
+                5: "CSI camera",
+                6: "WAV file",
+                7: "audio URI",
+                8: "ALSA microphone",
+                9: "IPC",
+            },
+        ),
+        "latency": replace(_INT, default=100),
+        "smart-rec-video-cache": Key("int", instead="smart-rec-cache"),
+        "extract-sei-type5-data": replace(
+            _INT,
+            remark="deepstream-app 9.1 looks for it in a group named [source], and "
+            "then refuses the file",
+        ),
+    }
+    | _keys(
+        _INT,
+        "camera-width camera-height camera-fps-n camera-fps-d camera-csi-sensor-id camera-v4l2-dev-node "
+        "udp-buffer-size num-sources num-decode-surfaces num-extra-surfaces drop-frame-interval drop-on-latency "
+        "camera-id rtsp-reconnect-interval-sec init-rtsp-reconnect-interval-sec rtsp-reconnect-attempts "
+        "simulate-fps-interval-ms intra-decode-enable low-latency-decode cudadec-memtype select-rtp-protocol "
+        "set-rtp-protocol leaky max-size-buffers buffer-mode source-id smart-record smart-rec-cache "
+        "smart-rec-container smart-rec-start-time smart-rec-default-duration smart-rec-duration "
+        "smart-rec-interval copy-hw",
+    )
     | _keys(_TEXT, "uri alsa-device video-format smart-rec-dir-path smart-rec-file-prefix")
     | _keys(_BOOL, "sensorID-padID-mapping")
-)  # fmt: skip
+)
 _SOURCE_LIST = (
-    _keys(_INT, "num-source-bins max-batch-size sgie-batch-size extract-sei-type5-data low-latency-mode")
-    | _keys(_BOOL, "use-nvmultiurisrcbin stream-name-display enable-error-propagation dummy-payload custom-ts-to-rfc")
+    _keys(
+        _INT,
+        "num-source-bins max-batch-size sgie-batch-size extract-sei-type5-data low-latency-mode",
+    )
+    | _keys(
+        _BOOL,
+        "use-nvmultiurisrcbin stream-name-display enable-error-propagation dummy-payload custom-ts-to-rfc",
+    )
     | _keys(Key("strings"), "list sensor-id-list sensor-name-list")
     | _keys(_TEXT, "http-ip http-port batched-sensor-name sei-uuid proto-lib conn-str topic")
 )
 _STREAMMUX = (
     _MEMORY
-    | _keys(_INT, "width height batch-size batched-push-timeout buffer-pool-size compute-hw cache-buffer-timeout "
-            "frame-duration max-latency num-surfaces-per-frame extract-sei-type5-data extract-sei-sim-time "
-            "align-first-buffer failsafe-flush-count drop-backward-sei sync-inputs-ntp")
+    | _keys(
+        _INT,
+        "width height batch-size batched-push-timeout buffer-pool-size compute-hw cache-buffer-timeout "
+        "frame-duration max-latency num-surfaces-per-frame extract-sei-type5-data extract-sei-sim-time "
+        "align-first-buffer failsafe-flush-count drop-backward-sei sync-inputs-ntp",
+    )
     | _keys(_SWITCH, "live-source enable-padding sync-inputs attach-sys-ts-as-ntp")
-    | _keys(_BOOL, "sort-batch cache-buffer frame-num-reset-on-stream-reset frame-num-reset-on-eos async-process "
-            "drop-pipeline-eos")
+    | _keys(
+        _BOOL,
+        "sort-batch cache-buffer frame-num-reset-on-stream-reset frame-num-reset-on-eos async-process "
+        "drop-pipeline-eos",
+    )
     | {"config-file-path": _PATH}
-)  # fmt: skip
+)
 _GIE = (
-    {"enable": _SWITCH, **_MEMORY, "plugin-type": Key("int", 0, choices={
-        0: "nvinfer", 1: "nvinferserver", 2: "nvinferaudio", 3: "vision encoder"}),
-     "config-file": _PATH, "model-engine-file": _PATH, "labelfile-path": _PATH, "infer-raw-output-dir": _PATH,
-     "batch-size": Key("int", low=1, high=1024), "gie-unique-id": Key("int", low=1), "interval": Key("int", low=0),
-     "operate-on-gie-id": Key("int", -1), "operate-on-class-ids": Key("ints"), "input-tensor-meta": _BOOL,
-     "bbox-border-color": _COLOR, "bbox-bg-color": _COLOR}
+    {
+        "enable": _SWITCH,
+        **_MEMORY,
+        "plugin-type": Key(
+            "int",
+            0,
+            choices={0: "nvinfer", 1: "nvinferserver", 2: "nvinferaudio", 3: "vision encoder"},
+        ),
+        "config-file": _PATH,
+        "model-engine-file": _PATH,
+        "labelfile-path": _PATH,
+        "infer-raw-output-dir": _PATH,
+        "batch-size": Key("int", low=1, high=1024),
+        "gie-unique-id": Key("int", low=1),
+        "interval": Key("int", low=0),
+        "operate-on-gie-id": Key("int", -1),
+        "operate-on-class-ids": Key("ints"),
+        "input-tensor-meta": _BOOL,
+        "bbox-border-color": _COLOR,
+        "bbox-bg-color": _COLOR,
+    }
     | _keys(_TEXT, "audio-transform model-variant device backend triton-url triton-model")
     | _keys(_INT, "audio-framesize audio-hopsize audio-input-rate min-crop-size verbose")
-)  # fmt: skip
-_TRACKER = (
-    {"enable": _SWITCH, "gpu-id": _INT, "ll-lib-file": _PATH, "ll-config-file": Key("paths"),
-     "display-tracking-id": replace(_SWITCH, default=1), "input-tensor-meta": _BOOL, "sub-batches": _TEXT,
-     "operate-on-class-ids": _TEXT}
-    | _keys(_INT, "tracker-width tracker-height tracker-surface-type tracking-surface-type tracking-id-reset-mode "
-            "tensor-meta-gie-id compute-hw user-meta-pool-size sub-batch-err-recovery-trial-cnt")
-)  # fmt: skip
-_TILER = (
-    {"enable": _INT, **_MEMORY, "square-seq-grid": _BOOL}
-    | _keys(_INT, "rows columns width height compute-hw buffer-pool-size")
-)  # fmt: skip
+)
+_TRACKER = {
+    "enable": _SWITCH,
+    "gpu-id": _INT,
+    "ll-lib-file": _PATH,
+    "ll-config-file": Key("paths"),
+    "display-tracking-id": replace(_SWITCH, default=1),
+    "input-tensor-meta": _BOOL,
+    "sub-batches": _TEXT,
+    "operate-on-class-ids": _TEXT,
+} | _keys(
+    _INT,
+    "tracker-width tracker-height tracker-surface-type tracking-surface-type tracking-id-reset-mode "
+    "tensor-meta-gie-id compute-hw user-meta-pool-size sub-batch-err-recovery-trial-cnt",
+)
+_TILER = {"enable": _INT, **_MEMORY, "square-seq-grid": _BOOL} | _keys(
+    _INT, "rows columns width height compute-hw buffer-pool-size"
+)
 _OSD = (
     {"enable": _SWITCH, **_MEMORY, "font": _TEXT, "hw-blend-color-attr": _TEXT}
-    | _keys(_INT, "process-mode border-width text-size show-clock clock-x-offset clock-y-offset clock-text-size")
+    | _keys(
+        _INT,
+        "process-mode border-width text-size show-clock clock-x-offset clock-y-offset clock-text-size",
+    )
     | _keys(_COLOR, "text-color text-bg-color clock-color")
     | _keys(_BOOL, "display-text display-bbox display-mask")
 )
@@ -98,41 +161,80 @@ _MSGCONV = (
     | {"msg-conv-embedding-filter": _TEXT}
 )
 _SINK = (
-    {"enable": _SWITCH, **_MEMORY, **_MSGCONV,
-     "type": Key("int", 0, choices={1: "none", 2: "EGL display", 3: "file", 4: "RTSP", 5: "DRM display",
-                                    6: "message broker", 7: "3D display"}),
-     "container": Key("int", 1, choices={1: "mp4", 2: "mkv"}),
-     "codec": Key("int", 1, choices={1: "H.264", 2: "H.265", 3: "MPEG4"}),
-     "enc-type": Key("int", 0, choices={0: "hardware", 1: "software"}),
-     "output-file": replace(_TEXT, remark=""), "msg-broker-config": _PATH}
-    | _keys(_INT, "width height sync source-id bitrate profile iframeinterval copy-meta output-io-mode sw-preset "
-            "rtsp-port udp-port udp-buffer-size color-range conn-id plane-id set-mode link-to-demux compute-hw "
-            "msg-broker-comp-id disable-msgconv sleep-time")
+    {
+        "enable": _SWITCH,
+        **_MEMORY,
+        **_MSGCONV,
+        "type": Key(
+            "int",
+            0,
+            choices={
+                1: "none",
+                2: "EGL display",
+                3: "file",
+                4: "RTSP",
+                5: "DRM display",
+                6: "message broker",
+                7: "3D display",
+            },
+        ),
+        "container": Key("int", 1, choices={1: "mp4", 2: "mkv"}),
+        "codec": Key("int", 1, choices={1: "H.264", 2: "H.265", 3: "MPEG4"}),
+        "enc-type": Key("int", 0, choices={0: "hardware", 1: "software"}),
+        "output-file": replace(_TEXT, remark=""),
+        "msg-broker-config": _PATH,
+    }
+    | _keys(
+        _INT,
+        "width height sync source-id bitrate profile iframeinterval copy-meta output-io-mode sw-preset "
+        "rtsp-port udp-port udp-buffer-size color-range conn-id plane-id set-mode link-to-demux compute-hw "
+        "msg-broker-comp-id disable-msgconv sleep-time",
+    )
     | _keys(_BOOL, "qos nvdslogger show-fps show-latency new-api")
     | _keys(_TEXT, "msg-broker-proto-lib msg-broker-conn-str topic")
-)  # fmt: skip
+)
 _PREPROCESS: dict[str, Key] = {"enable": _SWITCH, "operate-on-gie-id": _INT, "config-file": _PATH}
-_EXAMPLE: dict[str, Key] = (
-    {"enable": _SWITCH, **_MEMORY, "blur-objects": _BOOL}
-    | _keys(_INT, "full-frame processing-width processing-height unique-id batch-size")
-)  # fmt: skip
+_EXAMPLE: dict[str, Key] = {"enable": _SWITCH, **_MEMORY, "blur-objects": _BOOL} | _keys(
+    _INT, "full-frame processing-width processing-height unique-id batch-size"
+)
 _IMG_SAVE = (
     {"enable": _SWITCH, "gpu-id": _INT}
     | _keys(_TEXT, "output-folder-path frame-to-skip-rules-path")
-    | _keys(_FLOAT, "save-img-full-frame save-img-cropped-obj second-to-skip-interval min-confidence max-confidence")
+    | _keys(
+        _FLOAT,
+        "save-img-full-frame save-img-cropped-obj second-to-skip-interval min-confidence max-confidence",
+    )
     | _keys(_INT, "min-box-width min-box-height")
 )
-_DEWARPER = {"enable": _SWITCH, **_MEMORY, "config-file": _PATH,
-             **_keys(_INT, "num-surfaces-per-frame source-id num-output-buffers")}  # fmt: skip
-_CONSUMER = {"enable": _SWITCH, "config-file": _PATH, "sensor-list-file": _PATH, "proto-lib": _TEXT, "conn-str": _TEXT,
-             "subscribe-topic-list": Key("strings")}  # fmt: skip
-_REPLAY = ({"enable": _SWITCH, "label-dir": _PATH} | _keys(_TEXT, "file-names max-frame-nums")
-           | _keys(_INT, "label-width label-height interval"))  # fmt: skip
-_ENCODER = ({"enable": _SWITCH, "gpu-id": _INT, "onnx-model": _PATH, "tensorrt-engine": _PATH}
-            | _keys(_TEXT, "model-variant device backend triton-url triton-model embedding-classes")
-            | _keys(_INT, "batch-size min-crop-size skip-interval cache-refresh-interval cache-max-size query-only")
-            | _keys(_BOOL, "verbose smart-infer ofa-predict")
-            | _keys(_FLOAT, "ofa-motion-threshold ofa-high-motion-threshold"))  # fmt: skip
+_DEWARPER = {
+    "enable": _SWITCH,
+    **_MEMORY,
+    "config-file": _PATH,
+    **_keys(_INT, "num-surfaces-per-frame source-id num-output-buffers"),
+}
+_CONSUMER = {
+    "enable": _SWITCH,
+    "config-file": _PATH,
+    "sensor-list-file": _PATH,
+    "proto-lib": _TEXT,
+    "conn-str": _TEXT,
+    "subscribe-topic-list": Key("strings"),
+}
+_REPLAY = (
+    {"enable": _SWITCH, "label-dir": _PATH}
+    | _keys(_TEXT, "file-names max-frame-nums")
+    | _keys(_INT, "label-width label-height interval")
+)
+_ENCODER = (
+    {"enable": _SWITCH, "gpu-id": _INT, "onnx-model": _PATH, "tensorrt-engine": _PATH}
+    | _keys(_TEXT, "model-variant device backend triton-url triton-model embedding-classes")
+    | _keys(
+        _INT,
+        "batch-size min-crop-size skip-interval cache-refresh-interval cache-max-size query-only",
+    )
+    | _keys(_BOOL, "verbose smart-infer ofa-predict")
+    | _keys(_FLOAT, "ofa-motion-threshold ofa-high-motion-threshold")
+)
 
 GROUPS: dict[str, dict[str, Key]] = {
     "application": _APPLICATION,
@@ -151,13 +253,22 @@ GROUPS: dict[str, dict[str, Key]] = {
     "message-converter": {"enable": _SWITCH, **_MSGCONV},
     "replay": _REPLAY,
     "visionencoder": _ENCODER,
-    "text-embedder": {"enable": _SWITCH, "model-name": _TEXT, "onnx-model-path": _PATH, "tokenizer-dir": _PATH},
+    "text-embedder": {
+        "enable": _SWITCH,
+        "model-name": _TEXT,
+        "onnx-model-path": _PATH,
+        "tokenizer-dir": _PATH,
+    },
     "tests": {"file-loop": _SWITCH, "pipeline-recreate-sec": _INT},
 }
 FAMILIES: dict[str, dict[str, Key]] = {
-    "source": _SOURCE, "sink": _SINK, "secondary-gie": _GIE, "secondary-pre-process": _PREPROCESS,
-    "dewarper": _DEWARPER, "message-consumer": _CONSUMER,
-}  # fmt: skip
+    "source": _SOURCE,
+    "sink": _SINK,
+    "secondary-gie": _GIE,
+    "secondary-pre-process": _PREPROCESS,
+    "dewarper": _DEWARPER,
+    "message-consumer": _CONSUMER,
+}
 _COLORED = re.compile(r"(bbox-(?:border|bg)-color)\d+")
 GONE = {
     "enable-batch-process": "gone: the tracker always works on batches",

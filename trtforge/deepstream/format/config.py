@@ -1,4 +1,6 @@
-"""nvinfer's configuration as typed values: checked against the table of keys, read and written in both dialects."""
+"""nvinfer's configuration as typed values: checked against the table of keys, read and written in
+both dialects.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,12 @@ Config = dict[str, dict[str, Value]]
 Keys = Callable[[str], Mapping[str, Key] | None]
 
 _KINDS: dict[str, tuple[type, ...]] = {
-    "int": (int,), "bool": (bool,), "float": (float, int), "string": (str,), "path": (str,),
-}  # fmt: skip
+    "int": (int,),
+    "bool": (bool,),
+    "float": (float, int),
+    "string": (str,),
+    "path": (str,),
+}
 
 
 def check(sections: Mapping[str, Mapping[str, Value]], known: Keys = nvinfer) -> None:
@@ -36,7 +42,9 @@ def check(sections: Mapping[str, Mapping[str, Value]], known: Keys = nvinfer) ->
         for name, value in keys.items():
             if name not in table:
                 near = nearest(name, table)
-                raise ForgeError(f"[{group}] {name}: no such key", f"did you mean {near}?" if near else "")
+                raise ForgeError(
+                    f"[{group}] {name}: no such key", f"did you mean {near}?" if near else ""
+                )
             if fault := _fault(table[name], value):
                 raise ForgeError(f"[{group}] {name}: {value!r} {fault}", "")
 
@@ -48,7 +56,9 @@ def _fault(key: Key, value: Value) -> str:
             return f"is not of type {key.kind}"
         if any(isinstance(item, str) and ";" in item for item in value):
             return "holds a semicolon, which ends an item in YAML"
-    elif not isinstance(value, _KINDS.get(key.kind, ())) or (isinstance(value, bool) and key.kind != "bool"):
+    elif not isinstance(value, _KINDS.get(key.kind, ())) or (
+        isinstance(value, bool) and key.kind != "bool"
+    ):
         return f"is not of type {key.kind}"
     if isinstance(value, str) and any(ord(char) < 32 or ord(char) == 127 for char in value):
         return "holds a control character"
@@ -60,7 +70,8 @@ def _fault(key: Key, value: Value) -> str:
 
 
 def read(path: Path, known: Keys = nvinfer) -> Config:
-    """A file as typed values: of a key given twice the last, without keys and groups that nobody reads.
+    """A file as typed values: of a key given twice the last, without keys and groups that nobody
+    reads.
 
     Raises:
         ForgeError: the parser of its dialect would refuse it; names the line.
@@ -68,23 +79,34 @@ def read(path: Path, known: Keys = nvinfer) -> Config:
     document = read_document(path)
     if document.faults:
         fault = document.faults[0]
-        raise ForgeError(f"{path}:{fault.line}: {redact(fault.problem)}", "`trtforge deepstream lint` tells more")
+        raise ForgeError(
+            f"{path}:{fault.line}: {redact(fault.problem)}", "`trtforge deepstream lint` tells more"
+        )
     sections: Config = {}
     for entry in document.held():
         table = known(entry.group)
-        if table is None or entry.key not in table or document.dialect not in table[entry.key].dialects:
+        if (
+            table is None
+            or entry.key not in table
+            or document.dialect not in table[entry.key].dialects
+        ):
             continue
         try:
             value = parse(table[entry.key], entry.text, document.dialect)
         except ValueError as error:
-            raise ForgeError(f"{path}:{entry.line}: {entry.key}: {redact(str(error))}",
-                             "`trtforge deepstream lint` tells more") from error  # fmt: skip
+            raise ForgeError(
+                f"{path}:{entry.line}: {entry.key}: {redact(str(error))}",
+                "`trtforge deepstream lint` tells more",
+            ) from error
         sections.setdefault(entry.group, {})[entry.key] = value
     return sections
 
 
 def write(
-    sections: Mapping[str, Mapping[str, Value]], dialect: str, comments: Sequence[str] = (), known: Keys = nvinfer
+    sections: Mapping[str, Mapping[str, Value]],
+    dialect: str,
+    comments: Sequence[str] = (),
+    known: Keys = nvinfer,
 ) -> str:
     """The file's text, which both parsers read as the same values.
 

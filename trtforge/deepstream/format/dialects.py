@@ -9,7 +9,10 @@ from trtforge.deepstream.format.document import Document
 from trtforge.errors import ForgeError
 
 LONGEST = 1 << 20  # bytes of a configuration file: more is none
-YAML_SUFFIXES = (".yml", ".yaml")  # nvinfer goes by the suffix alone; every other name is an INI file
+YAML_SUFFIXES = (
+    ".yml",
+    ".yaml",
+)  # nvinfer goes by the suffix alone; every other name is an INI file
 
 
 def dialect_of(path: Path) -> str:
@@ -24,12 +27,16 @@ def read(path: Path) -> Document:
         ForgeError: there is no such file, or it is no text of a configuration's size.
     """
     if not path.is_file():
-        raise ForgeError(f"{path}: no such file", "give a configuration file of nvinfer or deepstream-app")
+        raise ForgeError(
+            f"{path}: no such file", "give a configuration file of nvinfer or deepstream-app"
+        )
     if path.stat().st_size > LONGEST:
         raise ForgeError(f"{path}: larger than 1 MiB, so not a configuration", "")
     data = path.read_bytes()
     if b"\0" in data:
-        raise ForgeError(f"{path}: not text", "give a configuration file of nvinfer or deepstream-app")
+        raise ForgeError(
+            f"{path}: not text", "give a configuration file of nvinfer or deepstream-app"
+        )
     return parse(data.decode("utf-8", errors="replace"), path)
 
 

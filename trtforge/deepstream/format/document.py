@@ -1,4 +1,6 @@
-"""A configuration file as text: groups, keys and values with their lines, before anything is known of their types."""
+"""A configuration file as text: groups, keys and values with their lines, before anything is known
+of their types.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ class Entry:
     """One key of a group.
 
     Attributes:
-        text: the value as it stands in the file: in INI behind ``=`` without leading blanks, in YAML the scalar.
+        text: the value as it stands in the file: in INI behind ``=`` without leading blanks, in
+            YAML the scalar.
         line: number of its line, from 1.
         form: what YAML it is: scalar, list or map; INI has scalars only.
     """

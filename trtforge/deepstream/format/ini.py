@@ -1,7 +1,7 @@
 """GLib's key files, the INI dialect of nvinfer and deepstream-app, read as GLib 2 reads them.
 
-Only ``#`` begins a comment, and only at the start of a line. Any line that is none of comment, group and ``key=value``
-makes GLib refuse the whole file. Blanks behind a value belong to it.
+Only ``#`` begins a comment, and only at the start of a line. Any line that is none of comment,
+group and ``key=value`` makes GLib refuse the whole file. Blanks behind a value belong to it.
 """
 
 from __future__ import annotations
@@ -61,21 +61,43 @@ def _pair(document: Document, group: str | None, line: str, number: int) -> None
 
 def _junk(line: str, number: int) -> Fault:
     if line.startswith((";", "//")):
-        return Fault("semicolon-comment", number, "only '#' begins a comment: GLib refuses the whole file",
-                     (f"# {line.lstrip(';/ ')}",))  # fmt: skip
+        return Fault(
+            "semicolon-comment",
+            number,
+            "only '#' begins a comment: GLib refuses the whole file",
+            (f"# {line.lstrip(';/ ')}",),
+        )
     if line.startswith("\ufeff"):
-        return Fault("byte-order-mark", number, "the file begins with a byte order mark, which GLib takes for text",
-                     (line.removeprefix("\ufeff"),))  # fmt: skip
+        return Fault(
+            "byte-order-mark",
+            number,
+            "the file begins with a byte order mark, which GLib takes for text",
+            (line.removeprefix("\ufeff"),),
+        )
     if found := re.match(r"(\[[^\[\]]+\])\s*[#;]", line):
-        return Fault("comment-behind-group", number, "nothing may stand behind a [group]: GLib refuses the whole file",
-                     (found[1],))  # fmt: skip
+        return Fault(
+            "comment-behind-group",
+            number,
+            "nothing may stand behind a [group]: GLib refuses the whole file",
+            (found[1],),
+        )
     if re.match(r"[a-z][a-z0-9+.-]*:(/|\s*//)", line, re.IGNORECASE):
-        return Fault("junk-line", number, f"{line}: a URI alone is no key=value: GLib refuses the whole file")
+        return Fault(
+            "junk-line", number, f"{line}: a URI alone is no key=value: GLib refuses the whole file"
+        )
     if found := re.fullmatch(r"([\w-]+)\s*:\s*(\S.*)", line):
-        return Fault("yaml-in-ini", number, "key: value is YAML; by its name this file is INI",
-                     (f"{found[1]}={found[2]}",))  # fmt: skip
-    return Fault("junk-line", number, "neither comment, [group] nor key=value: GLib refuses the whole file",
-                 (f"# {line}",))  # fmt: skip
+        return Fault(
+            "yaml-in-ini",
+            number,
+            "key: value is YAML; by its name this file is INI",
+            (f"{found[1]}={found[2]}",),
+        )
+    return Fault(
+        "junk-line",
+        number,
+        "neither comment, [group] nor key=value: GLib refuses the whole file",
+        (f"# {line}",),
+    )
 
 
 def escape(text: str) -> str:

@@ -1,8 +1,10 @@
-"""Every key of nvinfer's configuration file: type, range, default, dialects, and what it really does.
+"""Every key of nvinfer's configuration file: type, range, default, dialects, and what it really
+does.
 
-Read from nvinfer's own parsers of DeepStream 9.1 (``gstnvinfer_property_parser.cpp``, ``gstnvinfer_yaml_parser.cpp``),
-where NVIDIA's documentation differs in several defaults and ranges. ``since`` is the oldest version that was seen to
-know a key which DeepStream 6.1 did not; what lies between was not read.
+Read from nvinfer's own parsers of DeepStream 9.1 (``gstnvinfer_property_parser.cpp``,
+``gstnvinfer_yaml_parser.cpp``), where NVIDIA's documentation differs in several defaults and
+ranges. ``since`` is the oldest version that was seen to know a key which DeepStream 6.1 did not;
+what lies between was not read.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ class Key:
 
     Attributes:
         kind: what the parser reads; a list is ``a;b;c``.
-        default: what holds without the key; None where the value then comes from elsewhere, or is none at all.
+        default: what holds without the key; None where the value then comes from elsewhere, or is
+            none at all.
         low, high: range; a value outside fails the parser.
         choices: allowed values with their meaning; any other fails the parser.
         count: exact length of a list.
@@ -56,7 +59,11 @@ class Key:
         """What is wrong with a typed value: empty if nothing is."""
         if self.choices is not None and value not in self.choices:
             return f"is none of {', '.join(f'{number} ({name})' for number, name in self.choices.items())}"
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and not self.low <= value <= self.high:
+        if (
+            isinstance(value, (int, float))
+            and not isinstance(value, bool)
+            and not self.low <= value <= self.high
+        ):
             return f"is outside {_range(self.low, self.high)}"
         if isinstance(value, tuple) and self.count is not None and len(value) != self.count:
             return f"has {len(value)} values, not {self.count}"
@@ -210,8 +217,13 @@ def nvinfer(group: str) -> dict[str, Key] | None:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The real key that a wrong one most probably means: the same but for case and underscores, or else similar."""
+    """The real key that a wrong one most probably means: the same but for case and underscores, or
+    else similar.
+    """
     names = list(known)
     plain = {each.lower(): each for each in names}
     same = plain.get(name.lower().replace("_", "-"))
-    return same or next(iter(difflib.get_close_matches(name.lower().replace("_", "-"), names, n=1, cutoff=0.75)), None)
+    return same or next(
+        iter(difflib.get_close_matches(name.lower().replace("_", "-"), names, n=1, cutoff=0.75)),
+        None,
+    )

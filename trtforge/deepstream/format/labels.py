@@ -33,25 +33,36 @@ def labels(given: Path | tuple[str, ...] | None, classes: int | None) -> tuple[l
             return [
                 name.replace("_", " ") for name in COCO
             ], "COCO's 80 (the model has 80 classes; --labels names others)"
-        return [f"class{index}" for index in range(classes or 0)], "numbered (give --labels FILE for names)"
+        return [
+            f"class{index}" for index in range(classes or 0)
+        ], "numbered (give --labels FILE for names)"
     names = list(given) if isinstance(given, tuple) else _read(given)
     if classes is not None and len(names) != classes:
         where = f"{given}: " if isinstance(given, Path) else ""
-        raise ForgeError(f"{where}{len(names)} labels for {classes} classes", "give one label a class, in their order")
+        raise ForgeError(
+            f"{where}{len(names)} labels for {classes} classes",
+            "give one label a class, in their order",
+        )
     return names, given.name if isinstance(given, Path) else "the recipe's"
 
 
 def _read(path: Path) -> list[str]:
     if not path.is_file():
-        raise ForgeError(f"{path}: no such file of labels", "give a text file with one class a line")
+        raise ForgeError(
+            f"{path}: no such file of labels", "give a text file with one class a line"
+        )
     if path.stat().st_size > LONGEST:
         raise ForgeError(f"{path}: larger than 1 MiB, so not a list of labels", "")
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ForgeError(f"{path}: not UTF-8 text", "give a text file with one class a line") from error
+        raise ForgeError(
+            f"{path}: not UTF-8 text", "give a text file with one class a line"
+        ) from error
     if ";" in text:
-        raise ForgeError(f"{path}: holds a semicolon, where nvinfer ends a label", "write the names without")
+        raise ForgeError(
+            f"{path}: holds a semicolon, where nvinfer ends a label", "write the names without"
+        )
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
@@ -59,10 +70,12 @@ def text(names: list[str], counts: list[int]) -> str:
     """A file of labels as nvinfer reads it.
 
     Args:
-        counts: of a classifier, classes of each output: a line each, names separated by semicolons. Empty for other
-            networks, whose file has a name a line.
+        counts: of a classifier, classes of each output: a line each, names separated by semicolons.
+            Empty for other networks, whose file has a name a line.
     """
     if not counts:
         return "".join(f"{name}\n" for name in names) or "\n"
     ends = [sum(counts[: number + 1]) for number in range(len(counts))]
-    return "".join(";".join(names[end - count : end]) + "\n" for count, end in zip(counts, ends, strict=True))
+    return "".join(
+        ";".join(names[end - count : end]) + "\n" for count, end in zip(counts, ends, strict=True)
+    )

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-PLAIN = frozenset(range(0x20, 0x7F)) - set(b'"\\?')  # a question mark may begin one of C's trigraphs
+PLAIN = frozenset(range(0x20, 0x7F)) - set(
+    b'"\\?'
+)  # a question mark may begin one of C's trigraphs
 
 
 def quoted(text: str) -> str:
-    """A literal that C++ and protobuf's text format read alike: UTF-8, octal where it is not plain ASCII."""
-    return '"' + "".join(chr(byte) if byte in PLAIN else f"\\{byte:03o}" for byte in text.encode("utf-8")) + '"'
+    """A literal that C++ and protobuf's text format read alike: UTF-8, octal where it is not plain
+    ASCII.
+    """
+    return (
+        '"'
+        + "".join(chr(byte) if byte in PLAIN else f"\\{byte:03o}" for byte in text.encode("utf-8"))
+        + '"'
+    )

@@ -12,11 +12,17 @@ from trtforge.errors import ForgeError
 MOST = 1024  # sources that deepstream-app takes
 LONGEST = 1 << 20  # bytes of a list
 LIVE = ("rtsp", "rtsps", "v4l2", "csi")
-# One slash is what a path leaves of two. A password may hold blanks and @; cut off before its @, it is still one.
-# Bounded, and looked for once in a line or word: files are anybody's, and a line of a megabyte must not take minutes.
+# One slash is what a path leaves of two. A password may hold blanks and @; cut off before its @, it
+# is still one. Bounded, and looked for once in a line or word: files are anybody's, and a line of a
+# megabyte must
+# not take minutes.
 _SCHEME = r"\b[a-z][a-z0-9+.-]{0,30}"
-_OPENING = re.compile(_SCHEME + r"(?::/+|\s{0,9}[:=]\s{0,9}//|:\s{1,9}/(?=[^\s/:]{1,99}:))", re.IGNORECASE)
-_CUT_OFF = re.compile(rf"({_SCHEME}:/{{1,2}}(?!/)[^\s/@:\[]{{1,999}}:)(?!\d{{1,5}}(?!\w))\S+", re.IGNORECASE)
+_OPENING = re.compile(
+    _SCHEME + r"(?::/+|\s{0,9}[:=]\s{0,9}//|:\s{1,9}/(?=[^\s/:]{1,99}:))", re.IGNORECASE
+)
+_CUT_OFF = re.compile(
+    rf"({_SCHEME}:/{{1,2}}(?!/)[^\s/@:\[]{{1,999}}:)(?!\d{{1,5}}(?!\w))\S+", re.IGNORECASE
+)
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:\[\]@]+)(:(?P<port>\d{1,5}))?", re.IGNORECASE)
 _URI = re.compile(_SCHEME + ":/+", re.IGNORECASE)
 
@@ -58,13 +64,16 @@ def _without_query(word: str) -> str:
 
 
 def parse(text: str, where: str = "") -> Stream:
-    """A URI (rtsp, rtsps, file, http, https), a camera (``csi:0``, ``usb:0``, ``/dev/video0``), or a file's path.
+    """A URI (rtsp, rtsps, file, http, https), a camera (``csi:0``, ``usb:0``, ``/dev/video0``), or
+    a file's path.
 
     Raises:
         ForgeError: it is none of these; the message does not repeat it.
     """
     if any(ord(char) < 33 or ord(char) == 127 for char in text):
-        raise ForgeError(f"{where}a blank or control character in a URI", "write it as %20 or the like")
+        raise ForgeError(
+            f"{where}a blank or control character in a URI", "write it as %20 or the like"
+        )
     if found := re.fullmatch(r"(?:/dev/video|usb:)(\d+)", text):
         return Stream("v4l2", found[1])
     if found := re.fullmatch(r"csi:(\d+)", text):
@@ -76,8 +85,10 @@ def parse(text: str, where: str = "") -> Stream:
         return Stream(scheme.lower(), f"{scheme.lower()}://{rest}")
     if not colon and Path(text).suffix:
         return Stream("file", Path(text).absolute().as_uri())
-    raise ForgeError(f"{where}neither a URI nor a camera nor a file",
-                     "for example rtsp://camera/stream, file:///data/a.mp4, usb:0, csi:0")  # fmt: skip
+    raise ForgeError(
+        f"{where}neither a URI nor a camera nor a file",
+        "for example rtsp://camera/stream, file:///data/a.mp4, usb:0, csi:0",
+    )
 
 
 def _check_host(rest: str, where: str) -> None:
@@ -85,8 +96,10 @@ def _check_host(rest: str, where: str) -> None:
     host = re.split("[/?#]", rest, maxsplit=1)[0].rpartition("@")[2]
     found = _HOST.fullmatch(host)
     if not found or not 1 <= int(found["port"] or 1) <= 65535:
-        raise ForgeError(f"{where}a URI without host, or whose port is no number from 1 to 65535",
-                         "for example rtsp://user:password@camera:554/a; in a password write / as %2F")  # fmt: skip
+        raise ForgeError(
+            f"{where}a URI without host, or whose port is no number from 1 to 65535",
+            "for example rtsp://user:password@camera:554/a; in a password write / as %2F",
+        )
 
 
 def read(path: Path) -> list[Stream]:
@@ -102,13 +115,20 @@ def read(path: Path) -> list[Stream]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise ForgeError(f"{path}: not UTF-8 text", "give a text file with one URI a line") from error
-    found = [parse(line.strip(), f"{path}:{number}: ") for number, line in enumerate(lines, 1)
-             if line.strip() and not line.strip().startswith("#")]  # fmt: skip
+        raise ForgeError(
+            f"{path}: not UTF-8 text", "give a text file with one URI a line"
+        ) from error
+    found = [
+        parse(line.strip(), f"{path}:{number}: ")
+        for number, line in enumerate(lines, 1)
+        if line.strip() and not line.strip().startswith("#")
+    ]
     if not found:
         raise ForgeError(f"{path}: no source in it", "write one URI a line")
     if len(found) > MOST:
-        raise ForgeError(f"{path}: {len(found)} sources; deepstream-app takes {MOST}", "split the list")
+        raise ForgeError(
+            f"{path}: {len(found)} sources; deepstream-app takes {MOST}", "split the list"
+        )
     return found
 
 

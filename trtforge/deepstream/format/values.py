@@ -11,7 +11,8 @@ from trtforge.deepstream.format.keys import Key, Value
 
 _INT = re.compile(r"[ \t\n\v\f\r]*[+-]?\d+")
 _FLOAT = re.compile(
-    r"[ \t\n\v\f\r]*[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|inf(inity)?|nan)", re.IGNORECASE
+    r"[ \t\n\v\f\r]*[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|inf(inity)?|nan)",
+    re.IGNORECASE,
 )
 _ESCAPES = {"s": " ", "n": "\n", "t": "\t", "r": "\r", "\\": "\\"}
 _INT_RANGE = range(-(2**31), 2**31)
@@ -22,11 +23,13 @@ def parse(key: Key, text: str, dialect: str) -> Value:
     """A value as nvinfer reads it.
 
     Args:
-        text: what stands in the file: in INI behind ``=`` without leading blanks, in YAML the scalar.
+        text: what stands in the file: in INI behind ``=`` without leading blanks, in YAML the
+            scalar.
         dialect: ini or yaml.
 
     Raises:
-        ValueError: the parser fails there: an error in INI, an uncaught exception in YAML. The message says why.
+        ValueError: the parser fails there: an error in INI, an uncaught exception in YAML. The
+            message says why.
     """
     if not key.kind.endswith("s"):
         readers = _INI if dialect == "ini" else _YAML_PREFIX if key.prefix else _YAML
@@ -41,11 +44,14 @@ def _cut(key: Key, value: Any, dialect: str) -> Any:
     return value[: key.cut] if dialect == "yaml" and key.cut and isinstance(value, str) else value
 
 
-# ------------------------------------------------------------------------------------------------- GLib's key file
+# -------------------------------------------------------------------------------------------------
+# GLib's key file
 
 
 def _ini_int(text: str) -> int:
-    """strtol, behind which nothing or a blank must stand: ``8 # eight`` is 8, and a blank item of a list is 0."""
+    """strtol, behind which nothing or a blank must stand: ``8 # eight`` is 8, and a blank item of a
+    list is 0.
+    """
     found = _INT.match(text)
     if not found and text[:1] in tuple(_SPACE):
         return 0
@@ -60,7 +66,9 @@ def _ini_float(text: str) -> float:
         return float(int(text, 16))
     found = _FLOAT.match(text)
     if not found or found.end() != len(text):
-        raise ValueError(f"{text!r} is no number" + (", for what stands behind it" if found else ""))
+        raise ValueError(
+            f"{text!r} is no number" + (", for what stands behind it" if found else "")
+        )
     return float(text)
 
 
@@ -102,13 +110,18 @@ def _ini_list(text: str) -> list[str]:
     return [_unescaped(part, {**_ESCAPES, ";": ";"}) for part in texts]
 
 
-# ------------------------------------------------------------------------------------------------------- yaml-cpp
+# -------------------------------------------------------------------------------------------------------
+# yaml-cpp
 
 
 def _yaml_int(text: str) -> int:
     """``as<int>``: decimal, 0x.. or 0.. (octal), and nothing else; ``true`` is none."""
     word = text.strip(_SPACE)
-    for pattern, base in ((r"[+-]?0[xX][0-9a-fA-F]+", 16), (r"[+-]?0[0-7]+", 8), (r"[+-]?(0|[1-9]\d*)", 10)):
+    for pattern, base in (
+        (r"[+-]?0[xX][0-9a-fA-F]+", 16),
+        (r"[+-]?0[0-7]+", 8),
+        (r"[+-]?(0|[1-9]\d*)", 10),
+    ):
         if re.fullmatch(pattern, word):
             return _ranged(int(word, base))
     raise ValueError(f"{text!r} is no whole number")
@@ -161,16 +174,25 @@ def _ranged(number: int) -> int:
 
 
 _INI: dict[str, Callable[[str], Any]] = {
-    "int": _ini_int, "bool": _ini_bool, "float": _ini_float, "string": unescape, "path": unescape,
-}  # fmt: skip
+    "int": _ini_int,
+    "bool": _ini_bool,
+    "float": _ini_float,
+    "string": unescape,
+    "path": unescape,
+}
 _INI_ITEM = _INI | {"string": str, "path": str}  # the escapes of a list are gone when it is split
 _YAML: dict[str, Callable[[str], Any]] = {
-    "int": _yaml_int, "bool": _yaml_bool, "float": _yaml_float, "string": str, "path": str,
-}  # fmt: skip
+    "int": _yaml_int,
+    "bool": _yaml_bool,
+    "float": _yaml_float,
+    "string": str,
+    "path": str,
+}
 _YAML_PREFIX = _YAML | {"int": _prefix_int, "bool": _prefix_bool, "float": _prefix_float}
 
 
-# --------------------------------------------------------------------------------------------------------- writing
+# ---------------------------------------------------------------------------------------------------------
+# writing
 
 
 def text_of(value: Value) -> str:

@@ -1,4 +1,6 @@
-"""nvinfer's YAML: a map of groups, each a map of scalars. Booleans are 0 and 1, lists are ``a;b;c``."""
+"""nvinfer's YAML: a map of groups, each a map of scalars. Booleans are 0 and 1, lists are
+``a;b;c``.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ if TYPE_CHECKING:
     import yaml
 
 DEEPEST = 8
-_PLAIN = re.compile(r"[\w./;+-][\w./;+:,@%=-]*(?<!:)")  # text that every YAML reader takes for itself
+_PLAIN = re.compile(
+    r"[\w./;+-][\w./;+:,@%=-]*(?<!:)"
+)  # text that every YAML reader takes for itself
 
 
 def parse(text: str, path: Path) -> Document:
@@ -32,7 +36,9 @@ def parse(text: str, path: Path) -> Document:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         reason = getattr(error, "problem", None) or "nested too deeply"
-        document.faults.append(Fault("yaml-syntax", mark.line + 1 if mark else 1, f"not YAML: {reason}"))
+        document.faults.append(
+            Fault("yaml-syntax", mark.line + 1 if mark else 1, f"not YAML: {reason}")
+        )
         return document
     if not isinstance(root, yaml.MappingNode):
         document.faults.append(Fault("yaml-syntax", 1, "not a map of groups"))
@@ -43,12 +49,16 @@ def parse(text: str, path: Path) -> Document:
 
 
 def _hostile(text: str) -> str:
-    """A few lines of aliases fill any memory, and deep nesting takes the scanner the square of its depth."""
+    """A few lines of aliases fill any memory, and deep nesting takes the scanner the square of its
+    depth.
+    """
     import yaml
 
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(
+            event, yaml.CollectionEndEvent
+        )
         if isinstance(event, yaml.AliasEvent):
             return "has YAML aliases: write each value out"
         if depth > DEEPEST:
@@ -67,9 +77,21 @@ def _group(document: Document, name: str, node: yaml.Node, number: int) -> None:
             document.faults.append(Fault("yaml-syntax", number, f"{name} is no map of keys"))
         return
     for key, value in node.value:
-        form = "list" if isinstance(value, yaml.SequenceNode) else "map" if isinstance(value, yaml.MappingNode) else ""
-        text = ";".join(str(item.value) for item in value.value) if form == "list" else str(value.value)
-        document.entries.append(Entry(name, str(key.value), text, key.start_mark.line + 1, form or "scalar"))
+        form = (
+            "list"
+            if isinstance(value, yaml.SequenceNode)
+            else "map"
+            if isinstance(value, yaml.MappingNode)
+            else ""
+        )
+        text = (
+            ";".join(str(item.value) for item in value.value)
+            if form == "list"
+            else str(value.value)
+        )
+        document.entries.append(
+            Entry(name, str(key.value), text, key.start_mark.line + 1, form or "scalar")
+        )
 
 
 def write(sections: Mapping[str, Mapping[str, Value]], comments: Sequence[str] = ()) -> str:

@@ -9,7 +9,12 @@ from typing import Any
 
 from trtforge.backends._plan import maker
 from trtforge.deepstream.config.describe import LONGEST_CACHE
-from trtforge.deepstream.config.nvinfer import MODE_NAMES, STRONGLY_TYPED_SINCE, engine_name, version
+from trtforge.deepstream.config.nvinfer import (
+    MODE_NAMES,
+    STRONGLY_TYPED_SINCE,
+    engine_name,
+    version,
+)
 from trtforge.deepstream.lint.finding import Finding
 from trtforge.deepstream.lint.subject import Subject
 from trtforge.deepstream.versions import TENSORRT
@@ -28,13 +33,19 @@ def model(subject: Subject) -> Iterator[Finding]:
     )
     old = ("model-file", "uff-file")
     if not any(subject.get(name) for name in sources + old):
-        yield subject.on("no-model", "model-engine-file", "names neither an engine nor an ONNX file")
+        yield subject.on(
+            "no-model", "model-engine-file", "names neither an engine nor an ONNX file"
+        )
         return
     engine = subject.path("model-engine-file")
     if engine and not engine.is_file() and not any(subject.get(name) for name in sources[1:] + old):
         ours = "build it on the target with trtforge"
-        yield subject.on("missing-file", "model-engine-file", f"there is no {engine.name}, and nothing to build it "
-                         f"from: {ours}", grade="warning")  # fmt: skip
+        yield subject.on(
+            "missing-file",
+            "model-engine-file",
+            f"there is no {engine.name}, and nothing to build it from: {ours}",
+            grade="warning",
+        )
 
 
 def name(subject: Subject) -> Iterator[Finding]:
@@ -45,12 +56,18 @@ def name(subject: Subject) -> Iterator[Finding]:
     if subject.path("custom-lib-path") and subject.get("engine-create-func-name"):
         return
     mode = MODE_NAMES[_effective_mode(subject)]
-    wanted = engine_name(onnx, subject.get("batch-size"), mode).replace("_gpu0_", f"_gpu{subject.get('gpu-id')}_")
+    wanted = engine_name(onnx, subject.get("batch-size"), mode).replace(
+        "_gpu0_", f"_gpu{subject.get('gpu-id')}_"
+    )
     if (subject.folder / wanted).resolve() != (subject.folder / engine).resolve():
         here = (subject.folder / engine).is_file()  # then the file wants another name, not the key
         told = ": name the file so" if here else ""
-        yield subject.on("engine-rebuild", "model-engine-file", f"if {engine} does not load, nvinfer builds {wanted}, "
-                         f"and again at each start{told}", None if here else wanted)  # fmt: skip
+        yield subject.on(
+            "engine-rebuild",
+            "model-engine-file",
+            f"if {engine} does not load, nvinfer builds {wanted}, and again at each start{told}",
+            None if here else wanted,
+        )
 
 
 def _effective_mode(subject: Subject) -> int:
@@ -67,13 +84,19 @@ def loadable(subject: Subject) -> Iterator[Finding]:
         return
     found = NAME.fullmatch(engine.name)
     if found and int(found["batch"]) < subject.get("batch-size"):
-        yield subject.on("engine-batch", "model-engine-file", f"an engine for batch {found['batch']} does not serve "
-                         f"batch-size {subject.get('batch-size')}: nvinfer builds another")  # fmt: skip
+        yield subject.on(
+            "engine-batch",
+            "model-engine-file",
+            f"an engine for batch {found['batch']} does not serve "
+            f"batch-size {subject.get('batch-size')}: nvinfer builds another",
+        )
     if not engine.is_file():
         return
     if maker(engine) == "TensorRT-RTX":
         yield subject.on(
-            "rtx-engine", "model-engine-file", f"{engine.name} is TensorRT-RTX's: DeepStream can't load it"
+            "rtx-engine",
+            "model-engine-file",
+            f"{engine.name} is TensorRT-RTX's: DeepStream can't load it",
         )
     yield from _version(subject, engine.parent)
 
@@ -87,8 +110,12 @@ def _version(subject: Subject, folder: Any) -> Iterator[Finding]:
     except ForgeError:
         return
     if wanted and isinstance(built, str) and not f"{built}.".startswith(f"{wanted}."):
-        yield subject.on("engine-version", "model-engine-file", f"built by TensorRT {built}; DeepStream "
-                         f"{subject.deepstream} has {wanted} and can't load it")  # fmt: skip
+        yield subject.on(
+            "engine-version",
+            "model-engine-file",
+            f"built by TensorRT {built}; DeepStream "
+            f"{subject.deepstream} has {wanted} and can't load it",
+        )
 
 
 def precision(subject: Subject) -> Iterator[Finding]:
@@ -102,17 +129,39 @@ def precision(subject: Subject) -> Iterator[Finding]:
         what = "the Q/DQ nodes get no INT8 flag" if quantized else "what it builds is FP16"
         name = "int8-calib-file" if cache else "network-mode"
         value = 0 if quantized and may_type and not cache else None
-        yield subject.on("int8-becomes-fp16", name, f"network-mode={mode} without a readable int8-calib-file: {what}, "
-                         "and nvinfer does not say so", value)  # fmt: skip
+        yield subject.on(
+            "int8-becomes-fp16",
+            name,
+            f"network-mode={mode} without a readable int8-calib-file: {what}, "
+            "and nvinfer does not say so",
+            value,
+        )
     elif quantized and not typed and subject.get("onnx-file"):
-        hint = "strongly-typed=1 with network-mode=0 does" if may_type else "load a prebuilt engine, without onnx-file"
-        yield subject.on("qdq-not-typed", "strongly-typed", f"the graph has Q/DQ nodes, which nvinfer does not build "
-                         f"as INT8 like this: {hint}", True if may_type and mode == 0 else None)  # fmt: skip
+        hint = (
+            "strongly-typed=1 with network-mode=0 does"
+            if may_type
+            else "load a prebuilt engine, without onnx-file"
+        )
+        yield subject.on(
+            "qdq-not-typed",
+            "strongly-typed",
+            f"the graph has Q/DQ nodes, which nvinfer does not build as INT8 like this: {hint}",
+            True if may_type and mode == 0 else None,
+        )
     if typed and mode != 0:
-        yield subject.on("typed-mode", "network-mode", f"strongly-typed=1 and network-mode={mode}: the graph alone "
-                         "says its precision, and nvinfer sets flags that do not go with it", 0)  # fmt: skip
+        yield subject.on(
+            "typed-mode",
+            "network-mode",
+            f"strongly-typed=1 and network-mode={mode}: the graph alone "
+            "says its precision, and nvinfer sets flags that do not go with it",
+            0,
+        )
     if cache and mode in (0, 2):
-        yield subject.on("cache-unused", "int8-calib-file", f"network-mode={mode} does not look at int8-calib-file")
+        yield subject.on(
+            "cache-unused",
+            "int8-calib-file",
+            f"network-mode={mode} does not look at int8-calib-file",
+        )
 
 
 def _prebuilt(subject: Subject) -> bool:
@@ -128,19 +177,32 @@ def cache(subject: Subject) -> Iterator[Finding]:
         head = stream.readline(200).decode("ascii", errors="replace").strip()
     found = re.fullmatch(r"TRT-(\d+)-(\w+)", head)
     if not found:
-        yield subject.on("cache-format", "int8-calib-file", f"{path.name} does not begin as a calibration cache does")
+        yield subject.on(
+            "cache-format",
+            "int8-calib-file",
+            f"{path.name} does not begin as a calibration cache does",
+        )
         return
     if found[2] != "EntropyCalibration2":
-        yield subject.on("cache-format", "int8-calib-file", f"{path.name} is {found[2]}'s; nvinfer's calibrator reads "
-                         "EntropyCalibration2 alone")  # fmt: skip
+        yield subject.on(
+            "cache-format",
+            "int8-calib-file",
+            f"{path.name} is {found[2]}'s; nvinfer's calibrator reads EntropyCalibration2 alone",
+        )
     if subject.graph and not _names(path) & subject.graph.tensors:
-        yield subject.on("cache-format", "int8-calib-file", f"{path.name} holds none of the graph's tensors")
+        yield subject.on(
+            "cache-format", "int8-calib-file", f"{path.name} holds none of the graph's tensors"
+        )
     wanted = TENSORRT.get("{}.{}".format(*version(subject.deepstream)))
     number = found[1]
     known = f"{number[:2]}.{int(number[2:4])}" if len(number) >= 5 else f"{number[0]}.{number[1]}"
     if wanted and known != wanted:
-        yield subject.on("cache-version", "int8-calib-file", f"{path.name} is for TensorRT {known}, DeepStream "
-                         f"{subject.deepstream} has {wanted}: it recalibrates, and has no images")  # fmt: skip
+        yield subject.on(
+            "cache-version",
+            "int8-calib-file",
+            f"{path.name} is for TensorRT {known}, DeepStream "
+            f"{subject.deepstream} has {wanted}: it recalibrates, and has no images",
+        )
 
 
 def _names(path: Path) -> set[str]:
@@ -152,21 +214,35 @@ def shapes(subject: Subject) -> Iterator[Finding]:
     """What stands here against what the graph has."""
     graph, dims = subject.graph, subject.get("infer-dims")
     if dims and len(dims) == 3 and dims[2] in (1, 3) and dims[0] not in (1, 3):
-        yield subject.on("infer-dims", "infer-dims", "channels come first, whatever network-input-order says",
-                         (dims[2], dims[0], dims[1]))  # fmt: skip
+        yield subject.on(
+            "infer-dims",
+            "infer-dims",
+            "channels come first, whatever network-input-order says",
+            (dims[2], dims[0], dims[1]),
+        )
     elif graph and len(graph.image) == 3:
         last = subject.get("network-input-order") == 1
         image = (graph.image[2], *graph.image[:2]) if last else graph.image
-        if dims and any(isinstance(one, int) and one != other for one, other in zip(image, dims, strict=False)):
+        if dims and any(
+            isinstance(one, int) and one != other for one, other in zip(image, dims, strict=False)
+        ):
             fixed = tuple(each for each in image if isinstance(each, int))
             yield subject.on(
-                "infer-dims", "infer-dims", f"the graph reads {list(image)}", fixed if len(fixed) == 3 else None
+                "infer-dims",
+                "infer-dims",
+                f"the graph reads {list(image)}",
+                fixed if len(fixed) == 3 else None,
             )
         if not dims and not all(isinstance(each, int) for each in image):
-            yield subject.on("infer-dims", "infer-dims", f"the graph reads {list(image)}: without infer-dims nvinfer "
-                             "can't build it")  # fmt: skip
+            yield subject.on(
+                "infer-dims",
+                "infer-dims",
+                f"the graph reads {list(image)}: without infer-dims nvinfer can't build it",
+            )
     if graph and graph.batch is not None and graph.batch != subject.get("batch-size"):
-        yield subject.on("batch-fixed", "batch-size", f"the graph's batch is fixed at {graph.batch}", graph.batch)
+        yield subject.on(
+            "batch-fixed", "batch-size", f"the graph's batch is fixed at {graph.batch}", graph.batch
+        )
 
 
 def tensors(subject: Subject) -> Iterator[Finding]:
@@ -176,15 +252,26 @@ def tensors(subject: Subject) -> Iterator[Finding]:
     first = graph.inputs[0] if graph.inputs else None
     if first is None or len(first.dims) != 4 or first.dtype != "float32":
         what = f"{first.name} {list(first.dims)} {first.dtype}" if first else "none"
-        yield subject.on("input-not-image", "onnx-file", f"nvinfer feeds a float32 image (N, C, H, W); the first input "
-                         f"is {what}")  # fmt: skip
+        yield subject.on(
+            "input-not-image",
+            "onnx-file",
+            f"nvinfer feeds a float32 image (N, C, H, W); the first input is {what}",
+        )
     elif len(graph.inputs) > 1 and not subject.get("custom-lib-path"):
         more = ", ".join(each.name for each in graph.inputs[1:])
-        yield subject.on("input-not-image", "onnx-file", f"{more}: only a custom library can fill further inputs")
+        yield subject.on(
+            "input-not-image", "onnx-file", f"{more}: only a custom library can fill further inputs"
+        )
     for output in graph.outputs:
-        if any(not isinstance(dim, int) for dim in output.dims[1:]) and not _follows_image(graph, output):
-            yield subject.on("changing-outputs", "onnx-file", f"{output.name} {list(output.dims)} changes with the "
-                             "data; nvinfer's buffers have one size")  # fmt: skip
+        if any(not isinstance(dim, int) for dim in output.dims[1:]) and not _follows_image(
+            graph, output
+        ):
+            yield subject.on(
+                "changing-outputs",
+                "onnx-file",
+                f"{output.name} {list(output.dims)} changes with the "
+                "data; nvinfer's buffers have one size",
+            )
 
 
 def _follows_image(graph: Any, output: Any) -> bool:

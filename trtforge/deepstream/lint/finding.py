@@ -8,11 +8,15 @@ from typing import Literal
 
 Severity = Literal["error", "warning", "note"]
 
-# What a rule finds, in one sentence. An error stops DeepStream, or makes it do something else than what stands there.
+# What a rule finds, in one sentence. An error stops DeepStream, or makes it do something else than
+# what stands there.
 RULES: dict[str, tuple[Severity, str]] = {
     # syntax
     "semicolon-comment": ("error", "only '#' begins a comment in GLib's key files"),
-    "junk-line": ("error", "a line that is neither comment, group nor key makes GLib refuse the file"),
+    "junk-line": (
+        "error",
+        "a line that is neither comment, group nor key makes GLib refuse the file",
+    ),
     "comment-behind-group": ("error", "nothing may stand behind a group"),
     "no-group": ("error", "a key stands before any group"),
     "invalid-group": ("error", "a name that no group can have"),
@@ -82,7 +86,10 @@ RULES: dict[str, tuple[Severity, str]] = {
     "no-nms": ("warning", "nobody suppresses boxes"),
     "no-classes": ("error", "without num-detected-classes everything is dropped"),
     "label-count": ("warning", "another number of labels than of classes"),
-    "classifier-labels": ("error", "a classifier's labels are one line an output, separated by semicolons"),
+    "classifier-labels": (
+        "error",
+        "a classifier's labels are one line an output, separated by semicolons",
+    ),
     "class-group": ("error", "a group for a class that does not exist"),
     "class-attrs-unused": ("warning", "class-attrs are for detectors and instance segmentation"),
     "parser-ignored": ("error", "a parser function without its library"),

@@ -20,14 +20,19 @@ def functions(subject: Subject) -> Iterator[Finding]:
         return
     if found := check(subject.graph):
         rule, why = found
-        yield subject.on(rule, "parse-bbox-func-name", f"{subject.get('parse-bbox-func-name')}: {why}")
+        yield subject.on(
+            rule, "parse-bbox-func-name", f"{subject.get('parse-bbox-func-name')}: {why}"
+        )
 
 
 def _by_name(*wanted: str, floats: tuple[str, ...] = ()) -> Check:
     def check(graph: Graph) -> tuple[str, str] | None:
         outputs = {each.name: each for each in graph.outputs}
         if missing := [name for name in wanted if name not in outputs]:
-            return "parser-outputs", f"reads {', '.join(wanted)}; the graph has no {missing[0]}, but {_listed(graph)}"
+            return (
+                "parser-outputs",
+                f"reads {', '.join(wanted)}; the graph has no {missing[0]}, but {_listed(graph)}",
+            )
         return _wrong_type([outputs[name] for name in floats or wanted])
 
     return check
@@ -43,8 +48,10 @@ def _four_in_order(graph: Graph) -> tuple[str, str] | None:
     number, boxes, *flat = graph.outputs
     counted = number.dtype == "int32" and _size(number) in (1, None)
     if not counted or boxes.dims[-1:] != (4,) or any(len(each.dims) > 3 for each in flat):
-        return "parser-outputs", ("reads number, boxes, scores and classes in this order, and beyond their end in "
-                                  f"another; the graph has {_listed(graph)}")  # fmt: skip
+        return "parser-outputs", (
+            "reads number, boxes, scores and classes in this order, and beyond their end in "
+            f"another; the graph has {_listed(graph)}"
+        )
     return _wrong_type([boxes, *flat])
 
 
@@ -60,7 +67,10 @@ def _first(fits: Callable[[tuple[int | str, ...]], bool], layout: str) -> Check:
     def check(graph: Graph) -> tuple[str, str] | None:
         first = graph.outputs[0]
         if len(first.dims) != 3 or not fits(first.dims):
-            return "parser-outputs", f"reads a first output {layout}; the graph's is {first.name} {list(first.dims)}"
+            return (
+                "parser-outputs",
+                f"reads a first output {layout}; the graph's is {first.name} {list(first.dims)}",
+            )
         return _wrong_type([first])
 
     return check

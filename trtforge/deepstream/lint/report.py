@@ -47,11 +47,14 @@ class Report:
         """
         if self.unread:
             hints = {error.hint for error in self.unread.values()}
-            raise ForgeError("; ".join(error.problem for error in self.unread.values()),
-                             hints.pop() if len(hints) == 1 else "leave them out")  # fmt: skip
+            raise ForgeError(
+                "; ".join(error.problem for error in self.unread.values()),
+                hints.pop() if len(hints) == 1 else "leave them out",
+            )
         if errors := self.count("error"):
             raise GateError(
-                f"{_number(errors, 'error')} in {_number(len(self.files), 'file')}", "--fix corrects what it can"
+                f"{_number(errors, 'error')} in {_number(len(self.files), 'file')}",
+                "--fix corrects what it can",
             )
 
     def shown(self, form: str) -> str:
@@ -62,13 +65,21 @@ class Report:
         return self.text()
 
     def text(self) -> str:
-        lines = [f"{path}: corrected {len(found)}: {', '.join(sorted({each.rule for each in found}))}"
-                 for path, found in self.fixed.items()]  # fmt: skip
+        lines = [
+            f"{path}: corrected {len(found)}: {', '.join(sorted({each.rule for each in found}))}"
+            for path, found in self.fixed.items()
+        ]
         for finding in self.findings:
             why = redact(finding.why)
-            lines.append(f"{finding.path}:{finding.line}: {finding.severity}: {why} [{finding.rule}]")
+            lines.append(
+                f"{finding.path}:{finding.line}: {finding.severity}: {why} [{finding.rule}]"
+            )
             lines += [f"    {shown}" for shown in safe(finding.fix or ())]
-        counts = [_number(self.count(each), each) for each in ("error", "warning", "note") if self.count(each)]
+        counts = [
+            _number(self.count(each), each)
+            for each in ("error", "warning", "note")
+            if self.count(each)
+        ]
         lines.append(f"{_number(len(self.files), 'file')}: {', '.join(counts) or 'nothing found'}")
         return "\n".join(lines)
 
@@ -86,11 +97,19 @@ class Report:
 
     def sarif(self) -> dict[str, Any]:
         used = sorted({finding.rule for finding in self.findings})
-        rules = [{"id": rule, "shortDescription": {"text": RULES[rule][1]},
-                  "defaultConfiguration": {"level": RULES[rule][0]}} for rule in used]  # fmt: skip
+        rules = [
+            {
+                "id": rule,
+                "shortDescription": {"text": RULES[rule][1]},
+                "defaultConfiguration": {"level": RULES[rule][0]},
+            }
+            for rule in used
+        ]
         driver = {"name": "trtforge deepstream lint", "version": __version__, "rules": rules}
         results = [_result(finding, used.index(finding.rule)) for finding in self.findings]
-        told = [{"level": "error", "message": {"text": error.problem}} for error in self.unread.values()]
+        told = [
+            {"level": "error", "message": {"text": error.problem}} for error in self.unread.values()
+        ]
         called = {"executionSuccessful": not told, "toolExecutionNotifications": told}
         one = {"tool": {"driver": driver}, "invocations": [called], "results": results}
         return {"$schema": SCHEMA, "version": "2.1.0", "runs": [one]}
@@ -130,10 +149,19 @@ def _result(finding: Finding, index: int) -> dict[str, Any]:
     }
     if finding.fix is not None:
         text = "".join(f"{line}\n" for line in safe(finding.fix))
-        region = {"startLine": finding.line, "startColumn": 1, "endLine": finding.line + 1, "endColumn": 1}
-        change = {"artifactLocation": where["artifactLocation"],
-                  "replacements": [{"deletedRegion": region, "insertedContent": {"text": text}}]}  # fmt: skip
-        found["fixes"] = [{"description": {"text": RULES[finding.rule][1]}, "artifactChanges": [change]}]
+        region = {
+            "startLine": finding.line,
+            "startColumn": 1,
+            "endLine": finding.line + 1,
+            "endColumn": 1,
+        }
+        change = {
+            "artifactLocation": where["artifactLocation"],
+            "replacements": [{"deletedRegion": region, "insertedContent": {"text": text}}],
+        }
+        found["fixes"] = [
+            {"description": {"text": RULES[finding.rule][1]}, "artifactChanges": [change]}
+        ]
     return found
 
 

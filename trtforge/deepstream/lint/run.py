@@ -10,7 +10,17 @@ from trtforge.deepstream.format import app_keys
 from trtforge.deepstream.format.dialects import parse, read
 from trtforge.deepstream.format.document import Document
 from trtforge.deepstream.format.keys import PROPERTY, Value
-from trtforge.deepstream.lint import element, engine, outputs, parsers, paths, pipeline, preprocess, syntax, values
+from trtforge.deepstream.lint import (
+    element,
+    engine,
+    outputs,
+    parsers,
+    paths,
+    pipeline,
+    preprocess,
+    syntax,
+    values,
+)
 from trtforge.deepstream.lint.finding import Finding
 from trtforge.deepstream.lint.report import Report
 from trtforge.deepstream.lint.subject import Subject
@@ -21,17 +31,26 @@ Rule = Callable[[Subject], Iterator[Finding]]
 
 TEXT: tuple[Rule, ...] = (*syntax.RULES, *values.RULES)
 NVINFER: tuple[Rule, ...] = (
-    *paths.RULES, *engine.RULES, *preprocess.RULES, *outputs.RULES, *parsers.RULES, *element.RULES,
-)  # fmt: skip
+    *paths.RULES,
+    *engine.RULES,
+    *preprocess.RULES,
+    *outputs.RULES,
+    *parsers.RULES,
+    *element.RULES,
+)
 APP: tuple[Rule, ...] = (*paths.RULES, *pipeline.RULES)
 
 MOST_ROUNDS = 20  # one correction may lay bare another mistake; no chain of them is longer
 LARGEST_ONNX = 1 << 30  # bytes; a larger graph is not opened
 # Other elements' files have a group [property] too.
 _OTHERS = {
-    "network-input-shape": "nvdspreprocess", "processing-width": "nvdspreprocess", "config-width": "nvdsanalytics",
-    "output-width": "nvdewarper", "infer_config": "nvinferserver", "BaseConfig": "the tracker",
-}  # fmt: skip
+    "network-input-shape": "nvdspreprocess",
+    "processing-width": "nvdspreprocess",
+    "config-width": "nvdsanalytics",
+    "output-width": "nvdewarper",
+    "infer_config": "nvinferserver",
+    "BaseConfig": "the tracker",
+}
 
 
 def lint(files: Sequence[Path], deepstream: str, recipe: Recipe | None, fix: bool) -> Report:
@@ -39,25 +58,33 @@ def lint(files: Sequence[Path], deepstream: str, recipe: Recipe | None, fix: boo
 
     Args:
         deepstream: version that will read them.
-        recipe: the model's; None is that of the bundle in which the ONNX file lies, if there is one.
+        recipe: the model's; None is that of the bundle in which the ONNX file lies, if there is
+            one.
         fix: write the corrected lines of ``files``, as often as there are any.
 
     Raises:
-        ForgeError: none of them is nvinfer's or deepstream-app's; where only some are not, the report's gate says so.
+        ForgeError: none of them is nvinfer's or deepstream-app's; where only some are not, the
+            report's gate says so.
     """
     report = Report(deepstream)
     given = {path.resolve() for path in files}
     seen: set[Path] = set()
-    named: set[Path] = set()  # by a configuration: labels and the like, which a shell's *.txt hands over as well
+    named: set[Path] = (
+        set()
+    )  # by a configuration: labels and the like, which a shell's *.txt hands over as well
     queue: list[tuple[Path, Mapping[str, Value] | None]] = [(path, None) for path in files]
-    queue.sort(key=lambda item: not _is_pipeline(item[0]))  # what it sets stands above a network's own file
+    queue.sort(
+        key=lambda item: not _is_pipeline(item[0])
+    )  # what it sets stands above a network's own file
     while queue:
         path, set_by_app = queue.pop(0)
         if path.resolve() in seen:
             continue
         seen.add(path.resolve())
         try:
-            subject = _examine(path, deepstream, recipe, set_by_app, report, fix and path.resolve() in given)
+            subject = _examine(
+                path, deepstream, recipe, set_by_app, report, fix and path.resolve() in given
+            )
         except ForgeError as error:
             report.unread[path] = error
             continue
@@ -65,7 +92,9 @@ def lint(files: Sequence[Path], deepstream: str, recipe: Recipe | None, fix: boo
         named |= _named(subject)
         if subject.kind == "app":
             queue = [*_networks(subject), *queue]
-    report.unread = {path: error for path, error in report.unread.items() if path.resolve() not in named}
+    report.unread = {
+        path: error for path, error in report.unread.items() if path.resolve() not in named
+    }
     if not report.files:
         report.gate()
     return report
@@ -80,14 +109,24 @@ def _is_pipeline(path: Path) -> bool:
 
 def _named(subject: Subject) -> set[Path]:
     """Files that a configuration names and that are no network's own configuration."""
-    networks = {path.resolve() for path, _ in _networks(subject)} if subject.kind == "app" else set()
-    texts = [value for entry, key in subject.scalars() if key.kind in ("path", "paths")
-             for value in _texts(subject.values.get(entry.group, {}).get(entry.key))]  # fmt: skip
+    networks = (
+        {path.resolve() for path, _ in _networks(subject)} if subject.kind == "app" else set()
+    )
+    texts = [
+        value
+        for entry, key in subject.scalars()
+        if key.kind in ("path", "paths")
+        for value in _texts(subject.values.get(entry.group, {}).get(entry.key))
+    ]
     return {(subject.folder / text).resolve() for text in texts} - networks
 
 
 def _texts(value: Value | None) -> list[str]:
-    return [each for each in (value if isinstance(value, tuple) else (value,)) if isinstance(each, str) and each]
+    return [
+        each
+        for each in (value if isinstance(value, tuple) else (value,))
+        if isinstance(each, str) and each
+    ]
 
 
 def _examine(
@@ -102,7 +141,9 @@ def _examine(
     for _ in range(MOST_ROUNDS if fix else 0):
         subject = _subject(document, deepstream, recipe, set_by_app)
         # A misspelt key makes others look wrong: what the text itself shows is corrected first.
-        lines = _corrected(document, _in_text(subject), report) or _corrected(document, _findings(subject), report)
+        lines = _corrected(document, _in_text(subject), report) or _corrected(
+            document, _findings(subject), report
+        )
         if lines is None:
             break
         document = parse("\n".join(lines), path)
@@ -136,12 +177,20 @@ def _contradictions(subject: Subject) -> Iterator[Finding]:
     given = (subject.element or {}).get("batch-size")
     own = subject.values.get("property", {}).get("batch-size", PROPERTY["batch-size"].default)
     if isinstance(given, int) and given != own:
-        yield subject.on("gie-batch", "batch-size", f"the pipeline sets batch-size {given}, this file {own}: the "
-                         "pipeline's holds, and an engine for another batch is built anew", given)  # fmt: skip
+        yield subject.on(
+            "gie-batch",
+            "batch-size",
+            f"the pipeline sets batch-size {given}, this file {own}: the "
+            "pipeline's holds, and an engine for another batch is built anew",
+            given,
+        )
 
 
 def _subject(
-    document: Document, deepstream: str, recipe: Recipe | None, set_by_app: Mapping[str, Value] | None
+    document: Document,
+    deepstream: str,
+    recipe: Recipe | None,
+    set_by_app: Mapping[str, Value] | None,
 ) -> Subject:
     subject = Subject(document, _kind(document), deepstream, recipe, set_by_app)
     path = subject.path("onnx-file") if subject.kind == "nvinfer" else None
@@ -158,10 +207,15 @@ def _kind(document: Document) -> str:
         ForgeError: it is neither.
     """
     names = {*document.groups, *(entry.key for entry in document.entries)}
-    first = next((line for line in document.lines if line.strip() and not line.strip().startswith("#")), "")
+    first = next(
+        (line for line in document.lines if line.strip() and not line.strip().startswith("#")), ""
+    )
     for mark, owner in _OTHERS.items():
         if mark in names or first.strip().startswith(mark):
-            raise ForgeError(f"{document.path}: is a file of {owner}", "lint knows nvinfer's and deepstream-app's")
+            raise ForgeError(
+                f"{document.path}: is a file of {owner}",
+                "lint knows nvinfer's and deepstream-app's",
+            )
     groups = set(document.groups)
     if "property" in groups or any(group.startswith("class-attrs") for group in groups):
         return "nvinfer"

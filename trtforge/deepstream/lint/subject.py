@@ -16,7 +16,12 @@ from trtforge.deepstream.format.values import parse, text_of
 from trtforge.deepstream.lint.finding import Finding, Severity
 from trtforge.recipe import Recipe
 
-SWITCHED = ("source", "sink", "primary-gie", "secondary-gie")  # left out, if enable is 0, missing, or no number
+SWITCHED = (
+    "source",
+    "sink",
+    "primary-gie",
+    "secondary-gie",
+)  # left out, if enable is 0, missing, or no number
 
 
 @dataclass
@@ -27,8 +32,8 @@ class Subject:
         kind: nvinfer or app.
         deepstream: version that will read it.
         recipe: the model's, if known.
-        element: properties that the pipeline sets on the element, which stand above the file's; None if the file is
-            looked at alone.
+        element: properties that the pipeline sets on the element, which stand above the file's;
+            None if the file is looked at alone.
         graph: of the ONNX file, if it is there.
         values: every value that its parser can convert.
     """
@@ -47,7 +52,9 @@ class Subject:
             if key is None or self.document.dialect not in key.dialects or entry.form != "scalar":
                 continue
             try:
-                self.values.setdefault(entry.group, {})[entry.key] = parse(key, entry.text, self.document.dialect)
+                self.values.setdefault(entry.group, {})[entry.key] = parse(
+                    key, entry.text, self.document.dialect
+                )
             except ValueError:
                 continue
 
@@ -88,12 +95,24 @@ class Subject:
         return entry.line if entry else self.document.groups.get(group, 1)
 
     def at(
-        self, rule: str, where: Entry | int, why: str, fix: tuple[str, ...] | None = None, grade: Severity | None = None
+        self,
+        rule: str,
+        where: Entry | int,
+        why: str,
+        fix: tuple[str, ...] | None = None,
+        grade: Severity | None = None,
     ) -> Finding:
         line = where.line if isinstance(where, Entry) else where
         return Finding(rule, self.document.path, line, why, fix, grade)
 
-    def on(self, rule: str, name: str, why: str, value: Value | None = None, grade: Severity | None = None) -> Finding:
+    def on(
+        self,
+        rule: str,
+        name: str,
+        why: str,
+        value: Value | None = None,
+        grade: Severity | None = None,
+    ) -> Finding:
         """A finding on a key of the property group; ``value`` is what should stand there."""
         entry = self.entry(name)
         fix = None
@@ -101,7 +120,9 @@ class Subject:
             fix = self.written(entry, value=value) if entry else self.added(name, value)
         return self.at(rule, entry or self.line_of(name), why, fix, grade)
 
-    def written(self, entry: Entry, *, name: str | None = None, value: Value | None = None) -> tuple[str, ...] | None:
+    def written(
+        self, entry: Entry, *, name: str | None = None, value: Value | None = None
+    ) -> tuple[str, ...] | None:
         """The entry's line with another name or value."""
         text = entry.text if value is None else text_of(value)
         line = self.document.lines[entry.line - 1]
@@ -110,7 +131,9 @@ class Subject:
         found = re.fullmatch(r"(\s*)[^:]+:(?:\s+(.*?))?(\s+#.*)?\r?", line)
         if not found or (value is None and entry.form != "scalar"):
             return None
-        return (f"{found[1]}{name or entry.key}: {found[2] if value is None else text}{found[3] or ''}",)
+        return (
+            f"{found[1]}{name or entry.key}: {found[2] if value is None else text}{found[3] or ''}",
+        )
 
     def added(self, name: str, value: Value, group: str = "property") -> tuple[str, ...]:
         """A group's header with one more key under it."""

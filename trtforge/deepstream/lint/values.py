@@ -26,24 +26,43 @@ def names(subject: Subject) -> Iterator[Finding]:
         if table is None or subject.key(entry) is not None or entry.key.startswith((";", "//")):
             continue
         if subject.kind == "app" and entry.key in app_keys.GONE:
-            yield subject.at("no-effect", entry, f"{entry.key} is {app_keys.GONE[entry.key]}", subject.without(entry))
+            yield subject.at(
+                "no-effect",
+                entry,
+                f"{entry.key} is {app_keys.GONE[entry.key]}",
+                subject.without(entry),
+            )
             continue
         near = nearest(entry.key, table)
-        fix = subject.written(entry, name=near) if near and near not in subject.document.group(entry.group) else None
-        yield subject.at("unknown-key", entry, f"nobody reads {entry.key} in [{entry.group}]"
-                         f"{_or(near) or _elsewhere(entry)}", fix)  # fmt: skip
+        fix = (
+            subject.written(entry, name=near)
+            if near and near not in subject.document.group(entry.group)
+            else None
+        )
+        yield subject.at(
+            "unknown-key",
+            entry,
+            f"nobody reads {entry.key} in [{entry.group}]{_or(near) or _elsewhere(entry)}",
+            fix,
+        )
 
 
 def _unread_group(subject: Subject, group: str, line: int) -> Finding:
     near = nearest(group, _groups(subject))
     free = near is not None and near not in subject.document.groups
     old = subject.document.lines[line - 1]
-    return subject.at("unknown-group", line, f"nobody reads [{group}]{_or(near)}",
-                      (old.replace(group, near).rstrip("\r"),) if near and free else None)  # fmt: skip
+    return subject.at(
+        "unknown-group",
+        line,
+        f"nobody reads [{group}]{_or(near)}",
+        (old.replace(group, near).rstrip("\r"),) if near and free else None,
+    )
 
 
 def _source_like(subject: Subject, group: str) -> bool:
-    return subject.kind == "app" and group.startswith(("source", "dewarper"))  # an error of its own: source-name
+    return subject.kind == "app" and group.startswith(
+        ("source", "dewarper")
+    )  # an error of its own: source-name
 
 
 def _groups(subject: Subject) -> list[str]:
@@ -57,7 +76,13 @@ def _or(near: str | None) -> str:
 
 
 def _elsewhere(entry: Entry) -> str:
-    other = CLASS_ATTRS if entry.group == "property" else PROPERTY if entry.group.startswith("class-attrs") else {}
+    other = (
+        CLASS_ATTRS
+        if entry.group == "property"
+        else PROPERTY
+        if entry.group.startswith("class-attrs")
+        else {}
+    )
     home = "[class-attrs-all]" if entry.group == "property" else "[property]"
     return f"; it belongs into {home}" if entry.key in other else ""
 
@@ -67,22 +92,35 @@ def types(subject: Subject) -> Iterator[Finding]:
         dialect = subject.document.dialect
         if dialect not in key.dialects:
             instead = f": use {key.instead}" if key.instead else ""
-            yield subject.at("ini-only-key", entry, f"the YAML parser does not know {entry.key}{instead}")
+            yield subject.at(
+                "ini-only-key", entry, f"the YAML parser does not know {entry.key}{instead}"
+            )
         elif entry.form != "scalar":
             yield _structure(subject, entry, key)
         elif not entry.text and key.kind != "string":
             fatal = dialect == "yaml" or key.kind not in ("path", "strings", "paths")
-            yield subject.at("empty-value", entry, f"{entry.key} has no value", subject.without(entry),
-                             "error" if fatal else None)  # fmt: skip
+            yield subject.at(
+                "empty-value",
+                entry,
+                f"{entry.key} has no value",
+                subject.without(entry),
+                "error" if fatal else None,
+            )
         else:
             yield from _value(subject, entry, key)
 
 
 def _structure(subject: Subject, entry: Entry, key: Key) -> Finding:
     if entry.form == "list" and key.kind.endswith("s"):
-        return subject.at("yaml-list", entry, f"{entry.key} as a YAML list ends the process: a list is a;b;c here",
-                          _plain(subject, entry, entry.text))  # fmt: skip
-    return subject.at("wrong-type", entry, f"{entry.key} is a {entry.form}, where nvinfer reads {_said(key)}")
+        return subject.at(
+            "yaml-list",
+            entry,
+            f"{entry.key} as a YAML list ends the process: a list is a;b;c here",
+            _plain(subject, entry, entry.text),
+        )
+    return subject.at(
+        "wrong-type", entry, f"{entry.key} is a {entry.form}, where nvinfer reads {_said(key)}"
+    )
 
 
 def _value(subject: Subject, entry: Entry, key: Key) -> Iterator[Finding]:
@@ -100,45 +138,94 @@ def _value(subject: Subject, entry: Entry, key: Key) -> Iterator[Finding]:
         and subject.document.dialect == "yaml"
         and entry.text.strip() not in (str(value), str(int(value == 1)))
     ):
-        yield subject.at("cut-number", entry, f"{entry.key}: nvinfer reads {entry.text!r} as {value!r}",
-                         subject.written(entry, value=value))  # fmt: skip
-    if key.cut and subject.document.dialect == "yaml" and any(len(each) > key.cut for each in entry.text.split(";")):
-        yield subject.at("cut-text", entry, f"the YAML parser keeps {key.cut} characters of {entry.key}; INI keeps all")
+        yield subject.at(
+            "cut-number",
+            entry,
+            f"{entry.key}: nvinfer reads {entry.text!r} as {value!r}",
+            subject.written(entry, value=value),
+        )
+    if (
+        key.cut
+        and subject.document.dialect == "yaml"
+        and any(len(each) > key.cut for each in entry.text.split(";"))
+    ):
+        yield subject.at(
+            "cut-text",
+            entry,
+            f"the YAML parser keeps {key.cut} characters of {entry.key}; INI keeps all",
+        )
     if fault := key.fault(value):
-        rule = "unusual-value" if subject.kind == "app" else "wrong-count" if "values" in fault else "out-of-range"
-        yield subject.at(rule, entry, f"{entry.key}: {entry.text} {fault}{_topk(entry)}",
-                         subject.without(entry) if entry.key == "topk" else None)  # fmt: skip
+        rule = (
+            "unusual-value"
+            if subject.kind == "app"
+            else "wrong-count"
+            if "values" in fault
+            else "out-of-range"
+        )
+        yield subject.at(
+            rule,
+            entry,
+            f"{entry.key}: {entry.text} {fault}{_topk(entry)}",
+            subject.without(entry) if entry.key == "topk" else None,
+        )
 
 
 def _topk(entry: Entry) -> str:
-    return ": without the key there is no limit, but -1 itself is refused" if entry.key == "topk" else ""
+    return (
+        ": without the key there is no limit, but -1 itself is refused"
+        if entry.key == "topk"
+        else ""
+    )
 
 
 def _unread(subject: Subject, entry: Entry, key: Key, reason: str) -> Finding:
     """The kind of mistake behind a value that can't be converted, and the value that was meant."""
     text, dialect = entry.text, subject.document.dialect
-    fails = "nvinfer's YAML parser throws, and the process ends" if dialect == "yaml" else "the parser refuses the file"
+    fails = (
+        "nvinfer's YAML parser throws, and the process ends"
+        if dialect == "yaml"
+        else "the parser refuses the file"
+    )
     if "\\" in text and key.kind in ("string", "path", "strings", "paths"):
-        return subject.at("backslash", entry, f"{entry.key}: a backslash begins an escape: {fails}",
-                          _plain(subject, entry, text.replace("\\", "/")))  # fmt: skip
+        return subject.at(
+            "backslash",
+            entry,
+            f"{entry.key}: a backslash begins an escape: {fails}",
+            _plain(subject, entry, text.replace("\\", "/")),
+        )
     shown = text if entry.key not in _SECRET else "***"
     bare = re.sub(r"\s*[#;].*$" if not key.kind.endswith("s") else r"\s*#.*$", "", text).strip()
     if bare != text.strip() and _reads(key, bare, dialect):
-        return subject.at("comment-behind-value", entry, f"{entry.key}: {shown!r}, with the comment: {fails}",
-                          _plain(subject, entry, bare))  # fmt: skip
+        return subject.at(
+            "comment-behind-value",
+            entry,
+            f"{entry.key}: {shown!r}, with the comment: {fails}",
+            _plain(subject, entry, bare),
+        )
     if bare != text and _reads(key, bare, dialect):
-        return subject.at("trailing-blank", entry, f"{entry.key}: {shown!r}, with the blank: {fails}",
-                          _plain(subject, entry, bare))  # fmt: skip
+        return subject.at(
+            "trailing-blank",
+            entry,
+            f"{entry.key}: {shown!r}, with the blank: {fails}",
+            _plain(subject, entry, bare),
+        )
     listed = ";".join(part.strip() for part in re.split(r"[,;]", bare.strip("[]")) if part.strip())
     if key.kind.endswith("s") and _reads(key, listed, dialect):
-        return subject.at("comma-list", entry, f"{entry.key}: {shown!r} is no list: {fails}",
-                          _plain(subject, entry, listed))  # fmt: skip
+        return subject.at(
+            "comma-list",
+            entry,
+            f"{entry.key}: {shown!r} is no list: {fails}",
+            _plain(subject, entry, listed),
+        )
     words = {"true": "1", "yes": "1", "on": "1", "false": "0", "no": "0", "off": "0"}
     if key.kind == "bool" or (key.choices and set(key.choices) == {0, 1}):
         rule = "yaml-boolean" if dialect == "yaml" else "wrong-type"
         word = words.get(bare.lower())
         return subject.at(
-            rule, entry, f"{entry.key}: {reason}: {fails}", _plain(subject, entry, word) if word else None
+            rule,
+            entry,
+            f"{entry.key}: {reason}: {fails}",
+            _plain(subject, entry, word) if word else None,
         )
     return subject.at("wrong-type", entry, f"{entry.key} is {_said(key)}, and {reason}: {fails}")
 
@@ -148,11 +235,20 @@ def _tail(subject: Subject, entry: Entry, key: Key) -> Iterator[Finding]:
     bare = re.sub(r"\s+#.*$", "", text).rstrip()
     shown = repr(text) if entry.key not in _SECRET else "the value"
     if bare != text.rstrip():
-        yield subject.at("comment-behind-value", entry, f"{entry.key} is {shown}, with the comment",
-                         _plain(subject, entry, bare))  # fmt: skip
+        yield subject.at(
+            "comment-behind-value",
+            entry,
+            f"{entry.key} is {shown}, with the comment",
+            _plain(subject, entry, bare),
+        )
     elif bare != text:
-        yield subject.at("trailing-blank", entry, f"{entry.key} ends with a blank, which is part of it",
-                         _plain(subject, entry, bare), "error" if key.kind == "path" else "warning")  # fmt: skip
+        yield subject.at(
+            "trailing-blank",
+            entry,
+            f"{entry.key} ends with a blank, which is part of it",
+            _plain(subject, entry, bare),
+            "error" if key.kind == "path" else "warning",
+        )
 
 
 def _plain(subject: Subject, entry: Entry, text: str) -> tuple[str, ...] | None:
@@ -168,7 +264,13 @@ def _reads(key: Key, text: str, dialect: str) -> bool:
 
 
 def _said(key: Key) -> str:
-    names = {"int": "a whole number", "bool": "0 or 1", "float": "a number", "string": "text", "path": "a path"}
+    names = {
+        "int": "a whole number",
+        "bool": "0 or 1",
+        "float": "a number",
+        "string": "text",
+        "path": "a path",
+    }
     return names.get(key.kind) or f"a list of {key.kind}, separated by semicolons"
 
 
@@ -179,17 +281,28 @@ def standing(subject: Subject) -> Iterator[Finding]:
             continue
         if key.instead:
             yield subject.at(
-                "deprecated-key", entry, f"{entry.key} is deprecated: use {key.instead}", _renamed(subject, entry, key)
+                "deprecated-key",
+                entry,
+                f"{entry.key} is deprecated: use {key.instead}",
+                _renamed(subject, entry, key),
             )
         if key.remark and "debugging" in key.remark:
-            yield subject.at("no-effect", entry, f"{entry.key} is {key.remark}, and slow", grade="note")
+            yield subject.at(
+                "no-effect", entry, f"{entry.key} is {key.remark}, and slow", grade="note"
+            )
         elif key.remark and "this model format" in key.remark:
-            yield subject.at("dead-format" if key.kind == "path" else "no-effect", entry, key.remark)
+            yield subject.at(
+                "dead-format" if key.kind == "path" else "no-effect", entry, key.remark
+            )
         elif key.remark and entry.key not in ("custom-network-config", "extract-sei-type5-data"):
             yield subject.at("no-effect", entry, f"{entry.key}: {key.remark}", grade="note")
         if key.since and version(subject.deepstream) < version(key.since):
-            yield subject.at("unknown-since", entry, f"{entry.key} was seen in DeepStream {key.since}; whether "
-                             f"{subject.deepstream} reads it is not known")  # fmt: skip
+            yield subject.at(
+                "unknown-since",
+                entry,
+                f"{entry.key} was seen in DeepStream {key.since}; whether "
+                f"{subject.deepstream} reads it is not known",
+            )
 
 
 def _renamed(subject: Subject, entry: Entry, key: Key) -> tuple[str, ...] | None:

@@ -1,4 +1,6 @@
-"""A C++ output parser for one detector without NMS inside, for those who want DeepStream's own clustering."""
+"""A C++ output parser for one detector without NMS inside, for those who want DeepStream's own
+clustering.
+"""
 
 from __future__ import annotations
 
@@ -25,14 +27,17 @@ def write(model: Path, out: Path) -> dict[str, Any]:
     """Write source and Makefile for the model of a bundle, or an ONNX file, into a folder.
 
     Args:
-        model: bundle or prepared folder whose DeepStream form has no NMS (``--nms none``), or such an ONNX file.
+        model: bundle or prepared folder whose DeepStream form has no NMS (``--nms none``), or such
+            an ONNX file.
         out: folder; files of the same names in it are replaced.
 
     Returns:
-        ``source``, ``makefile``; ``keys``: what the nvinfer configuration has to say, by group; ``why``: the form.
+        ``source``, ``makefile``; ``keys``: what the nvinfer configuration has to say, by group;
+        ``why``: the form.
 
     Raises:
-        ForgeError: no decoded detector, or suppression across classes, which DeepStream's clustering can't do.
+        ForgeError: no decoded detector, or suppression across classes, which DeepStream's
+            clustering can't do.
     """
     from trtforge.graph.detection import existing_nms, recognise
     from trtforge.graph.model import graph_of, load
@@ -43,16 +48,24 @@ def write(model: Path, out: Path) -> dict[str, Any]:
         file, recipe, names = ready.graphs["tensorrt"].path, ready.recipe, LABELS
     graph = graph_of(load(file))
     if existing_nms(graph) is not None:
-        raise ForgeError(f"{file}: NMS is inside the graph, so there is nothing to cluster",
-                         "prepare the model with --nms none")  # fmt: skip
+        raise ForgeError(
+            f"{file}: NMS is inside the graph, so there is nothing to cluster",
+            "prepare the model with --nms none",
+        )
     if recipe.nms.class_agnostic:
-        raise ForgeError(f"{model}: suppresses across classes, and DeepStream clusters each class by itself",
-                         "keep NMS in the graph, or drop --class-agnostic")  # fmt: skip
-    detection = recognise(graph, None if recipe.head in ("auto", "none") else recipe.head, recipe.decode)
+        raise ForgeError(
+            f"{model}: suppresses across classes, and DeepStream clusters each class by itself",
+            "keep NMS in the graph, or drop --class-agnostic",
+        )
+    detection = recognise(
+        graph, None if recipe.head in ("auto", "none") else recipe.head, recipe.decode
+    )
     if detection is None or not detection.is_plain:
         found = f", but {detection.why}" if detection else ""
-        raise ForgeError(f"{file}: no decoded boxes and final scores in pixels among its outputs{found}",
-                         "export the model with its decode, or build with --nms deepstream")  # fmt: skip
+        raise ForgeError(
+            f"{file}: no decoded boxes and final scores in pixels among its outputs{found}",
+            "export the model with its decode, or build with --nms deepstream",
+        )
     wanted = keys(detection, recipe.nms, names)
     if out.exists() and not out.is_dir():
         raise ForgeError(f"{out}: is a file", "give a folder with -o")
@@ -62,11 +75,17 @@ def write(model: Path, out: Path) -> dict[str, Any]:
         out.mkdir(parents=True, exist_ok=True)
         for made in draft.iterdir():
             made.replace(out / made.name)
-    return {"source": str(out / SOURCE), "makefile": str(out / MAKEFILE), "keys": wanted, "why": detection.why}
+    return {
+        "source": str(out / SOURCE),
+        "makefile": str(out / MAKEFILE),
+        "keys": wanted,
+        "why": detection.why,
+    }
 
 
 def keys(detection: Detection, nms: Nms, names: str | None) -> dict[str, dict[str, str]]:
-    """What an nvinfer configuration has to say for this parser, by group; the library lies beside it.
+    """What an nvinfer configuration has to say for this parser, by group; the library lies beside
+    it.
 
     Args:
         nms: thresholds for DeepStream's clustering.
@@ -111,7 +130,7 @@ def source(detection: Detection, wanted: Mapping[str, Mapping[str, str]]) -> str
         first=first,
         columns=detection.axes[0] == 1,
         centre=detection.coding == "centre",
-    )  # fmt: skip
+    )
 
 
 def makefile() -> str:
@@ -124,6 +143,10 @@ def _render(name: str, **values: Any) -> str:
     text = resources.files("trtforge.deepstream.parser").joinpath(name).read_text("utf-8")
     # Nothing of a page: what comes in is numbers and literals made by quoted().
     page = Environment(
-        autoescape=False, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+        autoescape=False,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     ).from_string(text)
     return str(page.render(**values))

@@ -1,4 +1,6 @@
-"""What DeepStream will show, without DeepStream: nvinfer's arithmetic around the ONNX file, in ONNX Runtime."""
+"""What DeepStream will show, without DeepStream: nvinfer's arithmetic around the ONNX file, in ONNX
+Runtime.
+"""
 
 from __future__ import annotations
 
@@ -36,8 +38,8 @@ class Preview:
     """A detector as nvinfer would run it.
 
     Attributes:
-        find: the objects that nvinfer attaches to an image that is one frame of the muxer, cut to it, best first; and
-            how many it drops, by the reason.
+        find: the objects that nvinfer attaches to an image that is one frame of the muxer, cut to
+            it, best first; and how many it drops, by the reason.
         names: of the classes.
     """
 
@@ -49,8 +51,8 @@ def open_bundle(folder: Path) -> Preview:
     """The detector of a bundle or prepared folder, as its ``pgie_config.txt`` says.
 
     Raises:
-        ForgeError: a file is missing or not what the manifest lists; the configuration is wrong, or does what a
-            preview does not know; nvinfer would not run the model with it.
+        ForgeError: a file is missing or not what the manifest lists; the configuration is wrong, or
+            does what a preview does not know; nvinfer would not run the model with it.
     """
     from trtforge.evaluate.engines import reference_session
     from trtforge.graph.model import graph_of, load, model_of
@@ -83,15 +85,22 @@ def _find(
 ) -> tuple[Objects, Counter[str]]:
     from trtforge.backends.onnxruntime import run
 
-    width, height = image.width & ~1, image.height & ~1  # nvinfer reads whole pairs of rows and columns
+    width, height = (
+        image.width & ~1,
+        image.height & ~1,
+    )  # nvinfer reads whole pairs of rows and columns
     if not width or not height:
-        raise ForgeError(f"an image of {image.width}x{image.height} pixels is no frame", "give a larger one")
+        raise ForgeError(
+            f"an image of {image.width}x{image.height} pixels is no frame", "give a larger one"
+        )
     spec = settings.preprocess
     pixels = pictures.letterbox(image.crop((0, 0, width, height)), spec, size, settings.nearest)
     planes = pictures.normalise(pixels, spec)
     outputs = {name: each[0] for name, each in run(session, np.stack([planes] * batch)).items()}
     thresholds = np.array([each.pre_cluster for each in settings.classes], np.float32)
-    found = preview_objects.cluster(parser(outputs, size, thresholds), settings.classes, settings.cluster)
+    found = preview_objects.cluster(
+        parser(outputs, size, thresholds), settings.classes, settings.cluster
+    )
     place = pictures.fit(height, width, size, spec.letterbox)
     shown, dropped = preview_objects.to_frame(found, place, (height, width), settings)
     return _objects(shown, image), dropped
@@ -111,16 +120,27 @@ def _input(graph: gs.Graph, settings: Settings) -> tuple[int, tuple[int, int]]:
 
     image = image_input(graph)
     if image is None or len(graph.inputs) != 1 or image.shape[1] != 3:
-        raise ForgeError(f"{settings.onnx}: no model of one input of shape (N, 3, H, W)", "a preview runs no other")
+        raise ForgeError(
+            f"{settings.onnx}: no model of one input of shape (N, 3, H, W)",
+            "a preview runs no other",
+        )
     sides = image.shape[2:]
-    own = (int(sides[0]), int(sides[1])) if all(isinstance(side, int) and side > 0 for side in sides) else None
+    own = (
+        (int(sides[0]), int(sides[1]))
+        if all(isinstance(side, int) and side > 0 for side in sides)
+        else None
+    )
     size = settings.size or own
     if size is None:
-        raise ForgeError(f"{settings.onnx}: height and width are dynamic, and there is no infer-dims",
-                         "add infer-dims=3;H;W: nvinfer would refuse the model")  # fmt: skip
+        raise ForgeError(
+            f"{settings.onnx}: height and width are dynamic, and there is no infer-dims",
+            "add infer-dims=3;H;W: nvinfer would refuse the model",
+        )
     if own and own != size:
-        raise ForgeError(f"{settings.onnx}: takes {own[0]}x{own[1]}, but infer-dims says {size[0]}x{size[1]}",
-                         "set infer-dims to what the model takes")  # fmt: skip
+        raise ForgeError(
+            f"{settings.onnx}: takes {own[0]}x{own[1]}, but infer-dims says {size[0]}x{size[1]}",
+            "set infer-dims to what the model takes",
+        )
     batch = image.shape[0]
     return batch if isinstance(batch, int) and batch > 0 else 1, size
 
@@ -131,10 +151,16 @@ def _parser(graph: gs.Graph, settings: Settings, head: str) -> Parser:
     if settings.parser == STOCK_PARSER:
         return preview_objects.tf_ssd
     if settings.parser != FUNCTION:
-        raise ForgeError(f"the output parser {settings.parser or 'of nvinfer itself'!r} can't be previewed",
-                         f"a preview knows {STOCK_PARSER} and {FUNCTION}")  # fmt: skip
+        raise ForgeError(
+            f"the output parser {settings.parser or 'of nvinfer itself'!r} can't be previewed",
+            f"a preview knows {STOCK_PARSER} and {FUNCTION}",
+        )
     detection = recognise(graph, None if head in ("auto", "none") else head)
     if detection is None or not detection.is_plain:
-        raise ForgeError(f"{settings.onnx}: no decoded boxes and scores for {FUNCTION}",
-                         f"a graph with NMS inside goes with {STOCK_PARSER}")  # fmt: skip
-    return lambda outputs, size, thresholds: preview_objects.raw_heads(outputs, detection, size, thresholds)
+        raise ForgeError(
+            f"{settings.onnx}: no decoded boxes and scores for {FUNCTION}",
+            f"a graph with NMS inside goes with {STOCK_PARSER}",
+        )
+    return lambda outputs, size, thresholds: preview_objects.raw_heads(
+        outputs, detection, size, thresholds
+    )

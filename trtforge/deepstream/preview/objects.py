@@ -1,7 +1,9 @@
-"""nvinfer's way from a detector's outputs to objects on the frame, in NumPy: parser, thresholds, clustering, frame.
+"""nvinfer's way from a detector's outputs to objects on the frame, in NumPy: parser, thresholds,
+clustering, frame.
 
-Each step computes in float32 and in nvinfer's order, as its published source does (DeepStream 9.1: nvdsinfer's output
-parsing, the stock parser library, gst-nvinfer's metadata). Boxes are left, top, width, height.
+Each step computes in float32 and in nvinfer's order, as its published source does (DeepStream 9.1:
+nvdsinfer's output parsing, the stock parser library, gst-nvinfer's metadata). Boxes are left, top,
+width, height.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ class Found:
     """Objects.
 
     Attributes:
-        boxes: float32 of shape (K, 4): left, top, width, height in pixels, of the network's input or of the frame.
+        boxes: float32 of shape (K, 4): left, top, width, height in pixels, of the network's input
+            or of the frame.
         scores: float32 of shape (K,), 0..1.
         classes: int64 of shape (K,).
     """
@@ -43,11 +46,13 @@ class Found:
         return Found(self.boxes[which], self.scores[which], self.classes[which])
 
 
-# ----------------------------------------------------------------------------------------------------- parsers
+# -----------------------------------------------------------------------------------------------------
+# parsers
 
 
 def tf_ssd(outputs: Outputs, size: tuple[int, int], thresholds: np.ndarray) -> Found:
-    """NvDsInferParseCustomTfSSD of DeepStream's own library: outputs by name, y1, x1, y2, x2 as shares of the input.
+    """NvDsInferParseCustomTfSSD of DeepStream's own library: outputs by name, y1, x1, y2, x2 as
+    shares of the input.
 
     Args:
         outputs: of one image, without the batch.
@@ -60,21 +65,30 @@ def tf_ssd(outputs: Outputs, size: tuple[int, int], thresholds: np.ndarray) -> F
     wanted = ("detection_boxes", "detection_scores", "detection_classes")
     missing = [name for name in wanted if name not in outputs or outputs[name].dtype != np.float32]
     if missing:
-        raise ForgeError(f"the parser finds no float32 output {missing[0]!r}", "build with --nms deepstream")
+        raise ForgeError(
+            f"the parser finds no float32 output {missing[0]!r}", "build with --nms deepstream"
+        )
     boxes, scores, labels = (outputs[name] for name in wanted)
     count = labels.shape[0]
-    numbers = outputs.get("num_detections")  # the int32 of EfficientNMS is passed over: padding has score 0
+    numbers = outputs.get(
+        "num_detections"
+    )  # the int32 of EfficientNMS is passed over: padding has score 0
     if numbers is not None and numbers.dtype == np.float32:
         count = min(count, max(0, int(numbers.reshape(-1)[0])))
     height, width = size
     limits = np.array([height, width, height, width], np.float32)
     y1, x1, y2, x2 = np.clip(boxes[:count].reshape(-1, 4) * limits, np.float32(0), limits - 1).T
-    found = Found(np.stack([x1, y1, x2 - x1, y2 - y1], 1), scores[:count], labels[:count].astype(np.int64))
+    found = Found(
+        np.stack([x1, y1, x2 - x1, y2 - y1], 1), scores[:count], labels[:count].astype(np.int64)
+    )
     return _above(found.at((found.boxes[:, 2:] > 0).all(1)), thresholds)
 
 
-def raw_heads(outputs: Outputs, detection: Detection, size: tuple[int, int], thresholds: np.ndarray) -> Found:
-    """The parser that `trtforge deepstream parser` writes: decoded boxes, an object for each class over its threshold.
+def raw_heads(
+    outputs: Outputs, detection: Detection, size: tuple[int, int], thresholds: np.ndarray
+) -> Found:
+    """The parser that `trtforge deepstream parser` writes: decoded boxes, an object for each class
+    over its threshold.
 
     Args:
         outputs: of one image, without the batch.
@@ -107,11 +121,14 @@ def _above(found: Found, thresholds: np.ndarray) -> Found:
     return known.at(~(known.scores < thresholds.astype(np.float32)[known.classes]))
 
 
-# -------------------------------------------------------------------------------------------------- clustering
+# --------------------------------------------------------------------------------------------------
+# clustering
 
 
 def cluster(found: Found, classes: Sequence[ClassAttributes], mode: int) -> Found:
-    """Each class by itself, in order of classes: NMS and post-cluster-threshold (mode 2) or neither (4), then topk."""
+    """Each class by itself, in order of classes: NMS and post-cluster-threshold (mode 2) or neither
+    (4), then topk.
+    """
     found = _above(found, np.array([each.pre_cluster for each in classes]))
     kept = []
     for label, attributes in enumerate(classes):
@@ -127,7 +144,9 @@ def cluster(found: Found, classes: Sequence[ClassAttributes], mode: int) -> Foun
 
 
 def _suppress(boxes: np.ndarray, limit: np.float32) -> np.ndarray:
-    """Positions that stay of boxes in falling order of score: those that overlap none that stays by more."""
+    """Positions that stay of boxes in falling order of score: those that overlap none that stays by
+    more.
+    """
     left, top, width, height = boxes.T
     right, bottom, area = left + width, top + height, width * height
     rest, kept = np.arange(len(boxes)), []
@@ -143,14 +162,19 @@ def _suppress(boxes: np.ndarray, limit: np.float32) -> np.ndarray:
     return np.array(kept, np.int64)
 
 
-# ------------------------------------------------------------------------------------------------------- frame
+# -------------------------------------------------------------------------------------------------------
+# frame
 
 
-def to_frame(found: Found, place: Fit, frame: tuple[int, int], settings: Settings) -> tuple[Found, Counter[str]]:
-    """Objects in pixels of the frame as gst-nvinfer attaches them, and how many it dropped, by the reason.
+def to_frame(
+    found: Found, place: Fit, frame: tuple[int, int], settings: Settings
+) -> tuple[Found, Counter[str]]:
+    """Objects in pixels of the frame as gst-nvinfer attaches them, and how many it dropped, by the
+    reason.
 
-    A box over the frame's top is moved down to it. One that reaches below the bottom is dropped, which the bars of a
-    letterboxed input make easy, unless crop-objects-to-roi-boundary is set: it is then cut.
+    A box over the frame's top is moved down to it. One that reaches below the bottom is dropped,
+    which the bars of a letterboxed input make easy, unless crop-objects-to-roi-boundary is set: it
+    is then cut.
 
     Args:
         found: in pixels of the network's input.
@@ -163,13 +187,19 @@ def to_frame(found: Found, place: Fit, frame: tuple[int, int], settings: Setting
     boxes = found.boxes.astype(np.float64)
     low = np.maximum((boxes[:, :2] - (place.left, place.top)) / ratio, 0)
     boxes = np.concatenate([low, boxes[:, 2:] / ratio], 1)
-    limits = {name: np.array([getattr(settings.classes[label], name) for label in found.classes], np.float64)
-              for name in ("min_width", "min_height", "max_width", "max_height", "roi_top", "roi_bottom")}  # fmt: skip
+    limits = {
+        name: np.array(
+            [getattr(settings.classes[label], name) for label in found.classes], np.float64
+        )
+        for name in ("min_width", "min_height", "max_width", "max_height", "roi_top", "roi_bottom")
+    }
     floor = height - limits["roi_bottom"]
     checks = {
         "their class is in filter-out-class-ids": np.isin(found.classes, list(settings.hidden)),
-        "they are too small": (boxes[:, 2] < limits["min_width"]) | (boxes[:, 3] < limits["min_height"]),
-        "they are too large": _over(boxes[:, 2], limits["max_width"]) | _over(boxes[:, 3], limits["max_height"]),
+        "they are too small": (boxes[:, 2] < limits["min_width"])
+        | (boxes[:, 3] < limits["min_height"]),
+        "they are too large": _over(boxes[:, 2], limits["max_width"])
+        | _over(boxes[:, 3], limits["max_height"]),
     }
     if settings.crop:
         boxes = _cut(boxes, width, limits["roi_top"], floor)

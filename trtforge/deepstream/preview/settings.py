@@ -14,16 +14,23 @@ from trtforge.recipe import Preprocess
 MOST_CLASSES = 10_000
 LETTERBOX = {(True, True): "symmetric", (True, False): "top-left"}
 COLORS = {0: "rgb", 1: "bgr"}
-FILTERS = {0: "nearest", 1: "bilinear", 6: "nearest"}  # scaling-filter; 6 is the default, which is the nearest pixel
+FILTERS = {
+    0: "nearest",
+    1: "bilinear",
+    6: "nearest",
+}  # scaling-filter; 6 is the default, which is the nearest pixel
 NMS, NONE = 2, 4
-GROUP_RECTANGLES = 0  # left out of DeepStream's builds: they take NMS instead, with these two whatever the file says
+# left out of DeepStream's builds: they take NMS instead, with these two whatever the file says
+GROUP_RECTANGLES = 0
 GROUPED_IOU, GROUPED_TOPK = 0.5, 20
 Keys = Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class ClassAttributes:
-    """Thresholds of one class; sizes and offsets in pixels of the frame, where 0 as a greatest size is no limit."""
+    """Thresholds of one class; sizes and offsets in pixels of the frame, where 0 as a greatest size
+    is no limit.
+    """
 
     pre_cluster: float = 0.2
     post_cluster: float = 0.0
@@ -74,7 +81,9 @@ def read_keys(path: Path) -> dict[str, dict[str, str]]:
     document = read_document(path)
     if document.faults:
         fault = document.faults[0]
-        raise ForgeError(f"{path}:{fault.line}: {redact(fault.problem)}", "`trtforge deepstream lint` tells more")
+        raise ForgeError(
+            f"{path}:{fault.line}: {redact(fault.problem)}", "`trtforge deepstream lint` tells more"
+        )
     found: dict[str, dict[str, str]] = {}
     for entry in document.held():
         found.setdefault(entry.group, {})[entry.key] = entry.text.strip()
@@ -85,8 +94,8 @@ def read(path: Path) -> Settings:
     """The configuration of a detector.
 
     Raises:
-        ForgeError: a value is none, a file is missing or lies elsewhere, or the configuration does what the preview
-            does not know: another kind of network, DBSCAN, a mean image.
+        ForgeError: a value is none, a file is missing or lies elsewhere, or the configuration does
+            what the preview does not know: another kind of network, DBSCAN, a mean image.
     """
     groups = read_keys(path)
     if "property" not in groups:
@@ -94,7 +103,9 @@ def read(path: Path) -> Settings:
     try:
         return _settings(path, groups)
     except ValueError as error:
-        raise ForgeError(f"{path}: {redact(str(error))}", "nvinfer would not take it either") from error
+        raise ForgeError(
+            f"{path}: {redact(str(error))}", "nvinfer would not take it either"
+        ) from error
 
 
 def _settings(path: Path, groups: Mapping[str, Keys]) -> Settings:
@@ -102,8 +113,10 @@ def _settings(path: Path, groups: Mapping[str, Keys]) -> Settings:
     _only_what_is_known(path, keys)
     count = _integer(keys, "num-detected-classes", 0)
     if not 0 < count <= MOST_CLASSES:
-        raise ForgeError(f"{path}: num-detected-classes is {count}, and nvinfer drops the objects of every class over",
-                         "give the number of classes of the model")  # fmt: skip
+        raise ForgeError(
+            f"{path}: num-detected-classes is {count}, and nvinfer drops the objects of every class over",
+            "give the number of classes of the model",
+        )
     dims = _numbers(keys, "infer-dims")
     cluster = _integer(keys, "cluster-mode", GROUP_RECTANGLES)
     attributes = tuple(_attributes(groups, label, cluster) for label in range(count))
@@ -125,16 +138,24 @@ def _only_what_is_known(path: Path, keys: Keys) -> None:
     known: dict[str, tuple[int, tuple[int, ...], str]] = {
         "network-type": (0, (0,), "a detector"),
         "process-mode": (1, (1,), "whole frames"),
-        "cluster-mode": (GROUP_RECTANGLES, (GROUP_RECTANGLES, NMS, NONE), "cluster-mode 2 (NMS) or 4 (none)"),
+        "cluster-mode": (
+            GROUP_RECTANGLES,
+            (GROUP_RECTANGLES, NMS, NONE),
+            "cluster-mode 2 (NMS) or 4 (none)",
+        ),
         "network-input-order": (0, (0,), "NCHW"),
         "model-color-format": (0, tuple(COLORS), "three colours"),
         "scaling-filter": (6, tuple(FILTERS), "scaling-filter 0 (nearest) or 1 (bilinear)"),
         "input-tensor-from-meta": (0, (0,), "nvinfer's own preprocessing"),
     }
     for key, (default, allowed, what) in known.items():
-        value = _boolean(keys, key) if key == "input-tensor-from-meta" else _integer(keys, key, default)
+        value = (
+            _boolean(keys, key) if key == "input-tensor-from-meta" else _integer(keys, key, default)
+        )
         if value not in allowed:
-            raise ForgeError(f"{path}: {key}={keys[key]} can't be previewed", f"a preview knows {what}")
+            raise ForgeError(
+                f"{path}: {key}={keys[key]} can't be previewed", f"a preview knows {what}"
+            )
     if keys.get("mean-file"):
         raise ForgeError(f"{path}: mean-file can't be previewed", "a preview knows offsets")
 
@@ -142,14 +163,22 @@ def _only_what_is_known(path: Path, keys: Keys) -> None:
 def _preprocess(path: Path, keys: Keys) -> Preprocess:
     scale, offsets = _float(keys, "net-scale-factor", 1.0), _numbers(keys, "offsets")
     if offsets and len(offsets) != 3:
-        raise ForgeError(f"{path}: offsets has {len(offsets)} values for 3 channels", "nvinfer would stop at start")
+        raise ForgeError(
+            f"{path}: offsets has {len(offsets)} values for 3 channels",
+            "nvinfer would stop at start",
+        )
     if scale <= 0:  # nvinfer then hands the pixels on as they are
         scale, offsets = 1.0, []
     aspect, symmetric = _boolean(keys, "maintain-aspect-ratio"), _boolean(keys, "symmetric-padding")
-    return Preprocess.model_validate({
-        "scale": scale, "offsets": offsets or (0, 0, 0), "color": COLORS[_integer(keys, "model-color-format", 0)],
-        "letterbox": LETTERBOX.get((aspect, symmetric), "none"), "padding": 0,
-    })  # fmt: skip
+    return Preprocess.model_validate(
+        {
+            "scale": scale,
+            "offsets": offsets or (0, 0, 0),
+            "color": COLORS[_integer(keys, "model-color-format", 0)],
+            "letterbox": LETTERBOX.get((aspect, symmetric), "none"),
+            "padding": 0,
+        }
+    )
 
 
 def _attributes(groups: Mapping[str, Keys], label: int, cluster: int) -> ClassAttributes:
@@ -157,7 +186,9 @@ def _attributes(groups: Mapping[str, Keys], label: int, cluster: int) -> ClassAt
     grouped = cluster == GROUP_RECTANGLES
     default = ClassAttributes()
     return ClassAttributes(
-        pre_cluster=_float(keys, "pre-cluster-threshold", _float(keys, "threshold", default.pre_cluster)),
+        pre_cluster=_float(
+            keys, "pre-cluster-threshold", _float(keys, "threshold", default.pre_cluster)
+        ),
         post_cluster=_float(keys, "post-cluster-threshold", default.post_cluster),
         iou=GROUPED_IOU if grouped else _float(keys, "nms-iou-threshold", default.iou),
         topk=GROUPED_TOPK if grouped else _integer(keys, "topk", default.topk),
@@ -171,16 +202,22 @@ def _attributes(groups: Mapping[str, Keys], label: int, cluster: int) -> ClassAt
 
 
 def _beside(path: Path, keys: Keys, key: str) -> Path:
-    """A file that the configuration names. A bundle may come from anywhere, so it must lie in the bundle's folder."""
+    """A file that the configuration names. A bundle may come from anywhere, so it must lie in the
+    bundle's folder.
+    """
     folder = path.parent.resolve()
     file = (folder / keys.get(key, "")).resolve()
     if not keys.get(key):
         raise ForgeError(f"{path}: no {key}", "a preview runs the ONNX file in ONNX Runtime")
     named = redact(f"{key}={keys[key]}")
     if not file.is_relative_to(folder):
-        raise ForgeError(f"{path}: {named} lies outside the folder", "copy the file beside the configuration")
+        raise ForgeError(
+            f"{path}: {named} lies outside the folder", "copy the file beside the configuration"
+        )
     if not file.is_file():
-        raise ForgeError(f"{path}: {named} is missing", "nvinfer looks for it beside the configuration")
+        raise ForgeError(
+            f"{path}: {named} is missing", "nvinfer looks for it beside the configuration"
+        )
     return file
 
 

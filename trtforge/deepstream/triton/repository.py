@@ -1,12 +1,12 @@
-"""A Triton model repository from a bundle, and the configuration with which DeepStream's nvinferserver uses it.
+"""A Triton model repository from a bundle, and the configuration with which DeepStream's
+nvinferserver uses it.
 
 ```
-REPO/models/MODEL/config.pbtxt      what Triton has to know: `tritonserver --model-repository REPO/models`
-REPO/models/MODEL/1/model.plan      the bundle's TensorRT engine, or
-REPO/models/MODEL/1/model.onnx      its DeepStream form, with standard operators where TensorRT's plugin was
-REPO/MODEL_nvinferserver.txt        plugin-type=1 in deepstream-app: the same preprocessing, parser and thresholds
-REPO/MODEL_labels.txt
-```
+REPO/models/MODEL/config.pbtxt what Triton has to know: `tritonserver --model-repository
+REPO/models` REPO/models/MODEL/1/model.plan the bundle's TensorRT engine, or
+REPO/models/MODEL/1/model.onnx its DeepStream form, with standard operators where TensorRT's plugin
+was REPO/MODEL_nvinferserver.txt plugin-type=1 in deepstream-app: the same preprocessing, parser and
+thresholds REPO/MODEL_labels.txt ```
 
 Field names are those of Triton's model_config.proto and DeepStream 9.1's nvdsinferserver protos.
 """
@@ -30,8 +30,15 @@ from trtforge.store.drafts import draft_in
 Backend = Literal["tensorrt", "onnxruntime"]
 PLATFORM = {"tensorrt": "tensorrt_plan", "onnxruntime": "onnxruntime_onnx"}
 FILE = {"tensorrt": "model.plan", "onnxruntime": "model.onnx"}
-TYPES = {"float32": "TYPE_FP32", "float16": "TYPE_FP16", "int32": "TYPE_INT32", "int64": "TYPE_INT64",
-         "uint8": "TYPE_UINT8", "int8": "TYPE_INT8", "bool": "TYPE_BOOL"}  # fmt: skip
+TYPES = {
+    "float32": "TYPE_FP32",
+    "float16": "TYPE_FP16",
+    "int32": "TYPE_INT32",
+    "int64": "TYPE_INT64",
+    "uint8": "TYPE_UINT8",
+    "int8": "TYPE_INT8",
+    "bool": "TYPE_BOOL",
+}
 MODELS = "models"  # folder of the repository proper: Triton takes every folder in it for a model
 LEAST_SCORE = 0.001  # the parser scans every row, and those that hold no object have score 0
 
@@ -44,7 +51,8 @@ class Serving:
         instances: copies of the model on each GPU.
         gpus: their numbers.
         delay: how long the scheduler waits for a larger batch, in microseconds.
-        grpc: host:port of a Triton server that DeepStream talks to; None runs the model inside DeepStream.
+        grpc: host:port of a Triton server that DeepStream talks to; None runs the model inside
+            DeepStream.
     """
 
     instances: int = 1
@@ -65,15 +73,18 @@ def write(bundle: Path, out: Path, backend: str, serving: Serving) -> dict[str, 
         ``model``, ``backend``, ``config``, ``nvinferserver``: name, Triton's backend, files.
 
     Raises:
-        ForgeError: the bundle holds no such engine, its batch is fixed, or ``out`` can't be written.
+        ForgeError: the bundle holds no such engine, its batch is fixed, or ``out`` can't be
+            written.
     """
     ready = prepared.read(bundle)
     engine = _engine(bundle)
     chosen = _backend(backend, engine, bundle)
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", ready.name)  # a folder's name, and part of a URL
     if ready.facts.get("batch") is not None:
-        raise ForgeError(f"{bundle}: the model's batch is fixed at {ready.facts['batch']}, and Triton makes batches",
-                         "export the model with a dynamic batch")  # fmt: skip
+        raise ForgeError(
+            f"{bundle}: the model's batch is fixed at {ready.facts['batch']}, and Triton makes batches",
+            "export the model with a dynamic batch",
+        )
     check_folder(out)
     inputs, outputs, exchanged = _tensors(ready)
     labels = f"{name}_labels.txt"
@@ -90,8 +101,12 @@ def write(bundle: Path, out: Path, backend: str, serving: Serving) -> dict[str, 
         plugin = _nvinferserver(name, ready, inputs, labels, serving)
         (draft / f"{name}_nvinferserver.txt").write_text(text(plugin), encoding="ascii")
         _merge(draft, out)
-    return {"model": name, "backend": chosen, "config": str(out / MODELS / name / "config.pbtxt"),
-            "nvinferserver": str(out / f"{name}_nvinferserver.txt")}  # fmt: skip
+    return {
+        "model": name,
+        "backend": chosen,
+        "config": str(out / MODELS / name / "config.pbtxt"),
+        "nvinferserver": str(out / f"{name}_nvinferserver.txt"),
+    }
 
 
 def _engine(bundle: Path) -> Path | None:
@@ -100,11 +115,15 @@ def _engine(bundle: Path) -> Path | None:
 
 def _backend(asked: str, engine: Path | None, bundle: Path) -> Backend:
     if asked not in ("auto", *PLATFORM):
-        raise ForgeError(f"--backend {asked} is none of Triton's that is served here",
-                         f"one of: auto, {', '.join(PLATFORM)}")  # fmt: skip
+        raise ForgeError(
+            f"--backend {asked} is none of Triton's that is served here",
+            f"one of: auto, {', '.join(PLATFORM)}",
+        )
     if asked == "tensorrt" and engine is None:
-        raise ForgeError(f"{bundle}: no TensorRT engine in it", "run `trtforge build` on the target, or --backend "
-                         "onnxruntime")  # fmt: skip
+        raise ForgeError(
+            f"{bundle}: no TensorRT engine in it",
+            "run `trtforge build` on the target, or --backend onnxruntime",
+        )
     return "tensorrt" if engine and asked != "onnxruntime" else "onnxruntime"
 
 
@@ -115,8 +134,10 @@ def _tensors(ready: Ready) -> tuple[list[Message], list[Message], bytes]:
     from trtforge.graph.quantize.qdq import widen
 
     graph = graph_of(load(ready.graphs["tensorrt"].path))
-    inputs: list[Message] = [{**_tensor(tensor, [3, *ready.facts["size"]]), "format": Name("FORMAT_NCHW")}
-                             for tensor in graph.inputs]  # fmt: skip
+    inputs: list[Message] = [
+        {**_tensor(tensor, [3, *ready.facts["size"]]), "format": Name("FORMAT_NCHW")}
+        for tensor in graph.inputs
+    ]
     outputs = [_tensor(tensor, tensor.shape and tensor.shape[1:]) for tensor in graph.outputs]
     exchange_plugin(graph)
     if any(node.op == "QuantizeLinear" for node in graph.nodes):
@@ -128,13 +149,24 @@ def _tensor(tensor: Any, dims: list[Any] | None) -> Message:
     """Dimensions are those behind the batch; -1 is any."""
     kind = TYPES.get(str(tensor.dtype and tensor.dtype.name))
     if kind is None or dims is None:
-        raise ForgeError(f"the tensor {tensor.name!r} has no type or shape that Triton takes", "export the model again")
-    return {"name": tensor.name, "data_type": Name(kind),
-            "dims": [dim if isinstance(dim, int) and dim > 0 else -1 for dim in dims]}  # fmt: skip
+        raise ForgeError(
+            f"the tensor {tensor.name!r} has no type or shape that Triton takes",
+            "export the model again",
+        )
+    return {
+        "name": tensor.name,
+        "data_type": Name(kind),
+        "dims": [dim if isinstance(dim, int) and dim > 0 else -1 for dim in dims],
+    }
 
 
 def _model_config(
-    name: str, backend: Backend, ready: Ready, inputs: list[Message], outputs: list[Message], serving: Serving
+    name: str,
+    backend: Backend,
+    ready: Ready,
+    inputs: list[Message],
+    outputs: list[Message],
+    serving: Serving,
 ) -> Message:
     most = ready.batch[2]
     return {
@@ -144,22 +176,41 @@ def _model_config(
         "max_batch_size": most,
         "input": inputs,
         "output": outputs,
-        "instance_group": [{"kind": Name("KIND_GPU"), "count": serving.instances, "gpus": list(serving.gpus)}],
-        **({"dynamic_batching": {"preferred_batch_size": [most], "max_queue_delay_microseconds": serving.delay}}
-           if most > 1 else {}),
-    }  # fmt: skip
+        "instance_group": [
+            {"kind": Name("KIND_GPU"), "count": serving.instances, "gpus": list(serving.gpus)}
+        ],
+        **(
+            {
+                "dynamic_batching": {
+                    "preferred_batch_size": [most],
+                    "max_queue_delay_microseconds": serving.delay,
+                }
+            }
+            if most > 1
+            else {}
+        ),
+    }
 
 
-def _nvinferserver(name: str, ready: Ready, inputs: list[Message], labels: str, serving: Serving) -> Message:
+def _nvinferserver(
+    name: str, ready: Ready, inputs: list[Message], labels: str, serving: Serving
+) -> Message:
     """The top message of nvinferserver's configuration (PluginControl).
 
-    It has no output_control.detect_control: that would drop every object that reaches below the frame.
+    It has no output_control.detect_control: that would drop every object that reaches below the
+    frame.
     """
     spec = ready.recipe.preprocess
     keep_aspect, symmetric = LETTERBOX[spec.letterbox]
-    server: Message = {"grpc": {"url": serving.grpc}} if serving.grpc else {
-        "model_repo": {"root": [MODELS], "strict_model_config": True, "log_level": 1}}  # fmt: skip
-    parser, classes = ready.patches["tensorrt"].get("parser"), ready.patches["tensorrt"].get("classes")
+    server: Message = (
+        {"grpc": {"url": serving.grpc}}
+        if serving.grpc
+        else {"model_repo": {"root": [MODELS], "strict_model_config": True, "log_level": 1}}
+    )
+    parser, classes = (
+        ready.patches["tensorrt"].get("parser"),
+        ready.patches["tensorrt"].get("classes"),
+    )
     detector = bool(parser and classes)
     found: Message = {
         "labelfile_path": labels,

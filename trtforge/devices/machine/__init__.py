@@ -1,7 +1,8 @@
 """What is installed on a machine, read from the files under one root folder.
 
-Nothing is imported, and but for nvidia-smi nothing is run: so a driver that hangs, a package that crashes when it is
-imported and the root file system of another machine are all looked at in the same way.
+Nothing is imported, and but for nvidia-smi nothing is run: so a driver that hangs, a package that
+crashes when it is imported and the root file system of another machine are all looked at in the
+same way.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ class Machine:
         device: which of the catalogue's devices, or one made of what the driver says.
         gpus: as nvidia-smi or, without it, the driver's own files list them.
         driver: version of the NVIDIA driver, such as 595.58.03.
-        compat: version of the driver libraries of a cuda-compat package, which data-centre GPUs can use.
+        compat: version of the driver libraries of a cuda-compat package, which data-centre GPUs can
+            use.
         libcuda: the driver's library for programs.
         devices: GPU device files, such as nvidia0.
         toolkits: CUDA toolkits.
@@ -97,7 +99,9 @@ def probe(root: Path = HERE) -> Machine:
         gpus=gpus,
         driver=driver or libraries.libcuda(root),
         compat=libraries.compat(root),
-        libcuda=next((below(root, path) for path in libraries.libraries(root, "libcuda.so.1")), None),
+        libcuda=next(
+            (below(root, path) for path in libraries.libraries(root, "libcuda.so.1")), None
+        ),
         devices=system.devices(root),
         toolkits=tuple(libraries.toolkits(root)),
         libraries=tuple(libraries.libnvinfer(root, debs)),

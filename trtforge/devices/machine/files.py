@@ -11,7 +11,8 @@ HERE = Path("/")
 
 @dataclass(frozen=True)
 class Found:
-    """Something installed: its name, its version, and the file or folder that shows it, below the root.
+    """Something installed: its name, its version, and the file or folder that shows it, below the
+    root.
 
     ``cuda``: the CUDA that it was made for, such as 13 or 12.6, where that can be read.
     """
@@ -25,7 +26,8 @@ class Found:
 def read(root: Path, file: Path | str, most: int = 1 << 20) -> str:
     """The beginning of a file below the root; nothing where there is none, or it may not be read.
 
-    A link in an unpacked image or on a mounted disk means a place below that root, and never one of this machine.
+    A link in an unpacked image or on a mounted disk means a place below that root, and never one of
+    this machine.
     """
     path = (root / file).resolve()
     if root != HERE and not path.is_relative_to(root):

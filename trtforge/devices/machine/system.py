@@ -1,6 +1,7 @@
 """What kind of machine it is, and its GPU's driver.
 
-Sources: /etc/nv_tegra_release and the device files of Jetson Linux, and /proc/driver/nvidia of the desktop driver.
+Sources: /etc/nv_tegra_release and the device files of Jetson Linux, and /proc/driver/nvidia of the
+desktop driver.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from trtforge.store import default_root
 def arch(root: Path) -> str:
     if root == HERE:
         return platform.machine()
-    arm = (root / "lib/ld-linux-aarch64.so.1").exists() or (root / "usr/lib/aarch64-linux-gnu").is_dir()
+    arm = (root / "lib/ld-linux-aarch64.so.1").exists() or (
+        root / "usr/lib/aarch64-linux-gnu"
+    ).is_dir()
     return "aarch64" if arm else "x86_64"
 
 
@@ -28,24 +31,37 @@ def system(root: Path) -> str:
 
 
 def container(root: Path) -> str | None:
-    """Docker and Podman leave a file; Kubernetes a mount; with the old control groups they are named there."""
-    signs = {".dockerenv": "docker", "run/.containerenv": "podman", "run/secrets/kubernetes.io": "kubernetes",
-             "var/run/secrets/kubernetes.io": "kubernetes"}  # fmt: skip
+    """Docker and Podman leave a file; Kubernetes a mount; with the old control groups they are
+    named there.
+    """
+    signs = {
+        ".dockerenv": "docker",
+        "run/.containerenv": "podman",
+        "run/secrets/kubernetes.io": "kubernetes",
+        "var/run/secrets/kubernetes.io": "kubernetes",
+    }
     named = first(r"kubepods|docker|containerd|lxc", read(root, "proc/1/cgroup"))
     found = [name for sign, name in signs.items() if (root / sign).exists()]
-    return "kubernetes" if "kubernetes" in found or named == "kubepods" else next(iter(found), named)
+    return (
+        "kubernetes" if "kubernetes" in found or named == "kubepods" else next(iter(found), named)
+    )
 
 
 def l4t(root: Path) -> str | None:
     """``# R36 (release), REVISION: 4.3, GCID: ...`` is 36.4.3."""
-    found = re.search(r"# R(\d+) \(release\), REVISION: ([\d.]+\d)", read(root, "etc/nv_tegra_release"))
+    found = re.search(
+        r"# R(\d+) \(release\), REVISION: ([\d.]+\d)", read(root, "etc/nv_tegra_release")
+    )
     return f"{found[1]}.{found[2]}" if found else None
 
 
 def memory(root: Path) -> int | None:
     total = re.search(r"MemTotal:\s+(\d+) kB", read(root, "proc/meminfo"))
     limits = [int(total[1]) * 1024] if total else []
-    for file in ("sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory/memory.limit_in_bytes"):  # a container's limit
+    for file in (
+        "sys/fs/cgroup/memory.max",
+        "sys/fs/cgroup/memory/memory.limit_in_bytes",
+    ):  # a container's limit
         limits += [int(text)] if (text := read(root, file).strip()).isdigit() else []
     return min(limits, default=None)
 
@@ -62,7 +78,9 @@ def disk(root: Path) -> int | None:
 
 
 def driver(root: Path) -> str | None:
-    """The kernel module's version; a container may show it where the driver's libraries are missing."""
+    """The kernel module's version; a container may show it where the driver's libraries are
+    missing.
+    """
     for file in ("sys/module/nvidia/version", "proc/driver/nvidia/version"):
         if found := first(r"\b\d{3}\.\d+(\.\d+)?\b", read(root, file)):
             return found

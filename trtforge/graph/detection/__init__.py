@@ -1,24 +1,24 @@
 """Recognise what a model's outputs are, and decode a detector's boxes and scores.
 
-Shapes and structure decide, never names. Each form of output has a module of its own with three functions: ``find``
-gives what the graph proves, or what it looks like; ``hinted`` gives what the recipe's word makes of the outputs;
-``decode`` adds the nodes that turn them into boxes in pixels and final scores.
+Shapes and structure decide, never names. Each form of output has a module of its own with three
+functions: ``find`` gives what the graph proves, or what it looks like; ``hinted`` gives what the
+recipe's word makes of the outputs; ``decode`` adds the nodes that turn them into boxes in pixels
+and final scores.
 
-==================  =======================================================================================
-form                models
-==================  =======================================================================================
-``objectness``      YOLOv3, v4, v5, v6, v7, YOLOX, decoded
-``anchor-free``     YOLOv8, v9, v11, v12, v13; with masks, key points, angles
-``boxes-scores``    PP-YOLOE, DAMO-YOLO, YOLO-NAS, YOLOv4; SSD, RetinaNet and EfficientDet, decoded
-``queries``         DETR, RT-DETR, D-FINE
-``ranked``          YOLOv10, YOLO26; RT-DETR with its post-processor
-``yolo-anchors``    YOLOv3, v4, v5, v7, raw maps
-``yolox-raw``       YOLOX, not decoded
-``distances``       YOLOv6, v8 and later, raw maps
-``priors``          SSD, RetinaFace, RetinaNet, EfficientDet, not decoded
-==================  =======================================================================================
+==================
+======================================================================================= form models
+==================
+=======================================================================================
+``objectness`` YOLOv3, v4, v5, v6, v7, YOLOX, decoded ``anchor-free`` YOLOv8, v9, v11, v12, v13;
+with masks, key points, angles ``boxes-scores`` PP-YOLOE, DAMO-YOLO, YOLO-NAS, YOLOv4; SSD,
+RetinaNet and EfficientDet, decoded ``queries`` DETR, RT-DETR, D-FINE ``ranked`` YOLOv10, YOLO26;
+RT-DETR with its post-processor ``yolo-anchors`` YOLOv3, v4, v5, v7, raw maps ``yolox-raw`` YOLOX,
+not decoded ``distances`` YOLOv6, v8 and later, raw maps ``priors`` SSD, RetinaFace, RetinaNet,
+EfficientDet, not decoded ==================
+=======================================================================================
 
-The decode of the last four is not in their graphs: they are only ever "likely" until a recipe names the form.
+The decode of the last four is not in their graphs: they are only ever "likely" until a recipe names
+the form.
 Everything here works on one in-memory graph, edits it in place, and neither reads files nor logs.
 """
 
@@ -41,32 +41,57 @@ from trtforge.graph.edit.nodes import image_input
 from trtforge.recipe import Decode, HeadForm
 
 __all__ = [
-    "Coding", "Decoded", "Detection", "Extra", "Geometry", "Size", "corners_of", "decode", "existing_nms", "looks_like",
-    "recognise", "to_corners", "without_boxes",
-]  # fmt: skip
+    "Coding",
+    "Decoded",
+    "Detection",
+    "Extra",
+    "Geometry",
+    "Size",
+    "corners_of",
+    "decode",
+    "existing_nms",
+    "looks_like",
+    "recognise",
+    "to_corners",
+    "without_boxes",
+]
 
 PLUGINS = ("EfficientNMS_TRT", "BatchedNMS_TRT", "BatchedNMSDynamic_TRT")
 
 _FORMS: dict[HeadForm, ModuleType] = {
-    "boxes-scores": pair, "objectness": rows, "anchor-free": rows, "ranked": ranked, "queries": queries,
-    "yolox-raw": yolox, "yolo-anchors": anchors, "distances": distances, "priors": priors,
-}  # fmt: skip
+    "boxes-scores": pair,
+    "objectness": rows,
+    "anchor-free": rows,
+    "ranked": ranked,
+    "queries": queries,
+    "yolox-raw": yolox,
+    "yolo-anchors": anchors,
+    "distances": distances,
+    "priors": priors,
+}
 
 
-def recognise(graph: gs.Graph, hint: str | None = None, figures: Decode | None = None) -> Detection | None:
+def recognise(
+    graph: gs.Graph, hint: str | None = None, figures: Decode | None = None
+) -> Detection | None:
     """The detector in `graph`, or None.
 
     Args:
-        graph: left untouched. A graph that already suppresses boxes is not recognised; see `existing_nms`.
-        hint: a form. Its word is taken where an output has the ranks and channels for it, and the structure no more
-            than tells what the recipe leaves open. Where none has, what the graph proves counts.
-        figures: the recipe's, for the hint; without one they decide what the graph makes likely, and no more.
+        graph: left untouched. A graph that already suppresses boxes is not recognised; see
+            `existing_nms`.
+        hint: a form. Its word is taken where an output has the ranks and channels for it, and the
+            structure no more than tells what the recipe leaves open. Where none has, what the graph
+            proves counts.
+        figures: the recipe's, for the hint; without one they decide what the graph makes likely,
+            and no more.
 
     Raises:
         ForgeError: the hint is not a form, or lacks figures that it needs.
     """
     if hint is not None and hint not in get_args(HeadForm):
-        raise ForgeError(f"'{hint}' is not a form of detector", f"one of: {', '.join(get_args(HeadForm))}")
+        raise ForgeError(
+            f"'{hint}' is not a form of detector", f"one of: {', '.join(get_args(HeadForm))}"
+        )
     seen = None if existing_nms(graph) is not None else probe(graph)
     if seen is None:
         return None
@@ -87,7 +112,11 @@ def recognise(graph: gs.Graph, hint: str | None = None, figures: Decode | None =
 def looks_like(graph: gs.Graph) -> list[Detection]:
     """What the outputs may be, where shapes fit but something decides that the graph does not show."""
     seen = None if existing_nms(graph) is not None else probe(graph)
-    return [] if seen is None else [found for found in _declared(graph, _found(seen)) if found.sure == "likely"]
+    return (
+        []
+        if seen is None
+        else [found for found in _declared(graph, _found(seen)) if found.sure == "likely"]
+    )
 
 
 def _found(seen: Probe) -> Iterator[Detection]:
@@ -104,12 +133,15 @@ def _declared(graph: gs.Graph, found: Iterator[Detection]) -> Iterator[Detection
 
 
 def existing_nms(graph: gs.Graph) -> Any:
-    """The node that already suppresses boxes: a TensorRT plugin or ONNX's NonMaxSuppression; None without one."""
+    """The node that already suppresses boxes: a TensorRT plugin or ONNX's NonMaxSuppression; None
+    without one.
+    """
     return next((node for node in graph.nodes if node.op in (*PLUGINS, "NonMaxSuppression")), None)
 
 
 def decode(graph: gs.Graph, detection: Detection) -> Decoded:
-    """Add the nodes that give boxes in pixels and final scores. The graph's outputs stay as they are.
+    """Add the nodes that give boxes in pixels and final scores. The graph's outputs stay as they
+    are.
 
     Raises:
         ForgeError: the decode needs the input's height and width, which are dynamic.

@@ -1,11 +1,12 @@
 """Form "yolo-anchors": the raw maps of YOLOv3, YOLOv4, YOLOv5 and YOLOv7, one for each level.
 
-`(B, anchors * (5 + C), H, W)`, or `(B, anchors, H, W, 5 + C)`, before or after its Sigmoid. The anchors are not in the
-graph: the recipe gives them. For a cell at column x of stride s, an anchor of width a, and t = sigmoid(raw)::
+`(B, anchors * (5 + C), H, W)`, or `(B, anchors, H, W, 5 + C)`, before or after its Sigmoid. The
+anchors are not in the graph: the recipe gives them. For a cell at column x of stride s, an anchor
+of width a, and t = sigmoid(raw)::
 
-    centre = (x + 0.5 + scale * (t - 0.5)) * s      scale 1 in YOLOv3, 1.05 to 1.2 in YOLOv4, 2 in YOLOv5 and YOLOv7
-    width  = a * exp(raw)                           YOLOv3, YOLOv4 (arXiv 1804.02767, 2004.10934)
-    width  = a * (2 t)^2                            YOLOv5, YOLOv7 (arXiv 2207.02696)
+    centre = (x + 0.5 + scale * (t - 0.5)) * s scale 1 in YOLOv3, 1.05 to 1.2 in YOLOv4, 2 in YOLOv5
+    and YOLOv7 width = a * exp(raw) YOLOv3, YOLOv4 (arXiv 1804.02767, 2004.10934) width = a * (2
+    t)^2 YOLOv5, YOLOv7 (arXiv 2207.02696)
 """
 
 from __future__ import annotations
@@ -38,7 +39,12 @@ def find(seen: Probe) -> Iterator[Detection]:
     for found in (levels(seen, 5), levels(seen, 4)):
         widths = {_width(level, _USUAL) for level in found}
         strides = [level.stride for level in found]
-        if len(found) > 1 and len(widths) == 1 and (widths.pop() or 0) > _ROW and len(set(strides)) == len(strides):
+        if (
+            len(found) > 1
+            and len(widths) == 1
+            and (widths.pop() or 0) > _ROW
+            and len(set(strides)) == len(strides)
+        ):
             yield replace(_detection(seen, found, _USUAL, Decode(), ""), sure="likely", ask=_WHICH)
 
 
@@ -54,37 +60,66 @@ def hinted(seen: Probe, form: HeadForm, decode: Decode) -> Iterator[Detection]:
     counts = {len(each) for each in decode.anchors}
     if len(counts) != 1:
         raise ForgeError(
-            f"head {FORM} needs as many anchors in each level", "list them under decode.anchors, finest first"
+            f"head {FORM} needs as many anchors in each level",
+            "list them under decode.anchors, finest first",
         )
     anchors = counts.pop()
     for maps in (levels(seen, 5), levels(seen, 4)):
         found = [level for level in maps if (_width(level, anchors) or 0) > _ROW]
-        if len(found) == len(decode.anchors) and len({_width(level, anchors) for level in found}) == 1:
+        if (
+            len(found) == len(decode.anchors)
+            and len({_width(level, anchors) for level in found}) == 1
+        ):
             yield _detection(seen, found, anchors, decode, ": the recipe says so")
 
 
-def _detection(seen: Probe, found: list[Level], anchors: int, decode: Decode, why: str) -> Detection:
+def _detection(
+    seen: Probe, found: list[Level], anchors: int, decode: Decode, why: str
+) -> Detection:
     width = _width(found[0], anchors) or 0
     end = width - sum(decode.extra.values())
-    classes, boxes = end - _ROW, sum(anchors * int(np.prod(level.tensor.shape[2:4])) for level in found)
+    classes, boxes = (
+        end - _ROW,
+        sum(anchors * int(np.prod(level.tensor.shape[2:4])) for level in found),
+    )
     axis = len(found[0].tensor.shape) - 1 if len(found[0].tensor.shape) == 5 else 1
     steps = ", ".join(str(level.stride) for level in found)
     first = found[0].tensor
     activation = told.activation(decode, sources(first, axis, 0, first.shape[axis]), "sigmoid")
     text = f"{shown(found)} are {FORM} of stride {steps} with {told.count(classes, 'class')}{why}"
     names, strides = zip(*((level.tensor.name, level.stride) for level in found), strict=True)
-    return Detection(FORM, names, (axis,) * len(found), Geometry(), boxes, classes, seen.size, text, "told",
-                     activation=activation, extras=told.extras(decode, end),
-                     decode=decode.model_copy(update={"strides": strides}))  # fmt: skip
+    return Detection(
+        FORM,
+        names,
+        (axis,) * len(found),
+        Geometry(),
+        boxes,
+        classes,
+        seen.size,
+        text,
+        "told",
+        activation=activation,
+        extras=told.extras(decode, end),
+        decode=decode.model_copy(update={"strides": strides}),
+    )
 
 
 def decode(graph: gs.Graph, detection: Detection) -> Decoded:
     size, figures = size_of(detection), detection.decode
-    scales = figures.xy_scale if isinstance(figures.xy_scale, tuple) else (figures.xy_scale,) * len(figures.anchors)
+    scales = (
+        figures.xy_scale
+        if isinstance(figures.xy_scale, tuple)
+        else (figures.xy_scale,) * len(figures.anchors)
+    )
     if len(scales) != len(figures.anchors):
-        raise ForgeError(f"decode.xy_scale has {len(scales)} values for {len(figures.anchors)} levels", "give one each")
+        raise ForgeError(
+            f"decode.xy_scale has {len(scales)} values for {len(figures.anchors)} levels",
+            "give one each",
+        )
     tensors = [graph.tensors()[name] for name in detection.outputs]
-    table = add_node(graph, "Concat", [_rows(graph, detection, tensor) for tensor in tensors], "all_rows", axis=1)
+    table = add_node(
+        graph, "Concat", [_rows(graph, detection, tensor) for tensor in tensors], "all_rows", axis=1
+    )
     per_cell = len(figures.anchors[0])
     cell_first = detection.axes[0] == 1
     at, steps, sizes, scale = [], [], [], []
@@ -100,16 +135,22 @@ def decode(graph: gs.Graph, detection: Detection) -> Decoded:
     if detection.activation == "sigmoid":
         probabilities = add_node(graph, "Sigmoid", [table], "probabilities")
     elif figures.extent == "exp":
-        raise ForgeError("the outputs have a Sigmoid, and decode.extent exp needs the values before it",
-                         "cut the graph before the Sigmoid with a patch of kind cut")  # fmt: skip
+        raise ForgeError(
+            "the outputs have a Sigmoid, and decode.extent exp needs the values before it",
+            "cut the graph before the Sigmoid with a patch of kind cut",
+        )
     reach = np.concatenate(scale) * np.concatenate(steps)
     # (t - 0.5) * reach + place, as one multiplication and one addition
-    moved = add_node(graph, "Mul", [channels(graph, probabilities, 0, 2, "offset"), constant(reach)], "moved")
+    moved = add_node(
+        graph, "Mul", [channels(graph, probabilities, 0, 2, "offset"), constant(reach)], "moved"
+    )
     centre = add_node(graph, "Add", [moved, constant(np.concatenate(at) - 0.5 * reach)], "centre")
     extent = _extent(graph, table, probabilities, np.concatenate(sizes), figures)
     boxes = add_node(graph, "Concat", [centre, extent], "boxes", axis=2)
     objectness = channels(graph, probabilities, _ROW - 1, _ROW, "objectness")
-    classes = channels(graph, probabilities, _ROW, _ROW + (detection.classes or 0), "class_channels")
+    classes = channels(
+        graph, probabilities, _ROW, _ROW + (detection.classes or 0), "class_channels"
+    )
     scores = add_node(graph, "Mul", [objectness, classes], "scores")
     return Decoded(boxes, "centre", scores, extras(graph, [table], detection))
 
@@ -118,10 +159,14 @@ def _rows(graph: gs.Graph, detection: Detection, tensor: Any) -> Any:
     width = _ROW + (detection.classes or 0) + sum(each.high - each.low for each in detection.extras)
     if detection.axes[0] == 1:
         return cell_rows(graph, tensor, width)
-    return add_node(graph, "Reshape", [float32(graph, tensor), np.array([0, -1, width], np.int64)], "rows")
+    return add_node(
+        graph, "Reshape", [float32(graph, tensor), np.array([0, -1, width], np.int64)], "rows"
+    )
 
 
-def _extent(graph: gs.Graph, raw: Any, probabilities: Any, sizes: np.ndarray, figures: Decode) -> Any:
+def _extent(
+    graph: gs.Graph, raw: Any, probabilities: Any, sizes: np.ndarray, figures: Decode
+) -> Any:
     if figures.extent == "exp":
         grown = add_node(graph, "Exp", [channels(graph, raw, 2, 4, "log_extent")], "grown")
         return add_node(graph, "Mul", [grown, constant(sizes)], "extent")

@@ -40,20 +40,27 @@ def rows(graph: gs.Graph, detection: Detection, index: int) -> Any:
 
 
 def in_pixels(graph: gs.Graph, boxes: Any, detection: Detection) -> Any:
-    """Decoded boxes with x before y, times the input's width and height where they are fractions of them.
+    """Decoded boxes with x before y, times the input's width and height where they are fractions of
+    them.
 
     Raises:
         ForgeError: they are fractions of an unknown size.
     """
     if detection.geometry.order == "yx":
-        boxes = add_node(graph, "Gather", [boxes, np.array([1, 0, 3, 2], np.int64)], "boxes_xy", axis=2)
+        boxes = add_node(
+            graph, "Gather", [boxes, np.array([1, 0, 3, 2], np.int64)], "boxes_xy", axis=2
+        )
     if detection.geometry.unit == "pixels":
         return boxes
     if detection.size is None:
-        raise ForgeError("the boxes are fractions of an input whose height or width is dynamic",
-                         "fix them with --size HxW")  # fmt: skip
+        raise ForgeError(
+            "the boxes are fractions of an input whose height or width is dynamic",
+            "fix them with --size HxW",
+        )
     height, width = detection.size
-    return add_node(graph, "Mul", [boxes, np.array([width, height] * 2, np.float32)], "boxes_in_pixels")
+    return add_node(
+        graph, "Mul", [boxes, np.array([width, height] * 2, np.float32)], "boxes_in_pixels"
+    )
 
 
 def final_scores(graph: gs.Graph, scores: Any, detection: Detection) -> Any:
@@ -70,18 +77,23 @@ def final_scores(graph: gs.Graph, scores: Any, detection: Detection) -> Any:
 
 def extras(graph: gs.Graph, tensors: list[Any], detection: Detection) -> dict[str, Any]:
     """The detection's extras out of rows of its outputs."""
-    return {each.name: channels(graph, tensors[each.output], each.low, each.high, each.name)
-            for each in detection.extras}  # fmt: skip
+    return {
+        each.name: channels(graph, tensors[each.output], each.low, each.high, each.name)
+        for each in detection.extras
+    }
 
 
 def to_corners(graph: gs.Graph, boxes: Any) -> Any:
     """cx, cy, w, h to x1, y1, x2, y2, both `(B, N, 4)`.
 
-    Not a MatMul with a 4x4 matrix, which would be shorter: TensorRT multiplies matrices in TF32, good to about a
+    Not a MatMul with a 4x4 matrix, which would be shorter: TensorRT multiplies matrices in TF32,
+    good to about a
     third of a pixel at 640.
     """
     centre = channels(graph, boxes, 0, 2, "centre")
-    half = add_node(graph, "Mul", [channels(graph, boxes, 2, 4, "extent"), np.array(0.5, np.float32)], "half")
+    half = add_node(
+        graph, "Mul", [channels(graph, boxes, 2, 4, "extent"), np.array(0.5, np.float32)], "half"
+    )
     low = add_node(graph, "Sub", [centre, half], "low_corner")
     high = add_node(graph, "Add", [centre, half], "high_corner")
     return add_node(graph, "Concat", [low, high], "corners", axis=2)

@@ -1,8 +1,9 @@
 """Form "distances": the raw maps of YOLOv6, YOLOv8 and later, before a box is made of them.
 
-For each level `(B, 4 * bins + C, H, W)`, or a map of `4 * bins` channels and one of C; or all levels in one tensor
-`(B, 4 * bins + C, N)`. A side's distance from the cell's centre, in cells, is the mean of a distribution over `bins`
-(DFL, arXiv 2006.04388), or with one bin the value itself (YOLOv6-N and -S, YOLO26).
+For each level `(B, 4 * bins + C, H, W)`, or a map of `4 * bins` channels and one of C; or all
+levels in one tensor `(B, 4 * bins + C, N)`. A side's distance from the cell's centre, in cells, is
+the mean of a distribution over `bins` (DFL, arXiv 2006.04388), or with one bin the value itself
+(YOLOv6-N and -S, YOLO26).
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ _WHICH = "head: distances (with decode.bins) in a recipe of yours: maps of a det
 
 
 def find(seen: Probe) -> Iterator[Detection]:
-    """Maps, a pair or one for each of several levels, where the first has 4 channels for each of 16 bins."""
+    """Maps, a pair or one for each of several levels, where the first has 4 channels for each of 16
+    bins.
+    """
     for found in hinted(seen, FORM, Decode()):
         yield replace(found, sure="likely", ask=_WHICH)
 
@@ -65,17 +68,39 @@ def _maps(seen: Probe, groups: list[list[Level]], classes: int, decode: Decode) 
     kinds = sources(last, 1, last.shape[1] - classes, last.shape[1])
     text = f"{shown(flat)} are {FORM} of stride {', '.join(map(str, strides))} with {told.count(classes, 'class')}"
     boxes = sum(int(np.prod(group[0].tensor.shape[2:])) for group in groups)
-    return Detection(FORM, tuple(level.tensor.name for level in flat), (1,) * len(flat), Geometry("corners"), boxes,
-                     classes, seen.size, text, "told", activation=told.activation(decode, kinds, "sigmoid"),
-                     decode=decode.model_copy(update={"strides": strides}))  # fmt: skip
+    return Detection(
+        FORM,
+        tuple(level.tensor.name for level in flat),
+        (1,) * len(flat),
+        Geometry("corners"),
+        boxes,
+        classes,
+        seen.size,
+        text,
+        "told",
+        activation=told.activation(decode, kinds, "sigmoid"),
+        decode=decode.model_copy(update={"strides": strides}),
+    )
 
 
-def _one(seen: Probe, tensor: Any, classes: int, decode: Decode, strides: tuple[int, ...]) -> Detection:
+def _one(
+    seen: Probe, tensor: Any, classes: int, decode: Decode, strides: tuple[int, ...]
+) -> Detection:
     text = f"{tensor.name} {told.shown(tensor)} is {FORM} with {told.count(classes, 'class')}"
     kinds = sources(tensor, 1, 4 * decode.bins, tensor.shape[1])
-    return Detection(FORM, (tensor.name,), (1,), Geometry("corners"), int(tensor.shape[2]), classes, seen.size, text,
-                     "told", activation=told.activation(decode, kinds, "sigmoid"),
-                     decode=decode.model_copy(update={"strides": strides}))  # fmt: skip
+    return Detection(
+        FORM,
+        (tensor.name,),
+        (1,),
+        Geometry("corners"),
+        int(tensor.shape[2]),
+        classes,
+        seen.size,
+        text,
+        "told",
+        activation=told.activation(decode, kinds, "sigmoid"),
+        decode=decode.model_copy(update={"strides": strides}),
+    )
 
 
 def decode(graph: gs.Graph, detection: Detection) -> Decoded:
@@ -85,8 +110,12 @@ def decode(graph: gs.Graph, detection: Detection) -> Decoded:
     sides = _means(graph, channels(graph, table, 0, width, "bins"), figures.bins)
     at, steps = points(size_of(detection), figures.strides)
     cells = at / steps
-    low = add_node(graph, "Sub", [constant(cells), channels(graph, sides, 0, 2, "near_sides")], "low_corner")
-    high = add_node(graph, "Add", [constant(cells), channels(graph, sides, 2, 4, "far_sides")], "high_corner")
+    low = add_node(
+        graph, "Sub", [constant(cells), channels(graph, sides, 0, 2, "near_sides")], "low_corner"
+    )
+    high = add_node(
+        graph, "Add", [constant(cells), channels(graph, sides, 2, 4, "far_sides")], "high_corner"
+    )
     corners = add_node(graph, "Concat", [low, high], "corners", axis=2)
     boxes = add_node(graph, "Mul", [corners, constant(steps)], "boxes")
     scores = channels(graph, table, width, width + classes, "class_channels")
@@ -114,12 +143,15 @@ def _table(graph: gs.Graph, detection: Detection, width: int, classes: int) -> A
 def _means(graph: gs.Graph, bins: Any, count: int) -> Any:
     """`(B, N, 4 * bins)` to `(B, N, 4)`: the mean of each side's distribution, in cells.
 
-    A convolution, and not a MatMul, which TensorRT computes in TF32; of four groups, so that no side reads another's.
+    A convolution, and not a MatMul, which TensorRT computes in TF32; of four groups, so that no
+    side reads another's.
     """
     if count == 1:
         return bins
     cells = add_node(graph, "Transpose", [bins], "bins_first", perm=[0, 2, 1])
-    apart = add_node(graph, "Reshape", [cells, np.array([0, 4, count, -1], np.int64)], "sides_apart")
+    apart = add_node(
+        graph, "Reshape", [cells, np.array([0, 4, count, -1], np.int64)], "sides_apart"
+    )
     apart = add_node(graph, "Transpose", [apart], "bins_as_channels", perm=[0, 2, 1, 3])
     shares = add_node(graph, "Softmax", [apart], "distribution", axis=1)
     weights = np.arange(count, dtype=np.float32).reshape(1, count, 1, 1)

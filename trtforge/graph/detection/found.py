@@ -21,7 +21,8 @@ class Extra:
     """Data that belongs to each box, beside its place and scores.
 
     Attributes:
-        name: ``coefficients`` of masks, ``keypoints``, ``angle`` (radians, about the box's centre) or ``landmarks``.
+        name: ``coefficients`` of masks, ``keypoints``, ``angle`` (radians, about the box's centre)
+            or ``landmarks``.
         output: index into ``Detection.outputs``.
         low, high: its channels there.
     """
@@ -52,16 +53,18 @@ class Detection:
     """A detector's outputs, as found in the graph.
 
     Attributes:
-        form: see the module of that name: what the outputs are and how they become boxes and scores.
+        form: see the module of that name: what the outputs are and how they become boxes and
+            scores.
         outputs: the tensors' names, in the form's order.
         axes: of each output, the axis on which its channels lie.
         geometry: of decoded boxes.
         boxes: N, or None where the input's height or width is dynamic.
-        classes: C, without background; None where the model hands out class numbers, and not how many there are.
+        classes: C, without background; None where the model hands out class numbers, and not how
+            many there are.
         size: (height, width) of the input, or None where dynamic.
         why: the evidence, in one sentence.
-        sure: "certain" where the graph proves it, "told" where the recipe says it, and "likely" where shapes fit but
-            something decides that the graph does not show.
+        sure: "certain" where the graph proves it, "told" where the recipe says it, and "likely"
+            where shapes fit but something decides that the graph does not show.
         ask: for "likely", what decides.
         activation: that scores still need.
         background: which class is none, and is dropped.
@@ -94,10 +97,19 @@ class Detection:
 
     @property
     def is_plain(self) -> bool:
-        """Whether boxes in pixels and final scores stand in the outputs as they are, with nothing beside them."""
-        return (self.form in ("objectness", "anchor-free", "boxes-scores") and self.sure != "likely"
-                and self.classes is not None and self.geometry == Geometry(self.coding) and set(self.axes) <= {1, 2}
-                and self.activation == "none" and self.background is None and not self.extras)  # fmt: skip
+        """Whether boxes in pixels and final scores stand in the outputs as they are, with nothing
+        beside them.
+        """
+        return (
+            self.form in ("objectness", "anchor-free", "boxes-scores")
+            and self.sure != "likely"
+            and self.classes is not None
+            and self.geometry == Geometry(self.coding)
+            and set(self.axes) <= {1, 2}
+            and self.activation == "none"
+            and self.background is None
+            and not self.extras
+        )
 
     @property
     def score_channels(self) -> int:

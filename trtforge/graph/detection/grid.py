@@ -11,11 +11,15 @@ from trtforge.graph.detection.found import Geometry, Size, Unit
 _STRIDES = (4, 8, 16, 32, 64, 128)
 _ANCHORS = (1, 3, 2, 9)  # of a cell: YOLO, RetinaFace, RetinaNet and EfficientDet
 _LEAST_SPAN = 0.4  # of the image's width that centres of cells cover; two cells abreast cover half
-_FRACTION = 1.5  # no fraction of the image's width is larger, and no pixel of a useful image so small
+_FRACTION = (
+    1.5  # no fraction of the image's width is larger, and no pixel of a useful image so small
+)
 
 
 def grid_of(count: int, size: Size) -> tuple[int, tuple[int, ...]] | None:
-    """Anchors on each cell and the strides that give `count` boxes; the longest run of strides first."""
+    """Anchors on each cell and the strides that give `count` boxes; the longest run of strides
+    first.
+    """
     for length in range(len(_STRIDES), 0, -1):
         for start in range(len(_STRIDES) - length + 1):
             strides = _STRIDES[start : start + length]
@@ -36,7 +40,9 @@ def rows_and_columns(size: Size, stride: int) -> tuple[int, int]:
 
 
 def points(size: Size, strides: Sequence[int], repeat: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """Centres x, y in pixels `(N, 2)` and strides `(N, 1)` of every cell, row by row, each `repeat` times; float32."""
+    """Centres x, y in pixels `(N, 2)` and strides `(N, 1)` of every cell, row by row, each `repeat`
+    times; float32.
+    """
     centres, steps = [], []
     for stride in strides:
         rows, columns = rows_and_columns(size, stride)
@@ -54,10 +60,12 @@ def evidence(grid: tuple[int, tuple[int, ...]], size: Size) -> str:
 
 
 def geometry(boxes: np.ndarray, size: Size) -> Geometry | None:
-    """How boxes `(N, 4)` are coded that a decode gives for heads of zeros; None unless they lie on a grid.
+    """How boxes `(N, 4)` are coded that a decode gives for heads of zeros; None unless they lie on
+    a grid.
 
-    There each level has few extents, and many places. So channels 2 and 3 have few values where they are extents, and
-    as many as channels 0 and 1 where they are far corners; the differences are the other way round.
+    There each level has few extents, and many places. So channels 2 and 3 have few values where
+    they are extents, and as many as channels 0 and 1 where they are far corners; the differences
+    are the other way round.
     """
     near, far = boxes[:, :2], boxes[:, 2:]
     centred = _variety(far) <= _variety(far - near)

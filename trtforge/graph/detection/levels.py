@@ -20,7 +20,8 @@ class Level:
     """One map.
 
     Attributes:
-        tensor: `(B, channels, H / stride, W / stride)`, or `(B, anchors, H / stride, W / stride, channels)`.
+        tensor: `(B, channels, H / stride, W / stride)`, or `(B, anchors, H / stride, W / stride,
+            channels)`.
         stride: pixels between its cells.
     """
 
@@ -39,11 +40,15 @@ def levels(seen: Probe, rank: int) -> list[Level]:
 
 
 def shown(found: list[Level]) -> str:
-    return ", ".join(f"{level.tensor.name} [B, {', '.join(map(str, level.tensor.shape[1:]))}]" for level in found)
+    return ", ".join(
+        f"{level.tensor.name} [B, {', '.join(map(str, level.tensor.shape[1:]))}]" for level in found
+    )
 
 
 def cell_rows(graph: gs.Graph, tensor: Any, width: int) -> Any:
-    """A map `(B, anchors * width, H, W)` as rows `(B, H * W * anchors, width)`: cell by cell, its anchors together."""
+    """A map `(B, anchors * width, H, W)` as rows `(B, H * W * anchors, width)`: cell by cell, its
+    anchors together.
+    """
     last = add_node(graph, "Transpose", [float32(graph, tensor)], "cells", perm=[0, 2, 3, 1])
     return add_node(graph, "Reshape", [last, np.array([0, -1, width], np.int64)], "rows")
 
@@ -51,8 +56,10 @@ def cell_rows(graph: gs.Graph, tensor: Any, width: int) -> Any:
 def size_of(detection: Detection) -> Size:
     """Raises ForgeError where it is dynamic: places of cells become constants of the graph."""
     if detection.size is None:
-        raise ForgeError("the height or width of the input is dynamic, and the places of its cells depend on it",
-                         "fix them with --size HxW")  # fmt: skip
+        raise ForgeError(
+            "the height or width of the input is dynamic, and the places of its cells depend on it",
+            "fix them with --size HxW",
+        )
     return detection.size
 
 

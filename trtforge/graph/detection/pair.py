@@ -1,9 +1,11 @@
 """Form "boxes-scores": decoded boxes in one tensor, final scores in another.
 
-PP-YOLOE, DAMO-YOLO, YOLO-NAS, YOLOv4 with boxes `(B, N, 1, 4)`, SSD, RetinaNet, RetinaFace and EfficientDet that were
-exported with their decode, and what is left where an NMS plugin was cut away.
+PP-YOLOE, DAMO-YOLO, YOLO-NAS, YOLOv4 with boxes `(B, N, 1, 4)`, SSD, RetinaNet, RetinaFace and
+EfficientDet that were exported with their decode, and what is left where an NMS plugin was cut
+away.
 
-Proof: for heads of zeros the boxes lie on a grid over the image, and scores come from Sigmoids. A Softmax has a class
+Proof: for heads of zeros the boxes lie on a grid over the image, and scores come from Sigmoids. A
+Softmax has a class
 for the background, and the graph does not show which: the recipe says it.
 """
 
@@ -25,7 +27,9 @@ from trtforge.graph.detection.sources import decoded, operations, probabilities,
 from trtforge.recipe import Decode, HeadForm
 
 FORM: HeadForm = "boxes-scores"
-_WHICH = "the recipe's decode.background (first or last): which class of the Softmax stands for none"
+_WHICH = (
+    "the recipe's decode.background (first or last): which class of the Softmax stands for none"
+)
 
 
 def find(seen: Probe) -> Iterator[Detection]:
@@ -46,12 +50,19 @@ def find(seen: Probe) -> Iterator[Detection]:
 
 
 def candidates(seen: Probe) -> Iterator[tuple[Any, int, Any, int]]:
-    """Pairs of outputs whose shapes are those of boxes and scores, each with the axis of its channels."""
+    """Pairs of outputs whose shapes are those of boxes and scores, each with the axis of its
+    channels.
+    """
     flat = [(tensor, axis) for tensor in seen.outputs(3) for axis in (2, 1)]
     single = [(tensor, 3) for tensor in seen.outputs(4) if tensor.shape[2:] == [1, 4]]
     for (boxes, box_axis), (scores, axis) in permutations([*flat, *single], 2):
         count = boxes.shape[2 if box_axis == 1 else 1]
-        fits = boxes is not scores and axis < 3 and boxes.shape[box_axis] == 4 and scores.shape[3 - axis] == count
+        fits = (
+            boxes is not scores
+            and axis < 3
+            and boxes.shape[box_axis] == 4
+            and scores.shape[3 - axis] == count
+        )
         if fits and operations(sources(boxes, box_axis, 0, 4)) != {"Softmax"}:
             yield boxes, box_axis, scores, axis
 
@@ -64,17 +75,25 @@ def _place(seen: Probe, boxes: Any, axis: int) -> Geometry | None:
 
 
 def hinted(seen: Probe, form: HeadForm, decode: Decode) -> Iterator[Detection]:
-    """The first pair with the right shapes; an output of as many rows is landmarks, if the recipe says so."""
+    """The first pair with the right shapes; an output of as many rows is landmarks, if the recipe
+    says so.
+    """
     for boxes, box_axis, scores, axis in candidates(seen):
         place = told.geometry(decode, _place(seen, boxes, box_axis), Geometry("corners"))
         found = _detection(seen, boxes, box_axis, scores, axis, "the recipe says so", place)
         kinds = sources(scores, axis, 0, scores.shape[axis])
         others = extra_outputs(seen, decode, found)
-        yield replace(found, sure="told", activation=told.activation(decode, kinds),
-                      outputs=(*found.outputs, *(name for name, _, _ in others)),
-                      axes=(*found.axes, *(axis for _, axis, _ in others)),
-                      extras=tuple(extra for _, _, extra in others), background=told.background(decode),
-                      classes=told.foreground(decode, found.classes), decode=decode)  # fmt: skip
+        yield replace(
+            found,
+            sure="told",
+            activation=told.activation(decode, kinds),
+            outputs=(*found.outputs, *(name for name, _, _ in others)),
+            axes=(*found.axes, *(axis for _, axis, _ in others)),
+            extras=tuple(extra for _, _, extra in others),
+            background=told.background(decode),
+            classes=told.foreground(decode, found.classes),
+            decode=decode,
+        )
 
 
 def extra_outputs(seen: Probe, decode: Decode, found: Detection) -> list[tuple[str, int, Extra]]:
@@ -82,19 +101,31 @@ def extra_outputs(seen: Probe, decode: Decode, found: Detection) -> list[tuple[s
     names: list[tuple[str, int, Extra]] = []
     for name, width in decode.extra.items():
         for tensor in seen.outputs(3):
-            axis = next((axis for axis in (2, 1) if tensor.shape[axis] == width
-                         and tensor.shape[3 - axis] == found.boxes), None)  # fmt: skip
+            axis = next(
+                (
+                    axis
+                    for axis in (2, 1)
+                    if tensor.shape[axis] == width and tensor.shape[3 - axis] == found.boxes
+                ),
+                None,
+            )
             if axis and tensor.name not in found.outputs:
-                names.append((tensor.name, axis, Extra(name, len(found.outputs) + len(names), 0, width)))
+                names.append(
+                    (tensor.name, axis, Extra(name, len(found.outputs) + len(names), 0, width))
+                )
                 break
     return names
 
 
-def _detection(seen: Probe, boxes: Any, box_axis: int, scores: Any, axis: int, why: str, place: Geometry) -> Detection:
+def _detection(
+    seen: Probe, boxes: Any, box_axis: int, scores: Any, axis: int, why: str, place: Geometry
+) -> Detection:
     classes, count = int(scores.shape[axis]), int(scores.shape[3 - axis])
     shown = f"{boxes.name} {told.shown(boxes)} and {scores.name} {told.shown(scores)}"
     why = f"{shown} is {FORM} with {told.count(classes, 'class')}: {why}"
-    return Detection(FORM, (boxes.name, scores.name), (box_axis, axis), place, count, classes, seen.size, why)
+    return Detection(
+        FORM, (boxes.name, scores.name), (box_axis, axis), place, count, classes, seen.size, why
+    )
 
 
 def decode(graph: gs.Graph, detection: Detection) -> Decoded:

@@ -1,12 +1,14 @@
-"""Form "priors": deltas of boxes over priors that are not in the graph: SSD, RetinaFace, RetinaNet, EfficientDet.
+"""Form "priors": deltas of boxes over priors that are not in the graph: SSD, RetinaFace, RetinaNet,
+EfficientDet.
 
-Deltas `(B, N, 4)` or `(B, 4, N)`, scores `(B, N, C)` or `(B, C, N)`, and for faces landmarks `(B, N, 10)`. A prior is
-an anchor of the recipe on every cell of its level: centre (column + offset) * stride, extent in pixels. With variances
-v and w::
+Deltas `(B, N, 4)` or `(B, 4, N)`, scores `(B, N, C)` or `(B, C, N)`, and for faces landmarks `(B,
+N, 10)`. A prior is an anchor of the recipe on every cell of its level: centre (column + offset) *
+stride, extent in pixels. With variances v and w::
 
     centre = prior + delta * v * prior extent      extent = prior extent * exp(delta * w)
 
-Source: SSD (arXiv 1512.02325), whose variances are 0.1 and 0.2; RetinaNet (1708.02002) and EfficientDet (1911.09070)
+Source: SSD (arXiv 1512.02325), whose variances are 0.1 and 0.2; RetinaNet (1708.02002) and
+EfficientDet (1911.09070)
 have 1 and 1, and EfficientDet has y before x.
 """
 
@@ -43,40 +45,70 @@ def find(seen: Probe) -> Iterator[Detection]:
             continue
         raw = "Sigmoid" not in operations(sources(deltas, delta_axis, 0, 4))
         if raw and not decoded(deltas, delta_axis, cells_of(seen.size, _COARSEST)):
-            yield replace(_detection(seen, deltas, delta_axis, scores, axis, Decode()), sure="likely", ask=_WHICH)
+            yield replace(
+                _detection(seen, deltas, delta_axis, scores, axis, Decode()),
+                sure="likely",
+                ask=_WHICH,
+            )
 
 
 def hinted(seen: Probe, form: HeadForm, decode: Decode) -> Iterator[Detection]:
     if not decode.anchors or len(decode.anchors) != len(decode.strides):
-        raise ForgeError(f"head {FORM} needs priors: {len(decode.anchors)} levels of decode.anchors and "
-                         f"{len(decode.strides)} of decode.strides", "give both, finest first")  # fmt: skip
+        raise ForgeError(
+            f"head {FORM} needs priors: {len(decode.anchors)} levels of decode.anchors and "
+            f"{len(decode.strides)} of decode.strides",
+            "give both, finest first",
+        )
     expected = _count(seen, decode)
     for deltas, delta_axis, scores, axis in candidates(seen):
         if delta_axis == 3:
             continue
         found = _detection(seen, deltas, delta_axis, scores, axis, decode)
         if found.boxes != expected:
-            raise ForgeError(f"the recipe's priors are {expected} at {seen.size[0]}x{seen.size[1]}, and the model's "
-                             f"outputs have {found.boxes} boxes", "give the model's own under decode")  # fmt: skip
+            raise ForgeError(
+                f"the recipe's priors are {expected} at {seen.size[0]}x{seen.size[1]}, and the model's "
+                f"outputs have {found.boxes} boxes",
+                "give the model's own under decode",
+            )
         others = extra_outputs(seen, decode, found)
-        yield replace(found, sure="told", outputs=(*found.outputs, *(name for name, _, _ in others)),
-                      axes=(*found.axes, *(each for _, each, _ in others)),
-                      extras=tuple(extra for _, _, extra in others))  # fmt: skip
+        yield replace(
+            found,
+            sure="told",
+            outputs=(*found.outputs, *(name for name, _, _ in others)),
+            axes=(*found.axes, *(each for _, each, _ in others)),
+            extras=tuple(extra for _, _, extra in others),
+        )
 
 
 def _count(seen: Probe, decode: Decode) -> int:
-    return sum(len(anchors) * cells_of(seen.size, stride)
-               for anchors, stride in zip(decode.anchors, decode.strides, strict=True))  # fmt: skip
+    return sum(
+        len(anchors) * cells_of(seen.size, stride)
+        for anchors, stride in zip(decode.anchors, decode.strides, strict=True)
+    )
 
 
-def _detection(seen: Probe, deltas: Any, delta_axis: int, scores: Any, axis: int, decode: Decode) -> Detection:
+def _detection(
+    seen: Probe, deltas: Any, delta_axis: int, scores: Any, axis: int, decode: Decode
+) -> Detection:
     classes = int(scores.shape[axis]) - (decode.background != "none")
     activation = told.activation(decode, sources(scores, axis, 0, scores.shape[axis]), "sigmoid")
-    why = (f"{deltas.name} {told.shown(deltas)} and {scores.name} {told.shown(scores)} are deltas over {FORM} with "
-           f"{told.count(classes, 'class')}")  # fmt: skip
-    return Detection(FORM, (deltas.name, scores.name), (delta_axis, axis), Geometry(),
-                     int(deltas.shape[3 - delta_axis]), classes, seen.size, why, activation=activation,
-                     background=told.background(decode), decode=decode)  # fmt: skip
+    why = (
+        f"{deltas.name} {told.shown(deltas)} and {scores.name} {told.shown(scores)} are deltas over {FORM} with "
+        f"{told.count(classes, 'class')}"
+    )
+    return Detection(
+        FORM,
+        (deltas.name, scores.name),
+        (delta_axis, axis),
+        Geometry(),
+        int(deltas.shape[3 - delta_axis]),
+        classes,
+        seen.size,
+        why,
+        activation=activation,
+        background=told.background(decode),
+        decode=decode,
+    )
 
 
 def decode(graph: gs.Graph, detection: Detection) -> Decoded:
@@ -84,14 +116,27 @@ def decode(graph: gs.Graph, detection: Detection) -> Decoded:
     tensors = [rows(graph, detection, index) for index in range(len(detection.outputs))]
     deltas, (moves, grows) = tensors[0], detection.decode.variances
     if detection.decode.order == "yx":
-        deltas = add_node(graph, "Gather", [deltas, np.array([1, 0, 3, 2], np.int64)], "deltas_xy", axis=2)
-    moved = add_node(graph, "Mul", [channels(graph, deltas, 0, 2, "moves"), constant(moves * extent)], "moved")
+        deltas = add_node(
+            graph, "Gather", [deltas, np.array([1, 0, 3, 2], np.int64)], "deltas_xy", axis=2
+        )
+    moved = add_node(
+        graph, "Mul", [channels(graph, deltas, 0, 2, "moves"), constant(moves * extent)], "moved"
+    )
     centre = add_node(graph, "Add", [moved, constant(place)], "centre")
-    scaled = add_node(graph, "Mul", [channels(graph, deltas, 2, 4, "grows"), np.array(grows, np.float32)], "scaled")
-    grown = add_node(graph, "Mul", [add_node(graph, "Exp", [scaled], "growth"), constant(extent)], "extent")
+    scaled = add_node(
+        graph,
+        "Mul",
+        [channels(graph, deltas, 2, 4, "grows"), np.array(grows, np.float32)],
+        "scaled",
+    )
+    grown = add_node(
+        graph, "Mul", [add_node(graph, "Exp", [scaled], "growth"), constant(extent)], "extent"
+    )
     boxes = add_node(graph, "Concat", [centre, grown], "boxes", axis=2)
-    extras = {extra.name: _points(graph, tensors[extra.output], place, moves * extent, extra.high)
-              for extra in detection.extras}  # fmt: skip
+    extras = {
+        extra.name: _points(graph, tensors[extra.output], place, moves * extent, extra.high)
+        for extra in detection.extras
+    }
     return Decoded(boxes, "centre", final_scores(graph, tensors[1], detection), extras)
 
 

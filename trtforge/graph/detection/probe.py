@@ -36,7 +36,9 @@ class Probe:
     size: Size
 
     def outputs(self, rank: int) -> list[Any]:
-        return [tensor for tensor in self.fixed.outputs if known(tensor) and len(tensor.shape) == rank]
+        return [
+            tensor for tensor in self.fixed.outputs if known(tensor) and len(tensor.shape) == rank
+        ]
 
 
 def probe(graph: gs.Graph) -> Probe | None:
@@ -49,13 +51,16 @@ def probe(graph: gs.Graph) -> Probe | None:
 
 
 def _fixed_copy(graph: gs.Graph) -> gs.Graph:
-    """A copy with every input's shape fixed (batch 1), folded until the outputs' shapes are numbers.
+    """A copy with every input's shape fixed (batch 1), folded until the outputs' shapes are
+    numbers.
 
-    One round of ONNX shape inference stops at the first Div or Range of a shape computation, so rounds of inference
-    and constant folding alternate. Weights are replaced by tensors without values: only their shapes matter here,
-    and a copy of 100 MB a round would not be free.
+    One round of ONNX shape inference stops at the first Div or Range of a shape computation, so
+    rounds of inference and constant folding alternate. Weights are replaced by tensors without
+    values: only their shapes matter here, and a copy of 100 MB a round would not be free.
     """
-    copy = graph.copy().toposort()  # inference goes by order, and a pass may have appended its nodes at the end
+    copy = (
+        graph.copy().toposort()
+    )  # inference goes by order, and a pass may have appended its nodes at the end
     for number, tensor in enumerate(copy.tensors().values()):
         if isinstance(tensor, gs.Constant):
             if prod(tensor.shape) > _LARGE:
@@ -78,7 +83,10 @@ def _fixed(shape: Any) -> list[int] | None:
     if shape is None:
         return None
     stand_in = (1, 3, _PROBE_SIDE, _PROBE_SIDE) if len(shape) == 4 else (1,) * len(shape)
-    return [dim if isinstance(dim, int) and dim > 0 else other for dim, other in zip(shape, stand_in, strict=True)]
+    return [
+        dim if isinstance(dim, int) and dim > 0 else other
+        for dim, other in zip(shape, stand_in, strict=True)
+    ]
 
 
 def _inferred(graph: gs.Graph) -> gs.Graph:
@@ -88,8 +96,8 @@ def _inferred(graph: gs.Graph) -> gs.Graph:
 def trial(found: Probe, tensor: Any, spread: float = 0.0) -> np.ndarray | None:
     """The value of an output where every learned operator gives noise of that spread, or zeros.
 
-    Only what comes after the last learned operators is run, so this costs milliseconds whatever the model. With
-    zeros, a decoded box lies where its cell or anchor is: that shows the grid itself.
+    Only what comes after the last learned operators is run, so this costs milliseconds whatever the
+    model. With zeros, a decoded box lies where its cell or anchor is: that shows the grid itself.
 
     Returns:
         None where nothing comes after them, or ONNX Runtime can't run it.
@@ -100,14 +108,19 @@ def trial(found: Probe, tensor: Any, spread: float = 0.0) -> np.ndarray | None:
     if cut is None:
         return None
     rng = np.random.default_rng(0)
-    feed = {each.name: (spread * rng.standard_normal(each.shape)).astype(each.dtype) for each in cut.inputs}
+    feed = {
+        each.name: (spread * rng.standard_normal(each.shape)).astype(each.dtype)
+        for each in cut.inputs
+    }
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = 1
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         model = exported(cut)
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
         value = session.run(None, feed)[0]
     except Exception:  # of any kind: what can't be run proves nothing
         return None
@@ -115,7 +128,9 @@ def trial(found: Probe, tensor: Any, spread: float = 0.0) -> np.ndarray | None:
 
 
 def _tail(found: Probe, name: str) -> gs.Graph | None:
-    """What computes the output from the last learned operators: a graph whose inputs are theirs to give."""
+    """What computes the output from the last learned operators: a graph whose inputs are theirs to
+    give.
+    """
     copy = found.graph.copy()
     tensor = copy.tensors().get(name)
     shapes = found.fixed.tensors()

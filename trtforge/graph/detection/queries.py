@@ -1,11 +1,14 @@
-"""Form "queries": boxes and scores of a few hundred queries, which need no suppression (DETR, RT-DETR, D-FINE).
+"""Form "queries": boxes and scores of a few hundred queries, which need no suppression (DETR,
+RT-DETR, D-FINE).
 
-A tensor of boxes `(B, Q, 4)` as cx, cy, w, h in fractions of the input, and one of scores or logits `(B, Q, C)`; or
-both in one, `(B, Q, 4 + C)`.
+A tensor of boxes `(B, Q, 4)` as cx, cy, w, h in fractions of the input, and one of scores or logits
+`(B, Q, C)`; or both in one, `(B, Q, 4 + C)`.
 
-Proof: boxes come from a Sigmoid (or, as D-FINE's, from arithmetic over one), and a TopK before them selects the
-queries, as two-stage decoders do. All published ones of that kind have independent classes, so logits need a Sigmoid.
-Without the TopK it may be DETR, whose classes end in one for none and need a Softmax: the recipe says it.
+Proof: boxes come from a Sigmoid (or, as D-FINE's, from arithmetic over one), and a TopK before them
+selects the
+queries, as two-stage decoders do. All published ones of that kind have independent classes, so
+logits need a Sigmoid. Without the TopK it may be DETR, whose classes end in one for none and need a
+Softmax: the recipe says it.
 """
 
 from __future__ import annotations
@@ -38,7 +41,9 @@ def find(seen: Probe) -> Iterator[Detection]:
         if count > _MOST or not kinds:
             continue
         selected = any(node.op == "TopK" for node in upstream(boxes))
-        fractions = kinds == {"Sigmoid"} or (kinds <= ARITHMETIC and selected and _over_sigmoid(boxes))
+        fractions = kinds == {"Sigmoid"} or (
+            kinds <= ARITHMETIC and selected and _over_sigmoid(boxes)
+        )
         classes = sources(scores, 2, low, scores.shape[2])
         if not fractions or (operations(classes) & {"Softmax", "Gather", "GatherElements"}):
             continue
@@ -65,15 +70,24 @@ def _over_sigmoid(boxes: Any) -> bool:
 
 
 def hinted(seen: Probe, form: HeadForm, decode: Decode) -> Iterator[Detection]:
-    # Three classes and none are as many channels as a box: what comes from a Sigmoid is tried as boxes first.
-    tried = sorted(_pairs(seen), key=lambda each: operations(sources(each[0], 2, 0, 4)) != {"Sigmoid"})
+    # Three classes and none are as many channels as a box: what comes from a Sigmoid is tried as
+    # boxes first.
+    tried = sorted(
+        _pairs(seen), key=lambda each: operations(sources(each[0], 2, 0, 4)) != {"Sigmoid"}
+    )
     for boxes, scores, low in tried:
         kinds = sources(scores, 2, low, scores.shape[2])
         found = _detection(seen, boxes, scores, low, "the recipe says so")
         activation: Activation = told.activation(decode, kinds, "sigmoid")
-        yield replace(found, sure="told", activation=activation, geometry=told.geometry(decode, None, _FRACTIONS),
-                      background=told.background(decode), classes=told.foreground(decode, found.classes),
-                      decode=decode)  # fmt: skip
+        yield replace(
+            found,
+            sure="told",
+            activation=activation,
+            geometry=told.geometry(decode, None, _FRACTIONS),
+            background=told.background(decode),
+            classes=told.foreground(decode, found.classes),
+            decode=decode,
+        )
 
 
 def _detection(seen: Probe, boxes: Any, scores: Any, low: int, why: str) -> Detection:
@@ -81,8 +95,17 @@ def _detection(seen: Probe, boxes: Any, scores: Any, low: int, why: str) -> Dete
     classes, count = int(scores.shape[2]) - low, int(boxes.shape[1])
     shown = " and ".join(f"{tensor.name} {told.shown(tensor)}" for tensor in tensors)
     why = f"{shown} is {count} {FORM} with {told.count(classes, 'class')}: {why}"
-    return Detection(FORM, tuple(tensor.name for tensor in tensors), (2,) * len(tensors), _FRACTIONS, count, classes,
-                     seen.size, why, suppress=False)  # fmt: skip
+    return Detection(
+        FORM,
+        tuple(tensor.name for tensor in tensors),
+        (2,) * len(tensors),
+        _FRACTIONS,
+        count,
+        classes,
+        seen.size,
+        why,
+        suppress=False,
+    )
 
 
 def decode(graph: gs.Graph, detection: Detection) -> Decoded:
@@ -90,5 +113,13 @@ def decode(graph: gs.Graph, detection: Detection) -> Decoded:
     boxes, scores = tensors[0], tensors[-1]
     if len(tensors) == 1:
         last = 4 + detection.score_channels
-        boxes, scores = channels(graph, boxes, 0, 4, "box_channels"), channels(graph, boxes, 4, last, "class_channels")
-    return Decoded(in_pixels(graph, boxes, detection), detection.coding, final_scores(graph, scores, detection), {})
+        boxes, scores = (
+            channels(graph, boxes, 0, 4, "box_channels"),
+            channels(graph, boxes, 4, last, "class_channels"),
+        )
+    return Decoded(
+        in_pixels(graph, boxes, detection),
+        detection.coding,
+        final_scores(graph, scores, detection),
+        {},
+    )

@@ -1,7 +1,8 @@
-"""Form "ranked": detections that the model has selected itself by a TopK; only to be put into the right outputs.
+"""Form "ranked": detections that the model has selected itself by a TopK; only to be put into the
+right outputs.
 
-One tensor `(B, K, 6 + extras)` of x1, y1, x2, y2, score, class (YOLOv10, YOLO26); or boxes `(B, K, 4)`, scores
-`(B, K)` and classes `(B, K)` apart (the post-processor of RT-DETR and D-FINE).
+One tensor `(B, K, 6 + extras)` of x1, y1, x2, y2, score, class (YOLOv10, YOLO26); or boxes `(B, K,
+4)`, scores `(B, K)` and classes `(B, K)` apart (the post-processor of RT-DETR and D-FINE).
 
 Proof: scores are a TopK's values, boxes are gathered, and classes are whole numbers.
 """
@@ -46,9 +47,16 @@ def _single(seen: Probe, tensor: Any) -> Iterator[Detection]:
     place = _place(seen, tensor)
     if place is None:
         return
-    found = _row(seen, tensor, place, "boxes gathered by a TopK of the scores, with whole numbers for classes")
+    found = _row(
+        seen,
+        tensor,
+        place,
+        "boxes gathered by a TopK of the scores, with whole numbers for classes",
+    )
     width = tensor.shape[2] - _ROW
-    prototypes = [each.name for each in seen.outputs(4) if each.shape[1] == width and min(each.shape[2:]) > 1]
+    prototypes = [
+        each.name for each in seen.outputs(4) if each.shape[1] == width and min(each.shape[2:]) > 1
+    ]
     if width and len(prototypes) != 1:
         ask = f"the recipe's decode.extra: what channels {_ROW} to {_ROW + width - 1} are"
         yield replace(found, sure="likely", ask=ask)
@@ -62,7 +70,9 @@ def _best(found: list[Any]) -> bool:
 
 
 def _whole(found: list[Any]) -> bool:
-    return bool(found) and all(source.node.outputs[0].dtype in (np.int64, np.int32) for source in found)
+    return bool(found) and all(
+        source.node.outputs[0].dtype in (np.int64, np.int32) for source in found
+    )
 
 
 def _triples(seen: Probe) -> Iterator[tuple[Any, Any, Any]]:
@@ -93,26 +103,54 @@ def hinted(seen: Probe, form: HeadForm, decode: Decode) -> Iterator[Detection]:
     for tensor in seen.outputs(3):
         if tensor.shape[2] == _ROW + sum(decode.extra.values()):
             place = told.geometry(decode, _place(seen, tensor), default)
-            yield replace(_row(seen, tensor, place, "the recipe says so"), sure="told",
-                          extras=told.extras(decode, _ROW), decode=decode)  # fmt: skip
+            yield replace(
+                _row(seen, tensor, place, "the recipe says so"),
+                sure="told",
+                extras=told.extras(decode, _ROW),
+                decode=decode,
+            )
     for boxes, scores, classes in _triples(seen):
         if np.dtype(scores.dtype).kind == "f":
             place = told.geometry(decode, _place(seen, boxes), default)
-            yield replace(_apart(seen, boxes, scores, classes, place, "the recipe says so"), sure="told", decode=decode)
+            yield replace(
+                _apart(seen, boxes, scores, classes, place, "the recipe says so"),
+                sure="told",
+                decode=decode,
+            )
 
 
 def _row(seen: Probe, tensor: Any, place: Geometry, why: str) -> Detection:
     why = f"{tensor.name} {told.shown(tensor)} is {tensor.shape[1]} {FORM} detections: {why}"
     classes = _classes([source.node for source in sources(tensor, 2, _CLASS, _ROW)])
-    return Detection(FORM, (tensor.name,), (2,), place, int(tensor.shape[1]), classes, seen.size, why, suppress=False)
+    return Detection(
+        FORM,
+        (tensor.name,),
+        (2,),
+        place,
+        int(tensor.shape[1]),
+        classes,
+        seen.size,
+        why,
+        suppress=False,
+    )
 
 
-def _apart(seen: Probe, boxes: Any, scores: Any, classes: Any, place: Geometry, why: str) -> Detection:
+def _apart(
+    seen: Probe, boxes: Any, scores: Any, classes: Any, place: Geometry, why: str
+) -> Detection:
     names = (boxes.name, scores.name, classes.name)
     why = f"{', '.join(names)} are {boxes.shape[1]} {FORM} detections: {why}"
     count = int(boxes.shape[1])
     return Detection(
-        FORM, names, (2, 1, 1), place, count, _classes(list(classes.inputs)), seen.size, why, suppress=False
+        FORM,
+        names,
+        (2, 1, 1),
+        place,
+        count,
+        _classes(list(classes.inputs)),
+        seen.size,
+        why,
+        suppress=False,
     )
 
 
@@ -148,4 +186,6 @@ def decode(graph: gs.Graph, detection: Detection) -> Decoded:
             for name in detection.outputs[1:]
         )
         more = {}
-    return Decoded(in_pixels(graph, boxes, detection), detection.coding, scores, {"class": classes, **more})
+    return Decoded(
+        in_pixels(graph, boxes, detection), detection.coding, scores, {"class": classes, **more}
+    )

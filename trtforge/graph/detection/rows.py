@@ -1,10 +1,12 @@
 """Forms "objectness" and "anchor-free": one tensor with a row for each box, decoded.
 
-"objectness" rows are 4 box channels, 1 objectness and C classes (YOLOv3 to YOLOv7, YOLOX, and YOLOv6 with a constant
-one); "anchor-free" rows are 4 box channels and C classes (YOLOv8 and later). Channels lie last, or before the boxes.
-Data of each box may follow: coefficients of masks, key points, an angle.
+"objectness" rows are 4 box channels, 1 objectness and C classes (YOLOv3 to YOLOv7, YOLOX, and
+YOLOv6 with a constant one); "anchor-free" rows are 4 box channels and C classes (YOLOv8 and later).
+Channels lie last, or before the boxes. Data of each box may follow: coefficients of masks, key
+points, an angle.
 
-Proof: the number of boxes is what the image size, a run of strides and the anchors of a cell give; for heads of zeros
+Proof: the number of boxes is what the image size, a run of strides and the anchors of a cell give;
+for heads of zeros
 the boxes lie on that grid; the channels after them come from Sigmoids.
 """
 
@@ -27,7 +29,9 @@ from trtforge.graph.edit.nodes import add_node, channels, upstream
 from trtforge.recipe import Decode, HeadForm
 
 _BOX = 4
-_LEVEL_VARIETY = 64  # places of key points against their box: a few for each level, not one for each cell
+_LEVEL_VARIETY = (
+    64  # places of key points against their box: a few for each level, not one for each cell
+)
 
 
 def find(seen: Probe) -> Iterator[Detection]:
@@ -38,7 +42,11 @@ def find(seen: Probe) -> Iterator[Detection]:
 
 def _find(seen: Probe, tensor: Any, axis: int) -> Iterator[Detection]:
     width, grid = tensor.shape[axis], grid_of(tensor.shape[3 - axis], seen.size)
-    if width <= _BOX or grid is None or not decoded(tensor, axis, cells_of(seen.size, max(grid[1]))):
+    if (
+        width <= _BOX
+        or grid is None
+        or not decoded(tensor, axis, cells_of(seen.size, max(grid[1])))
+    ):
         return
     constant = not sources(tensor, axis, _BOX, _BOX + 1)
     end = _BOX + constant
@@ -50,7 +58,9 @@ def _find(seen: Probe, tensor: Any, axis: int) -> Iterator[Detection]:
     found = None if neutral is None else geometry(neutral[:, :_BOX], seen.size)
     if neutral is None or found is None:
         return
-    form: HeadForm = "objectness" if constant or _has_objectness(tensor, axis, end, grid[0]) else "anchor-free"
+    form: HeadForm = (
+        "objectness" if constant or _has_objectness(tensor, axis, end, grid[0]) else "anchor-free"
+    )
     why = f"{evidence(grid, seen.size)}, decoded over a grid, and a Sigmoid on every score"
     base = _detection(seen, form, tensor, axis, end, why, found)
     if end == width:
@@ -58,17 +68,24 @@ def _find(seen: Probe, tensor: Any, axis: int) -> Iterator[Detection]:
         return
     tail = _tail(seen, tensor, axis, end, neutral, found)
     if tail is None:
-        yield replace(base, sure="likely", ask=f"the recipe's decode.extra: what channels {end} to {width - 1} are")
+        yield replace(
+            base,
+            sure="likely",
+            ask=f"the recipe's decode.extra: what channels {end} to {width - 1} are",
+        )
     else:
         name, kept, shown = tail
-        yield replace(base, extras=(Extra(name, 0, end, width),), kept=kept, why=f"{base.why}; {shown}")
+        yield replace(
+            base, extras=(Extra(name, 0, end, width),), kept=kept, why=f"{base.why}; {shown}"
+        )
 
 
 def _has_objectness(tensor: Any, axis: int, end: int, anchors: int) -> bool:
     """Whether the first score is objectness.
 
-    One Sigmoid over everything is YOLOv5/v7's objectness where cells have several anchors, and YOLOv8's classes where
-    they have one; YOLOX has one anchor too, but its objectness comes from a Sigmoid of its own.
+    One Sigmoid over everything is YOLOv5/v7's objectness where cells have several anchors, and
+    YOLOv8's classes where they have one; YOLOX has one anchor too, but its objectness comes from a
+    Sigmoid of its own.
     """
     first, rest = sources(tensor, axis, _BOX, _BOX + 1), sources(tensor, axis, _BOX + 1, end)
     plain = operations(first + rest) == {"Sigmoid"}
@@ -84,14 +101,21 @@ def _neutral_rows(seen: Probe, tensor: Any, axis: int) -> np.ndarray | None:
     return rows_of_first
 
 
-def _tail(seen: Probe, tensor: Any, axis: int, low: int, neutral: np.ndarray,
-          found: Geometry) -> tuple[str, tuple[str, ...], str] | None:  # fmt: skip
+def _tail(
+    seen: Probe, tensor: Any, axis: int, low: int, neutral: np.ndarray, found: Geometry
+) -> tuple[str, tuple[str, ...], str] | None:
     """What channels from `low` on are: an extra's name, outputs that go with it, and the evidence."""
     width = tensor.shape[axis] - low
-    prototypes = [each for each in seen.outputs(4) if each.shape[1] == width and min(each.shape[2:]) > 1]
+    prototypes = [
+        each for each in seen.outputs(4) if each.shape[1] == width and min(each.shape[2:]) > 1
+    ]
     if len(prototypes) == 1:
         name = prototypes[0].name
-        return "coefficients", (name,), f"{width} mask coefficients for the {width} prototypes of {name}"
+        return (
+            "coefficients",
+            (name,),
+            f"{width} mask coefficients for the {width} prototypes of {name}",
+        )
     if width == 1 and _turned(tensor, axis):
         return "angle", (), "boxes turned by the angle in the last channel"
     near, far = neutral[:, :2], neutral[:, 2:_BOX]
@@ -104,10 +128,17 @@ def _tail(seen: Probe, tensor: Any, axis: int, low: int, neutral: np.ndarray,
 
 def _turned(tensor: Any, axis: int) -> bool:
     """Whether the boxes' places depend on the cosine of what the last channel is."""
-    angle = {id(node) for source in sources(tensor, axis, tensor.shape[axis] - 1, tensor.shape[axis])
-             for node in (source.node, *upstream(source.node.outputs[0]))}  # fmt: skip
-    turns = [node for source in sources(tensor, axis, 0, 2) for node in upstream(source.node.outputs[0])
-             if node.op in {"Cos", "Sin"}]  # fmt: skip
+    angle = {
+        id(node)
+        for source in sources(tensor, axis, tensor.shape[axis] - 1, tensor.shape[axis])
+        for node in (source.node, *upstream(source.node.outputs[0]))
+    }
+    turns = [
+        node
+        for source in sources(tensor, axis, 0, 2)
+        for node in upstream(source.node.outputs[0])
+        if node.op in {"Cos", "Sin"}
+    ]
     return any(id(producer) in angle for node in turns for producer in node.inputs[0].inputs)
 
 
@@ -116,7 +147,10 @@ def _on_grid(points: np.ndarray, centres: np.ndarray, step: int) -> bool:
     for axis in (0, 1):
         apart = points[:, axis::step] - centres[:, axis : axis + 1]
         moves = points[:, axis::step].max(0) - points[:, axis::step].min(0)
-        if len(np.unique(np.round(apart, 2))) > _LEVEL_VARIETY or (moves < 2 * np.ptp(apart, 0)).any():
+        if (
+            len(np.unique(np.round(apart, 2))) > _LEVEL_VARIETY
+            or (moves < 2 * np.ptp(apart, 0)).any()
+        ):
             return False
     return True
 
@@ -132,10 +166,16 @@ def hinted(seen: Probe, form: HeadForm, decode: Decode) -> Iterator[Detection]:
         shown = None if neutral is None else geometry(neutral[:, :_BOX], seen.size)
         place = told.geometry(decode, shown, Geometry("centre"))
         base = _detection(seen, form, tensor, axis, end, "the recipe says so", place)
-        yield replace(base, sure="told", extras=told.extras(decode, end), kept=_prototypes(seen, decode),
-                      activation=told.activation(decode, sources(tensor, axis, _BOX, end)),
-                      background=told.background(decode), classes=told.foreground(decode, base.classes),
-                      decode=decode)  # fmt: skip
+        yield replace(
+            base,
+            sure="told",
+            extras=told.extras(decode, end),
+            kept=_prototypes(seen, decode),
+            activation=told.activation(decode, sources(tensor, axis, _BOX, end)),
+            background=told.background(decode),
+            classes=told.foreground(decode, base.classes),
+            decode=decode,
+        )
 
 
 def _prototypes(seen: Probe, decode: Decode) -> tuple[str, ...]:
@@ -143,10 +183,16 @@ def _prototypes(seen: Probe, decode: Decode) -> tuple[str, ...]:
     return tuple(each.name for each in seen.outputs(4) if each.shape[1] == width)
 
 
-def _detection(seen: Probe, form: HeadForm, tensor: Any, axis: int, end: int, why: str, found: Geometry) -> Detection:
+def _detection(
+    seen: Probe, form: HeadForm, tensor: Any, axis: int, end: int, why: str, found: Geometry
+) -> Detection:
     classes = end - _BOX - (form == "objectness")
-    shown = f"{tensor.name} {told.shown(tensor)} is {form} with {told.count(classes, 'class')}: {why}"
-    return Detection(form, (tensor.name,), (axis,), found, int(tensor.shape[3 - axis]), classes, seen.size, shown)
+    shown = (
+        f"{tensor.name} {told.shown(tensor)} is {form} with {told.count(classes, 'class')}: {why}"
+    )
+    return Detection(
+        form, (tensor.name,), (axis,), found, int(tensor.shape[3 - axis]), classes, seen.size, shown
+    )
 
 
 def decode(graph: gs.Graph, detection: Detection) -> Decoded:
@@ -155,7 +201,9 @@ def decode(graph: gs.Graph, detection: Detection) -> Decoded:
     boxes = in_pixels(graph, channels(graph, all_channels, 0, _BOX, "box_channels"), detection)
     low = _BOX + (detection.form == "objectness")
     high = low + detection.score_channels
-    scores = final_scores(graph, channels(graph, all_channels, low, high, "class_channels"), detection)
+    scores = final_scores(
+        graph, channels(graph, all_channels, low, high, "class_channels"), detection
+    )
     if detection.form == "objectness":
         objectness = channels(graph, all_channels, _BOX, low, "objectness")
         if detection.activation == "sigmoid":

@@ -28,9 +28,11 @@ class Source(NamedTuple):
 
 
 def sources(tensor: Any, axis: int, low: int, high: int) -> list[Source]:
-    """What computes channels `low:high` of `tensor` along `axis`, seen through all that only moves values.
+    """What computes channels `low:high` of `tensor` along `axis`, seen through all that only moves
+    values.
 
-    Casts and quantisation count as moving: the graph may be typed already. A constant has no source.
+    Casts and quantisation count as moving: the graph may be typed already. A constant has no
+    source.
     """
     if not tensor.inputs or low >= high:
         return []
@@ -48,7 +50,9 @@ def sources(tensor: Any, axis: int, low: int, high: int) -> list[Source]:
         return sources(data, perm[axis], low, high)
     if node.op in RESHAPE:
         moved = _same_axis(tensor.shape, axis, data.shape)
-        if moved is None and tensor.shape[axis] == 1 and data.shape:  # a new axis: the whole tensor is meant
+        if (
+            moved is None and tensor.shape[axis] == 1 and data.shape
+        ):  # a new axis: the whole tensor is meant
             return sources(data, len(data.shape) - 1, 0, data.shape[-1])
         return here if moved is None else sources(data, moved, low, high)
     start = _split_start(node, tensor, axis) if node.op == "Split" else _slice_start(node, axis)
@@ -77,13 +81,19 @@ def operand(source: Source, tensor: Any) -> list[Source]:
     axis = source.axis - len(source.node.outputs[0].shape) + len(tensor.shape)
     if axis < 0:
         return []
-    return sources(tensor, axis, 0, 1) if tensor.shape[axis] == 1 else sources(tensor, axis, *source[2:])
+    return (
+        sources(tensor, axis, 0, 1)
+        if tensor.shape[axis] == 1
+        else sources(tensor, axis, *source[2:])
+    )
 
 
 def _same_axis(shape: Any, axis: int, other: Any) -> int | None:
     """The axis of `other` that a reshape maps `axis` of `shape` to, if it survives whole."""
     before = prod(shape[:axis])
-    return next((i for i, dim in enumerate(other) if dim == shape[axis] and prod(other[:i]) == before), None)
+    return next(
+        (i for i, dim in enumerate(other) if dim == shape[axis] and prod(other[:i]) == before), None
+    )
 
 
 def _split_start(node: Any, tensor: Any, axis: int) -> int | None:
@@ -92,13 +102,19 @@ def _split_start(node: Any, tensor: Any, axis: int) -> int | None:
         return 0
     index = next(i for i, output in enumerate(node.outputs) if output is tensor)
     before = node.outputs[:index]
-    return sum(output.shape[axis] for output in before) if all(known(output) for output in before) else None
+    return (
+        sum(output.shape[axis] for output in before)
+        if all(known(output) for output in before)
+        else None
+    )
 
 
 def _slice_start(node: Any, axis: int) -> int | None:
     """Where a Slice starts on `axis`; None unless constant with step 1."""
     rank = len(node.inputs[0].shape)
-    values: list[Any] = [t.values.tolist() if isinstance(t, gs.Constant) else None for t in node.inputs[1:]]
+    values: list[Any] = [
+        t.values.tolist() if isinstance(t, gs.Constant) else None for t in node.inputs[1:]
+    ]
     if len(values) < 2 or values[0] is None or None in values[2:]:
         return None
     starts = values[0]
@@ -116,7 +132,9 @@ def overlap(one: list[Source], other: list[Source]) -> bool:
 
 
 def known(tensor: Any) -> bool:
-    return tensor.shape is not None and all(isinstance(dim, int) and dim > 0 for dim in tensor.shape)
+    return tensor.shape is not None and all(
+        isinstance(dim, int) and dim > 0 for dim in tensor.shape
+    )
 
 
 def operations(found: list[Source]) -> set[str]:
@@ -129,16 +147,23 @@ def probabilities(found: list[Source]) -> bool:
 
 
 def _product(source: Source) -> bool:
-    return source.node.op == "Mul" and all(probabilities(operand(source, t)) for t in source.node.inputs)
+    return source.node.op == "Mul" and all(
+        probabilities(operand(source, t)) for t in source.node.inputs
+    )
 
 
 def decoded(tensor: Any, axis: int, elements: int) -> bool:
-    """Whether channels 0:4 are arithmetic, and no probabilities, with a position grid added or subtracted in it.
+    """Whether channels 0:4 are arithmetic, and no probabilities, with a position grid added or
+    subtracted in it.
 
     A grid is a constant of at least `elements`: biases and scales are smaller.
     """
     found = sources(tensor, axis, 0, 4)
-    if not found or probabilities(found) or any(source.node.op not in ARITHMETIC for source in found):
+    if (
+        not found
+        or probabilities(found)
+        or any(source.node.op not in ARITHMETIC for source in found)
+    ):
         return False
     return adds_constant([source.node for source in found], elements)
 
@@ -150,7 +175,9 @@ def adds_constant(nodes: list[Any], elements: int) -> bool:
         if id(node) in seen:
             continue
         seen.add(id(node))
-        if node.op in {"Add", "Sub"} and any(is_constant(t) and prod(t.shape) >= elements for t in node.inputs):
+        if node.op in {"Add", "Sub"} and any(
+            is_constant(t) and prod(t.shape) >= elements for t in node.inputs
+        ):
             return True
         if node.op in ARITHMETIC | MOVE:
             pending += [producer for tensor in node.inputs for producer in tensor.inputs]
@@ -158,5 +185,9 @@ def adds_constant(nodes: list[Any], elements: int) -> bool:
 
 
 def is_constant(tensor: Any) -> bool:
-    """A constant, or a weight that the probe carries as a tensor without a producer (see `probe_of`)."""
-    return isinstance(tensor, gs.Constant) or (tensor.name.startswith(PREFIX + "weight/") and known(tensor))
+    """A constant, or a weight that the probe carries as a tensor without a producer (see
+    `probe_of`).
+    """
+    return isinstance(tensor, gs.Constant) or (
+        tensor.name.startswith(PREFIX + "weight/") and known(tensor)
+    )

@@ -14,7 +14,9 @@ _COARSEST = 8  # pixels of the input for one of a class map; coarser maps are fe
 
 
 def without_boxes(graph: gs.Graph) -> str | None:
-    """What a model with one output does that is no detector, in one sentence; None where it shows nothing."""
+    """What a model with one output does that is no detector, in one sentence; None where it shows
+    nothing.
+    """
     seen = probe(graph)
     if seen is None or len(seen.fixed.outputs) != 1 or not known(seen.fixed.outputs[0]):
         return None
@@ -24,7 +26,9 @@ def without_boxes(graph: gs.Graph) -> str | None:
         return f"{name} is a classifier's with {shape[1]} classes"
     if len(shape) == 4 and shape[1] > 1 and _scales(shape[2:], (height, width)):
         return f"{name} is a map of {shape[1]} classes for each pixel (semantic segmentation)"
-    labels = shape[1:] if len(shape) == 3 else shape[2:] if len(shape) == 4 and shape[1] == 1 else []
+    labels = (
+        shape[1:] if len(shape) == 3 else shape[2:] if len(shape) == 4 and shape[1] == 1 else []
+    )
     if labels == [height, width] and any(node.op == "ArgMax" for node in seen.fixed.nodes):
         return f"{name} is the class of each pixel (semantic segmentation)"
     return None

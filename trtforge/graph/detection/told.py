@@ -1,4 +1,6 @@
-"""The recipe's word where it is given, what the graph shows where it says ``auto``; and words for evidence."""
+"""The recipe's word where it is given, what the graph shows where it says ``auto``; and words for
+evidence.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ def activation(decode: Decode, scores: list[Source], otherwise: Activation = "no
     """What scores still need: nothing where they come from a Sigmoid, a Softmax or a product."""
     if decode.activation != "auto":
         return decode.activation
-    return "none" if operations(scores) & {"Sigmoid", "Softmax", "Mul", "HardSigmoid"} else otherwise
+    return (
+        "none" if operations(scores) & {"Sigmoid", "Softmax", "Mul", "HardSigmoid"} else otherwise
+    )
 
 
 def foreground(decode: Decode, channels: int | None) -> int:

@@ -1,6 +1,8 @@
-"""Form "yolox-raw": YOLOX as its own exporter writes it, with Sigmoids on the scores and boxes left undecoded.
+"""Form "yolox-raw": YOLOX as its own exporter writes it, with Sigmoids on the scores and boxes left
+undecoded.
 
-Rows `(B, N, 5 + C)` of x, y, log w, log h, objectness, classes, one for each cell of stride 8, 16 and 32. In pixels::
+Rows `(B, N, 5 + C)` of x, y, log w, log h, objectness, classes, one for each cell of stride 8, 16
+and 32. In pixels::
 
     centre = (column + x) * stride      extent = exp(log w) * stride          (arXiv 2107.08430)
 """
@@ -25,7 +27,9 @@ from trtforge.recipe import Decode, HeadForm
 
 FORM: HeadForm = "yolox-raw"
 _ROW = 5
-_WHICH = "--recipe yolox (or head: yolox-raw): boxes that are not decoded look like any four channels"
+_WHICH = (
+    "--recipe yolox (or head: yolox-raw): boxes that are not decoded look like any four channels"
+)
 
 
 def find(seen: Probe) -> Iterator[Detection]:
@@ -43,26 +47,45 @@ def _candidates(seen: Probe) -> Iterator[tuple[Any, int, Detection]]:
             grid = grid_of(tensor.shape[3 - axis], seen.size)
             if tensor.shape[axis] > _ROW and grid and grid[0] == 1:
                 classes = int(tensor.shape[axis]) - _ROW
-                text = (f"{tensor.name} {told.shown(tensor)} is {FORM} with {told.count(classes, 'class')}: "
-                        f"{evidence(grid, seen.size)}, not decoded")  # fmt: skip
-                yield tensor, axis, Detection(
-                    FORM, (tensor.name,), (axis,), Geometry(), int(tensor.shape[3 - axis]), classes, seen.size, text,
-                    decode=Decode(strides=grid[1]),
-                )  # fmt: skip
+                text = (
+                    f"{tensor.name} {told.shown(tensor)} is {FORM} with {told.count(classes, 'class')}: "
+                    f"{evidence(grid, seen.size)}, not decoded"
+                )
+                yield (
+                    tensor,
+                    axis,
+                    Detection(
+                        FORM,
+                        (tensor.name,),
+                        (axis,),
+                        Geometry(),
+                        int(tensor.shape[3 - axis]),
+                        classes,
+                        seen.size,
+                        text,
+                        decode=Decode(strides=grid[1]),
+                    ),
+                )
 
 
 def hinted(seen: Probe, form: HeadForm, decode: Decode) -> Iterator[Detection]:
     for tensor, axis, found in _candidates(seen):
         kinds = sources(tensor, axis, 4, tensor.shape[axis])
         strides = decode.strides or found.decode.strides
-        yield replace(found, sure="told", activation=told.activation(decode, kinds, "sigmoid"),
-                      decode=decode.model_copy(update={"strides": strides}))  # fmt: skip
+        yield replace(
+            found,
+            sure="told",
+            activation=told.activation(decode, kinds, "sigmoid"),
+            decode=decode.model_copy(update={"strides": strides}),
+        )
 
 
 def decode(graph: gs.Graph, detection: Detection) -> Decoded:
     table = rows(graph, detection, 0)
     at, steps = points(size_of(detection), detection.decode.strides)
-    moved = add_node(graph, "Mul", [channels(graph, table, 0, 2, "offset"), constant(steps)], "moved")
+    moved = add_node(
+        graph, "Mul", [channels(graph, table, 0, 2, "offset"), constant(steps)], "moved"
+    )
     centre = add_node(graph, "Add", [moved, constant(at - 0.5 * steps)], "centre")
     grown = add_node(graph, "Exp", [channels(graph, table, 2, 4, "log_extent")], "grown")
     extent = add_node(graph, "Mul", [grown, constant(steps)], "extent")

@@ -15,7 +15,10 @@ PREFIX = "trtforge/nms/"
 
 def image_input(graph: gs.Graph) -> Any:
     """The first input of rank 4, `(B, channels, H, W)`, or None."""
-    return next((tensor for tensor in graph.inputs if tensor.shape is not None and len(tensor.shape) == 4), None)
+    return next(
+        (tensor for tensor in graph.inputs if tensor.shape is not None and len(tensor.shape) == 4),
+        None,
+    )
 
 
 def input_size(graph: gs.Graph) -> tuple[int, int] | None:
@@ -59,7 +62,9 @@ def float32(graph: gs.Graph, tensor: Any, dtype: Any = None) -> Any:
     return add_node(graph, "Cast", [tensor], "float32", to=int(onnx.TensorProto.FLOAT))
 
 
-def add_node(graph: gs.Graph, op: str, inputs: list[Any], name: str, dtype: Any = np.float32, **attrs: Any) -> Any:
+def add_node(
+    graph: gs.Graph, op: str, inputs: list[Any], name: str, dtype: Any = np.float32, **attrs: Any
+) -> Any:
     """Append a node of one output under `trtforge/nms/NAME`, made unique, and return the output.
 
     NumPy arrays among the inputs become constants.
@@ -75,16 +80,22 @@ def add_node(graph: gs.Graph, op: str, inputs: list[Any], name: str, dtype: Any 
 
 
 def name_output(graph: gs.Graph, tensor: Any, name: str, shape: Any) -> Any:
-    """A graph output `name` that equals `tensor`, behind an Identity since `tensor` may serve others too.
+    """A graph output `name` that equals `tensor`, behind an Identity since `tensor` may serve
+    others too.
 
     A tensor that bears the name already gives way, unless it is an input.
     """
     holder = graph.tensors().get(name)
     if holder is not None:
         if any(holder is other for other in graph.inputs):
-            raise ForgeError(f"input '{name}' bears the name of an output that NMS adds", "rename the model's input")
+            raise ForgeError(
+                f"input '{name}' bears the name of an output that NMS adds",
+                "rename the model's input",
+            )
         holder.name = unique(graph, f"{PREFIX}was/{name}")
-    output = add_node(graph, "Identity", [tensor], f"output/{name}", dtype=tensor.dtype or np.float32)
+    output = add_node(
+        graph, "Identity", [tensor], f"output/{name}", dtype=tensor.dtype or np.float32
+    )
     output.name, output.shape = name, shape
     return output
 
@@ -102,9 +113,14 @@ def cast(graph: gs.Graph, tensor: Any, dtype: Any, name: str) -> Any:
 
 
 def top(graph: gs.Graph, tensor: Any, keep: int, axis: int) -> tuple[Any, Any]:
-    """The `keep` largest along `axis`, largest first, and their int64 indices; the first wins a tie."""
+    """The `keep` largest along `axis`, largest first, and their int64 indices; the first wins a
+    tie.
+    """
     name = unique(graph, f"{PREFIX}top")
-    values, indices = gs.Variable(f"{name}/values", np.float32), gs.Variable(f"{name}/indices", np.int64)
+    values, indices = (
+        gs.Variable(f"{name}/values", np.float32),
+        gs.Variable(f"{name}/indices", np.int64),
+    )
     count = gs.Constant(f"{name}/k", np.array([keep], np.int64))
     graph.nodes.append(gs.Node("TopK", name, {"axis": axis}, [tensor, count], [values, indices]))
     return values, indices

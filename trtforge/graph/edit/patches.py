@@ -20,13 +20,16 @@ def apply_patches(graph: gs.Graph, patches: Iterable[Patch]) -> None:
     """Edit `graph` in place, in the patches' order.
 
     Raises:
-        ForgeError: a patch names what is not there, or does not fit it; the message has its number and kind.
+        ForgeError: a patch names what is not there, or does not fit it; the message has its number
+            and kind.
     """
     for number, patch in enumerate(patches, 1):
         try:
             _APPLY[type(patch)](graph, patch)
         except ForgeError as error:
-            raise ForgeError(f"patch {number} ({patch.patch}): {error.problem}", error.hint) from error
+            raise ForgeError(
+                f"patch {number} ({patch.patch}): {error.problem}", error.hint
+            ) from error
         graph.cleanup().toposort()
 
 
@@ -43,7 +46,9 @@ def _named(name: str, there: dict[str, Any], kind: str) -> Any:
         near = difflib.get_close_matches(name, there, n=1)
         raise ForgeError(
             f"there is no {kind} {name!r}",
-            f"did you mean {near[0]!r}?" if near else "trtforge patch MODEL --list shows inputs and outputs",
+            f"did you mean {near[0]!r}?"
+            if near
+            else "trtforge patch MODEL --list shows inputs and outputs",
         )
     return there[name]
 
@@ -59,7 +64,10 @@ def _rename(graph: gs.Graph, patch: Rename) -> None:
 def _delete(graph: gs.Graph, patch: Delete) -> None:
     node = _node(graph, patch.node)
     if not node.inputs or isinstance(node.inputs[0], gs.Constant):
-        raise ForgeError(f"{patch.node!r} has no input that could take its output's place", "replace it by a constant")
+        raise ForgeError(
+            f"{patch.node!r} has no input that could take its output's place",
+            "replace it by a constant",
+        )
     before, after = node.inputs[0], node.outputs[0]
     if any(after is output for output in graph.outputs):
         if not before.inputs or any(before is output for output in graph.outputs):
@@ -78,14 +86,20 @@ def _constant(graph: gs.Graph, patch: Constant) -> None:
     try:
         values = np.array(patch.value, dtype)
     except (TypeError, ValueError, OverflowError) as error:
-        raise ForgeError(f"its value is no array of {dtype or 'numbers'}", "give a number, or nested lists") from error
+        raise ForgeError(
+            f"its value is no array of {dtype or 'numbers'}", "give a number, or nested lists"
+        ) from error
     if values.dtype.kind not in "fiub" or values.size > _MOST:
-        raise ForgeError(f"its value is no array of numbers of up to {_MOST} elements", "give a dtype")
+        raise ForgeError(
+            f"its value is no array of numbers of up to {_MOST} elements", "give a dtype"
+        )
     if isinstance(tensor, gs.Constant):
         shape = list(tensor.shape)
         if values.ndim and list(values.shape) != shape:
-            raise ForgeError(f"{patch.tensor!r} has shape {shape}, and the value {list(values.shape)}",
-                             "give a value of that shape, or one number for all")  # fmt: skip
+            raise ForgeError(
+                f"{patch.tensor!r} has shape {shape}, and the value {list(values.shape)}",
+                "give a value of that shape, or one number for all",
+            )
         tensor.values = np.broadcast_to(values, shape).copy()
         return
     if any(tensor is output for output in graph.outputs):
@@ -114,14 +128,21 @@ def _cut(graph: gs.Graph, patch: Cut) -> None:
         for tensor in starts:
             if isinstance(tensor, gs.Constant):
                 raise ForgeError(
-                    f"{tensor.name!r} is a constant, and no input can be made of it", "name another tensor"
+                    f"{tensor.name!r} is a constant, and no input can be made of it",
+                    "name another tensor",
                 )
             if tensor.shape is None:
-                raise ForgeError(f"the shape of {tensor.name!r} is not known", "fold the model first")
+                raise ForgeError(
+                    f"the shape of {tensor.name!r} is not known", "fold the model first"
+                )
             tensor.inputs.clear()
             tensor.dtype = tensor.dtype or np.float32
         reached = {id(each) for each in _upstream_inputs(ends or graph.outputs)}
-        kept = [each for each in graph.inputs if id(each) in reached and all(each is not start for start in starts)]
+        kept = [
+            each
+            for each in graph.inputs
+            if id(each) in reached and all(each is not start for start in starts)
+        ]
         graph.inputs = [*starts, *kept]
     if ends:
         for tensor in ends:
@@ -149,7 +170,9 @@ def _output(graph: gs.Graph, patch: Output) -> None:
     if any(tensor is output for output in graph.outputs):
         raise ForgeError(f"{patch.tensor!r} is an output already", "drop the patch")
     if isinstance(tensor, gs.Constant) or not tensor.inputs:
-        raise ForgeError(f"{patch.tensor!r} is an input or a constant", "name a tensor that a node computes")
+        raise ForgeError(
+            f"{patch.tensor!r} is an input or a constant", "name a tensor that a node computes"
+        )
     tensor.dtype = tensor.dtype or np.float32
     graph.outputs.append(tensor)
 
@@ -157,15 +180,27 @@ def _output(graph: gs.Graph, patch: Output) -> None:
 def _dims(graph: gs.Graph, patch: Dims) -> None:
     tensor = _tensor(graph, patch.tensor)
     if not any(tensor is each for each in [*graph.inputs, *graph.outputs]):
-        raise ForgeError(f"{patch.tensor!r} is neither input nor output", "dimensions inside follow from those")
+        raise ForgeError(
+            f"{patch.tensor!r} is neither input nor output", "dimensions inside follow from those"
+        )
     if tensor.shape is not None and len(tensor.shape) != len(patch.dims):
-        raise ForgeError(f"{patch.tensor!r} has {len(tensor.shape)} dimensions, not {len(patch.dims)}", "")
+        raise ForgeError(
+            f"{patch.tensor!r} has {len(tensor.shape)} dimensions, not {len(patch.dims)}", ""
+        )
     for inner in graph.tensors().values():  # they are inferred afresh
-        if not isinstance(inner, gs.Constant) and all(inner is not each for each in [*graph.inputs, *graph.outputs]):
+        if not isinstance(inner, gs.Constant) and all(
+            inner is not each for each in [*graph.inputs, *graph.outputs]
+        ):
             inner.shape = None
     tensor.shape = list(patch.dims)
 
 
 _APPLY: dict[type, Any] = {
-    Rename: _rename, Delete: _delete, Constant: _constant, Cast: _cast, Cut: _cut, Output: _output, Dims: _dims,
-}  # fmt: skip
+    Rename: _rename,
+    Delete: _delete,
+    Constant: _constant,
+    Cast: _cast,
+    Cut: _cut,
+    Output: _output,
+    Dims: _dims,
+}

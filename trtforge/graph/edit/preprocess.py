@@ -1,7 +1,8 @@
 """What happens to a frame before the first convolution, moved into the graph.
 
-nvinfer computes ``scale * (pixel - offset)`` with one scale for all channels. What a model wants beyond that, a
-deviation for each channel or another order of them, goes into the first convolution's weights and costs nothing.
+nvinfer computes ``scale * (pixel - offset)`` with one scale for all channels. What a model wants
+beyond that, a deviation for each channel or another order of them, goes into the first
+convolution's weights and costs nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ _COLOURS = 3
 
 
 def fold_std(graph: gs.Graph, spec: Preprocess) -> Preprocess:
-    """Divide by the channels' deviations in the first convolution's weights; exact, at padded borders too.
+    """Divide by the channels' deviations in the first convolution's weights; exact, at padded
+    borders too.
 
     Returns:
         what is left to do before the graph.
@@ -33,10 +35,11 @@ def fold_std(graph: gs.Graph, spec: Preprocess) -> Preprocess:
 
 
 def fold_normalization(graph: gs.Graph, spec: Preprocess) -> Preprocess:
-    """Deviations go into the first convolution's weights, and means into its bias: the graph takes ``scale * pixel``.
+    """Deviations go into the first convolution's weights, and means into its bias: the graph takes
+    ``scale * pixel``.
 
-    A convolution that pads its input with zeros would pad with black instead of the mean colour; there the means stay
-    one subtraction in front of it.
+    A convolution that pads its input with zeros would pad with black instead of the mean colour;
+    there the means stay one subtraction in front of it.
 
     Returns:
         what is left to do before the graph.
@@ -49,7 +52,9 @@ def fold_normalization(graph: gs.Graph, spec: Preprocess) -> Preprocess:
     if any(_pads(convolution) for convolution, _ in found):
         image = image_input(graph)
         readers = list(image.outputs)
-        moved = add_node(graph, "Sub", [image, means.astype(image.dtype).reshape(1, -1, 1, 1)], "normalise/means")
+        moved = add_node(
+            graph, "Sub", [image, means.astype(image.dtype).reshape(1, -1, 1, 1)], "normalise/means"
+        )
         moved.dtype = image.dtype
         for reader in readers:
             reader.inputs = [moved if each is image else each for each in reader.inputs]
@@ -66,20 +71,26 @@ def swap_channels(graph: gs.Graph, spec: Preprocess) -> Preprocess:
         groups = weights.reshape(len(weights), -1, _COLOURS, *weights.shape[2:])
         _replace(graph, convolution, groups[:, :, ::-1].reshape(weights.shape))
     first, second, third = spec.offsets
-    return spec.model_copy(update={
-        "color": "bgr" if spec.color == "rgb" else "rgb", "offsets": (third, second, first),
-        "std": spec.std and spec.std[::-1],
-    })  # fmt: skip
+    return spec.model_copy(
+        update={
+            "color": "bgr" if spec.color == "rgb" else "rgb",
+            "offsets": (third, second, first),
+            "std": spec.std and spec.std[::-1],
+        }
+    )
 
 
 def image_front(graph: gs.Graph, spec: Preprocess) -> None:
-    """The image input becomes uint8 `(B, H, W, 3)`, RGB, under its old name: a frame as decoders hand it out.
+    """The image input becomes uint8 `(B, H, W, 3)`, RGB, under its old name: a frame as decoders
+    hand it out.
 
     TensorRT wants a Cast right behind a uint8 input, so that comes first.
     """
     image = image_input(graph)
     if image is None or image.shape[1] != _COLOURS:
-        raise ForgeError("no input of shape (N, 3, H, W)", "export the model with an NCHW colour image input")
+        raise ForgeError(
+            "no input of shape (N, 3, H, W)", "export the model with an NCHW colour image input"
+        )
     batch, _, height, width = image.shape
     frame = gs.Variable(image.name, np.uint8, [batch, height, width, _COLOURS])
     kind = image.dtype
@@ -87,7 +98,9 @@ def image_front(graph: gs.Graph, spec: Preprocess) -> None:
     graph.inputs = [frame if each is image else each for each in graph.inputs]
     pixels = cast(graph, frame, np.float32, "front/pixels")
     if spec.color == "bgr":
-        pixels = add_node(graph, "Gather", [pixels, np.array([2, 1, 0], np.int64)], "front/bgr", axis=3)
+        pixels = add_node(
+            graph, "Gather", [pixels, np.array([2, 1, 0], np.int64)], "front/bgr", axis=3
+        )
     if any(spec.offsets):
         pixels = add_node(graph, "Sub", [pixels, np.array(spec.offsets, np.float32)], "front/moved")
     pixels = add_node(graph, "Mul", [pixels, np.array(spec.scale, np.float32)], "front/scaled")
@@ -104,7 +117,8 @@ def image_front(graph: gs.Graph, spec: Preprocess) -> None:
 def _first_convolutions(graph: gs.Graph) -> list[tuple[Any, np.ndarray]]:
     """The convolutions that read the image, and their weights `(O, 3 n, h, w)`.
 
-    Before them may be what only moves pixels: YOLOv5's and YOLOX's Focus puts every other pixel into channels of its
+    Before them may be what only moves pixels: YOLOv5's and YOLOX's Focus puts every other pixel
+    into channels of its
     own, by Slices and a Concat, so that channel i is colour i modulo 3.
 
     Raises:
@@ -124,8 +138,10 @@ def _first_convolutions(graph: gs.Graph) -> list[tuple[Any, np.ndarray]]:
             elif node.op == "Conv" and node.inputs[0] is tensor:
                 found[id(node)] = (node, _weights(node))
             elif node.op != "Shape":
-                raise ForgeError(f"the image goes into '{node.name}' ({node.op}), and not straight into a convolution",
-                                 "normalise before the graph, or cut that node away with a patch")  # fmt: skip
+                raise ForgeError(
+                    f"the image goes into '{node.name}' ({node.op}), and not straight into a convolution",
+                    "normalise before the graph, or cut that node away with a patch",
+                )
     if not found:
         raise ForgeError("no convolution reads the image", "normalise before the graph")
     return list(found.values())
@@ -133,9 +149,15 @@ def _first_convolutions(graph: gs.Graph) -> list[tuple[Any, np.ndarray]]:
 
 def _weights(node: Any) -> np.ndarray:
     weights = node.inputs[1]
-    if not isinstance(weights, gs.Constant) or weights.values.shape[1] % _COLOURS or node.attrs.get("group", 1) != 1:
-        raise ForgeError(f"the weights of '{node.name}' are not constant, or not of three colours",
-                         "patch the model before it is quantized")  # fmt: skip
+    if (
+        not isinstance(weights, gs.Constant)
+        or weights.values.shape[1] % _COLOURS
+        or node.attrs.get("group", 1) != 1
+    ):
+        raise ForgeError(
+            f"the weights of '{node.name}' are not constant, or not of three colours",
+            "patch the model before it is quantized",
+        )
     values: np.ndarray = weights.values
     return values
 
@@ -153,19 +175,26 @@ def _each_channel(weights: np.ndarray, colours: np.ndarray) -> np.ndarray:
 
 
 def _pads(node: Any) -> bool:
-    return any(node.attrs.get("pads", [])) or node.attrs.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID")
+    return any(node.attrs.get("pads", [])) or node.attrs.get("auto_pad", "NOTSET") not in (
+        "NOTSET",
+        "VALID",
+    )
 
 
 def _replace(graph: gs.Graph, node: Any, weights: np.ndarray) -> None:
     """New weights of the old type; others that share the old ones keep them."""
     old = node.inputs[1]
-    node.inputs[1] = gs.Constant(unique(graph, f"{old.name}/patched"), np.ascontiguousarray(weights, old.values.dtype))
+    node.inputs[1] = gs.Constant(
+        unique(graph, f"{old.name}/patched"), np.ascontiguousarray(weights, old.values.dtype)
+    )
 
 
 def _replace_bias(graph: gs.Graph, node: Any, more: np.ndarray, dtype: Any) -> None:
     old = node.inputs[2] if len(node.inputs) > 2 else None
     if old is not None and not isinstance(old, gs.Constant):
-        raise ForgeError(f"the bias of '{node.name}' is not constant", "patch the model before it is quantized")
+        raise ForgeError(
+            f"the bias of '{node.name}' is not constant", "patch the model before it is quantized"
+        )
     bias = (0 if old is None else old.values) + more
     constant = gs.Constant(unique(graph, f"{node.name}/bias_patched"), np.asarray(bias, dtype))
     node.inputs = [*node.inputs[:2], constant]

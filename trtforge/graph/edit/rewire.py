@@ -1,4 +1,6 @@
-"""Nodes taken out of a graph, and readers given another tensor: the moves that every rewrite is made of."""
+"""Nodes taken out of a graph, and readers given another tensor: the moves that every rewrite is
+made of.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ class Scope:
 
     Attributes:
         shapes: what is known of every tensor.
-        keep: ids of tensors that stay, under their names: outputs of the graph, and what bodies of If and Loop read.
+        keep: ids of tensors that stay, under their names: outputs of the graph, and what bodies of
+            If and Loop read.
         names: of tensors.
     """
 
@@ -47,7 +50,9 @@ def scope(graph: gs.Graph, shapes: Shapes) -> Scope:
 
 
 def kept(graph: gs.Graph) -> set[int]:
-    """Ids of tensors that must stay, under their names: outputs of the graph, and what bodies of If and Loop read."""
+    """Ids of tensors that must stay, under their names: outputs of the graph, and what bodies of If
+    and Loop read.
+    """
     found = {id(tensor) for tensor in graph.outputs}
     for body in graph.subgraphs(recursive=True):
         found |= {id(tensor) for tensor in body.outputs}
@@ -61,7 +66,9 @@ def standard(node: gs.Node) -> bool:
 
 
 def remove(node: gs.Node) -> list[gs.Tensor]:
-    """Take a node out of its graph's edges; what it made. ``sweep`` drops it from the list of nodes."""
+    """Take a node out of its graph's edges; what it made. ``sweep`` drops it from the list of
+    nodes.
+    """
     made = [tensor for tensor in node.outputs if tensor.name]
     node.inputs.clear()
     node.outputs.clear()

@@ -1,4 +1,6 @@
-"""Fewer nodes, the same results: constants folded, shape arithmetic resolved, runs joined, one opset."""
+"""Fewer nodes, the same results: constants folded, shape arithmetic resolved, runs joined, one
+opset.
+"""
 
 from __future__ import annotations
 
@@ -44,8 +46,9 @@ def fold(
         batch: replaces a dynamic batch size; a fixed one must be equal.
 
     Returns:
-        A model with the same inputs and outputs, in which every dynamic dimension has a name, and every node one of
-        its own. Nodes and tensors that survive keep theirs. Equal models give equal results.
+        A model with the same inputs and outputs, in which every dynamic dimension has a name, and
+        every node one of its own. Nodes and tensors that survive keep theirs. Equal models give
+        equal results.
 
     Raises:
         ForgeError: ``size`` or ``batch`` contradicts the model, or the opset conversion fails.
@@ -55,13 +58,17 @@ def fold(
     fix_inputs(model, size, default_size, batch)
     if opset and _opset(model) < opset:
         model = _raise_opset(model, opset)
-    del model.graph.value_info[:]  # exporters write names such as 'Concatoutput_dim_1' where there is a number
+    del model.graph.value_info[
+        :
+    ]  # exporters write names such as 'Concatoutput_dim_1' where there is a number
     graph = graph_of(model)
     with quiet():
         shapes = _simplify(graph)
     shapes.apply(graph)
     _name_nodes(graph)
-    return model_of(graph) if any(graph.subgraphs()) else exported(graph)  # Shapes does not look into bodies
+    return (
+        model_of(graph) if any(graph.subgraphs()) else exported(graph)
+    )  # Shapes does not look into bodies
 
 
 def _simplify(graph: gs.Graph) -> Shapes:
@@ -85,17 +92,29 @@ def _simplify(graph: gs.Graph) -> Shapes:
 
 
 def _opset(model: onnx.ModelProto) -> int:
-    return next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
+    return next(
+        (entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0
+    )
 
 
 def _raise_opset(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
-    """The model with its operators rewritten; the weights stay aside meanwhile, for they would be copied twice."""
-    weights = {tensor.name: tensor.raw_data for tensor in model.graph.initializer if len(tensor.raw_data) > LARGE}
+    """The model with its operators rewritten; the weights stay aside meanwhile, for they would be
+    copied twice.
+    """
+    weights = {
+        tensor.name: tensor.raw_data
+        for tensor in model.graph.initializer
+        if len(tensor.raw_data) > LARGE
+    }
     for tensor in model.graph.initializer:
         if tensor.name in weights:
             tensor.ClearField("raw_data")
-    foreign = [node for node in model.graph.node if not node.domain and not onnx.defs.has(node.op_type)]
-    for node in foreign:  # TensorRT's plugins stand in ONNX's own domain, where the converter knows none of them
+    foreign = [
+        node for node in model.graph.node if not node.domain and not onnx.defs.has(node.op_type)
+    ]
+    for node in (
+        foreign
+    ):  # TensorRT's plugins stand in ONNX's own domain, where the converter knows none of them
         node.domain = PLUGINS
     if foreign:
         model.opset_import.add(domain=PLUGINS, version=1)
@@ -103,8 +122,10 @@ def _raise_opset(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
         raised = onnx.version_converter.convert_version(model, opset)
     except Exception as error:
         reason = str(error).strip().splitlines()[0][:200]
-        raise ForgeError(f"the model's opset {_opset(model)} can't be raised to {opset}: {reason}",
-                         f"export it with opset {opset}") from error  # fmt: skip
+        raise ForgeError(
+            f"the model's opset {_opset(model)} can't be raised to {opset}: {reason}",
+            f"export it with opset {opset}",
+        ) from error
     for tensor in raised.graph.initializer:
         if tensor.name in weights:
             tensor.raw_data = weights[tensor.name]
@@ -117,7 +138,9 @@ def _raise_opset(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
 
 
 def _name_nodes(graph: gs.Graph) -> None:
-    """Every node gets a name of its own: layer reports and errors refer to nodes by name. Names of their own stay."""
+    """Every node gets a name of its own: layer reports and errors refer to nodes by name. Names of
+    their own stay.
+    """
     taken = {node.name for node in graph.nodes}
     seen = {""}
     for node in graph.nodes:

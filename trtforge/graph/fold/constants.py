@@ -17,16 +17,61 @@ from trtforge.graph.edit.rewire import kept, remove
 from trtforge.graph.shapes import Shapes
 from trtforge.graph.symbols import numbers
 
-LIMIT = 16 << 20  # bytes: a larger result stays a node's, unless it is no larger than what it is made from
+LIMIT = (
+    16 << 20
+)  # bytes: a larger result stays a node's, unless it is no larger than what it is made from
 # Random results; the quantization of weights, which a builder wants to see; what `lift` leaves.
-KEPT = {"DequantizeLinear", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial",
-        "Bernoulli", "Constant"}  # fmt: skip
-BOUNDED = {"NonZero", "Unique", "Compress"}  # of unknown size, but no larger than a small multiple of what they read
-TYPES = {"FLOAT", "FLOAT16", "DOUBLE", "BOOL", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"}
-# A weight that is NaN makes what they compute NaN. Masks hold infinities by design, and choices may hold anything.
-LEARNED = {"Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization", "InstanceNormalization",
-           "LayerNormalization", "GroupNormalization", "PRelu", "LSTM", "GRU", "RNN", "QuantizeLinear",
-           "DequantizeLinear", "Add", "Sub", "Mul", "Div"}  # fmt: skip
+KEPT = {
+    "DequantizeLinear",
+    "RandomNormal",
+    "RandomNormalLike",
+    "RandomUniform",
+    "RandomUniformLike",
+    "Multinomial",
+    "Bernoulli",
+    "Constant",
+}
+BOUNDED = {
+    "NonZero",
+    "Unique",
+    "Compress",
+}  # of unknown size, but no larger than a small multiple of what they read
+TYPES = {
+    "FLOAT",
+    "FLOAT16",
+    "DOUBLE",
+    "BOOL",
+    "INT8",
+    "INT16",
+    "INT32",
+    "INT64",
+    "UINT8",
+    "UINT16",
+    "UINT32",
+    "UINT64",
+}
+# A weight that is NaN makes what they compute NaN. Masks hold infinities by design, and choices may
+# hold anything.
+LEARNED = {
+    "Conv",
+    "ConvTranspose",
+    "Gemm",
+    "MatMul",
+    "BatchNormalization",
+    "InstanceNormalization",
+    "LayerNormalization",
+    "GroupNormalization",
+    "PRelu",
+    "LSTM",
+    "GRU",
+    "RNN",
+    "QuantizeLinear",
+    "DequantizeLinear",
+    "Add",
+    "Sub",
+    "Mul",
+    "Div",
+}
 
 
 def nan_weight(model: onnx.ModelProto) -> tuple[str, str] | None:
@@ -45,7 +90,9 @@ def _has_nan(tensor: onnx.TensorProto) -> bool:
 
 
 def lift(graph: gs.Graph) -> None:
-    """Constant nodes become initializers, in place; a tensor that must stay is still made by a node."""
+    """Constant nodes become initializers, in place; a tensor that must stay is still made by a
+    node.
+    """
     outputs = kept(graph)
     for node in graph.nodes:
         values = _attribute(node) if node.op == "Constant" else None
@@ -87,7 +134,9 @@ def fold_constants(graph: gs.Graph, shapes: Shapes) -> bool:
 
 def left_alone(graph: gs.Graph, shapes: Shapes) -> list[str]:
     """Names of the nodes that are constant, but for the size of their results."""
-    return [node.name for node in graph.nodes if _constant(node, set()) and _oversized(node, shapes)]
+    return [
+        node.name for node in graph.nodes if _constant(node, set()) and _oversized(node, shapes)
+    ]
 
 
 def _names(node: gs.Node) -> set[str]:
@@ -111,7 +160,10 @@ def _constant(node: gs.Node, fixed: set[str]) -> bool:
     return (
         node.op not in KEPT
         and not any(isinstance(value, gs.Graph) for value in node.attrs.values())
-        and all(not tensor.name or isinstance(tensor, gs.Constant) or tensor.name in fixed for tensor in node.inputs)
+        and all(
+            not tensor.name or isinstance(tensor, gs.Constant) or tensor.name in fixed
+            for tensor in node.inputs
+        )
     )
 
 
@@ -131,7 +183,11 @@ def _oversized(node: gs.Node, shapes: Shapes) -> bool:
 
 
 def _bytes(tensor: gs.Tensor) -> int:
-    return prod(tensor.shape) * np.dtype(tensor.dtype).itemsize if isinstance(tensor, gs.Constant) else 0
+    return (
+        prod(tensor.shape) * np.dtype(tensor.dtype).itemsize
+        if isinstance(tensor, gs.Constant)
+        else 0
+    )
 
 
 def _compute(
@@ -140,8 +196,11 @@ def _compute(
     """Values of what ``waiting`` nodes hand to others, all in one run of ONNX Runtime."""
     inner = {id(node) for node in waiting}
     made = [tensor for node in waiting for tensor in node.outputs if tensor.name]
-    wanted = [tensor for tensor in made
-              if id(tensor) in outputs or any(id(reader) not in inner for reader in tensor.outputs)]  # fmt: skip
+    wanted = [
+        tensor
+        for tensor in made
+        if id(tensor) in outputs or any(id(reader) not in inner for reader in tensor.outputs)
+    ]
     if not wanted:
         return {}
     try:
@@ -171,21 +230,36 @@ def _run(
     import onnxruntime
 
     made = {name for node in nodes for name in _names(node)}
-    read = {tensor.name: tensor for node in nodes for tensor in node.inputs if tensor.name and tensor.name not in made}
-    constants = [OnnxExporter.export_tensor_proto(tensor) if isinstance(tensor, gs.Constant)
-                 else onnx.numpy_helper.from_array(known[name], name) for name, tensor in read.items()]  # fmt: skip
+    read = {
+        tensor.name: tensor
+        for node in nodes
+        for tensor in node.inputs
+        if tensor.name and tensor.name not in made
+    }
+    constants = [
+        OnnxExporter.export_tensor_proto(tensor)
+        if isinstance(tensor, gs.Constant)
+        else onnx.numpy_helper.from_array(known[name], name)
+        for name, tensor in read.items()
+    ]
     model = onnx.helper.make_model(
         onnx.helper.make_graph(
-            [OnnxExporter.export_node(node) for node in nodes], "constants", [],
-            [onnx.helper.make_empty_tensor_value_info(tensor.name) for tensor in wanted], constants,
+            [OnnxExporter.export_node(node) for node in nodes],
+            "constants",
+            [],
+            [onnx.helper.make_empty_tensor_value_info(tensor.name) for tensor in wanted],
+            constants,
         ),
-        opset_imports=graph.import_domains, ir_version=10,
-    )  # fmt: skip
+        opset_imports=graph.import_domains,
+        ir_version=10,
+    )
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = 1
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
     return dict(zip((tensor.name for tensor in wanted), session.run(None, {}), strict=True))
 
 
@@ -195,7 +269,13 @@ def _fix_output(node: gs.Node, known: dict[str, np.ndarray]) -> bool:
         return False
     tensor = node.outputs[0]
     value = gs.Constant(f"{tensor.name}.value", known[tensor.name])
-    node.op, node.domain, node.attrs, node.inputs, node.outputs = "Identity", None, {}, [value], [tensor]
+    node.op, node.domain, node.attrs, node.inputs, node.outputs = (
+        "Identity",
+        None,
+        {},
+        [value],
+        [tensor],
+    )
     return True
 
 
@@ -204,13 +284,20 @@ def _attribute(node: gs.Node) -> Any:
     kind, value = next(iter(node.attrs.items()))
     if kind == "value":
         return value._values  # not read yet: it may be large
-    types = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
+    types = {
+        "value_float": np.float32,
+        "value_floats": np.float32,
+        "value_int": np.int64,
+        "value_ints": np.int64,
+    }
     return np.array(value, types[kind]) if kind in types else None
 
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """ONNX Runtime, which evaluates the constants, reports optimisations that it leaves out as warnings."""
+    """ONNX Runtime, which evaluates the constants, reports optimisations that it leaves out as
+    warnings.
+    """
     import onnxruntime
 
     onnxruntime.set_default_logger_severity(3)

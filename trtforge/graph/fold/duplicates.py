@@ -1,4 +1,6 @@
-"""What is in a graph twice, once: constants of equal contents, nodes that compute the same, sizes read twice."""
+"""What is in a graph twice, once: constants of equal contents, nodes that compute the same, sizes
+read twice.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,15 @@ from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
 from trtforge.graph.edit.rewire import kept, read_instead, sweep
 from trtforge.graph.shapes import Shapes
 
-RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli",
-          "Dropout"}  # fmt: skip
+RANDOM = {
+    "RandomNormal",
+    "RandomNormalLike",
+    "RandomUniform",
+    "RandomUniformLike",
+    "Multinomial",
+    "Bernoulli",
+    "Dropout",
+}
 
 
 def share_constants(graph: gs.Graph) -> None:
@@ -47,7 +56,9 @@ def share_nodes(graph: gs.Graph, shapes: Shapes) -> bool:
         first = nodes.setdefault(key, node) if key is not None else node
         if first is not node:
             pairs = list(zip(node.outputs, first.outputs, strict=True))
-        elif len(node.outputs) == 1 and (elements := _elements(node.outputs[0], shapes)) is not None:
+        elif (
+            len(node.outputs) == 1 and (elements := _elements(node.outputs[0], shapes)) is not None
+        ):
             pairs = [(node.outputs[0], sizes.setdefault(elements, node.outputs[0]))]
         for tensor, same in pairs:
             if tensor is not same and tensor.outputs:
@@ -58,9 +69,13 @@ def share_nodes(graph: gs.Graph, shapes: Shapes) -> bool:
 
 
 def _content(tensor: gs.Constant) -> Hashable:
-    """Type, shape and bytes of a constant, out of the model's own message where it was not read yet."""
+    """Type, shape and bytes of a constant, out of the model's own message where it was not read
+    yet.
+    """
     proto = OnnxExporter.export_tensor_proto(tensor)
-    values = proto.raw_data or (tuple(proto.string_data) if proto.string_data else tensor.values.tobytes())
+    values = proto.raw_data or (
+        tuple(proto.string_data) if proto.string_data else tensor.values.tobytes()
+    )
     return proto.data_type, tuple(proto.dims), values
 
 
@@ -71,7 +86,9 @@ def _key(node: gs.Node) -> Hashable:
     for name, value in sorted(node.attrs.items()):
         if isinstance(value, gs.Graph):
             return None
-        attributes.append((name, _content(value) if isinstance(value, gs.Constant) else repr(value)))
+        attributes.append(
+            (name, _content(value) if isinstance(value, gs.Constant) else repr(value))
+        )
     read = tuple(id(tensor) if tensor.name else 0 for tensor in node.inputs)
     made = tuple(bool(tensor.name) for tensor in node.outputs)
     return node.op, node.domain or "", tuple(attributes), read, made

@@ -11,9 +11,20 @@ from trtforge.errors import ForgeError
 
 # Of an output's largest magnitude: rewrites reorder float arithmetic, and must do nothing else.
 TOLERANCE = {"float": 1e-4, "half": 2e-2}
-# Operators that compare or round: where two values are nearly equal, the last bit of a float decides what they give.
-CHOOSING = {"TopK", "NonMaxSuppression", "ArgMax", "ArgMin", "NonZero", "Unique", "QuantizeLinear", "Round", "Floor",
-            "Ceil"}  # fmt: skip
+# Operators that compare or round: where two values are nearly equal, the last bit of a float
+# decides what they give.
+CHOOSING = {
+    "TopK",
+    "NonMaxSuppression",
+    "ArgMax",
+    "ArgMin",
+    "NonZero",
+    "Unique",
+    "QuantizeLinear",
+    "Round",
+    "Floor",
+    "Ceil",
+}
 PLUGIN = "_TRT"
 Arrays = dict[str, np.ndarray]
 
@@ -31,10 +42,16 @@ def random_inputs(model: onnx.ModelProto) -> Arrays:
     for value in inputs(model):
         kind = value.type.tensor_type.elem_type
         if not kind:
-            raise ForgeError(f"input {value.name!r} is not a tensor", "export the model with tensors as inputs")
+            raise ForgeError(
+                f"input {value.name!r} is not a tensor", "export the model with tensors as inputs"
+            )
         dtype = onnx.helper.tensor_dtype_to_np_dtype(kind)
         shape = [dim if isinstance(dim, int) else 1 for dim in dims(value)]
-        found[value.name] = rng.random(shape, np.float32).astype(dtype) if dtype.kind == "f" else np.zeros(shape, dtype)
+        found[value.name] = (
+            rng.random(shape, np.float32).astype(dtype)
+            if dtype.kind == "f"
+            else np.zeros(shape, dtype)
+        )
     return found
 
 
@@ -48,7 +65,11 @@ def different(original: onnx.ModelProto, rewritten: onnx.ModelProto) -> str | No
     tolerance = TOLERANCE["half" if _half(original) else "float"]
     feed = random_inputs(rewritten)
     found = _first_difference(_run(original, feed), _run(rewritten, feed), tolerance)
-    return _different_after_choices(original, rewritten, feed, tolerance) if found and _choices(original) else found
+    return (
+        _different_after_choices(original, rewritten, feed, tolerance)
+        if found and _choices(original)
+        else found
+    )
 
 
 def _nameless(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -65,14 +86,17 @@ def _nameless(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _half(model: onnx.ModelProto) -> bool:
     kinds = {tensor.data_type for tensor in model.graph.initializer}
-    kinds |= {value.type.tensor_type.elem_type for value in [*model.graph.input, *model.graph.output]}
+    kinds |= {
+        value.type.tensor_type.elem_type for value in [*model.graph.input, *model.graph.output]
+    }
     return bool(kinds & {onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16})
 
 
 def _different_after_choices(
     original: onnx.ModelProto, rewritten: onnx.ModelProto, feed: Arrays, tolerance: float
 ) -> str | None:
-    """As ``different``, but the rewritten graph is given the original's choices, and what they chose from is compared.
+    """As ``different``, but the rewritten graph is given the original's choices, and what they
+    chose from is compared.
 
     A choice is known by the tensors that it makes.
     """
@@ -81,23 +105,35 @@ def _different_after_choices(
     made = [name for node, _ in pairs for name in node.output if name]
     before = _run(_with_tensors(original, {}, [*made, *(node.input[0] for node, _ in pairs)]), feed)
     chosen = {name: before[name] for name in made}
-    after = _run(_with_tensors(rewritten, chosen, [twin.input[0] for _, twin in pairs]), feed | chosen)
+    after = _run(
+        _with_tensors(rewritten, chosen, [twin.input[0] for _, twin in pairs]), feed | chosen
+    )
     sources = {node.input[0]: twin.input[0] for node, twin in pairs}
     outputs = {value.name for value in original.graph.output} - set(made)
     return _first_difference({name: before[name] for name in outputs}, after, tolerance) or next(
-        (name for name, twin in sources.items() if not _close(before[name], after[twin], tolerance)), None
+        (
+            name
+            for name, twin in sources.items()
+            if not _close(before[name], after[twin], tolerance)
+        ),
+        None,
     )
 
 
 def _without_plugins(model: onnx.ModelProto) -> onnx.ModelProto:
-    """TensorRT's plugins run nowhere else: what they read is the output, and what comes behind them is left out."""
+    """TensorRT's plugins run nowhere else: what they read is the output, and what comes behind them
+    is left out.
+    """
     plugins = [node for node in model.graph.node if node.op_type.endswith(PLUGIN)]
     if not plugins:
         return model
     cut = onnx.ModelProto()
     cut.CopyFrom(model)
-    read = [onnx.helper.make_node("Identity", [name], [f"{node.op_type} {number} <- {index}"])
-            for number, node in enumerate(plugins) for index, name in enumerate(node.input)]  # fmt: skip
+    read = [
+        onnx.helper.make_node("Identity", [name], [f"{node.op_type} {number} <- {index}"])
+        for number, node in enumerate(plugins)
+        for index, name in enumerate(node.input)
+    ]
     made: set[str] = set()
     left = []
     for node in model.graph.node:  # each behind those that it reads
@@ -108,7 +144,9 @@ def _without_plugins(model: onnx.ModelProto) -> onnx.ModelProto:
     outputs = [value for value in cut.graph.output if value.name not in made]
     del cut.graph.node[:], cut.graph.output[:]
     cut.graph.node.extend([*left, *read])
-    cut.graph.output.extend([*outputs, *(onnx.ValueInfoProto(name=node.output[0]) for node in read)])
+    cut.graph.output.extend(
+        [*outputs, *(onnx.ValueInfoProto(name=node.output[0]) for node in read)]
+    )
     return cut
 
 
@@ -117,14 +155,18 @@ def _choices(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
 
 
 def _with_tensors(model: onnx.ModelProto, given: Arrays, wanted: list[str]) -> onnx.ModelProto:
-    """The model with inner tensors as inputs, in place of the nodes that make them, and others as outputs."""
+    """The model with inner tensors as inputs, in place of the nodes that make them, and others as
+    outputs.
+    """
     cut = onnx.ModelProto()
     cut.CopyFrom(model)
     left = [node for node in cut.graph.node if not set(node.output) & set(given)]
     del cut.graph.node[:]
     cut.graph.node.extend(left)
     cut.graph.input.extend(
-        onnx.helper.make_tensor_value_info(name, onnx.helper.np_dtype_to_tensor_dtype(values.dtype), values.shape)
+        onnx.helper.make_tensor_value_info(
+            name, onnx.helper.np_dtype_to_tensor_dtype(values.dtype), values.shape
+        )
         for name, values in given.items()
     )
     outputs = [value for value in cut.graph.output if value.name not in given]
@@ -138,13 +180,20 @@ def _run(model: onnx.ModelProto, feed: Arrays) -> Arrays:
     from trtforge.backends.onnxruntime import reason, session
 
     quantized = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
-    engine = session(model.SerializeToString(), fuse=not quantized)  # INT8 kernels would add differences of their own
+    engine = session(
+        model.SerializeToString(), fuse=not quantized
+    )  # INT8 kernels would add differences of their own
     try:
         results = engine.run(None, {value.name: feed[value.name] for value in engine.get_inputs()})
     except Exception as error:  # ONNX Runtime raises classes of its own for every kind of refusal
-        shapes = ", ".join(f"{name} of {'x'.join(map(str, values.shape)) or 'rank 0'}" for name, values in feed.items())
-        raise ForgeError(f"the model fails on {shapes}: {reason(error)}",
-                         "check --size and --batch: strides must divide the size") from error  # fmt: skip
+        shapes = ", ".join(
+            f"{name} of {'x'.join(map(str, values.shape)) or 'rank 0'}"
+            for name, values in feed.items()
+        )
+        raise ForgeError(
+            f"the model fails on {shapes}: {reason(error)}",
+            "check --size and --batch: strides must divide the size",
+        ) from error
     return dict(zip((value.name for value in engine.get_outputs()), results, strict=True))
 
 
@@ -153,7 +202,9 @@ def _first_difference(before: Arrays, after: Arrays, tolerance: float) -> str | 
 
 
 def _close(before: Any, after: Any, tolerance: float) -> bool:
-    if not isinstance(before, np.ndarray) or before.dtype.kind not in "fiub":  # a sequence, or strings
+    if (
+        not isinstance(before, np.ndarray) or before.dtype.kind not in "fiub"
+    ):  # a sequence, or strings
         return repr(before) == repr(after)
     if before.shape != after.shape or before.dtype != after.dtype:
         return False

@@ -1,4 +1,6 @@
-"""The mean of a distribution (YOLOv8's DFL, arXiv 2006.04388), as sums that fuse with the Softmax before it."""
+"""The mean of a distribution (YOLOv8's DFL, arXiv 2006.04388), as sums that fuse with the Softmax
+before it.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,12 @@ AXES_AS_INPUT = 13  # opset from which ReduceSum takes its axes as an input
 
 
 def fuse_expectations(graph: gs.Graph) -> int:
-    """Replace each convolution that takes the mean of a Softmax by a product and a sum over channels, in place.
+    """Replace each convolution that takes the mean of a Softmax by a product and a sum over
+    channels, in place.
 
-    As a convolution with one output channel it is a layer of its own, which reads all probabilities back from memory;
-    a product and a sum run in the Softmax's kernel. The results are the same but for the order of one sum.
+    As a convolution with one output channel it is a layer of its own, which reads all probabilities
+    back from memory; a product and a sum run in the Softmax's kernel. The results are the same but
+    for the order of one sum.
 
     Returns:
         How many were replaced.
@@ -28,12 +32,20 @@ def fuse_expectations(graph: gs.Graph) -> int:
     for node in found:
         weights = node.inputs[1].values
         (probabilities, *_), (mean,) = node.inputs, node.outputs
-        product = gs.Variable(unique(graph, f"{mean.name}.product"), probabilities.dtype, probabilities.shape)
+        product = gs.Variable(
+            unique(graph, f"{mean.name}.product"), probabilities.dtype, probabilities.shape
+        )
         bins = gs.Constant(unique(graph, f"{node.name}.bins"), weights.reshape(1, -1, 1, 1))
         axes = gs.Constant(unique(graph, f"{node.name}.axes"), np.array([1], np.int64))
         node.outputs.clear()
-        graph.nodes.append(gs.Node("Mul", unique(graph, f"{node.name}.product"), {}, [probabilities, bins], [product]))
-        graph.nodes.append(gs.Node("ReduceSum", node.name, {"keepdims": 1}, [product, axes], [mean]))
+        graph.nodes.append(
+            gs.Node(
+                "Mul", unique(graph, f"{node.name}.product"), {}, [probabilities, bins], [product]
+            )
+        )
+        graph.nodes.append(
+            gs.Node("ReduceSum", node.name, {"keepdims": 1}, [product, axes], [mean])
+        )
         graph.nodes.remove(node)
     graph.toposort()
     return len(found)
@@ -42,7 +54,17 @@ def fuse_expectations(graph: gs.Graph) -> int:
 def _is_plain(node: gs.Node) -> bool:
     """Whether a convolution is a weighted sum of the channels at each place, and nothing else."""
     weights = node.inputs[1]
-    plain = isinstance(weights, gs.Constant) and weights.values.ndim == 4 and weights.values.shape[0] == 1
+    plain = (
+        isinstance(weights, gs.Constant)
+        and weights.values.ndim == 4
+        and weights.values.shape[0] == 1
+    )
     strides, pads = node.attrs.get("strides", [1, 1]), node.attrs.get("pads", [0, 0, 0, 0])
-    return bool(plain and weights.values.shape[2:] == (1, 1) and len(node.inputs) == 2
-                and set(strides) == {1} and not any(pads) and node.attrs.get("group", 1) == 1)  # fmt: skip
+    return bool(
+        plain
+        and weights.values.shape[2:] == (1, 1)
+        and len(node.inputs) == 2
+        and set(strides) == {1}
+        and not any(pads)
+        and node.attrs.get("group", 1) == 1
+    )

@@ -8,7 +8,8 @@ from trtforge.graph.edit.rewire import constant, read_instead, remove
 
 
 def inline_branches(graph: gs.Graph) -> bool:
-    """Put the nodes of the branch that is taken in the place of an If, in place; whether there was one.
+    """Put the nodes of the branch that is taken in the place of an If, in place; whether there was
+    one.
 
     Exporters write an If for what depends on a shape: a squeeze of an axis that may not be 1.
     """
@@ -19,14 +20,18 @@ def inline_branches(graph: gs.Graph) -> bool:
         if condition is None:
             nodes.append(node)
             continue
-        nodes += _branch(graph, node, node.attrs["then_branch" if condition.all() else "else_branch"])
+        nodes += _branch(
+            graph, node, node.attrs["then_branch" if condition.all() else "else_branch"]
+        )
         changed = True
     graph.nodes = nodes
     return changed
 
 
 def _branch(graph: gs.Graph, node: gs.Node, branch: gs.Graph) -> list[gs.Node]:
-    """The branch's nodes, which make the node's outputs; names that the graph has already get a prefix."""
+    """The branch's nodes, which make the node's outputs; names that the graph has already get a
+    prefix.
+    """
     taken, outer = set(graph.tensors()), {id(tensor) for tensor in graph.tensors().values()}
     for name, tensor in branch.tensors().items():
         if id(tensor) not in outer and name in taken:
@@ -38,7 +43,9 @@ def _branch(graph: gs.Graph, node: gs.Node, branch: gs.Graph) -> list[gs.Node]:
     for tensor, result in zip(made, branch.outputs, strict=True):
         if id(result) in inner:
             maker = inner.pop(id(result))
-            maker.outputs[next(i for i, output in enumerate(maker.outputs) if output is result)] = tensor
+            maker.outputs[next(i for i, output in enumerate(maker.outputs) if output is result)] = (
+                tensor
+            )
             read_instead(result, tensor)
             named[id(result)] = tensor
         else:

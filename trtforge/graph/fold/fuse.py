@@ -1,4 +1,6 @@
-"""Arithmetic with constants behind a convolution goes into its weights, and padding before it into its pads."""
+"""Arithmetic with constants behind a convolution goes into its weights, and padding before it into
+its pads.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ CONVOLUTIONS = ("Conv", "ConvTranspose")
 
 
 def fuse(graph: gs.Graph, shapes: Shapes) -> bool:
-    """Fuse BatchNormalization, multiplication, addition and padding into convolutions, in place; whether any was.
+    """Fuse BatchNormalization, multiplication, addition and padding into convolutions, in place;
+    whether any was.
 
     The convolution keeps its name, and its result takes the name of what was fused into it.
     """
@@ -22,7 +25,11 @@ def fuse(graph: gs.Graph, shapes: Shapes) -> bool:
     changed = False
     for node in graph.nodes:
         if standard(node):
-            changed |= _into_weights(node, found) if node.op in _AFFINE else node.op == "Conv" and _padding(node, found)
+            changed |= (
+                _into_weights(node, found)
+                if node.op in _AFFINE
+                else node.op == "Conv" and _padding(node, found)
+            )
     sweep(graph)
     return changed
 
@@ -53,7 +60,10 @@ def _into_weights(node: gs.Node, scope: Scope) -> bool:
         return False
     if (scale != 1).any():
         conv.inputs[1] = scope.constant(f"{made.name}.weight", scaled.astype(weights.dtype))
-    conv.inputs = [*conv.inputs[:2], scope.constant(f"{made.name}.bias", moved.astype(weights.dtype))]
+    conv.inputs = [
+        *conv.inputs[:2],
+        scope.constant(f"{made.name}.bias", moved.astype(weights.dtype)),
+    ]
     remove(node)
     conv.outputs = [made]
     return True
@@ -69,7 +79,9 @@ Affine = tuple[np.ndarray, np.ndarray]  # float64 (channels,)
 
 def _batch_normalization(node: gs.Node, index: int, channels: int, rank: int) -> Affine | None:
     parts = [constant(node, position) for position in range(1, 5)]
-    if any(part is None or part.shape != (channels,) for part in parts) or node.attrs.get("training_mode", 0):
+    if any(part is None or part.shape != (channels,) for part in parts) or node.attrs.get(
+        "training_mode", 0
+    ):
         return None
     if any(tensor.outputs for tensor in node.outputs[1:]):
         return None
@@ -95,7 +107,9 @@ def _per_channel(values: np.ndarray | None, channels: int, rank: int) -> np.ndar
     if values is None or values.ndim > rank or values.dtype.kind != "f":
         return None
     shape = (1,) * (rank - values.ndim) + values.shape
-    if shape[1] not in (1, channels) or any(size != 1 for axis, size in enumerate(shape) if axis != 1):
+    if shape[1] not in (1, channels) or any(
+        size != 1 for axis, size in enumerate(shape) if axis != 1
+    ):
         return None
     return np.full(channels, values.ravel(), np.float64)
 
@@ -116,8 +130,15 @@ def _padding(conv: gs.Node, scope: Scope) -> bool:
         return False
     amounts, fill = constant(pad, 1), constant(pad, 2)
     zeros = len(pad.inputs) < 3 or pad.inputs[2].is_empty() or (fill is not None and not fill.any())
-    plain = pad.attrs.get("mode", "constant") == "constant" and (len(pad.inputs) < 4 or pad.inputs[3].is_empty())
-    if amounts is None or not zeros or not plain or conv.attrs.get("auto_pad", "NOTSET") != "NOTSET":
+    plain = pad.attrs.get("mode", "constant") == "constant" and (
+        len(pad.inputs) < 4 or pad.inputs[3].is_empty()
+    )
+    if (
+        amounts is None
+        or not zeros
+        or not plain
+        or conv.attrs.get("auto_pad", "NOTSET") != "NOTSET"
+    ):
         return False
     low, high = np.split(amounts.astype(int), 2)
     if (amounts < 0).any() or low[:2].any() or high[:2].any():

@@ -19,7 +19,9 @@ def doubles_to_floats(graph: gs.Graph) -> None:
 
     A graph with double inputs or outputs, or with control flow, stays as it is.
     """
-    if any(graph.subgraphs()) or any(tensor.dtype == np.float64 for tensor in [*graph.inputs, *graph.outputs]):
+    if any(graph.subgraphs()) or any(
+        tensor.dtype == np.float64 for tensor in [*graph.inputs, *graph.outputs]
+    ):
         return
     for tensor in graph.tensors().values():
         if isinstance(tensor, gs.Constant) and tensor.dtype == np.float64:
@@ -37,12 +39,19 @@ def indices_to_int32(graph: gs.Graph, scope: Scope) -> None:
     for node in graph.nodes:
         if node.op not in INDICES or not standard(node):
             continue
-        positions = [index for index in INDICES[node.op] if index < len(node.inputs) and node.inputs[index].name]
+        positions = [
+            index
+            for index in INDICES[node.op]
+            if index < len(node.inputs) and node.inputs[index].name
+        ]
         read = [node.inputs[index] for index in positions]
         if not all(isinstance(tensor, gs.Constant) and tensor.dtype == np.int64 for tensor in read):
             continue
         # Exporters write the largest int64 for "to the end": any number past the end says the same.
-        values = [tensor.values.clip(INT32.min, INT32.max) if node.op == "Slice" else tensor.values for tensor in read]
+        values = [
+            tensor.values.clip(INT32.min, INT32.max) if node.op == "Slice" else tensor.values
+            for tensor in read
+        ]
         if all(((each >= INT32.min) & (each <= INT32.max)).all() for each in values):
             for index, tensor, each in zip(positions, read, values, strict=True):
                 node.inputs[index] = scope.constant(f"{tensor.name}.int32", each.astype(np.int32))

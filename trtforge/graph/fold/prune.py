@@ -33,7 +33,8 @@ def prune(graph: gs.Graph, shapes: Shapes) -> bool:
     return changed
 
 
-# -------------------------------------------------------------------------------------------------- no-operations
+# --------------------------------------------------------------------------------------------------
+# no-operations
 
 
 def _unchanged(node: gs.Node, shapes: Shapes) -> gs.Tensor | None:
@@ -48,7 +49,11 @@ def _neutral(node: gs.Node, shapes: Shapes) -> gs.Tensor | None:
     """x + 0, x * 1 and their like, where the constant does not widen the shape of x."""
     for index in (1, 0) if node.op in ("Add", "Mul") else (1,):
         values, other = constant(node, index), node.inputs[1 - index]
-        if values is not None and bool((values == NEUTRAL[node.op]).all()) and _same_shape(other, node, shapes):
+        if (
+            values is not None
+            and bool((values == NEUTRAL[node.op]).all())
+            and _same_shape(other, node, shapes)
+        ):
             return other
     return None
 
@@ -64,7 +69,11 @@ def _keeps_shape(node: gs.Node, shapes: Shapes) -> bool:
 
 def _dropout(node: gs.Node, shapes: Shapes) -> bool:
     training = constant(node, 2)
-    inference = len(node.inputs) < 3 or node.inputs[2].is_empty() or (training is not None and not training.any())
+    inference = (
+        len(node.inputs) < 3
+        or node.inputs[2].is_empty()
+        or (training is not None and not training.any())
+    )
     return inference and not any(mask.outputs for mask in node.outputs[1:])
 
 
@@ -80,20 +89,35 @@ def _resize(node: gs.Node, shapes: Shapes) -> bool:
     return (
         node.attrs.get("coordinate_transformation_mode") != "tf_crop_and_resize"
         and "axes" not in node.attrs
-        and (bool((scales == 1).all()) if by_scales and scales is not None else _keeps_shape(node, shapes))
+        and (
+            bool((scales == 1).all())
+            if by_scales and scales is not None
+            else _keeps_shape(node, shapes)
+        )
     )
 
 
 def _pool(node: gs.Node, shapes: Shapes) -> bool:
-    ones = [value == 1 for name in ("kernel_shape", "strides") for value in node.attrs.get(name, [])]
-    return all(ones) and not any(node.attrs.get("pads", [])) and len(node.outputs) == 1 and _keeps_shape(node, shapes)
+    ones = [
+        value == 1 for name in ("kernel_shape", "strides") for value in node.attrs.get(name, [])
+    ]
+    return (
+        all(ones)
+        and not any(node.attrs.get("pads", []))
+        and len(node.outputs) == 1
+        and _keeps_shape(node, shapes)
+    )
 
 
 _NO_OPS: dict[str, Callable[[gs.Node, Shapes], bool]] = {
     "Identity": lambda node, shapes: True,
     "Dropout": _dropout,
-    "Cast": lambda node, shapes: shapes.dtype.get(node.inputs[0].name) == shapes.dtype.get(node.outputs[0].name, -1),
-    "Transpose": lambda node, shapes: node.attrs.get("perm") == sorted(node.attrs.get("perm", [1, 0])),
+    "Cast": lambda node, shapes: (
+        shapes.dtype.get(node.inputs[0].name) == shapes.dtype.get(node.outputs[0].name, -1)
+    ),
+    "Transpose": lambda node, shapes: (
+        node.attrs.get("perm") == sorted(node.attrs.get("perm", [1, 0]))
+    ),
     "Concat": lambda node, shapes: len(node.inputs) == 1,
     "Sum": lambda node, shapes: len(node.inputs) == 1,
     "Max": lambda node, shapes: len(node.inputs) == 1,
@@ -107,13 +131,16 @@ _NO_OPS: dict[str, Callable[[gs.Node, Shapes], bool]] = {
     **dict.fromkeys((*RESHAPES, "Expand", "Tile"), _keeps_shape),
 }
 
-# ------------------------------------------------------------------------------------------------------------ runs
+# ------------------------------------------------------------------------------------------------------------
+# runs
 
 
 def _join_reshape(node: gs.Node, scope: Scope) -> bool:
-    """One Reshape for a run of them, and numbers in place of a shape that is read back out of a tensor.
+    """One Reshape for a run of them, and numbers in place of a shape that is read back out of a
+    tensor.
 
-    Exporters read the batch size out of the tensor, five nodes a Reshape: 0 copies it, and -1 is what is left.
+    Exporters read the batch size out of the tensor, five nodes a Reshape: 0 copies it, and -1 is
+    what is left.
     """
     first = producer(node.inputs[0], *RESHAPES)
     alone = first is not None and scope.private(first.outputs[0])
@@ -130,7 +157,9 @@ def _join_reshape(node: gs.Node, scope: Scope) -> bool:
 
 
 def _spec(have: Shape | None, want: Shape | None) -> list[int] | None:
-    """What a Reshape is told to turn one shape into another; None if numbers, 0 and one -1 don't say it."""
+    """What a Reshape is told to turn one shape into another; None if numbers, 0 and one -1 don't
+    say it.
+    """
     if have is None or want is None or 0 in want:
         return None
     spec = [size if isinstance(size, int) else -1 for size in want]
@@ -155,7 +184,9 @@ def _join_transpose(node: gs.Node, scope: Scope) -> bool:
 def _join_cast(node: gs.Node, scope: Scope) -> bool:
     """Cast(Cast(x)) is one where the first loses nothing."""
     first = producer(node.inputs[0], "Cast")
-    if first is None or not _lossless(*(scope.shapes.dtype.get(t.name) for t in (first.inputs[0], first.outputs[0]))):
+    if first is None or not _lossless(
+        *(scope.shapes.dtype.get(t.name) for t in (first.inputs[0], first.outputs[0]))
+    ):
         return False
     node.inputs[0] = first.inputs[0]
     return True
@@ -165,7 +196,12 @@ def _lossless(narrow: int | None, wide: int | None) -> bool:
     if narrow is None or wide is None:
         return False
     one, other = (onnx.helper.tensor_dtype_to_np_dtype(kind) for kind in (narrow, wide))
-    if "bfloat" in one.name or "bfloat" in other.name or one.kind not in "biuf" or other.kind not in "biuf":
+    if (
+        "bfloat" in one.name
+        or "bfloat" in other.name
+        or one.kind not in "biuf"
+        or other.kind not in "biuf"
+    ):
         return False
     exact = one.itemsize < 8 or other.kind != "f"  # NumPy calls int64 to float64 safe
     return exact and bool(np.can_cast(one, other, "safe"))
@@ -179,8 +215,11 @@ def _join_concat(node: gs.Node, scope: Scope) -> bool:
     inputs: list[Any] = []
     for tensor in node.inputs:
         inner = producer(tensor, "Concat")
-        joins = (inner is not None and (inner.attrs["axis"] - node.attrs["axis"]) % rank == 0
-                 and scope.private(tensor))  # fmt: skip
+        joins = (
+            inner is not None
+            and (inner.attrs["axis"] - node.attrs["axis"]) % rank == 0
+            and scope.private(tensor)
+        )
         inputs += list(inner.inputs) if inner is not None and joins else [tensor]
     if len(inputs) == len(node.inputs):
         return False

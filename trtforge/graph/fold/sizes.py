@@ -15,9 +15,11 @@ Source = tuple[gs.Tensor, int]  # an input, and the axis that has the size
 
 
 def shorten(graph: gs.Graph, shapes: Shapes) -> bool:
-    """Make each vector such as ``[batch, 300, 4]`` by a Concat of numbers and a Shape of an input, in place.
+    """Make each vector such as ``[batch, 300, 4]`` by a Concat of numbers and a Shape of an input,
+    in place.
 
-    Exporters read sizes out of the nearest tensor, and guard them: ``where(shape == -1, 1, shape)``.
+    Exporters read sizes out of the nearest tensor, and guard them: ``where(shape == -1, 1,
+    shape)``.
 
     Returns:
         Whether there was one that was made in another way.
@@ -35,7 +37,9 @@ def shorten(graph: gs.Graph, shapes: Shapes) -> bool:
     changed = False
     for node in graph.nodes:
         elements = _vector(node, found)
-        if elements is not None and all(isinstance(size, int) or size in sources for size in elements):
+        if elements is not None and all(
+            isinstance(size, int) or size in sources for size in elements
+        ):
             nodes += _make(node, elements, sources, read, found)
             changed = True
         nodes.append(node)
@@ -46,7 +50,12 @@ def shorten(graph: gs.Graph, shapes: Shapes) -> bool:
 
 def _vector(node: gs.Node, scope: Scope) -> list[int | Dim] | None:
     """The elements of a vector of sizes that is made in a long way."""
-    if not standard(node) or len(node.outputs) != 1 or node.op == "Shape" or id(node.outputs[0]) in scope.keep:
+    if (
+        not standard(node)
+        or len(node.outputs) != 1
+        or node.op == "Shape"
+        or id(node.outputs[0]) in scope.keep
+    ):
         return None
     name = node.outputs[0].name
     values = scope.shapes.values.get(name)
@@ -59,12 +68,17 @@ def _vector(node: gs.Node, scope: Scope) -> list[int | Dim] | None:
 
 def _short(node: gs.Node) -> bool:
     return node.op == "Concat" and all(
-        isinstance(tensor, gs.Constant) or (tensor.inputs and tensor.inputs[0].op == "Shape") for tensor in node.inputs
+        isinstance(tensor, gs.Constant) or (tensor.inputs and tensor.inputs[0].op == "Shape")
+        for tensor in node.inputs
     )
 
 
 def _make(
-    node: gs.Node, elements: list[int | Dim], sources: dict[Dim, Source], read: dict[Dim, gs.Tensor], scope: Scope
+    node: gs.Node,
+    elements: list[int | Dim],
+    sources: dict[Dim, Source],
+    read: dict[Dim, gs.Tensor],
+    scope: Scope,
 ) -> list[gs.Node]:
     """Turn the node into a Concat, or into a Shape; the nodes that have to go before it."""
     made, before = node.outputs[0], []
@@ -93,4 +107,10 @@ def _make(
 def _read(source: Source, scope: Scope) -> gs.Node:
     tensor, axis = source
     name = scope.free(f"{tensor.name}.size{axis}")
-    return gs.Node("Shape", name, {"start": axis, "end": axis + 1}, [tensor], [gs.Variable(name, np.int64, [1])])
+    return gs.Node(
+        "Shape",
+        name,
+        {"start": axis, "end": axis + 1},
+        [tensor],
+        [gs.Variable(name, np.int64, [1])],
+    )

@@ -1,34 +1,40 @@
 """Put box suppression into a detector's graph, in the form that its runtime can run.
 
-========================  ============================================================================
-form                      for
-========================  ============================================================================
-``none``                  TensorRT-RTX, which builds no NMS at all; calibration: NMS that is there goes
-``keep``                  the graph as it is, NMS and all
-``onnx``                  ONNX Runtime, and TensorRT without plugins: standard operators only
-``efficientnms``          TensorRT with its own plugin ``EfficientNMS_TRT``
-``deepstream``            DeepStream's stock output parser, with no custom library; plugin or operators
-========================  ============================================================================
+========================
+============================================================================ form for
+========================
+============================================================================ ``none`` TensorRT-RTX,
+which builds no NMS at all; calibration: NMS that is there goes ``keep`` the graph as it is, NMS and
+all ``onnx`` ONNX Runtime, and TensorRT without plugins: standard operators only ``efficientnms``
+TensorRT with its own plugin ``EfficientNMS_TRT`` ``deepstream`` DeepStream's stock output parser,
+with no custom library; plugin or operators ========================
+============================================================================
 
-The last three replace the graph's outputs by four of fixed size, so that buffers can be allocated before a run:
+The last three replace the graph's outputs by four of fixed size, so that buffers can be allocated
+before a run:
 
-==========================================  ==========================================================
-``num_detections``    int32 (B, 1)          how many rows of the others hold a detection
-``detection_boxes``   float32 (B, K, 4)     x1, y1, x2, y2 in pixels of the network's input
-``detection_scores``  float32 (B, K)        descending; zero past the last detection, as everything is
-``detection_classes`` int32 (B, K)
-==========================================  ==========================================================
+==========================================
+========================================================== ``num_detections`` int32 (B, 1) how many
+rows of the others hold a detection ``detection_boxes`` float32 (B, K, 4) x1, y1, x2, y2 in pixels
+of the network's input ``detection_scores`` float32 (B, K) descending; zero past the last detection,
+as everything is ``detection_classes`` int32 (B, K) ==========================================
+==========================================================
 
-``deepstream`` differs in two: boxes are y1, x1, y2, x2 as fractions of the input, classes are float32.
+``deepstream`` differs in two: boxes are y1, x1, y2, x2 as fractions of the input, classes are
+float32.
 
-Data of each box follows it: ``detection_coefficients``, ``detection_keypoints``, ``detection_angle`` and
-``detection_landmarks``, float32 (B, K, channels), and prototypes of masks stay as they are. EfficientNMS does not say
-which boxes it kept, so only standard operators can do that: ``--nms-impl auto`` takes them for such models, and the
-plugin for the others. DeepStream's stock parser finds its four by name, and leaves the rest to a probe of yours.
+Data of each box follows it: ``detection_coefficients``, ``detection_keypoints``,
+``detection_angle`` and
+``detection_landmarks``, float32 (B, K, channels), and prototypes of masks stay as they are.
+EfficientNMS does not say which boxes it kept, so only standard operators can do that: ``--nms-impl
+auto`` takes them for such models, and the plugin for the others. DeepStream's stock parser finds
+its four by name, and leaves the rest to a probe of yours.
 
-Suppression is greedy and per class: the box of highest score stays, and boxes of its class whose IoU with it is
-greater than the limit go. ONNX Runtime's NonMaxSuppression compares strictly: it keeps `score > limit` and removes
-`IoU > limit`. Models whose boxes do not overlap (queries, or ranked by the model) are only ranked, whatever the form.
+Suppression is greedy and per class: the box of highest score stays, and boxes of its class whose
+IoU with it is
+greater than the limit go. ONNX Runtime's NonMaxSuppression compares strictly: it keeps `score >
+limit` and removes `IoU > limit`. Models whose boxes do not overlap (queries, or ranked by the
+model) are only ranked, whatever the form.
 """
 
 from __future__ import annotations
@@ -39,7 +45,15 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from trtforge.errors import ForgeError
-from trtforge.graph.detection import Decoded, Detection, decode, existing_nms, looks_like, recognise, without_boxes
+from trtforge.graph.detection import (
+    Decoded,
+    Detection,
+    decode,
+    existing_nms,
+    looks_like,
+    recognise,
+    without_boxes,
+)
 from trtforge.graph.detection.probe import probe
 from trtforge.graph.edit.nodes import add_node, batch_dim, input_size, name_output
 from trtforge.graph.nms.options import MAX_DETECTIONS, OUTPUTS, Kept, NmsForm, NmsImpl, NmsOptions
@@ -52,9 +66,18 @@ from trtforge.graph.nms.strip import strip_nms
 from trtforge.recipe import Decode
 
 __all__ = [
-    "MAX_DETECTIONS", "OUTPUTS", "STOCK_PARSER", "Kept", "NmsForm", "NmsImpl", "NmsOptions", "apply", "standard_nms",
-    "stock_parser_outputs", "suppress",
-]  # fmt: skip
+    "MAX_DETECTIONS",
+    "OUTPUTS",
+    "STOCK_PARSER",
+    "Kept",
+    "NmsForm",
+    "NmsImpl",
+    "NmsOptions",
+    "apply",
+    "standard_nms",
+    "stock_parser_outputs",
+    "suppress",
+]
 
 _MIN_OPSET = 11  # Range, GatherND, and NonMaxSuppression and TopK as used here
 _LOOP_OPSET = 13  # the oldest that the Loop of turned boxes was tried with
@@ -79,11 +102,13 @@ def apply(
         figures: what the hint needs.
 
     Returns:
-        facts: form, impl, classes, boxes, parser (DeepStream's function), outputs (name, dtype, shape), dropped
+        facts: form, impl, classes, boxes, parser (DeepStream's function), outputs (name, dtype,
+            shape), dropped
         (outputs of the model that are gone), why (the evidence for a detector).
 
     Raises:
-        ForgeError: no detector in the graph, or only something like one; an option or opset that cannot be had.
+        ForgeError: no detector in the graph, or only something like one; an option or opset that
+            cannot be had.
     """
     _check(form, impl)
     before = [tensor.name for tensor in graph.outputs]
@@ -92,7 +117,9 @@ def apply(
             strip_nms(graph, figures)
         return _facts(graph, form, None, None, before)
     if graph.opset < _MIN_OPSET:
-        raise ForgeError(f"the model has ONNX opset {graph.opset}", f"export it with opset {_MIN_OPSET} or newer")
+        raise ForgeError(
+            f"the model has ONNX opset {graph.opset}", f"export it with opset {_MIN_OPSET} or newer"
+        )
     size = input_size(graph)
     if form == "deepstream" and size is None:
         raise ForgeError(
@@ -107,7 +134,9 @@ def apply(
         kept = Kept(four, None, None, options.max_det)
     else:
         kept = suppress(graph, decoded, detection, options)
-    four = stock_parser_outputs(graph, kept.four, size) if form == "deepstream" and size else kept.four
+    four = (
+        stock_parser_outputs(graph, kept.four, size) if form == "deepstream" and size else kept.four
+    )
     _replace_outputs(graph, four, kept.rows, detection, _following(graph, decoded, detection, kept))
     return _facts(graph, form, made_of, detection, before)
 
@@ -118,15 +147,23 @@ def suppress(graph: gs.Graph, decoded: Decoded, detection: Detection, options: N
         return rank(graph, decoded, detection, options)
     if "angle" in decoded.extras:
         if graph.opset < _LOOP_OPSET:
-            raise ForgeError(f"turned boxes need opset {_LOOP_OPSET}, and the model has {graph.opset}", "fold it first")
+            raise ForgeError(
+                f"turned boxes need opset {_LOOP_OPSET}, and the model has {graph.opset}",
+                "fold it first",
+            )
         return oriented_nms(graph, decoded, detection, options)
     return standard_nms(graph, decoded.boxes, decoded.scores, options, decoded.coding)
 
 
 def _check(form: str, impl: str) -> None:
-    for value, allowed, option in ((form, get_args(NmsForm), "--nms"), (impl, get_args(NmsImpl), "--nms-impl")):
+    for value, allowed, option in (
+        (form, get_args(NmsForm), "--nms"),
+        (impl, get_args(NmsImpl), "--nms-impl"),
+    ):
         if value not in allowed:
-            raise ForgeError(f"'{value}' is not a value of {option}", f"one of: {', '.join(allowed)}")
+            raise ForgeError(
+                f"'{value}' is not a value of {option}", f"one of: {', '.join(allowed)}"
+            )
 
 
 def _impl(detection: Detection, form: NmsForm, impl: NmsImpl) -> NmsImpl:
@@ -137,13 +174,22 @@ def _impl(detection: Detection, form: NmsForm, impl: NmsImpl) -> NmsImpl:
     """
     names = [extra.name for extra in detection.extras]
     if "angle" in names and form == "deepstream":
-        raise ForgeError("DeepStream's stock parser knows upright boxes only, and the model's are turned",
-                         "--nms onnx gives boxes and angles as tensors, which nvinfer attaches to frames")  # fmt: skip
+        raise ForgeError(
+            "DeepStream's stock parser knows upright boxes only, and the model's are turned",
+            "--nms onnx gives boxes and angles as tensors, which nvinfer attaches to frames",
+        )
     asked = form == "efficientnms" or (form == "deepstream" and impl == "plugin")
     if asked and names and detection.suppress:
-        raise ForgeError(f"EfficientNMS does not say which boxes it keeps, so their {' and '.join(names)} can't follow",
-                         "--nms onnx, or --nms deepstream --nms-impl onnx: standard operators do it")  # fmt: skip
-    if form == "onnx" or names or not detection.suppress or (form == "deepstream" and impl == "onnx"):
+        raise ForgeError(
+            f"EfficientNMS does not say which boxes it keeps, so their {' and '.join(names)} can't follow",
+            "--nms onnx, or --nms deepstream --nms-impl onnx: standard operators do it",
+        )
+    if (
+        form == "onnx"
+        or names
+        or not detection.suppress
+        or (form == "deepstream" and impl == "onnx")
+    ):
         return "onnx"
     return "plugin"
 
@@ -155,17 +201,25 @@ def _detector(graph: gs.Graph, hint: str | None, figures: Decode | None) -> Dete
     if detection is not None:
         return detection
     seen = probe(graph)
-    outputs = ", ".join(f"{tensor.name} {_shape(tensor)}" for tensor in (seen.fixed if seen else graph).outputs)
+    outputs = ", ".join(
+        f"{tensor.name} {_shape(tensor)}" for tensor in (seen.fixed if seen else graph).outputs
+    )
     if hint:
-        raise ForgeError(f"the recipe says head: {hint}, and no output has its shape: {outputs}",
-                         "name another recipe, or --nms none")  # fmt: skip
+        raise ForgeError(
+            f"the recipe says head: {hint}, and no output has its shape: {outputs}",
+            "name another recipe, or --nms none",
+        )
     likely = looks_like(graph)
     if likely:
-        raise ForgeError(f"not certain enough to patch; it may be: {likely[0].why}",
-                         f"what decides: {likely[0].ask}; --nms none leaves the outputs as they are")  # fmt: skip
+        raise ForgeError(
+            f"not certain enough to patch; it may be: {likely[0].why}",
+            f"what decides: {likely[0].ask}; --nms none leaves the outputs as they are",
+        )
     other = without_boxes(graph)
     if other:
-        raise ForgeError(f"no boxes to suppress: {other}", "--nms none leaves the outputs as they are")
+        raise ForgeError(
+            f"no boxes to suppress: {other}", "--nms none leaves the outputs as they are"
+        )
     raise ForgeError(
         f"no decoded detector among the model's outputs: {outputs}",
         "--nms none builds the model without NMS; head: in a recipe (--recipe) says what the outputs are",
@@ -177,7 +231,11 @@ def _shape(tensor: Any) -> str:
 
 
 def _facts(
-    graph: gs.Graph, form: NmsForm, impl: NmsImpl | None, detection: Detection | None, before: list[str]
+    graph: gs.Graph,
+    form: NmsForm,
+    impl: NmsImpl | None,
+    detection: Detection | None,
+    before: list[str],
 ) -> dict[str, Any]:
     outputs = [
         {
@@ -200,23 +258,35 @@ def _facts(
     }
 
 
-def _following(graph: gs.Graph, decoded: Decoded, detection: Detection, kept: Kept) -> list[tuple[str, Any, int]]:
+def _following(
+    graph: gs.Graph, decoded: Decoded, detection: Detection, kept: Kept
+) -> list[tuple[str, Any, int]]:
     """What belongs to the boxes that are kept: name, tensor `(B, K, channels)` and its channels."""
     found = []
     for extra in detection.extras:
-        rows = add_node(graph, "GatherND", [decoded.extras[extra.name], kept.where], f"picked_{extra.name}")
+        rows = add_node(
+            graph, "GatherND", [decoded.extras[extra.name], kept.where], f"picked_{extra.name}"
+        )
         rows = blank(graph, rows, kept.valid, f"{extra.name}_blanked")
         found.append((f"detection_{extra.name}", rows, extra.high - extra.low))
     return found
 
 
-def _replace_outputs(graph: gs.Graph, four: Any, keep: int, detection: Detection, following: Any) -> None:
+def _replace_outputs(
+    graph: gs.Graph, four: Any, keep: int, detection: Detection, following: Any
+) -> None:
     batch = batch_dim(graph)
     shapes = ([batch, 1], [batch, keep, 4], [batch, keep], [batch, keep])
     stay = [tensor for tensor in graph.outputs if tensor.name in detection.kept]
     graph.outputs = [
-        *(name_output(graph, tensor, name, shape) for tensor, name, shape in zip(four, OUTPUTS, shapes, strict=True)),
-        *(name_output(graph, tensor, name, [batch, keep, width]) for name, tensor, width in following),
+        *(
+            name_output(graph, tensor, name, shape)
+            for tensor, name, shape in zip(four, OUTPUTS, shapes, strict=True)
+        ),
+        *(
+            name_output(graph, tensor, name, [batch, keep, width])
+            for name, tensor, width in following
+        ),
         *stay,
     ]
     graph.cleanup().toposort()

@@ -1,4 +1,6 @@
-"""Exchange TensorRT's NMS plugin for operators that every runtime has, with the outputs as they are."""
+"""Exchange TensorRT's NMS plugin for operators that every runtime has, with the outputs as they
+are.
+"""
 
 from __future__ import annotations
 
@@ -16,20 +18,27 @@ PLUGIN = "EfficientNMS_TRT"
 
 
 def exchange_plugin(graph: gs.Graph) -> NmsOptions | None:
-    """Put standard operators in the place of an `EfficientNMS_TRT` node, in place, with the node's own thresholds.
+    """Put standard operators in the place of an `EfficientNMS_TRT` node, in place, with the node's
+    own thresholds.
 
-    All that reads the plugin's outputs stays: a graph in the form of DeepStream's stock parser keeps that form.
+    All that reads the plugin's outputs stays: a graph in the form of DeepStream's stock parser
+    keeps that form.
 
     Returns:
         the node's thresholds; None where there was none.
 
     Raises:
-        ForgeError: another plugin of TensorRT's suppresses boxes, or this one does what standard operators don't.
+        ForgeError: another plugin of TensorRT's suppresses boxes, or this one does what standard
+            operators don't.
     """
     node = existing_nms(graph)
     if node is None or not node.op.endswith("_TRT"):
         return None
-    options = _options(node) if node.op == PLUGIN and len(node.inputs) == 2 and len(node.outputs) == 4 else None
+    options = (
+        _options(node)
+        if node.op == PLUGIN and len(node.inputs) == 2 and len(node.outputs) == 4
+        else None
+    )
     if options is None:
         raise ForgeError(
             f"'{node.name}' ({node.op}) can't be exchanged for standard operators",
@@ -40,7 +49,9 @@ def exchange_plugin(graph: gs.Graph) -> NmsOptions | None:
     four = standard_nms(graph, boxes, scores, options, "corners").four
     node.outputs.clear()
     for made, wanted in zip(four, outputs, strict=True):
-        graph.nodes.append(gs.Node("Identity", f"{wanted.name}/exchanged", inputs=[made], outputs=[wanted]))
+        graph.nodes.append(
+            gs.Node("Identity", f"{wanted.name}/exchanged", inputs=[made], outputs=[wanted])
+        )
     graph.cleanup().toposort()
     return options
 
@@ -62,4 +73,6 @@ def _options(node: Any) -> NmsOptions | None:
 
 def _number(node: Any, name: str, default: float | None = None) -> float:
     """An attribute that exporters write as a number or as a list of one."""
-    return float(np.ravel(node.attrs[name] if default is None else node.attrs.get(name, default))[0])
+    return float(
+        np.ravel(node.attrs[name] if default is None else node.attrs.get(name, default))[0]
+    )

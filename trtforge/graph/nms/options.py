@@ -39,7 +39,9 @@ class NmsOptions:
         if not (math.isfinite(self.iou) and 0 < self.iou <= 1):
             raise ForgeError(f"NMS IoU threshold is {self.iou}", "--iou takes 0 < iou <= 1")
         if self.max_det != int(self.max_det) or not 1 <= self.max_det <= MAX_DETECTIONS:
-            raise ForgeError(f"NMS keeps {self.max_det} detections", f"--max-det takes 1 to {MAX_DETECTIONS}")
+            raise ForgeError(
+                f"NMS keeps {self.max_det} detections", f"--max-det takes 1 to {MAX_DETECTIONS}"
+            )
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ class Kept:
 
     Attributes:
         four: tensors in the order of OUTPUTS.
-        where: int64 `(B, K, 2)`, image and box of each row; None where the rows can't be traced back.
+        where: int64 `(B, K, 2)`, image and box of each row; None where the rows can't be traced
+            back.
         valid: bool `(B, K)`, whether a row holds a detection; None with it.
         rows: K.
     """

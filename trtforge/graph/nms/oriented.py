@@ -1,11 +1,14 @@
 """Suppression of boxes that are turned: from standard operators, of fixed size.
 
-NonMaxSuppression and EfficientNMS know upright boxes only, and upright boxes around two ships side by side overlap
-where the ships do not. So the overlap is that of the models' own post-processing: 1 minus the Hellinger distance of two
-Gaussians with the boxes' covariances ("ProbIoU", arXiv 2106.06072), of which training and published figures are.
+NonMaxSuppression and EfficientNMS know upright boxes only, and upright boxes around two ships side
+by side overlap where the ships do not. So the overlap is that of the models' own post-processing: 1
+minus the Hellinger distance of two Gaussians with the boxes' covariances ("ProbIoU", arXiv
+2106.06072), of which training and published figures are.
 
-Only the best `CANDIDATES` of an image enter: a table of all pairs is built. Greedy suppression is the fixed point of
-"a candidate stays if no better one of its class that stays overlaps it"; a Loop repeats this until nothing changes.
+Only the best `CANDIDATES` of an image enter: a table of all pairs is built. Greedy suppression is
+the fixed point of
+"a candidate stays if no better one of its class that stays overlaps it"; a Loop repeats this until
+nothing changes.
 """
 
 from __future__ import annotations
@@ -26,7 +29,9 @@ CANDIDATES = 1024  # best of an image, over all classes; with them a table of pa
 _EPS = np.array(1e-7, np.float32)
 
 
-def oriented_nms(graph: gs.Graph, decoded: Decoded, detection: Detection, options: NmsOptions) -> Kept:
+def oriented_nms(
+    graph: gs.Graph, decoded: Decoded, detection: Detection, options: NmsOptions
+) -> Kept:
     """The boxes put out are those before they are turned; the angle is an extra."""
     scores, best, columns = decoded.scores, None, detection.classes or 1
     if options.class_agnostic:
@@ -37,13 +42,21 @@ def oriented_nms(graph: gs.Graph, decoded: Decoded, detection: Detection, option
     ranked, order = top(graph, flat, count, axis=1)
     width = np.array(columns, np.int64)
     box = add_node(graph, "Div", [order, width], "candidate_box", np.int64)
-    own = add_node(graph, "Sub", [order, add_node(graph, "Mul", [box, width], "before", np.int64)], "own", np.int64)
+    own = add_node(
+        graph,
+        "Sub",
+        [order, add_node(graph, "Mul", [box, width], "before", np.int64)],
+        "own",
+        np.int64,
+    )
     where = with_image(graph, decoded.boxes, box)
     boxes = add_node(graph, "GatherND", [decoded.boxes, where], "candidates")
     angle = add_node(graph, "GatherND", [decoded.extras["angle"], where], "candidate_angles")
 
     hides = _hides(graph, overlap(graph, boxes, angle), own, options, count)
-    above = add_node(graph, "Greater", [ranked, np.array(options.score, np.float32)], "above", np.bool_)
+    above = add_node(
+        graph, "Greater", [ranked, np.array(options.score, np.float32)], "above", np.bool_
+    )
     above = _float(graph, above, "above_float")
     stays = _settle(graph, hides, above, count)
     scores = add_node(graph, "Mul", [ranked, stays], "scores_of_those_that_stay")
@@ -51,7 +64,9 @@ def oriented_nms(graph: gs.Graph, decoded: Decoded, detection: Detection, option
     final, rows = top(graph, scores, keep, axis=1)
     at = with_image(graph, decoded.boxes, rows)
     picked = add_node(graph, "GatherND", [where, at], "picked_box", np.int64)
-    corners = to_corners(graph, add_node(graph, "GatherND", [decoded.boxes, picked], "picked_boxes"))
+    corners = to_corners(
+        graph, add_node(graph, "GatherND", [decoded.boxes, picked], "picked_boxes")
+    )
     classes = lookup(graph, own, at) if best is None else lookup(graph, best, picked)
     return blanked(graph, final, corners, classes, picked, keep)
 
@@ -73,7 +88,9 @@ def overlap(graph: gs.Graph, boxes: Any, angle: Any) -> Any:
     determinant = calc("Mul", along, across)  # of a box's own covariance, whatever its angle
 
     def pair(op: str, column: Any) -> Any:
-        return calc(op, column, add_node(graph, "Transpose", [column], "overlap/other", perm=[0, 2, 1]))
+        return calc(
+            op, column, add_node(graph, "Transpose", [column], "overlap/other", perm=[0, 2, 1])
+        )
 
     dx, dy = pair("Sub", x), pair("Sub", y)
     a, b, c = pair("Add", a), pair("Add", b), pair("Add", c)
@@ -81,18 +98,25 @@ def overlap(graph: gs.Graph, boxes: Any, angle: Any) -> Any:
     spread = calc("Add", calc("Mul", a, calc("Mul", dy, dy)), calc("Mul", b, calc("Mul", dx, dx)))
     skew = calc("Mul", calc("Mul", c, calc("Mul", dx, dy)), np.array(2, np.float32))
     far = calc("Div", calc("Sub", spread, skew), calc("Mul", calc("Add", whole, _EPS), four))
-    unlike = calc("Div", whole, calc("Add", calc("Mul", calc("Sqrt", pair("Mul", determinant)), four), _EPS))
+    unlike = calc(
+        "Div", whole, calc("Add", calc("Mul", calc("Sqrt", pair("Mul", determinant)), four), _EPS)
+    )
     unlike = calc("Mul", calc("Log", calc("Add", unlike, _EPS)), np.array(0.5, np.float32))
     distance = calc("Max", calc("Add", far, unlike), _EPS)
     hellinger = calc(
-        "Sqrt", calc("Add", calc("Sub", np.array(1, np.float32), calc("Exp", calc("Neg", distance))), _EPS)
+        "Sqrt",
+        calc("Add", calc("Sub", np.array(1, np.float32), calc("Exp", calc("Neg", distance))), _EPS),
     )
     return calc("Sub", np.array(1, np.float32), hellinger)
 
 
 def _hides(graph: gs.Graph, overlaps: Any, classes: Any, options: NmsOptions, count: int) -> Any:
-    """float32 `(B, K, K)`: 1 where the column's candidate is better, of the row's class, and overlaps it too much."""
-    much = add_node(graph, "Greater", [overlaps, np.array(options.iou, np.float32)], "overlaps_much", np.bool_)
+    """float32 `(B, K, K)`: 1 where the column's candidate is better, of the row's class, and
+    overlaps it too much.
+    """
+    much = add_node(
+        graph, "Greater", [overlaps, np.array(options.iou, np.float32)], "overlaps_much", np.bool_
+    )
     down, across = (
         add_node(graph, "Reshape", [classes, np.array(shape, np.int64)], "classes", np.int64)
         for shape in ((0, -1, 1), (0, 1, -1))
@@ -107,14 +131,19 @@ def _settle(graph: gs.Graph, hides: Any, above: Any, count: int) -> Any:
     """float32 `(B, K)`: 1 for those that greedy suppression keeps."""
     name = unique(graph, f"{PREFIX}settle")
     body = gs.Graph(opset=graph.opset, name=f"{name}/body")
-    turn, go_on = gs.Variable(f"{name}/turn", np.int64, []), gs.Variable(f"{name}/go_on", np.bool_, [])
+    turn, go_on = (
+        gs.Variable(f"{name}/turn", np.int64, []),
+        gs.Variable(f"{name}/go_on", np.bool_, []),
+    )
     stays = gs.Variable(f"{name}/stays", np.float32)
     body.inputs = [turn, go_on, stays]
 
     def calc(op: str, inputs: list[Any], dtype: Any = np.float32, **attrs: Any) -> Any:
         output = gs.Variable(f"{name}/body/{len(body.nodes)}", dtype)
-        operands = [gs.Constant(f"{output.name}/in{i}", each) if isinstance(each, np.ndarray) else each
-                    for i, each in enumerate(inputs)]  # fmt: skip
+        operands = [
+            gs.Constant(f"{output.name}/in{i}", each) if isinstance(each, np.ndarray) else each
+            for i, each in enumerate(inputs)
+        ]
         body.nodes.append(gs.Node(op, output.name, attrs, operands, [output]))
         return output
 
@@ -130,7 +159,9 @@ def _settle(graph: gs.Graph, hides: Any, above: Any, count: int) -> Any:
     settled = gs.Variable(f"{name}/settled", np.float32)
     most_turns = gs.Constant(f"{name}/most_turns", np.array(count, np.int64))
     at_first = gs.Constant(f"{name}/at_first", np.array(True))
-    graph.nodes.append(gs.Node("Loop", name, {"body": body}, [most_turns, at_first, above], [settled]))
+    graph.nodes.append(
+        gs.Node("Loop", name, {"body": body}, [most_turns, at_first, above], [settled])
+    )
     return settled
 
 

@@ -14,13 +14,16 @@ from trtforge.graph.nms.options import Four, NmsOptions
 _PLUGIN = "EfficientNMS_TRT"
 
 
-def plugin_nms(graph: gs.Graph, boxes: Any, scores: Any, options: NmsOptions, coding: Coding) -> Four:
+def plugin_nms(
+    graph: gs.Graph, boxes: Any, scores: Any, options: NmsOptions, coding: Coding
+) -> Four:
     """One `EfficientNMS_TRT` node, version 1, no namespace.
 
-    TensorRT's ONNX parser finds a plugin by the node's type and its `plugin_version`, and ignores the domain, hence
-    the default one. The plugin's creator wants thresholds as floats and the rest as integers, and no attribute left
-    out. It gives corners whatever the coding of its input. It considers the few thousand best scores of an image
-    (4096 documented, 5000 in its source), and is slow for score thresholds under 0.01.
+    TensorRT's ONNX parser finds a plugin by the node's type and its `plugin_version`, and ignores
+    the domain, hence the default one. The plugin's creator wants thresholds as floats and the rest
+    as integers, and no attribute left out. It gives corners whatever the coding of its input. It
+    considers the few thousand best scores of an image (4096 documented, 5000 in its source), and is
+    slow for score thresholds under 0.01.
 
     Source: plugin/efficientNMSPlugin of NVIDIA/TensorRT, 10.3 to 11.1.
     """

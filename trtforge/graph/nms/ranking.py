@@ -1,4 +1,6 @@
-"""Detections of models whose boxes do not overlap: nothing to suppress, only the best to be put in order."""
+"""Detections of models whose boxes do not overlap: nothing to suppress, only the best to be put in
+order.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +18,9 @@ from trtforge.graph.nms.standard import best_class, blanked, column, images, loo
 def rank(graph: gs.Graph, decoded: Decoded, detection: Detection, options: NmsOptions) -> Kept:
     """The K best, K being no more than the model gives; those of `score` and less are blanked.
 
-    Independent classes (a Sigmoid each) are ranked all together, so that a query may count under two classes, as
-    RT-DETR and D-FINE do it; classes of a Softmax exclude each other, and `class_agnostic` makes them: a query then
-    counts under its best class.
+    Independent classes (a Sigmoid each) are ranked all together, so that a query may count under
+    two classes, as RT-DETR and D-FINE do it; classes of a Softmax exclude each other, and
+    `class_agnostic` makes them: a query then counts under its best class.
     """
     boxes = corners_of(graph, decoded)
     if "class" in decoded.extras:
@@ -40,7 +42,9 @@ def rank(graph: gs.Graph, decoded: Decoded, detection: Detection, options: NmsOp
     else:
         before = add_node(graph, "Mul", [box, width], "ranks_before", np.int64)
         classes = add_node(graph, "Sub", [order, before], "class_of_rank", np.int64)
-    above = add_node(graph, "Greater", [ranked, np.array(options.score, np.float32)], "above", np.bool_)
+    above = add_node(
+        graph, "Greater", [ranked, np.array(options.score, np.float32)], "above", np.bool_
+    )
     scores = add_node(graph, "Where", [above, ranked, np.array(0, np.float32)], "scores_above")
     corners = add_node(graph, "GatherND", [boxes, where], "picked_corners")
     return blanked(graph, scores, corners, classes, where, keep)

@@ -12,13 +12,16 @@ from trtforge.graph.edit.nodes import add_node, cast, top
 from trtforge.graph.nms.options import Kept, NmsOptions
 
 
-def standard_nms(graph: gs.Graph, boxes: Any, scores: Any, options: NmsOptions, coding: Coding) -> Kept:
+def standard_nms(
+    graph: gs.Graph, boxes: Any, scores: Any, options: NmsOptions, coding: Coding
+) -> Kept:
     """The plugin's outputs from operators that are alike in opsets 11 to 20.
 
-    NonMaxSuppression lists its M survivors as rows (image, class, box), as many as there happen to be. They are
-    ranked by a TopK over a table `(B, M + K)` with each survivor's score in the row of its image and zero elsewhere;
-    K zero columns make it wide enough when little survives. So nothing dense as large as B x C x N is built but the
-    transposed scores, and only M, which stays inside, depends on the data.
+    NonMaxSuppression lists its M survivors as rows (image, class, box), as many as there happen to
+    be. They are ranked by a TopK over a table `(B, M + K)` with each survivor's score in the row of
+    its image and zero elsewhere; K zero columns make it wide enough when little survives. So
+    nothing dense as large as B x C x N is built but the transposed scores, and only M, which stays
+    inside, depends on the data.
     """
     keep = options.max_det
     if coding == "centre":
@@ -28,15 +31,21 @@ def standard_nms(graph: gs.Graph, boxes: Any, scores: Any, options: NmsOptions, 
         scores, best = best_class(graph, scores)
     by_class = add_node(graph, "Transpose", [scores], "scores_by_class", perm=[0, 2, 1])
     survivors = _survivors(graph, boxes, by_class, options)
-    rows = add_node(graph, "Concat", [survivors, np.zeros((keep, 3), np.int64)], "rows", np.int64, axis=0)
+    rows = add_node(
+        graph, "Concat", [survivors, np.zeros((keep, 3), np.int64)], "rows", np.int64, axis=0
+    )
     score = add_node(graph, "GatherND", [by_class, survivors], "survivor_scores")
     score = add_node(graph, "Concat", [score, np.zeros(keep, np.float32)], "row_scores", axis=0)
 
     ranked, order = top(graph, _table(graph, boxes, rows, score), keep, axis=1)
     picked = add_node(graph, "Gather", [rows, order], "picked", np.int64, axis=0)  # (B, K, 3)
-    where = add_node(graph, "Gather", [picked, np.array([0, 2], np.int64)], "picked_box", np.int64, axis=2)
+    where = add_node(
+        graph, "Gather", [picked, np.array([0, 2], np.int64)], "picked_box", np.int64, axis=2
+    )
     corners = add_node(graph, "GatherND", [boxes, where], "picked_corners")
-    classes = column(graph, picked, 1, 2, "picked_class") if best is None else lookup(graph, best, where)
+    classes = (
+        column(graph, picked, 1, 2, "picked_class") if best is None else lookup(graph, best, where)
+    )
     return blanked(graph, ranked, corners, classes, where, keep)
 
 
@@ -53,7 +62,14 @@ def _survivors(graph: gs.Graph, boxes: Any, by_class: Any, options: NmsOptions) 
         np.array([options.iou], np.float32),
         np.array([options.score], np.float32),
     ]
-    return add_node(graph, "NonMaxSuppression", [boxes, by_class, *limits], "survivors", np.int64, center_point_box=0)
+    return add_node(
+        graph,
+        "NonMaxSuppression",
+        [boxes, by_class, *limits],
+        "survivors",
+        np.int64,
+        center_point_box=0,
+    )
 
 
 def _table(graph: gs.Graph, boxes: Any, rows: Any, score: Any) -> Any:
@@ -69,22 +85,32 @@ def images(graph: gs.Graph, boxes: Any) -> Any:
     batch = add_node(graph, "Gather", [shape, np.array(0, np.int64)], "batch", np.int64, axis=0)
     bounds = [np.array(0, np.int64), batch, np.array(1, np.int64)]
     numbers = add_node(graph, "Range", bounds, "images", np.int64)
-    return add_node(graph, "Reshape", [numbers, np.array([-1, 1], np.int64)], "images_down", np.int64)
+    return add_node(
+        graph, "Reshape", [numbers, np.array([-1, 1], np.int64)], "images_down", np.int64
+    )
 
 
-def blanked(graph: gs.Graph, scores: Any, corners: Any, classes: Any, where: Any, rows: int) -> Kept:
-    """The outputs, with zeros wherever the score is zero: no survivor has that, since `score > limit >= 0`."""
+def blanked(
+    graph: gs.Graph, scores: Any, corners: Any, classes: Any, where: Any, rows: int
+) -> Kept:
+    """The outputs, with zeros wherever the score is zero: no survivor has that, since `score >
+    limit >= 0`.
+    """
     valid = add_node(graph, "Greater", [scores, np.array(0, np.float32)], "valid", np.bool_)
     boxes = blank(graph, corners, valid, "boxes_blanked")
     narrow = cast(graph, classes, np.int32, "classes_int32")
-    narrow = add_node(graph, "Where", [valid, narrow, np.array(0, np.int32)], "classes_blanked", np.int32)
+    narrow = add_node(
+        graph, "Where", [valid, narrow, np.array(0, np.int32)], "classes_blanked", np.int32
+    )
     total = _sum_rows(graph, cast(graph, valid, np.float32, "valid_float"))
     return Kept((cast(graph, total, np.int32, "count"), boxes, scores, narrow), where, valid, rows)
 
 
 def blank(graph: gs.Graph, rows: Any, valid: Any, name: str) -> Any:
     """Rows `(B, K, E)` with zeros where `valid` `(B, K)` is not."""
-    down = add_node(graph, "Reshape", [valid, np.array([0, -1, 1], np.int64)], "valid_down", np.bool_)
+    down = add_node(
+        graph, "Reshape", [valid, np.array([0, -1, 1], np.int64)], "valid_down", np.bool_
+    )
     return add_node(graph, "Where", [down, rows, np.array(0, np.float32)], name)
 
 

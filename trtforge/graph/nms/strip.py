@@ -11,7 +11,14 @@ from trtforge.errors import ForgeError
 from trtforge.graph.detection import Detection, existing_nms, recognise, to_corners
 from trtforge.graph.detection.probe import probe
 from trtforge.graph.detection.sources import known
-from trtforge.graph.edit.nodes import add_node, batch_dim, float32, input_size, name_output, upstream
+from trtforge.graph.edit.nodes import (
+    add_node,
+    batch_dim,
+    float32,
+    input_size,
+    name_output,
+    upstream,
+)
 from trtforge.graph.heads import decode
 from trtforge.recipe import Decode
 
@@ -20,32 +27,46 @@ _SELECT = {"NonZero", "TopK", "ReduceMax", "ArgMax", "Compress", "Loop", "NonMax
 
 
 def strip_nms(graph: gs.Graph, figures: Decode | None = None) -> Detection | None:
-    """Cut a TensorRT NMS plugin or ONNX's NonMaxSuppression away, in place, so that any runtime can run the rest.
+    """Cut a TensorRT NMS plugin or ONNX's NonMaxSuppression away, in place, so that any runtime can
+    run the rest.
 
-    The graph's outputs become `boxes` float32 `(B, N, 4)`, in a plugin's case corners in pixels whatever its coding
-    was, and `scores` float32 `(B, N, C)`, probabilities whatever its activation was: form "boxes-scores".
+    The graph's outputs become `boxes` float32 `(B, N, 4)`, in a plugin's case corners in pixels
+    whatever its coding was, and `scores` float32 `(B, N, C)`, probabilities whatever its activation
+    was: form "boxes-scores".
 
     Args:
-        figures: the recipe's word on the coding, unit and order of boxes before a NonMaxSuppression.
+        figures: the recipe's word on the coding, unit and order of boxes before a
+            NonMaxSuppression.
 
     Returns:
         what was found in the stripped graph; None where `graph` has no NMS and stays as it is.
 
     Raises:
-        ForgeError: the plugin decodes anchors or takes a box for every class; or NonMaxSuppression sees not all
-            boxes and classes, so that what lies before it says less than it needs.
+        ForgeError: the plugin decodes anchors or takes a box for every class; or NonMaxSuppression
+            sees not all boxes and classes, so that what lies before it says less than it needs.
     """
     node = existing_nms(graph)
     if node is None:
         return None
-    boxes, scores = _operator_inputs(graph, node) if node.op == "NonMaxSuppression" else plugin_inputs(graph, node)
-    graph.outputs = [name_output(graph, boxes, "boxes", None), name_output(graph, scores, "scores", None)]
+    boxes, scores = (
+        _operator_inputs(graph, node)
+        if node.op == "NonMaxSuppression"
+        else plugin_inputs(graph, node)
+    )
+    graph.outputs = [
+        name_output(graph, boxes, "boxes", None),
+        name_output(graph, scores, "scores", None),
+    ]
     graph.cleanup().toposort()
     detection = recognise(graph, "boxes-scores", figures)
-    standard = node.op == "NonMaxSuppression"  # it takes corners in any order and unit, and scores of any kind
+    standard = (
+        node.op == "NonMaxSuppression"
+    )  # it takes corners in any order and unit, and scores of any kind
     if standard and recognise(graph) is None and (figures is None or figures == Decode()):
-        raise ForgeError(f"'{node.name}' (NonMaxSuppression) is cut away, but nothing shows how its boxes are coded",
-                         "a recipe's decode says it: coding, unit, order, background; or --nms keep")  # fmt: skip
+        raise ForgeError(
+            f"'{node.name}' (NonMaxSuppression) is cut away, but nothing shows how its boxes are coded",
+            "a recipe's decode says it: coding, unit, order, background; or --nms keep",
+        )
     if detection is not None:
         count = detection.boxes or "boxes"
         graph.outputs[0].shape = [batch_dim(graph), count, 4]
@@ -59,11 +80,24 @@ def _operator_inputs(graph: gs.Graph, node: Any) -> tuple[Any, Any]:
     like = existing_nms(seen.fixed) if seen else None
     whole = like is not None and all(known(tensor) for tensor in like.inputs[:2])
     after_heads = {id(each) for each in decode(graph)}  # attention in a backbone may select as well
-    chosen = {each.op for tensor in node.inputs[:2] for each in upstream(tensor) if id(each) in after_heads} & _SELECT
+    chosen = {
+        each.op
+        for tensor in node.inputs[:2]
+        for each in upstream(tensor)
+        if id(each) in after_heads
+    } & _SELECT
     several = sum(each.op == "NonMaxSuppression" for each in graph.nodes) > 1
     if not whole or chosen or several:
-        reason = f"after a {min(chosen)}" if chosen else "of one class at a time" if several else "of unknown number"
-        raise ForgeError(f"'{node.name}' (NonMaxSuppression) takes boxes {reason}, and cannot be cut away", _HINT)
+        reason = (
+            f"after a {min(chosen)}"
+            if chosen
+            else "of one class at a time"
+            if several
+            else "of unknown number"
+        )
+        raise ForgeError(
+            f"'{node.name}' (NonMaxSuppression) takes boxes {reason}, and cannot be cut away", _HINT
+        )
     boxes, by_class = (float32(graph, tensor) for tensor in node.inputs[:2])
     if _integer(node, "center_point_box", 0):
         boxes = to_corners(graph, boxes)
@@ -77,9 +111,12 @@ def plugin_inputs(graph: gs.Graph, node: Any) -> tuple[Any, Any]:
     shape = like[0].shape or []
     if len(node.inputs) > 2 or (len(shape) == 4 and shape[2] != 1):
         raise ForgeError(
-            f"'{node.name}' ({node.op}) decodes anchors or takes one box for every class, and cannot be cut away", _HINT
+            f"'{node.name}' ({node.op}) decodes anchors or takes one box for every class, and cannot be cut away",
+            _HINT,
         )
-    boxes, scores = (float32(graph, tensor, each.dtype) for tensor, each in zip(node.inputs, like, strict=True))
+    boxes, scores = (
+        float32(graph, tensor, each.dtype) for tensor, each in zip(node.inputs, like, strict=True)
+    )
     if len(shape) == 4:
         boxes = add_node(graph, "Reshape", [boxes, np.array([0, -1, 4], np.int64)], "cut/boxes")
     if node.op == "EfficientNMS_TRT":

@@ -1,4 +1,6 @@
-"""FP16 by the graph: weights and activations become half, inputs and outputs and what overflows stay float."""
+"""FP16 by the graph: weights and activations become half, inputs and outputs and what overflows
+stay float.
+"""
 
 from __future__ import annotations
 
@@ -16,36 +18,68 @@ from trtforge.graph.moves import MOVES_ALL, MOVES_FIRST
 VANISHING = 2.0**-25  # and smaller numbers round to zero
 LARGEST = float(np.finfo(np.float16).max)  # 65504
 # Sums over many elements and powers leave FP16's range where their inputs do not.
-OVERFLOWING = {"Pow", "Exp", "ReduceSum", "ReduceL2", "ReduceSumSquare", "ReduceLogSumExp", "CumSum", "Softplus"}
-# Operators that make their type from an attribute; but for Cast they are rare and small, and stay as they are.
-MAKES_TYPE = {"ConstantOfShape", "Range", "EyeLike", "RandomNormal", "RandomUniform", "RandomNormalLike",
-              "RandomUniformLike", "Multinomial", "Bernoulli"}  # fmt: skip
+OVERFLOWING = {
+    "Pow",
+    "Exp",
+    "ReduceSum",
+    "ReduceL2",
+    "ReduceSumSquare",
+    "ReduceLogSumExp",
+    "CumSum",
+    "Softplus",
+}
+# Operators that make their type from an attribute; but for Cast they are rare and small, and stay
+# as they are.
+MAKES_TYPE = {
+    "ConstantOfShape",
+    "Range",
+    "EyeLike",
+    "RandomNormal",
+    "RandomUniform",
+    "RandomNormalLike",
+    "RandomUniformLike",
+    "Multinomial",
+    "Bernoulli",
+}
 MOVES = (MOVES_ALL | MOVES_FIRST) - {"MaxPool", "Resize"}  # these may compute
 
 
 def to_half(graph: gs.Graph, keep: tuple[str, ...] = ()) -> gs.Graph:
     """Cast a float graph to FP16, in place; its inputs and outputs stay float32.
 
-    The decode (everything behind the last learned operators) stays FP32 too: it holds pixel coordinates. What only
-    moves the heads' outputs before it moves them in FP16: the same numbers in half the bytes.
+    The decode (everything behind the last learned operators) stays FP32 too: it holds pixel
+    coordinates. What only moves the heads' outputs before it moves them in FP16: the same numbers
+    in half the bytes.
 
     Args:
         graph: a folded float32 graph, with or without Q/DQ; tensor types are known.
         keep: shell patterns of node names that stay FP32.
 
     Raises:
-        ForgeError: the graph has subgraphs (If, Loop, Scan) or sequences, or a pattern in ``keep`` matches no node.
+        ForgeError: the graph has subgraphs (If, Loop, Scan) or sequences, or a pattern in ``keep``
+            matches no node.
     """
     for node in graph.nodes:
-        if "Sequence" in node.op or any(isinstance(value, gs.Graph) for value in node.attrs.values()):
-            raise ForgeError(f"node {node.name!r} ({node.op}) holds a subgraph or a sequence: no FP16 form is known",
-                             "build it with --fp32, or export the model without control flow")  # fmt: skip
+        if "Sequence" in node.op or any(
+            isinstance(value, gs.Graph) for value in node.attrs.values()
+        ):
+            raise ForgeError(
+                f"node {node.name!r} ({node.op}) holds a subgraph or a sequence: no FP16 form is known",
+                "build it with --fp32, or export the model without control flow",
+            )
     for pattern in keep:
         if not any(fnmatchcase(node.name, pattern) for node in graph.nodes):
-            raise ForgeError(f"keep pattern {pattern!r} matches no node", "an ONNX viewer shows the nodes' names")
+            raise ForgeError(
+                f"keep pattern {pattern!r} matches no node", "an ONNX viewer shows the nodes' names"
+            )
     full = _computing(decode(graph))
-    half = [node for node in graph.nodes if id(node) not in full and _can_be_half(node, graph.opset)
-            and not any(fnmatchcase(node.name, pattern) for pattern in keep)]  # fmt: skip
+    half = [
+        node
+        for node in graph.nodes
+        if id(node) not in full
+        and _can_be_half(node, graph.opset)
+        and not any(fnmatchcase(node.name, pattern) for pattern in keep)
+    ]
     casts = _Casts(graph, half)
     for node in list(graph.nodes):
         casts.apply(node)
@@ -70,12 +104,16 @@ def _makers(node: gs.Node) -> set[int]:
 
 
 class _Casts:
-    """Each tensor has one type, that of the node that makes it; a reader of the other type gets one shared Cast."""
+    """Each tensor has one type, that of the node that makes it; a reader of the other type gets one
+    shared Cast.
+    """
 
     def __init__(self, graph: gs.Graph, half: list[gs.Node]) -> None:
         self.graph = graph
         self.half = {id(node) for node in half}
-        self.native = {id(tensor): tensor for node in half for tensor in _half_outputs(node, graph.opset)}
+        self.native = {
+            id(tensor): tensor for node in half for tensor in _half_outputs(node, graph.opset)
+        }
         self.other: dict[tuple[int, bool], gs.Tensor] = {}
 
     def apply(self, node: gs.Node) -> None:
@@ -112,7 +150,9 @@ class _Casts:
 
     def _cast(self, tensor: gs.Tensor, converted: gs.Tensor, half: bool) -> None:
         to = onnx.TensorProto.FLOAT16 if half else onnx.TensorProto.FLOAT
-        self.graph.nodes.append(gs.Node("Cast", f"{converted.name}.cast", {"to": to}, [tensor], [converted]))
+        self.graph.nodes.append(
+            gs.Node("Cast", f"{converted.name}.cast", {"to": to}, [tensor], [converted])
+        )
 
     def _restore_output(self, index: int, tensor: gs.Tensor) -> None:
         """The result keeps its name and FP32; what made it writes to a half tensor beside it."""
@@ -132,26 +172,39 @@ def _can_be_half(node: gs.Node, opset: int) -> bool:
     if node.op == "Cast":
         return bool(node.attrs["to"] == onnx.TensorProto.FLOAT)
     positions = _half_inputs(node, opset)
-    if any(_is_float(tensor) and index not in positions and not isinstance(tensor, gs.Constant)
-           for index, tensor in enumerate(node.inputs)):  # fmt: skip
+    if any(
+        _is_float(tensor) and index not in positions and not isinstance(tensor, gs.Constant)
+        for index, tensor in enumerate(node.inputs)
+    ):
         return False  # an activation that this operator takes in float32 only
-    constants = [node.inputs[index] for index in positions if isinstance(node.inputs[index], gs.Constant)]
+    constants = [
+        node.inputs[index] for index in positions if isinstance(node.inputs[index], gs.Constant)
+    ]
     return bool(positions) and all(_fits(constant.values) for constant in constants)
 
 
 def _half_inputs(node: gs.Node, opset: int) -> set[int]:
     """Indices of float inputs that the operator also takes in FP16, as its ONNX schema says."""
     schema = _schema(node, opset)
-    return {index for index, tensor in enumerate(node.inputs)
-            if node.op != "Cast" and schema and _is_float(tensor)
-            and _allows_half(schema, schema.inputs[min(index, len(schema.inputs) - 1)].type_str)}  # fmt: skip
+    return {
+        index
+        for index, tensor in enumerate(node.inputs)
+        if node.op != "Cast"
+        and schema
+        and _is_float(tensor)
+        and _allows_half(schema, schema.inputs[min(index, len(schema.inputs) - 1)].type_str)
+    }
 
 
 def _half_outputs(node: gs.Node, opset: int) -> list[gs.Tensor]:
     schema = _schema(node, opset)
-    return [tensor for index, tensor in enumerate(node.outputs)
-            if schema and _is_float(tensor)
-            and _allows_half(schema, schema.outputs[min(index, len(schema.outputs) - 1)].type_str)]  # fmt: skip
+    return [
+        tensor
+        for index, tensor in enumerate(node.outputs)
+        if schema
+        and _is_float(tensor)
+        and _allows_half(schema, schema.outputs[min(index, len(schema.outputs) - 1)].type_str)
+    ]
 
 
 def _schema(node: gs.Node, opset: int) -> onnx.defs.OpSchema | None:
@@ -162,16 +215,23 @@ def _schema(node: gs.Node, opset: int) -> onnx.defs.OpSchema | None:
 
 
 def _allows_half(schema: onnx.defs.OpSchema, type_str: str) -> bool:
-    return any("tensor(float16)" in constraint.allowed_type_strs
-               for constraint in schema.type_constraints if constraint.type_param_str == type_str)  # fmt: skip
+    return any(
+        "tensor(float16)" in constraint.allowed_type_strs
+        for constraint in schema.type_constraints
+        if constraint.type_param_str == type_str
+    )
 
 
 def _is_float(tensor: gs.Tensor) -> bool:
-    return not tensor.is_empty() and tensor.dtype is not None and np.dtype(tensor.dtype) == np.float32
+    return (
+        not tensor.is_empty() and tensor.dtype is not None and np.dtype(tensor.dtype) == np.float32
+    )
 
 
 def _fits(values: np.ndarray) -> bool:
-    """Whether FP16 can hold a constant. A scalar that would become zero is the epsilon of a division."""
+    """Whether FP16 can hold a constant. A scalar that would become zero is the epsilon of a
+    division.
+    """
     finite = np.abs(values[np.isfinite(values)])
     if finite.size == 0:
         return True

@@ -1,20 +1,23 @@
-"""INT8 and FP8 by explicit quantization: which tensors carry Q/DQ, and the rewrite that puts it there.
+"""INT8 and FP8 by explicit quantization: which tensors carry Q/DQ, and the rewrite that puts it
+there.
 
 The rules, numbered as the tests name them:
 
-1. The input of every learned convolution and matrix product is INT8, and so are its weights: symmetric, per output
-   channel, stored as INT8 (NVIDIA TensorRT documentation, "Working with Quantized Types": symmetric only, zero
-   points 0, per-channel weights).
-2. One scale runs through operators that only move values (concat, max-pool, resize, slice, transpose ...): a
-   concat of INT8 inputs then costs a copy, and a second rounding changes nothing.
-3. In a residual add that takes the output of a convolution directly, the other input carries Q/DQ, so that
-   convolution, add and quantize fuse into one kernel; a pair on the convolution's output would force them apart.
-   Where both inputs come from convolutions, the one that runs later fuses and the earlier one carries Q/DQ. Any
-   input of an add that is quantized for another reason is taken in its quantized form.
-4. The operators that read the network's input stay float. A photograph has 256 levels, and symmetric INT8 has 127 for
-   them; with three input channels these operators cost next to nothing (1 % of YOLOv8n's MACs).
-5. Biases, activations and the decode stay float; so does the *output* of the last learned operator of each branch,
-   because nothing learned reads it.
+1. The input of every learned convolution and matrix product is INT8, and so are its weights:
+   symmetric, per output channel, stored as INT8 (NVIDIA TensorRT documentation, "Working with
+   Quantized Types": symmetric only, zero points 0, per-channel weights).
+2. One scale runs through operators that only move values (concat, max-pool, resize, slice,
+   transpose ...): a concat of INT8 inputs then costs a copy, and a second rounding changes nothing.
+3. In a residual add that takes the output of a convolution directly, the other input carries Q/DQ,
+   so that convolution, add and quantize fuse into one kernel; a pair on the convolution's output
+   would force them apart. Where both inputs come from convolutions, the one that runs later fuses
+   and the earlier one carries Q/DQ. Any input of an add that is quantized for another reason is
+   taken in its quantized form.
+4. The operators that read the network's input stay float. A photograph has 256 levels, and
+   symmetric INT8 has 127 for them; with three input channels these operators cost next to nothing
+   (1 % of YOLOv8n's MACs).
+5. Biases, activations and the decode stay float; so does the *output* of the last learned operator
+   of each branch, because nothing learned reads it.
 """
 
 from __future__ import annotations
@@ -53,7 +56,9 @@ class Format:
     def stored(self, values: np.ndarray) -> np.ndarray:
         """Values in units of their scale, rounded to nearest even and clipped."""
         clipped = np.clip(values, -self.largest, self.largest)
-        stored: np.ndarray = (np.rint(clipped) if self.dtype == np.int8 else clipped).astype(self.dtype)
+        stored: np.ndarray = (np.rint(clipped) if self.dtype == np.int8 else clipped).astype(
+            self.dtype
+        )
         return stored
 
 
@@ -68,8 +73,8 @@ class Placement:
 
     Attributes:
         operators: names of the learned operators that become INT8.
-        groups: tensors that share a scale -> the tensors to observe for it. The latter are enough: every value of
-            the group passes through one of them, once.
+        groups: tensors that share a scale -> the tensors to observe for it. The latter are enough:
+            every value of the group passes through one of them, once.
         readers: tensor -> (node name, input index) pairs that read it in its quantized form.
     """
 
@@ -87,7 +92,10 @@ class Placement:
 
 
 def place(
-    graph: gs.Graph, keep: tuple[str, ...] = (), float_heads: bool = False, only: tuple[str, ...] = ()
+    graph: gs.Graph,
+    keep: tuple[str, ...] = (),
+    float_heads: bool = False,
+    only: tuple[str, ...] = (),
 ) -> Placement:
     """Decide by the rules above.
 
@@ -98,21 +106,29 @@ def place(
         only: shell patterns of the names of all that may be quantized; none is no limit.
 
     Raises:
-        ForgeError: a pattern matches no learned operator, nothing is left to quantize, or the graph is not
-            a folded float32 one.
+        ForgeError: a pattern matches no learned operator, nothing is left to quantize, or the graph
+            is not a folded float32 one.
     """
     _check_float(graph)
     operators = learned(graph)
     for pattern in (*keep, *only):
         if not any(fnmatchcase(node.name, pattern) for node in operators):
-            raise ForgeError(f"pattern {pattern!r} matches no convolution or matrix product",
-                             "an ONNX viewer shows the nodes' names")  # fmt: skip
-    kept = {node.name for node in operators if _matches(node, keep) or (only and not _matches(node, only))}
+            raise ForgeError(
+                f"pattern {pattern!r} matches no convolution or matrix product",
+                "an ONNX viewer shows the nodes' names",
+            )
+    kept = {
+        node.name
+        for node in operators
+        if _matches(node, keep) or (only and not _matches(node, only))
+    }
     kept |= {node.name for node in operators if _reads_input(node.inputs[0])}
     kept |= {node.name for node in last_learned(graph)} if float_heads else set()
     operators = [node for node in operators if node.name not in kept]
     if not operators:
-        raise ForgeError("the model has no convolution or matrix product to quantize", "build it with --fp16")
+        raise ForgeError(
+            "the model has no convolution or matrix product to quantize", "build it with --fp16"
+        )
 
     readers: dict[str, dict[tuple[str, int], None]] = {}
     stack = [(node.inputs[0], node, 0) for node in operators]
@@ -136,17 +152,27 @@ def _matches(node: gs.Node, patterns: tuple[str, ...]) -> bool:
 
 def _check_float(graph: gs.Graph) -> None:
     """Refuse what the rules don't cover."""
-    quantized = next((node for node in graph.nodes if node.op in ("QuantizeLinear", "DequantizeLinear")), None)
+    quantized = next(
+        (node for node in graph.nodes if node.op in ("QuantizeLinear", "DequantizeLinear")), None
+    )
     if quantized:
-        raise ForgeError(f"the model is quantized already (node {quantized.name!r})", "build it without --int8")
+        raise ForgeError(
+            f"the model is quantized already (node {quantized.name!r})", "build it without --int8"
+        )
     names = [node.name for node in graph.nodes]
     if "" in names or len(set(names)) < len(names) or graph.opset < LEAST_OPSET:
-        raise ForgeError(f"the model has nodes without a name of their own, or an opset under {LEAST_OPSET}",
-                         "run `trtforge fold` first")  # fmt: skip
-    half = next((node for node in learned(graph) if np.dtype(node.inputs[1].dtype) != np.float32), None)
+        raise ForgeError(
+            f"the model has nodes without a name of their own, or an opset under {LEAST_OPSET}",
+            "run `trtforge fold` first",
+        )
+    half = next(
+        (node for node in learned(graph) if np.dtype(node.inputs[1].dtype) != np.float32), None
+    )
     if half:
-        raise ForgeError(f"the weights of {half.name!r} are {np.dtype(half.inputs[1].dtype)}",
-                         "quantize an FP32 export of the model")  # fmt: skip
+        raise ForgeError(
+            f"the weights of {half.name!r} are {np.dtype(half.inputs[1].dtype)}",
+            "quantize an FP32 export of the model",
+        )
 
 
 def quantize(
@@ -162,7 +188,8 @@ def quantize(
         graph: the graph that ``placement`` was made from, of opset 13 or newer.
         amax: largest magnitude that is represented, for each tensor of the placement.
         form: of the quantized numbers; FP8 needs opset 19.
-        rounded: INT8 weights and bias of some of its operators; the others' weights are rounded to nearest.
+        rounded: INT8 weights and bias of some of its operators; the others' weights are rounded to
+            nearest.
 
     Raises:
         ForgeError: a tensor has no range, or one that is not a positive number.
@@ -171,11 +198,15 @@ def quantize(
     nodes = {node.name: node for node in graph.nodes}
     missing = [name for name in placement.tensors if name not in amax]
     if missing:
-        raise ForgeError(f"the calibration has no range for {len(missing)} tensors, the first is {missing[0]!r}",
-                         "calibrate this very model (after `trtforge fold`)")  # fmt: skip
+        raise ForgeError(
+            f"the calibration has no range for {len(missing)} tensors, the first is {missing[0]!r}",
+            "calibrate this very model (after `trtforge fold`)",
+        )
     for name, found in placement.readers.items():
         if not (math.isfinite(amax[name]) and amax[name] >= 0):
-            raise ForgeError(f"the calibration's range for {name!r} is {amax[name]}", "calibrate again")
+            raise ForgeError(
+                f"the calibration's range for {name!r} is {amax[name]}", "calibrate again"
+            )
         quantized = _pair(graph, tensors[name], fp16_scale(amax[name] / form.largest), form)
         for reader, index in found:
             nodes[reader].inputs[index] = quantized
@@ -185,7 +216,8 @@ def quantize(
 
 
 def widen(graph: gs.Graph) -> gs.Graph:
-    """Let Q/DQ with FP16 scales compute in FP32, in place: the same graph, whatever a runtime makes of FP16 scales.
+    """Let Q/DQ with FP16 scales compute in FP32, in place: the same graph, whatever a runtime makes
+    of FP16 scales.
 
     TensorRT converts the scales itself. ONNX Runtime 1.23 rounds far off with them (1.31 does not).
     """
@@ -210,11 +242,14 @@ def _cast(tensor: gs.Tensor, result: gs.Variable) -> gs.Node:
 
 
 def fp16_scale(scale: float) -> float:
-    """The smallest FP16 number not below ``scale``: one scale serves FP32 and FP16 graphs with the same integers.
+    """The smallest FP16 number not below ``scale``: one scale serves FP32 and FP16 graphs with the
+    same integers.
 
     A scale beyond FP16 stays as it is, and the cast pass then leaves its operators in FP32.
     """
-    if scale > float(np.finfo(np.float16).max):  # as it is, NumPy would round the scale to FP16 first
+    if scale > float(
+        np.finfo(np.float16).max
+    ):  # as it is, NumPy would round the scale to FP16 first
         return scale
     rounded = np.float16(max(scale, SMALLEST_SCALE))
     if float(rounded) < scale:
@@ -228,16 +263,23 @@ def _reads_input(tensor: gs.Tensor) -> bool:
     return all(_reads_input(source) for source in moved) if moved else not tensor.inputs
 
 
-def _residual_inputs(graph: gs.Graph, operators: set[str], quantized: set[str]) -> list[tuple[gs.Node, int]]:
+def _residual_inputs(
+    graph: gs.Graph, operators: set[str], quantized: set[str]
+) -> list[tuple[gs.Node, int]]:
     """Inputs of adds that rule 3 quantizes."""
     order = {node.name: position for position, node in enumerate(graph.nodes)}
     found = []
     for node in graph.nodes:
         if node.op != "Add" or not all(tensor.inputs for tensor in node.inputs):
             continue
-        direct = [order[tensor.inputs[0].name] for tensor in node.inputs
-                  if tensor.inputs[0].name in operators and len(tensor.outputs) == 1]  # fmt: skip
-        feeds_int8 = any(tensor.name in quantized for tensor in _through_activation(node.outputs[0]))
+        direct = [
+            order[tensor.inputs[0].name]
+            for tensor in node.inputs
+            if tensor.inputs[0].name in operators and len(tensor.outputs) == 1
+        ]
+        feeds_int8 = any(
+            tensor.name in quantized for tensor in _through_activation(node.outputs[0])
+        )
         for index, tensor in enumerate(node.inputs):
             fuses = bool(direct) and order[tensor.inputs[0].name] == max(direct)
             if not fuses and (tensor.name in quantized or (feeds_int8 and direct)):
@@ -256,16 +298,30 @@ def _pair(graph: gs.Graph, tensor: gs.Tensor, scale: float, form: Format) -> gs.
     zero_point = gs.Constant(f"{tensor.name}.zero_point", np.array(0, form.dtype))
     stored = gs.Variable(f"{tensor.name}.{_short(form)}", form.dtype, tensor.shape)
     restored = gs.Variable(f"{tensor.name}.dequantized", np.float32, tensor.shape)
-    graph.nodes.append(gs.Node("QuantizeLinear", f"{tensor.name}.quantize",
-                               inputs=[tensor, scale_constant, zero_point], outputs=[stored]))  # fmt: skip
-    graph.nodes.append(gs.Node("DequantizeLinear", f"{tensor.name}.dequantize",
-                               inputs=[stored, scale_constant, zero_point], outputs=[restored]))  # fmt: skip
+    graph.nodes.append(
+        gs.Node(
+            "QuantizeLinear",
+            f"{tensor.name}.quantize",
+            inputs=[tensor, scale_constant, zero_point],
+            outputs=[stored],
+        )
+    )
+    graph.nodes.append(
+        gs.Node(
+            "DequantizeLinear",
+            f"{tensor.name}.dequantize",
+            inputs=[stored, scale_constant, zero_point],
+            outputs=[restored],
+        )
+    )
     return restored
 
 
 def weight_scales(rows: np.ndarray, largest: float = INT8.largest) -> np.ndarray:
     """The scale of each row of weights (O, columns): float32 (O,)."""
-    return np.array([fp16_scale(float(amax) / largest) for amax in np.abs(rows).max(axis=1)], np.float32)
+    return np.array(
+        [fp16_scale(float(amax) / largest) for amax in np.abs(rows).max(axis=1)], np.float32
+    )
 
 
 def _quantize_weights(graph: gs.Graph, node: gs.Node, form: Format, given: Rounded | None) -> None:
@@ -277,13 +333,19 @@ def _quantize_weights(graph: gs.Graph, node: gs.Node, form: Format, given: Round
         stored, scales = given.integers, given.scales
         node.inputs = [*node.inputs[:2], gs.Constant(f"{node.name}.bias.corrected", given.bias)]
     restored = gs.Variable(f"{node.name}.weights.dequantized", np.float32, values.shape)
-    graph.nodes.append(gs.Node(
-        "DequantizeLinear", f"{node.name}.weights.dequantize", attrs={} if axis is None else {"axis": axis},
-        inputs=[gs.Constant(f"{node.name}.weights.{_short(form)}", stored),
+    graph.nodes.append(
+        gs.Node(
+            "DequantizeLinear",
+            f"{node.name}.weights.dequantize",
+            attrs={} if axis is None else {"axis": axis},
+            inputs=[
+                gs.Constant(f"{node.name}.weights.{_short(form)}", stored),
                 gs.Constant(f"{node.name}.weights.scale", scales),
-                gs.Constant(f"{node.name}.weights.zero_point", np.zeros(scales.shape, form.dtype))],
-        outputs=[restored],
-    ))  # fmt: skip
+                gs.Constant(f"{node.name}.weights.zero_point", np.zeros(scales.shape, form.dtype)),
+            ],
+            outputs=[restored],
+        )
+    )
     node.inputs[1] = restored
 
 
@@ -293,7 +355,9 @@ def _nearest(values: np.ndarray, axis: int | None, form: Format) -> tuple[np.nda
         scales = weight_scales(values.reshape(1, -1), form.largest).reshape(())
         spread = scales
     else:
-        scales = weight_scales(np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1), form.largest)
+        scales = weight_scales(
+            np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1), form.largest
+        )
         spread = scales.reshape([-1 if index == axis else 1 for index in range(values.ndim)])
     return form.stored(values / spread), scales
 
@@ -303,7 +367,8 @@ def _short(form: Format) -> str:
 
 
 def _channel_axis(node: gs.Node, rank: int) -> int | None:
-    """The output-channel axis of the weights: (O, I, kH, kW), transposed (I, O, kH, kW), Gemm (I, O) or (O, I).
+    """The output-channel axis of the weights: (O, I, kH, kW), transposed (I, O, kH, kW), Gemm (I,
+    O) or (O, I).
 
     None, so one scale for all, where a matrix product's weights are no matrix.
     """

@@ -1,15 +1,18 @@
-"""Weights to integers so that the outputs come out right, not the weights: no retraining, only sums over some images.
+"""Weights to integers so that the outputs come out right, not the weights: no retraining, only sums
+over some images.
 
-Rounding each weight to nearest ignores that inputs go together. With the covariance of what the convolution reads,
-quantized inputs ``s * q``, two things follow in closed form:
+Rounding each weight to nearest ignores that inputs go together. With the covariance of what the
+convolution reads, quantized inputs ``s * q``, two things follow in closed form:
 
-1. rounding one input channel's weight at a time, each error made good by the weights not yet rounded (Frantar et al.,
-   "Optimal Brain Compression", arXiv 2208.11580, and GPTQ, arXiv 2210.17323);
-2. the bias that keeps the mean of every output channel, for what the rounding of weights and of inputs adds to it
-   (Nagel et al., "Data-Free Quantization", arXiv 1906.04721).
+1. rounding one input channel's weight at a time, each error made good by the weights not yet
+   rounded (Frantar et al., "Optimal Brain Compression", arXiv 2208.11580, and GPTQ, arXiv
+   2210.17323);
+2. the bias that keeps the mean of every output channel, for what the rounding of weights and of
+   inputs adds to it (Nagel et al., "Data-Free Quantization", arXiv 1906.04721).
 
-Weights fitted by least squares to make good the rounding of the inputs, too, were tried and lost accuracy on the demo
-detector: the fit spends itself on clipped values, which the activation behind would have flattened anyway.
+Weights fitted by least squares to make good the rounding of the inputs, too, were tried and lost
+accuracy on the demo detector: the fit spends itself on clipped values, which the activation behind
+would have flattened anyway.
 """
 
 from __future__ import annotations
@@ -47,8 +50,11 @@ class Rounded:
 def save(weights: Mapping[str, Rounded], path: Path) -> None:
     """Write the constants of several operators, by name."""
     names = sorted(weights)
-    arrays = {f"{field}{number}": getattr(weights[name], field)
-              for number, name in enumerate(names) for field in FIELDS}  # fmt: skip
+    arrays = {
+        f"{field}{number}": getattr(weights[name], field)
+        for number, name in enumerate(names)
+        for field in FIELDS
+    }
     with path.open("wb") as stream:
         np.savez(stream, names=np.array(names, str), **arrays)
 
@@ -56,22 +62,27 @@ def save(weights: Mapping[str, Rounded], path: Path) -> None:
 def load(path: Path) -> dict[str, Rounded]:
     """Read what ``save`` wrote."""
     with np.load(path) as table:
-        return {str(name): Rounded(*(table[f"{field}{number}"] for field in FIELDS))
-                for number, name in enumerate(table["names"])}  # fmt: skip
+        return {
+            str(name): Rounded(*(table[f"{field}{number}"] for field in FIELDS))
+            for number, name in enumerate(table["names"])
+        }
 
 
 class Moments:
-    """Sums over the inputs of a convolution, exact, so that neither their order nor the number of threads shows.
+    """Sums over the inputs of a convolution, exact, so that neither their order nor the number of
+    threads shows.
 
-    The inputs are cut into ``parts`` whose covariances with each other are left out: the groups of the convolution, and
-    pieces of at most 576 columns of each.
+    The inputs are cut into ``parts`` whose covariances with each other are left out: the groups of
+    the convolution, and pieces of at most 576 columns of each.
     """
 
     def __init__(self, parts: int, columns: int) -> None:
         self.rows = 0
         self._x = np.zeros((parts, columns))
         self._q = np.zeros((parts, columns))
-        self._qq = np.zeros((parts, columns, columns), np.int32)  # the large one: exact for 131,072 rows
+        self._qq = np.zeros(
+            (parts, columns, columns), np.int32
+        )  # the large one: exact for 131,072 rows
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -101,12 +112,21 @@ class Moments:
 
 def parts(channels: int, columns: int) -> int:
     """Into how many equal pieces of whole channels a group of that many columns is cut."""
-    return next(pieces for pieces in range(1, channels + 1)
-                if channels % pieces == 0 and (columns // pieces <= MOST_COLUMNS or pieces == channels))  # fmt: skip
+    return next(
+        pieces
+        for pieces in range(1, channels + 1)
+        if channels % pieces == 0 and (columns // pieces <= MOST_COLUMNS or pieces == channels)
+    )
 
 
-def round_weights(weights: np.ndarray, bias: np.ndarray, scale: float, moments: Moments, groups: int,
-                  grid: Callable[[np.ndarray], np.ndarray]) -> Rounded:  # fmt: skip
+def round_weights(
+    weights: np.ndarray,
+    bias: np.ndarray,
+    scale: float,
+    moments: Moments,
+    groups: int,
+    grid: Callable[[np.ndarray], np.ndarray],
+) -> Rounded:
     """Integers, scales and bias for float weights (O, I, kH, kW) and bias (O,).
 
     Args:
@@ -120,19 +140,31 @@ def round_weights(weights: np.ndarray, bias: np.ndarray, scale: float, moments: 
     pieces = count // groups  # the parts of a group follow one another
     scales = grid(weights.reshape(outputs, -1))
     levels = weights.reshape(outputs, -1) / scales[:, None].astype(np.float64)
-    levels = levels.reshape(groups, -1, pieces, columns).transpose(0, 2, 1, 3).reshape(count, -1, columns)
+    levels = (
+        levels.reshape(groups, -1, pieces, columns)
+        .transpose(0, 2, 1, 3)
+        .reshape(count, -1, columns)
+    )
     covariance = moments.covariance()
-    damping = DAMPING * covariance.diagonal(axis1=1, axis2=2).mean(1) + 1e-6  # an input that never changes has none
+    damping = (
+        DAMPING * covariance.diagonal(axis1=1, axis2=2).mean(1) + 1e-6
+    )  # an input that never changes has none
     integers = _feedback(levels, covariance + damping[:, None, None] * np.eye(columns))
     before, after = moments.means()
     shift = levels @ before[:, :, None] - integers @ after[:, :, None]
     shift = shift.reshape(groups, pieces, -1).sum(1).reshape(outputs)
-    whole = integers.reshape(groups, pieces, -1, columns).transpose(0, 2, 1, 3).reshape(weights.shape)
-    return Rounded(whole.astype(np.int8), scales, (bias + scale * scales * shift).astype(np.float32))
+    whole = (
+        integers.reshape(groups, pieces, -1, columns).transpose(0, 2, 1, 3).reshape(weights.shape)
+    )
+    return Rounded(
+        whole.astype(np.int8), scales, (bias + scale * scales * shift).astype(np.float32)
+    )
 
 
 def _feedback(values: np.ndarray, covariance: np.ndarray) -> np.ndarray:
-    """Integers for (parts, outputs, columns): columns of large variance first, errors passed on to the others."""
+    """Integers for (parts, outputs, columns): columns of large variance first, errors passed on to
+    the others.
+    """
     order = np.argsort(-covariance.diagonal(axis1=1, axis2=2), axis=1, kind="stable")
     sorted_covariance = np.take_along_axis(
         np.take_along_axis(covariance, order[:, :, None], axis=1), order[:, None, :], axis=2
@@ -147,7 +179,9 @@ def _feedback(values: np.ndarray, covariance: np.ndarray) -> np.ndarray:
         for column in range(start, end):
             found[:, :, column] = np.clip(np.rint(left[:, :, column]), -INT8_MAX, INT8_MAX)
             error = (left[:, :, column] - found[:, :, column]) / upper[:, column, column, None]
-            left[:, :, column + 1 : end] -= error[:, :, None] * upper[:, column, None, column + 1 : end]
+            left[:, :, column + 1 : end] -= (
+                error[:, :, None] * upper[:, column, None, column + 1 : end]
+            )
             errors[:, :, column - start] = error
         left[:, :, end:] -= errors @ upper[:, start:end, end:]
     integers = np.empty_like(found)

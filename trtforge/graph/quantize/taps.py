@@ -18,16 +18,19 @@ TAPS = get_args(Taps)
 
 
 def tapped(graph: gs.Graph, taps: Taps) -> tuple[Group, ...]:
-    """The activations that need a range, those of one scale together (see ``trtforge.graph.moves.groups``).
+    """The activations that need a range, those of one scale together (see
+    ``trtforge.graph.moves.groups``).
 
     Args:
         graph: a folded float graph.
-        taps: ``explicit``: what carries Q/DQ, whichever operators a recipe keeps float. ``implicit``: every float
-            activation before the decode, for TensorRT's own INT8, which computes in float around every tensor
-            without a range. The outputs of the heads and all behind them have none on purpose: they stay float.
+        taps: ``explicit``: what carries Q/DQ, whichever operators a recipe keeps float.
+            ``implicit``: every float activation before the decode, for TensorRT's own INT8, which
+            computes in float around every tensor without a range. The outputs of the heads and all
+            behind them have none on purpose: they stay float.
 
     Raises:
-        ForgeError: see ``trtforge.graph.quantize.qdq.place``; the graph does not say the type of an activation.
+        ForgeError: see ``trtforge.graph.quantize.qdq.place``; the graph does not say the type of an
+            activation.
     """
     return groups(graph, _explicit(graph) if taps == "explicit" else _implicit(graph))
 
@@ -41,13 +44,17 @@ def require_implicit(graph: gs.Graph, ranges: Collection[str], origin: str) -> N
     missing = [name for name in _implicit(graph) if name not in ranges]
     if missing:
         shown = ", ".join(missing[:3]) + (" ..." if len(missing) > 3 else "")
-        raise ForgeError(f"{origin}: no range for {len(missing)} activations ({shown}): TensorRT's implicit INT8 would "
-                         "compute in float around each", "calibrate with --taps implicit")  # fmt: skip
+        raise ForgeError(
+            f"{origin}: no range for {len(missing)} activations ({shown}): TensorRT's implicit INT8 would "
+            "compute in float around each",
+            "calibrate with --taps implicit",
+        )
 
 
 def _explicit(graph: gs.Graph) -> list[str]:
     names = dict.fromkeys(place(graph).tensors)
-    # Which input of a residual add carries Q/DQ depends on which operators stay float: both can be needed.
+    # Which input of a residual add carries Q/DQ depends on which operators stay float: both can be
+    # needed.
     ends = {id(tensor) for node in learned(graph) for tensor in node.outputs}
     for node in graph.nodes:
         adds = node.op == "Add" and all(tensor.inputs for tensor in node.inputs)
@@ -65,5 +72,7 @@ def _implicit(graph: gs.Graph) -> list[str]:
 
 def _is_float(tensor: gs.Tensor) -> bool:
     if tensor.dtype is None:
-        raise ForgeError(f"the model does not say the type of {tensor.name!r}", "run `trtforge fold` first")
+        raise ForgeError(
+            f"the model does not say the type of {tensor.name!r}", "run `trtforge fold` first"
+        )
     return bool(tensor.dtype == np.float32)
