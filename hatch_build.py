@@ -16,8 +16,8 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCE = "trtforge/calibrate/loops.c"
-LIBRARY = "trtforge/calibrate/libloops.so"
+SOURCE = "trtforge/calibration/loops.c"
+LIBRARY = "trtforge/calibration/libloops.so"
 # No fused multiply-add: some processors have none.
 FLAGS = ["-std=c11", "-O3", "-ffp-contract=off", "-fPIC", "-shared", "-s"]
 ZIG = "ziglang"  # a C compiler from the package index, for where there is no other

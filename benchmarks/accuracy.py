@@ -98,7 +98,7 @@ def compare(asked: argparse.Namespace, folder: Path) -> int:
 
 def quantized(clean: Path, calib: Path, python: str, folder: Path) -> dict[str, Path]:
     """What the peers make of the folded graph, at each of their settings that ends well."""
-    from trtforge.calibrate.images import list_images, prepare
+    from trtforge.calibration.images import list_images, prepare
     from trtforge.graph.edit.nodes import input_size
     from trtforge.graph.model import graph_of, load
     from trtforge.recipe import Preprocess

@@ -104,7 +104,7 @@ def ours(model: Path, images: Path, taps: str, folder: Path) -> float:
 
 
 def compare(model: Path, images: Path, peers: str | None, rounds: int, folder: Path) -> None:
-    from trtforge.calibrate.images import list_images, prepare
+    from trtforge.calibration.images import list_images, prepare
     from trtforge.graph.edit.nodes import input_size
     from trtforge.graph.model import graph_of, load
     from trtforge.recipe import Preprocess

@@ -370,7 +370,7 @@ def forward(model: Path, images: Path, count: int, cuda: bool) -> tuple[float, f
     In true FP32, as calibration runs; outputs stay on the device. The images are decoded before.
     """
     from trtforge.backends import onnxruntime as backend
-    from trtforge.calibrate.images import list_images, prepare
+    from trtforge.calibration.images import list_images, prepare
     from trtforge.recipe import Preprocess
 
     batches = [prepare(file, Preprocess(), SIZE) for file in list_images(images)[:64]]

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from trtforge.report.model import Layer
+    from trtforge.reporting.model import Layer
 
 ROOT = Path(__file__).resolve().parents[1]
 EIGHT_BITS = ("Int8", "FP8")
@@ -29,7 +29,7 @@ EIGHT_BITS = ("Int8", "FP8")
 def built(graph: Path, sm: int, size: tuple[int, int]) -> tuple[list[Layer], dict[str, int]]:
     """Layers of the engine, and bytes between them by datatype."""
     from trtforge.backends import tensorrt_rtx
-    from trtforge.report import cost, rtx_log
+    from trtforge.reporting import cost, rtx_log
 
     _, record = tensorrt_rtx.build(
         graph, sm=sm, batch=(1, 1, 1), size=size, progress=lambda done: None
@@ -63,7 +63,7 @@ def main() -> int:
 
 
 def compare(model: Path, images: Path, peers: str | None, sm: int, folder: Path) -> int:
-    from trtforge.calibrate.images import list_images, prepare
+    from trtforge.calibration.images import list_images, prepare
     from trtforge.graph.edit.nodes import input_size
     from trtforge.graph.heads import learned
     from trtforge.graph.model import graph_of, load

@@ -21,8 +21,8 @@ from trtforge.devices import device
 from trtforge.job import Job, Target
 from trtforge.recipe import Recipe
 from trtforge.store import Store
-from trtforge.sweep import Asked, sweep
-from trtforge.sweep.rows import Swept
+from trtforge.sweeping import Asked, sweep
+from trtforge.sweeping.rows import Swept
 
 MODEL = Path(__file__).parents[1] / "recipes" / "demo" / "demo.onnx"
 MIB = 2**20

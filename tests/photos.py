@@ -9,7 +9,7 @@ import onnx
 from PIL import Image
 
 from tests import models
-from trtforge.calibrate.images import list_images, prepare
+from trtforge.calibration.images import list_images, prepare
 from trtforge.recipe import Recipe
 
 SIDE = 32

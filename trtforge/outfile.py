@@ -67,7 +67,7 @@ def spare(
         if (found.st_dev, found.st_ino) in read:
             raise ForgeError(f"{out}: is the input itself", hint)
         if out.is_file() and any(out.resolve().is_relative_to(folder) for folder in folders):
-            from trtforge.calibrate.images import SUFFIXES
+            from trtforge.calibration.images import SUFFIXES
 
             if out.suffix.lower() in SUFFIXES:
                 raise ForgeError(f"{out}: is one of the images", hint)

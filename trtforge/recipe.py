@@ -72,7 +72,7 @@ class Calibration(_Section):
 
     Attributes:
         images: folder of photographs, relative to the recipe.
-        method: see ``trtforge.calibrate.threshold``.
+        method: see ``trtforge.calibration.threshold``.
         percentile: percent of values that stay inside the range, at the least, with ``entropy``
             too.
         methods: shell pattern of tensor names -> method, where it differs.

@@ -13,8 +13,8 @@ from trtforge.pipeline import Built
 from trtforge.store import Store
 
 if TYPE_CHECKING:
-    from trtforge.sweep.rows import Row, Swept
-    from trtforge.tune import Tuned
+    from trtforge.sweeping.rows import Row, Swept
+    from trtforge.tuning import Tuned
 
 SHOWN = 12  # operators
 REASON = 100  # letters
@@ -192,7 +192,7 @@ def tuned(found: Tuned, max_drop: float, out: Path, picture: Path) -> str:
 
 def swept(found: Swept, made: Sequence[Path]) -> str:
     """A row for each engine, without the columns that say nothing."""
-    from trtforge.sweep.rows import mib
+    from trtforge.sweeping.rows import mib
 
     def amount(value: int | None) -> str:
         return "" if value is None else present.size(value)

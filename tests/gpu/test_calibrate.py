@@ -15,9 +15,9 @@ from PIL import Image
 
 from tests.models import SIDE, classifier, network, photographs, yolov7_like
 from trtforge.backends import onnxruntime
-from trtforge.calibrate import cuda
-from trtforge.calibrate.collect import Histograms, HostTaps, collect
-from trtforge.calibrate.cut import cut
+from trtforge.calibration import cuda
+from trtforge.calibration.collect import Histograms, HostTaps, collect
+from trtforge.calibration.cut import cut
 from trtforge.errors import ForgeError
 from trtforge.graph.fold import fold
 from trtforge.graph.model import graph_of, save

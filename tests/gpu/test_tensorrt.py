@@ -49,7 +49,7 @@ def store(tmp_path_factory) -> Store:
 
 @pytest.fixture(scope="module")
 def image() -> np.ndarray:
-    from trtforge.calibrate.images import list_images, prepare
+    from trtforge.calibration.images import list_images, prepare
 
     return prepare(list_images(PHOTOS)[0], Preprocess(), (640, 640))
 

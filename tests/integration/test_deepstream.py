@@ -64,7 +64,7 @@ def stock_parser(
 @pytest.mark.parametrize("batch", [1, 4])
 def test_the_stock_parser_finds_the_boxes_that_verify_finds(bundle, batch):
     from trtforge.backends.onnxruntime import run, session
-    from trtforge.calibrate.images import list_images, prepare
+    from trtforge.calibration.images import list_images, prepare
 
     nms = Nms(score=0.25)
     reference = open_engine(DEMO)

@@ -15,7 +15,7 @@ from PIL import Image
 
 from trtforge.backends.onnxruntime import run as infer
 from trtforge.backends.onnxruntime import session
-from trtforge.calibrate import images as pictures
+from trtforge.calibration import images as pictures
 from trtforge.deepstream import preview
 from trtforge.errors import ForgeError
 from trtforge.evaluate import coco

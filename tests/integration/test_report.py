@@ -18,8 +18,8 @@ sys.path.insert(0, str(ROOT))
 
 from tests import models
 from trtforge.backends import tensorrt_rtx
-from trtforge.report import assemble, model, origin, page, rtx_log
-from trtforge.report.model import Engine, Report
+from trtforge.reporting import assemble, model, origin, page, rtx_log
+from trtforge.reporting.model import Engine, Report
 
 BLOCKS = {
     "yolov7": models.yolov7_like,

@@ -14,7 +14,7 @@ from tests.models import classifier
 from tests.unit.deepstream.schema import parse
 from trtforge.backends.onnxruntime import run as infer
 from trtforge.backends.onnxruntime import session
-from trtforge.calibrate.images import prepare
+from trtforge.calibration.images import prepare
 from trtforge.evaluate.detections import finder
 from trtforge.evaluate.engines import open_engine
 from trtforge.graph.model import model_of, save

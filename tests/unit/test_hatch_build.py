@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trtforge.calibrate import loops
+from trtforge.calibration import loops
 from trtforge.errors import MachineError
 
 ROOT = Path(__file__).parents[2]

@@ -72,7 +72,7 @@ def test_priors_of_retinanet_keep_their_area() -> None:
     ],
 )
 def test_normalisation(name: str, pixel: int, value: float) -> None:
-    from trtforge.calibrate.images import normalise
+    from trtforge.calibration.images import normalise
 
     planes = normalise(np.full((2, 2, 3), pixel, np.uint8), recipe(name).preprocess)
     assert planes[0, 0, 0] == pytest.approx(value, abs=1e-5)

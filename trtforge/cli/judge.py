@@ -191,8 +191,8 @@ def report(
     Example: trtforge report out/ --profile profile.json -o report
     """
     from trtforge import devices
-    from trtforge.report.markdown import markdown as written
-    from trtforge.report.text import text
+    from trtforge.reporting.markdown import markdown as written
+    from trtforge.reporting.text import text
     from trtforge.stages import report as stage
 
     if out:
@@ -237,7 +237,7 @@ def diff(
     Example: trtforge diff fp16/ int8/ --no-new-reformat
     """
     from trtforge import parse
-    from trtforge.report import diff as compare
+    from trtforge.reporting import diff as compare
     from trtforge.stages.report import read
 
     limit = parse.percent(max_slower, "--max-slower")

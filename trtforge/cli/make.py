@@ -294,8 +294,7 @@ def sweep(
     """
     from dataclasses import asdict
 
-    from trtforge import parse, present, summary
-    from trtforge import sweep as sweeping
+    from trtforge import parse, present, summary, sweeping
     from trtforge.cluster import workers
     from trtforge.devices import device as known
     from trtforge.options import sweep as options
@@ -374,10 +373,10 @@ def tune(
     from trtforge import outfile, parse, summary
     from trtforge.job import Job
     from trtforge.options import build as options
-    from trtforge.tune import fragment
-    from trtforge.tune import picture as tune_picture
-    from trtforge.tune import tune as search
-    from trtforge.tune.bench import bench
+    from trtforge.tuning import fragment
+    from trtforge.tuning import picture as tune_picture
+    from trtforge.tuning import tune as search
+    from trtforge.tuning.bench import bench
 
     seconds = parse.seconds(time)
     picture = out.with_suffix(".svg")

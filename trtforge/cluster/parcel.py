@@ -70,7 +70,7 @@ def unpack(content: bytes, place: Callable[[str], File]) -> Any:
 
 def send(file: File, put: Put) -> Parcel:
     """A file, with what belongs to it, or a folder of images."""
-    from trtforge.calibrate.images import list_images
+    from trtforge.calibration.images import list_images
     from trtforge.graph.model import external_files
 
     assert file.digest
@@ -120,7 +120,7 @@ def _beside(parcel: Parcel, folder: Path) -> tuple[Path, ...]:
 
 
 def _damaged(parcel: Parcel, folder: Path) -> bool:
-    from trtforge.calibrate import images
+    from trtforge.calibration import images
 
     if not parcel.name:
         return images.whole(images.digest(images.list_images(folder), folder)) != parcel.digest

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trtforge.calibrate.images import Fit, fit
+from trtforge.calibration.images import Fit, fit
 from trtforge.errors import ForgeError
 from trtforge.evaluate.engines import Engine
 from trtforge.graph.nms import OUTPUTS

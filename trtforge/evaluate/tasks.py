@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from trtforge.calibrate import images as pictures
+from trtforge.calibration import images as pictures
 from trtforge.errors import ForgeError
 from trtforge.evaluate import bootstrap, classes, coco
 from trtforge.evaluate.detections import Objects, agreement, finder, to_image

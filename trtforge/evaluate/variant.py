@@ -11,8 +11,8 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from trtforge.backends.onnxruntime import run_one
-from trtforge.calibrate.images import letterbox, normalise, read
-from trtforge.calibrate.ranges import spread
+from trtforge.calibration.images import letterbox, normalise, read
+from trtforge.calibration.ranges import spread
 from trtforge.evaluate.detections import Objects, to_image
 from trtforge.evaluate.engines import reference_session
 from trtforge.evaluate.harm import Harm

@@ -57,7 +57,7 @@ def _torch_module(name: str, weights: Path | None) -> Any:
     from trtforge.stages.export import need_torch
 
     need_torch("--torch", "torch")
-    from trtforge.export import source  # type: ignore[import-not-found,unused-ignore]
+    from trtforge.exporting import source  # type: ignore[import-not-found,unused-ignore]
 
     with source.importable(os.getcwd()):
         return source.load(name, {}, weights, False).module

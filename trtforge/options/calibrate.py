@@ -77,7 +77,7 @@ def check_cache(
         ForgeError: there are no ranges yet, ``tensorrt`` is no version, or the cache can't be
             written there, or would take an input's place.
     """
-    from trtforge.calibrate.cache import version_number
+    from trtforge.calibration.cache import version_number
 
     if shard is not None:
         raise ForgeError("--cache needs ranges, a shard has none yet", "give it with --merge")

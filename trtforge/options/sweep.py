@@ -12,8 +12,8 @@ from trtforge.job import QUANTIZED, Job, Precision, Target
 from trtforge.options.build import check_precision, work
 
 if TYPE_CHECKING:
-    from trtforge.sweep import Asked
-    from trtforge.sweep.rows import Pick
+    from trtforge.sweeping import Asked
+    from trtforge.sweeping.rows import Pick
 
 MOST_LEVEL = 5
 
@@ -40,8 +40,8 @@ def asked(
     Raises:
         ForgeError: an option is wrong, or they contradict each other.
     """
-    from trtforge.sweep import Asked
-    from trtforge.sweep.rows import PICKS
+    from trtforge.sweeping import Asked
+    from trtforge.sweeping.rows import PICKS
 
     precisions: list[Any] = parse.names(precision, "--precision", get_args(Precision))
     quantized = set(precisions) & set(QUANTIZED)

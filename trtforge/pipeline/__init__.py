@@ -283,7 +283,7 @@ def _model_source(model: Path) -> File:
 
 def _images_source(job: Job) -> tuple[File, dict[str, Any]]:
     """The images folder with one digest over names and contents."""
-    from trtforge.calibrate.images import digest, list_images, whole
+    from trtforge.calibration.images import digest, list_images, whole
 
     folder = job.images or job.recipe.calibration.images
     if folder is None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from trtforge.backends.tensorrt import Calibration
-    from trtforge.report.model import Report
+    from trtforge.reporting.model import Report
 
 ENGINE = "engine"
 CACHE = "calibration.cache"
@@ -62,9 +62,9 @@ def run(
     """
     from trtforge.backends import onnxruntime, tensorrt, tensorrt_rtx
     from trtforge.graph.model import load
-    from trtforge.report import assemble, inspector, origin, ort, rtx_log
-    from trtforge.report.cost import bytes_crossing
-    from trtforge.report.model import Engine, text
+    from trtforge.reporting import assemble, inspector, origin, ort, rtx_log
+    from trtforge.reporting.cost import bytes_crossing
+    from trtforge.reporting.model import Engine, text
 
     chosen = BuildOptions(**options)
     shape: dict[str, Any] = {"batch": tuple(batch), "size": tuple(size), "options": chosen}
@@ -129,7 +129,7 @@ def _calibration(
         ForgeError: activations without a range; too few images.
     """
     from trtforge.backends.tensorrt import Calibration
-    from trtforge.calibrate.ranges import load, spread
+    from trtforge.calibration.ranges import load, spread
     from trtforge.graph import model as onnx_file
     from trtforge.graph.quantize.taps import require_implicit
     from trtforge.stages.calibrate import cache_text
@@ -156,7 +156,7 @@ def _batches(
     """
     import numpy as np
 
-    from trtforge.calibrate import images as pictures
+    from trtforge.calibration import images as pictures
     from trtforge.recipe import Preprocess
 
     spec = Preprocess.model_validate(preprocess)
@@ -177,8 +177,8 @@ def _batches(
 
 def _convolutions(report: Report) -> dict[str, int]:
     """Learned convolutions, those that carry Q/DQ, and those that are computed in INT8."""
-    from trtforge.report.findings import homes
-    from trtforge.report.origin import QUANTIZED
+    from trtforge.reporting.findings import homes
+    from trtforge.reporting.origin import QUANTIZED
 
     home = homes(report)
     found = [node for node in report.nodes if node.learned and node.op == "Conv"]

@@ -76,7 +76,7 @@ def _graphs(ready: Ready, target: Target) -> list[str]:
 
 
 def _engine(ready: Ready, target: Target, engine: Artifact, name: str) -> manifest.Contents:
-    from trtforge.report import assemble, model, page
+    from trtforge.reporting import assemble, model, page
     from trtforge.stages.report import beside, title
 
     names = {

@@ -12,7 +12,7 @@ from trtforge.stages import observe
 from trtforge.store import Facts, Stage
 
 if TYPE_CHECKING:
-    from trtforge.calibrate.observed import Observed
+    from trtforge.calibration.observed import Observed
 
 TABLE = "calibration.json"
 CACHE = "calibration.cache"
@@ -28,7 +28,7 @@ def run(
 
     Args:
         histograms: made by the stage ``observe``, of a whole folder.
-        method, percentile: see ``trtforge.calibrate.threshold``.
+        method, percentile: see ``trtforge.calibration.threshold``.
         methods: tensor name pattern -> method, where it differs; the first pattern that matches
             decides.
 
@@ -38,7 +38,7 @@ def run(
     Raises:
         ForgeError: the histograms are a shard's; a pattern matches no tensor.
     """
-    from trtforge.calibrate import observed
+    from trtforge.calibration import observed
 
     seen = observed.load(histograms)
     if len(seen.source.images) + len(seen.source.skipped) != seen.source.total:
@@ -50,7 +50,7 @@ def run(
 
 
 def _choose(draft: Path, seen: Observed, **choosing: Any) -> Facts:
-    from trtforge.calibrate import ranges
+    from trtforge.calibration import ranges
 
     table = ranges.choose(seen, **choosing)
     ranges.save(table, draft / TABLE)
@@ -82,9 +82,9 @@ def whole(
         workers: who observes; None is this process.
 
     Raises:
-        ForgeError: see ``trtforge.stages.observe`` and ``trtforge.calibrate.observed.merge``.
+        ForgeError: see ``trtforge.stages.observe`` and ``trtforge.calibration.observed.merge``.
     """
-    from trtforge.calibrate import observed
+    from trtforge.calibration import observed
 
     if model and images and workers:
         seen = observe.spread(model, images, workers, **observing)
@@ -105,7 +105,7 @@ def write_cache(draft: Path, table: Path, *, tensorrt: str) -> Facts:
 
 def cache_text(table: Path, tensorrt: str) -> str:
     """The ranges as TensorRT's calibrators read them."""
-    from trtforge.calibrate import cache, ranges
+    from trtforge.calibration import cache, ranges
 
     found = ranges.load(table)
     return cache.write(ranges.spread(found.groups, found.amax), tensorrt)

@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 from trtforge import outfile, present
-from trtforge.calibrate import images as pictures
+from trtforge.calibration import images as pictures
 from trtforge.deepstream.format.labels import labels as labels_of
 from trtforge.errors import ForgeError
 from trtforge.evaluate import draw

@@ -71,13 +71,13 @@ def run(
 
     Raises:
         MachineError: torch is missing.
-        ForgeError: see ``trtforge.export``.
+        ForgeError: see ``trtforge.exporting``.
         GateError: ONNX Runtime's outputs are too far from PyTorch's.
     """
     need_torch("export", "torch", "onnxscript")
-    from trtforge.export import exporters, inputs, outputs, tidy
-    from trtforge.export.check import compare
-    from trtforge.export.source import importable, load
+    from trtforge.exporting import exporters, inputs, outputs, tidy
+    from trtforge.exporting.check import compare
+    from trtforge.exporting.source import importable, load
 
     # The user's own code lies in the current folder, and prints where it likes.
     with (

@@ -12,7 +12,7 @@ from trtforge.errors import ForgeError
 from trtforge.store import Facts, File, Stage, Store, digest, source, version_of
 
 if TYPE_CHECKING:
-    from trtforge.calibrate.observed import Observed
+    from trtforge.calibration.observed import Observed
 
 TABLE = "histograms.json"
 
@@ -25,7 +25,7 @@ def run(
     Returns:
         numbers of images and tensors, and what was skipped.
     """
-    from trtforge.calibrate import observed
+    from trtforge.calibration import observed
 
     found = observe(model, images, provider=provider, **observing)
     observed.save(found, draft / TABLE)
@@ -58,12 +58,12 @@ def observe(
         shard: (I, N), 1 <= I <= N: every N-th image, from the I-th on.
 
     Raises:
-        ForgeError: see ``trtforge.calibrate.collect``; there are fewer images than shards; the
+        ForgeError: see ``trtforge.calibration.collect``; there are fewer images than shards; the
             model has not one input of colour images of fixed height and width.
     """
-    from trtforge.calibrate import images as pictures
-    from trtforge.calibrate import observed
-    from trtforge.calibrate.collect import collect
+    from trtforge.calibration import images as pictures
+    from trtforge.calibration import observed
+    from trtforge.calibration.collect import collect
     from trtforge.graph.edit.nodes import input_size
     from trtforge.graph.fold import image_input
     from trtforge.graph.model import graph_of, load
@@ -128,10 +128,10 @@ def spread(model: Path, images: Path, workers: Workers, **observing: Any) -> Obs
     the store.
 
     Raises:
-        ForgeError: see ``observe`` and ``trtforge.calibrate.observed.merge``.
+        ForgeError: see ``observe`` and ``trtforge.calibration.observed.merge``.
     """
-    from trtforge.calibrate import images as pictures
-    from trtforge.calibrate import observed
+    from trtforge.calibration import images as pictures
+    from trtforge.calibration import observed
     from trtforge.graph.model import external_files
 
     files = pictures.list_images(images)

@@ -30,8 +30,8 @@ def write(table: Path, out: Path) -> int:
         ForgeError: see ``check``.
     """
     from trtforge import present
-    from trtforge.calibrate import ranges
-    from trtforge.report import range_picture
+    from trtforge.calibration import ranges
+    from trtforge.reporting import range_picture
 
     found = ranges.load(table)
     images = len(found.source.images) if found.source else 0

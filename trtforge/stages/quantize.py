@@ -41,7 +41,7 @@ def run(
     Raises:
         ForgeError: the table does not belong to the model, or is damaged.
     """
-    from trtforge.calibrate import ranges as tables
+    from trtforge.calibration import ranges as tables
     from trtforge.graph.heads import learned
     from trtforge.graph.model import graph_of, load, model_of, save
     from trtforge.graph.quantize import rounding

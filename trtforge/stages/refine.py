@@ -37,9 +37,9 @@ def run(draft: Path, model: Path, ranges: Path, images: Path) -> Facts:
     """
     from threadpoolctl import threadpool_limits
 
-    from trtforge.calibrate import cache, refine
-    from trtforge.calibrate import images as pictures
-    from trtforge.calibrate import ranges as tables
+    from trtforge.calibration import cache, refine
+    from trtforge.calibration import images as pictures
+    from trtforge.calibration import ranges as tables
     from trtforge.graph.edit.nodes import input_size
     from trtforge.graph.model import graph_of, load
     from trtforge.graph.quantize import rounding

@@ -16,9 +16,9 @@ from trtforge.errors import ForgeError, MachineError
 from trtforge.stages.build import LAYERS
 
 if TYPE_CHECKING:
-    from trtforge.report.model import Layer, Report
-    from trtforge.report.origin import Origin
-    from trtforge.report.page import Context
+    from trtforge.reporting.model import Layer, Report
+    from trtforge.reporting.origin import Origin
+    from trtforge.reporting.page import Context
 
 HTML, MARKDOWN = "report.html", "report.md"
 
@@ -48,9 +48,9 @@ def read(
         ForgeError: a file is missing, or is not what it should be.
         MachineError: the engine can't be inspected on this machine.
     """
-    from trtforge.report import assemble
-    from trtforge.report.model import text_of
-    from trtforge.report.page import Context
+    from trtforge.reporting import assemble
+    from trtforge.reporting.model import text_of
+    from trtforge.reporting.page import Context
 
     if not source.exists():
         raise ForgeError(
@@ -90,9 +90,9 @@ def write(out: Path, report: Report, context: Context) -> None:
     Raises:
         ForgeError: it is a file, a bundle, or can't be written.
     """
-    from trtforge.report.markdown import markdown
-    from trtforge.report.model import text
-    from trtforge.report.page import html
+    from trtforge.reporting.markdown import markdown
+    from trtforge.reporting.model import text
+    from trtforge.reporting.page import html
     from trtforge.store.drafts import draft_in
 
     check(out)
@@ -130,8 +130,8 @@ def check(out: Path, *inputs: Path | None) -> None:
 
 def beside(table: Path | None) -> list[Any]:
     """Histograms of a calibration table, for the page; none of a table that holds none."""
-    from trtforge.calibrate import ranges
-    from trtforge.report.page import Range
+    from trtforge.calibration import ranges
+    from trtforge.reporting.page import Range
 
     if table is None:
         return []
@@ -145,8 +145,8 @@ def beside(table: Path | None) -> list[Any]:
 
 
 def _bundle(folder: Path) -> tuple[Report, Context]:
-    from trtforge.report import model
-    from trtforge.report.page import Context
+    from trtforge.reporting import model
+    from trtforge.reporting.page import Context
 
     path = folder / LAYERS
     if not (folder / manifest.MANIFEST).is_file():  # written by `trtforge report -o`
@@ -183,8 +183,8 @@ def _own_graph(folder: Path, report: Report) -> Path:
 
 def _file(path: Path, onnx: Path | None, bundle: Report | None = None) -> Report:
     """Layers of a file, with their nodes accounted for if the graph is known."""
-    from trtforge.report import assemble, inspector, model, rtx_log
-    from trtforge.report.model import Engine
+    from trtforge.reporting import assemble, inspector, model, rtx_log
+    from trtforge.reporting.model import Engine
 
     if path.suffix == ".onnx":
         return _onnxruntime(path)
@@ -214,7 +214,7 @@ def _file(path: Path, onnx: Path | None, bundle: Report | None = None) -> Report
 def _assembled(
     layers: Sequence[Layer], onnx: Path | None, engine: Any, figures: dict[str, int] | None = None
 ) -> Report:
-    from trtforge.report import assemble
+    from trtforge.reporting import assemble
 
     if not layers:
         raise ForgeError("the list of layers is empty", "build with DETAILED profiling verbosity")
@@ -230,7 +230,7 @@ def _origin(path: Path) -> Origin:
     import onnx
 
     from trtforge.graph.model import load
-    from trtforge.report import origin
+    from trtforge.reporting import origin
 
     return origin.of(onnx.shape_inference.infer_shapes(load(path), data_prop=True))
 
@@ -239,8 +239,8 @@ def _onnxruntime(path: Path) -> Report:
     from trtforge.backends import onnxruntime
     from trtforge.graph.edit.nodes import batch_dim, input_size
     from trtforge.graph.model import graph_of, load
-    from trtforge.report import assemble, ort
-    from trtforge.report.model import Engine
+    from trtforge.reporting import assemble, ort
+    from trtforge.reporting.model import Engine
 
     graph = graph_of(load(path))
     size, batch = input_size(graph) or (640, 640), batch_dim(graph)
@@ -271,7 +271,7 @@ def _inspect(path: Path) -> str:
 
 
 def _times(text: str, origin: str) -> list[tuple[str, float]]:
-    from trtforge.report import inspector, ort
+    from trtforge.reporting import inspector, ort
 
     try:
         document = json.loads(text)
@@ -281,7 +281,7 @@ def _times(text: str, origin: str) -> list[tuple[str, float]]:
 
 
 def _accuracy(path: Path) -> dict[str, Any]:
-    from trtforge.report.model import text_of
+    from trtforge.reporting.model import text_of
 
     try:
         document = json.loads(text_of(path))

@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from trtforge import present
-from trtforge.calibrate import images as pictures
+from trtforge.calibration import images as pictures
 from trtforge.errors import ForgeError
 from trtforge.graph.edit.nodes import input_size
 from trtforge.graph.model import graph_of, load

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from trtforge import gates, present
-from trtforge.calibrate import images as pictures
+from trtforge.calibration import images as pictures
 from trtforge.errors import ForgeError
 from trtforge.evaluate import layers
 from trtforge.evaluate.engines import Engine, open_engine

@@ -7,7 +7,7 @@ import struct
 import numpy as np
 import pytest
 
-from trtforge.calibrate.cache import ALGORITHMS, LEAST, read, rounded, version_number, write
+from trtforge.calibration.cache import ALGORITHMS, LEAST, read, rounded, version_number, write
 from trtforge.errors import ForgeError
 
 HEADER = "TRT-8502-EntropyCalibration2\n"

@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 
 from tests.models import SIDE, classifier, network, photographs, yolov7_like
-from trtforge.calibrate import collect as module
-from trtforge.calibrate.collect import collect
-from trtforge.calibrate.cut import cut
-from trtforge.calibrate.histogram import Histogram, empty
-from trtforge.calibrate.images import prepare
+from trtforge.calibration import collect as module
+from trtforge.calibration.collect import collect
+from trtforge.calibration.cut import cut
+from trtforge.calibration.histogram import Histogram, empty
+from trtforge.calibration.images import prepare
 from trtforge.errors import ForgeError
 from trtforge.graph.fold import fold
 from trtforge.graph.model import graph_of

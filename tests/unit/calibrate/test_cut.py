@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 from tests.models import classifier, network, photographs, yolov7_like, yolov8_like
 from trtforge.backends.onnxruntime import run, session
-from trtforge.calibrate.cut import SMALL, cut
+from trtforge.calibration.cut import SMALL, cut
 from trtforge.errors import ForgeError
 from trtforge.graph.fold import fold
 from trtforge.graph.model import graph_of, model_of

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from trtforge.calibrate.histogram import Histogram
-from trtforge.calibrate.loops import BINS
+from trtforge.calibration.histogram import Histogram
+from trtforge.calibration.loops import BINS
 
 SMALLEST = float(np.float32(1e-45))  # the smallest denormal
 LARGEST = float(np.finfo(np.float32).max)

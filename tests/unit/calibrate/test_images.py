@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trtforge.calibrate import images as pictures
-from trtforge.calibrate.images import (
+from trtforge.calibration import images as pictures
+from trtforge.calibration.images import (
     CorruptImage,
     Fit,
     digest,

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trtforge.calibrate.histogram import Histogram
-from trtforge.calibrate.loops import BINS
-from trtforge.calibrate.observed import Observed, Source, load, merge, merged, pack, save, unpack
+from trtforge.calibration.histogram import Histogram
+from trtforge.calibration.loops import BINS
+from trtforge.calibration.observed import Observed, Source, load, merge, merged, pack, save, unpack
 from trtforge.errors import ForgeError
 
 TENSORS = ("image", "a", "b")
@@ -240,7 +240,7 @@ def test_no_tensors_at_all(tmp_path: Path) -> None:
 
 
 def test_a_table_of_ranges_is_no_shard(tmp_path: Path) -> None:
-    from trtforge.calibrate import ranges
+    from trtforge.calibration import ranges
 
     ranges.save(ranges.choose(part(list(range(IMAGES))), "minmax", 100.0, {}), tmp_path / "t.json")
     with pytest.raises(ForgeError, match="not a table of histograms of this version"):

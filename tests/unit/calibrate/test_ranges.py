@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trtforge.calibrate import observed
-from trtforge.calibrate.histogram import Histogram
-from trtforge.calibrate.observed import Observed, Source
-from trtforge.calibrate.ranges import Ranges, choose, load, save, spread
-from trtforge.calibrate.threshold import threshold
+from trtforge.calibration import observed
+from trtforge.calibration.histogram import Histogram
+from trtforge.calibration.observed import Observed, Source
+from trtforge.calibration.ranges import Ranges, choose, load, save, spread
+from trtforge.calibration.threshold import threshold
 from trtforge.errors import ForgeError
 
 SOURCE = Source(

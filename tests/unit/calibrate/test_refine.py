@@ -23,10 +23,10 @@ from tests.models import (
     yolov7_like,
     yolov8_like,
 )
-from trtforge.calibrate import rows as module
-from trtforge.calibrate.images import prepare
-from trtforge.calibrate.refine import narrow, rounded
-from trtforge.calibrate.rows import readable, sample
+from trtforge.calibration import rows as module
+from trtforge.calibration.images import prepare
+from trtforge.calibration.refine import narrow, rounded
+from trtforge.calibration.rows import readable, sample
 from trtforge.graph.fold import fold
 from trtforge.graph.model import graph_of, model_of
 from trtforge.graph.quantize.qdq import Placement, place, quantize

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trtforge.calibrate.histogram import Histogram
-from trtforge.calibrate.loops import BINS
-from trtforge.calibrate.threshold import LEVELS, entropy_bins, mse_bins, threshold
+from trtforge.calibration.histogram import Histogram
+from trtforge.calibration.loops import BINS
+from trtforge.calibration.threshold import LEVELS, entropy_bins, mse_bins, threshold
 
 
 def brute_force(counts: np.ndarray) -> tuple[int, dict[int, float]]:

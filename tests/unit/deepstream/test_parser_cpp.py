@@ -25,7 +25,7 @@ from tests.models import (
     yolov7_like,
     yolov8_like,
 )
-from trtforge.calibrate.images import prepare
+from trtforge.calibration.images import prepare
 from trtforge.deepstream.parser import source as parser_cpp
 from trtforge.deepstream.parser.source import (
     FUNCTION,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trtforge.calibrate.images import Fit, fit
+from trtforge.calibration.images import Fit, fit
 from trtforge.deepstream.preview.objects import BELOW, Found, cluster, raw_heads, tf_ssd, to_frame
 from trtforge.deepstream.preview.settings import NMS, NONE, ClassAttributes, Settings
 from trtforge.errors import ForgeError

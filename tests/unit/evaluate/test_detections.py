@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trtforge.calibrate.images import letterbox
+from trtforge.calibration.images import letterbox
 from trtforge.evaluate.detections import Objects, agreement, iou, to_image
 from trtforge.recipe import Preprocess
 

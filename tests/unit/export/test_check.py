@@ -10,9 +10,9 @@ from onnx import TensorProto, helper
 torch = pytest.importorskip("torch", reason="needs the extra [torch]")
 
 from trtforge.errors import GateError  # noqa: E402
-from trtforge.export.check import compare  # noqa: E402
-from trtforge.export.inputs import STEPS, asked  # noqa: E402
-from trtforge.export.outputs import flat, flattened, infer  # noqa: E402
+from trtforge.exporting.check import compare  # noqa: E402
+from trtforge.exporting.inputs import STEPS, asked  # noqa: E402
+from trtforge.exporting.outputs import flat, flattened, infer  # noqa: E402
 
 SHAPES = [(1, 3, 4, 4), (3, 3, 4, 4)]
 

@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch", reason="needs the extra [torch]")
 
 from tests.torch_models import Wide  # noqa: E402
 from trtforge.errors import ForgeError  # noqa: E402
-from trtforge.export.source import importable, load  # noqa: E402
+from trtforge.exporting.source import importable, load  # noqa: E402
 
 TESTS = Path(__file__).parents[2]
 

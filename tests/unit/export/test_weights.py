@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch", reason="needs the extra [torch]")
 
 from tests.torch_models import Wide  # noqa: E402
 from trtforge.errors import ForgeError  # noqa: E402
-from trtforge.export.weights import load_into  # noqa: E402
+from trtforge.exporting.weights import load_into  # noqa: E402
 
 
 class Payload:

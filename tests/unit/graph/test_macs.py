@@ -21,7 +21,7 @@ from tests.models import (
 from trtforge.graph.fold import fold
 from trtforge.graph.macs import macs
 from trtforge.graph.model import graph_of, load
-from trtforge.report import origin
+from trtforge.reporting import origin
 
 
 def test_convolutions_strided_and_grouped() -> None:

@@ -10,7 +10,7 @@ import onnx_graphsurgeon as gs
 import pytest
 
 from tests.models import SIDE, classifier, network, objectness, outputs
-from trtforge.calibrate.images import normalise
+from trtforge.calibration.images import normalise
 from trtforge.errors import ForgeError
 from trtforge.graph.edit.preprocess import fold_normalization, fold_std, image_front, swap_channels
 from trtforge.graph.model import graph_of, model_of

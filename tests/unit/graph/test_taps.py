@@ -8,7 +8,7 @@ import onnx_graphsurgeon as gs
 import pytest
 
 from tests.models import classifier, network, outputs, photographs, yolov7_like, yolov8_like
-from trtforge.calibrate.ranges import spread
+from trtforge.calibration.ranges import spread
 from trtforge.errors import ForgeError
 from trtforge.graph.fold import fold
 from trtforge.graph.heads import decode, last_learned, learned

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from trtforge.report.model import Layer, Tensor
+from trtforge.reporting.model import Layer, Tensor
 
 
 def tensor(name: str, dims: str, dtype: str) -> str:

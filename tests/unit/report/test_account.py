@@ -11,9 +11,9 @@ import pytest
 
 from tests import models
 from tests.unit.report.rows import layer, t
-from trtforge.report import origin, ort
-from trtforge.report.account import account
-from trtforge.report.model import Layer, Node
+from trtforge.reporting import origin, ort
+from trtforge.reporting.account import account
+from trtforge.reporting.model import Layer, Node
 
 
 def graph_of(s: models.Sketch, *outputs: str) -> origin.Origin:

@@ -8,8 +8,8 @@ import pytest
 
 from tests.unit.report.rows import layer, t
 from trtforge.devices import device
-from trtforge.report.cost import bytes_crossing, costed, edges, floored
-from trtforge.report.model import Layer
+from trtforge.reporting.cost import bytes_crossing, costed, edges, floored
+from trtforge.reporting.model import Layer
 
 
 def cost(one: Layer, batch: int = 1, **kinds: str) -> Layer:

@@ -6,8 +6,8 @@ import pytest
 
 from tests.unit.report.rows import layer, t
 from trtforge.errors import ForgeError, GateError
-from trtforge.report.diff import diff, gates, text
-from trtforge.report.model import Layer, Node, Report
+from trtforge.reporting.diff import diff, gates, text
+from trtforge.reporting.model import Layer, Node, Report
 
 
 def report(*layers: Layer, nodes: str = "", **ops: str) -> Report:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tests.unit.report.rows import layer, t
-from trtforge.report.findings import find
-from trtforge.report.model import UNREADABLE, Engine, Finding, Layer, Node, Report
+from trtforge.reporting.findings import find
+from trtforge.reporting.model import UNREADABLE, Engine, Finding, Layer, Node, Report
 
 
 def node(name: str, op: str = "Conv", **more: object) -> Node:

@@ -8,8 +8,8 @@ import pytest
 
 from tests.unit.report.rows import layer
 from trtforge.errors import ForgeError
-from trtforge.report.inspector import datatype, members, parse, profile, timed
-from trtforge.report.model import UNREADABLE, Layer
+from trtforge.reporting.inspector import datatype, members, parse, profile, timed
+from trtforge.reporting.model import UNREADABLE, Layer
 
 WIDE = "Thirty-two wide channel vectorized row major Int8 format"
 CONVOLUTION = {  # as TensorRT 8.4 writes it

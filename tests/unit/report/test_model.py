@@ -9,8 +9,8 @@ import pytest
 
 from tests.unit.report.rows import layer, t
 from trtforge.errors import ForgeError
-from trtforge.report import model
-from trtforge.report.model import Node, Report, labels, tensors_by_dtype
+from trtforge.reporting import model
+from trtforge.reporting.model import Node, Report, labels, tensors_by_dtype
 
 LAYERS = [
     layer("a", "x", reads=[t("i")], writes=[t("o", dtype="Int8")], macs=4, precision="Half"),

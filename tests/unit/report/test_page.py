@@ -12,11 +12,11 @@ import pytest
 
 from tests.unit.report.rows import layer, t
 from trtforge.devices import device
-from trtforge.report import assemble
-from trtforge.report.markdown import markdown
-from trtforge.report.model import Engine, Finding, Node, Report
-from trtforge.report.page import Context, Range, html
-from trtforge.report.page import Engine as Swept
+from trtforge.reporting import assemble
+from trtforge.reporting.markdown import markdown
+from trtforge.reporting.model import Engine, Finding, Node, Report
+from trtforge.reporting.page import Context, Range, html
+from trtforge.reporting.page import Engine as Swept
 
 HOSTILE = [
     "<script>alert(1)</script>",

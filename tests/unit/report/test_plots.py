@@ -6,8 +6,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from trtforge.report import plots, svg
-from trtforge.report.plots import Part, Point
+from trtforge.reporting import plots, svg
+from trtforge.reporting.plots import Part, Point
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.report.rows import log, row, tensor
-from trtforge.report.model import UNREADABLE, Layer
-from trtforge.report.rtx_log import is_log, parse
+from trtforge.reporting.model import UNREADABLE, Layer
+from trtforge.reporting.rtx_log import is_log, parse
 
 
 def one(text: str) -> Layer:

@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from trtforge.report import svg
+from trtforge.reporting import svg
 
 SVG = f"{{{svg.NAMESPACE}}}"
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from trtforge.calibrate.images import digest as image_digests
-from trtforge.calibrate.images import list_images, whole
+from trtforge.calibration.images import digest as image_digests
+from trtforge.calibration.images import list_images, whole
 from trtforge.cluster import RETRIES, Cell, parcel, workers
 from trtforge.cluster.ray_nodes import demand
 from trtforge.devices import catalogue

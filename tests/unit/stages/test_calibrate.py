@@ -18,8 +18,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tests.models import SIDE, Network, classifier, network, outputs, photographs, yolov7_like
-from trtforge.calibrate import ranges
-from trtforge.calibrate.images import letterbox, read
+from trtforge.calibration import ranges
+from trtforge.calibration.images import letterbox, read
 from trtforge.cli import app
 from trtforge.graph.fold import fold
 from trtforge.graph.model import graph_of, save

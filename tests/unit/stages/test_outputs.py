@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from tests.unit.report.rows import layer, t
 from trtforge.cli import app
 from trtforge.errors import ForgeError
-from trtforge.report import assemble, model
-from trtforge.report.model import Engine
+from trtforge.reporting import assemble, model
+from trtforge.reporting.model import Engine
 from trtforge.stages.detect import targets
 
 

@@ -14,12 +14,12 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tests.models import photographs, yolov7_like
-from trtforge.calibrate import ranges
+from trtforge.calibration import ranges
 from trtforge.cli import app
 from trtforge.errors import ForgeError
 from trtforge.graph.fold import fold
 from trtforge.graph.model import save
-from trtforge.report.svg import NAMESPACE, cut
+from trtforge.reporting.svg import NAMESPACE, cut
 from trtforge.stages import plots
 
 HOSTILE = [
@@ -174,7 +174,7 @@ def test_a_picture_that_fails_leaves_the_folder(
     made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was there stays whole: the new pictures come all at once."""
-    from trtforge.report import range_picture
+    from trtforge.reporting import range_picture
 
     plots.write(made / "c.json", tmp_path / "plots")
     before = {

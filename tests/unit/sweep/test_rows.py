@@ -10,9 +10,9 @@ import pytest
 from trtforge import summary
 from trtforge.errors import BuildError, ForgeError
 from trtforge.job import Target
-from trtforge.sweep import Asked, _cells
-from trtforge.sweep import picture as sweep_picture
-from trtforge.sweep.rows import Cell, Row, Swept, best, mib, on_front, thresholds
+from trtforge.sweeping import Asked, _cells
+from trtforge.sweeping import picture as sweep_picture
+from trtforge.sweeping.rows import Cell, Row, Swept, best, mib, on_front, thresholds
 
 MIB = 2**20
 HOSTILE = "<script>&'\"</script>\x1b"
@@ -143,7 +143,7 @@ def test_the_table_shortens_what_the_builder_says() -> None:
 
 
 def test_target_needs_a_backend() -> None:
-    from trtforge.sweep import _runtime
+    from trtforge.sweeping import _runtime
 
     assert _runtime(Target("onnxruntime", None)) == "onnxruntime"
     assert _runtime(Target("tensorrt-rtx", None)) == ""

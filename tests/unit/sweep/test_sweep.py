@@ -16,8 +16,8 @@ from trtforge.job import Job, Target
 from trtforge.options import sweep as options
 from trtforge.pipeline import prepare
 from trtforge.store import Store
-from trtforge.sweep import Asked, check, deliver_best, sweep
-from trtforge.sweep.rows import Swept
+from trtforge.sweeping import Asked, check, deliver_best, sweep
+from trtforge.sweeping.rows import Swept
 
 CPU = Target("onnxruntime", None)
 

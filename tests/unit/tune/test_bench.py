@@ -10,13 +10,13 @@ import onnx
 import pytest
 
 from tests import models, photos
-from trtforge.calibrate.images import prepare
+from trtforge.calibration.images import prepare
 from trtforge.errors import ForgeError
 from trtforge.graph.fold import fold
 from trtforge.job import Job
 from trtforge.recipe import Decode, Recipe
 from trtforge.store import Store
-from trtforge.tune.bench import JUDGED, SEARCHED, Bench, _spread, bench
+from trtforge.tuning.bench import JUDGED, SEARCHED, Bench, _spread, bench
 
 
 @pytest.fixture

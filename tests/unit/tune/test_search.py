@@ -9,9 +9,9 @@ import pytest
 
 from trtforge.evaluate.variant import literal
 from trtforge.recipe import Recipe, load
-from trtforge.report import svg
-from trtforge.tune import Trial, Tuned, _least, fragment
-from trtforge.tune import picture as tune_picture
+from trtforge.reporting import svg
+from trtforge.tuning import Trial, Tuned, _least, fragment
+from trtforge.tuning import picture as tune_picture
 
 
 @pytest.mark.parametrize("most", [0, 1, 5, 40])

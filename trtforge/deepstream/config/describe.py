@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trtforge.backends._plan import maker
-from trtforge.calibrate import cache as calibration
+from trtforge.calibration import cache as calibration
 from trtforge.deepstream.config.graph import Graph, Kind, classes_of, inspect
 from trtforge.deepstream.config.nvinfer import STOCK_PARSERS, Network, Objects, Parser
 from trtforge.deepstream.format import labels as label_files

@@ -14,7 +14,7 @@ import numpy as np
 
 from trtforge.bundle import prepared
 from trtforge.bundle.manifest import MANIFEST
-from trtforge.calibrate import images as pictures
+from trtforge.calibration import images as pictures
 from trtforge.deepstream.format.labels import labels
 from trtforge.deepstream.parser.source import FUNCTION
 from trtforge.deepstream.preview import objects as preview_objects

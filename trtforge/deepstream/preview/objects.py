@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trtforge.calibrate.images import Fit
+from trtforge.calibration.images import Fit
 from trtforge.deepstream.preview.settings import NMS, ClassAttributes, Settings
 from trtforge.errors import ForgeError
 

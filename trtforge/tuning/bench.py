@@ -1,0 +1,262 @@
+"""What a search for mixed precision measures: harm, accuracy and cost, each kept in the store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from trtforge import pipeline, present
+from trtforge.calibration import images as pictures
+from trtforge.calibration.observed import check_corrupt
+from trtforge.errors import ForgeError, GateError
+from trtforge.evaluate import classes, coco
+from trtforge.evaluate.detections import Objects
+from trtforge.evaluate.variant import Network, classify, find, harm
+from trtforge.graph.macs import macs
+from trtforge.graph.model import graph_of, load
+from trtforge.graph.quantize import rounding
+from trtforge.graph.quantize.qdq import place
+from trtforge.job import Job
+from trtforge.store import Artifact, Facts, File, Stage, Store
+
+TOOLS = ("onnx", "onnx-graphsurgeon", "onnxruntime", "numpy", "pillow")
+SHOWN_SCORE = 0.25  # without labels, what the float network finds above counts as the truth
+RESULT = "found.npz"
+FEWEST = 8  # images, half of them to search on
+SEARCHED, JUDGED = slice(0, None, 2), slice(1, None, 2)
+
+Accuracy = Callable[[np.ndarray | None], float]  # weights of the images -> 0..1
+
+
+@dataclass
+class Bench:
+    """Measures one network; what was measured once comes out of the store.
+
+    Attributes:
+        inputs: what decides the results: model, ranges, and the images with their labels.
+        options: likewise: preprocessing, head and its figures, thresholds.
+        files, names: the images, and what labels call them; without labels, their paths in the
+            folder.
+        macs: of each learned operator.
+        candidates: operators that may be INT8.
+        always: those that the recipe keeps float.
+        deadline: ``time.monotonic()`` after which no measurement begins.
+    """
+
+    network: Network
+    store: Store
+    inputs: dict[str, File]
+    options: Facts
+    files: Sequence[Path]
+    names: Sequence[str]
+    probes: Sequence[np.ndarray]
+    truth: coco.Truth | np.ndarray | None
+    macs: dict[str, int]
+    candidates: list[str]
+    always: list[str]
+    deadline: float
+
+    def harm(self, keep: Sequence[str]) -> float:
+        """Noise in the outputs with the operators ``keep`` float, on the probes."""
+        stage = Stage("tune-harm", 3, TOOLS, lambda draft, **_: {"harm": self._harm(keep)})
+        return float(
+            self._run(stage, {"keep": sorted(keep), "probes": len(self.probes)}).facts["harm"]
+        )
+
+    def accuracy(self, keep: Sequence[str] | None, part: slice) -> Accuracy:
+        """Accuracy on a part of the images with the operators ``keep`` float; None is all of them."""
+        found = self._found(keep, part)
+        if self.network.classes is None:
+            right = np.load(found)["classes"] == self._true_classes(part)
+            return lambda weights: float(np.average(right, weights=weights))
+        matches = coco.match(self._true_boxes(part), _objects(found, self.names[part]))
+        return lambda weights: matches.mean_average_precision(weights)[0]
+
+    def share(self, keep: Sequence[str]) -> float:
+        """Share of the multiply-accumulates of learned operators that is INT8 with ``keep`` float."""
+        quantized = set(self.candidates) - set(keep) - set(self.always)
+        return sum(self.macs[name] for name in quantized) / sum(self.macs.values())
+
+    @cached_property
+    def _reference(self) -> list[dict[str, np.ndarray]]:
+        infer = self.network.open(None)
+        return [infer(batch) for batch in self.probes]
+
+    def _harm(self, keep: Sequence[str]) -> float:
+        return harm(self._reference, self.network.open([*keep, *self.always]), self.probes)
+
+    def _found(self, keep: Sequence[str] | None, part: slice) -> Path:
+        stage = Stage(
+            "tune-score", 2, TOOLS, lambda draft, **_: self._find(draft, keep, self.files[part])
+        )
+        options = {
+            "keep": keep if keep is None else sorted(keep),
+            "part": [part.start, part.stop, part.step],
+        }
+        return self._run(stage, options).file(RESULT).path
+
+    def _find(self, draft: Path, keep: Sequence[str] | None, files: Sequence[Path]) -> Facts:
+        infer = self.network.open(None if keep is None else [*keep, *self.always])
+        with present.progress(f"accuracy on {len(files)} images", len(files)) as done:
+            if self.network.classes is None:
+                np.savez(draft / RESULT, classes=classify(self.network, infer, files, done))
+            else:
+                _save(find(self.network, infer, files, done), draft / RESULT)
+        return {"images": len(files)}
+
+    def _true_boxes(self, part: slice) -> coco.Truth:
+        names = self.names[part]
+        if isinstance(self.truth, coco.Truth):
+            return coco.only(self.truth, names)
+        found = {
+            name: each.above(SHOWN_SCORE)
+            for name, each in _objects(self._found(None, part), names).items()
+        }
+        return coco.from_objects(found, self.network.classes or 0)
+
+    def _true_classes(self, part: slice) -> np.ndarray:
+        if isinstance(self.truth, np.ndarray):
+            return self.truth[part]
+        found: np.ndarray = np.load(self._found(None, part))["classes"]
+        return found
+
+    def _run(self, stage: Stage, options: Facts) -> Artifact:
+        if time.monotonic() > self.deadline:
+            raise GateError(
+                "the time is up", "run the same command again: what was measured is kept"
+            )
+        return self.store.run(stage, self.inputs, {**self.options, **options})
+
+
+def bench(
+    job: Job, store: Store, images: Path | None, labels: Path | None, probes: int, seconds: float
+) -> Bench:
+    """Calibrate the job's model, and get ready to measure it.
+
+    Args:
+        images: what accuracy is measured on; None is the calibration images.
+        labels: COCO JSON for a detector, rows of name,class for a classifier; None holds it to
+            FP32's own results.
+        probes: number of images for the harm of each operator.
+        seconds: from now until no new measurement begins.
+
+    Raises:
+        ForgeError: see ``trtforge.pipeline.calibrated``; labels that don't fit the images; fewer
+            than 8 images; over 5 % of them unreadable, or two of one name that labels can't tell
+            apart.
+    """
+    from trtforge.calibration import ranges
+    from trtforge.stages.verify import EVALUATION
+
+    deadline = time.monotonic() + seconds
+    recipe = pipeline.after_adapting(job.recipe)
+    folder = images or job.images or recipe.calibration.images
+    if folder is None:
+        raise ForgeError("calibration needs photographs", "give --calib FOLDER")
+    files = _readable(pictures.list_images(folder))
+    if len(files) < FEWEST:
+        raise ForgeError(
+            f"{folder}: {len(files)} images are too few to measure accuracy", "give some hundreds"
+        )
+    names = pictures.labelled(files, folder) if labels else pictures.names(files, folder)
+    digests = pictures.digest(files, folder)
+    inputs = pipeline.calibrated(job, store)
+    network = Network(
+        model=inputs["model"].path,
+        amax=ranges.load(inputs["ranges"].path).amax,
+        rounded=rounding.load(inputs["weights"].path) if "weights" in inputs else {},
+        preprocess=recipe.preprocess,
+        head=recipe.head,
+        figures=recipe.decode,
+        nms=EVALUATION,
+    )
+    graph = graph_of(load(network.model))
+    candidates = list(
+        place(
+            graph, recipe.precision.keep, recipe.precision.heads == "float", recipe.precision.only
+        ).operators
+    )
+    costs = macs(graph)
+    return Bench(
+        network=network,
+        store=store,
+        inputs={**inputs, "images": File(folder, pictures.whole(digests))},
+        options={
+            **recipe.model_dump(mode="json", include={"preprocess", "head", "decode"}),
+            "nms": EVALUATION.model_dump(),
+            "keep_always": sorted(costs.keys() - set(candidates)),
+        },
+        files=files,
+        names=names,
+        probes=[
+            pictures.prepare(file, recipe.preprocess, network.size)
+            for file in _spread(files, probes)
+        ],
+        truth=_truth(network, labels, files, names),
+        macs=costs,
+        candidates=candidates,
+        always=sorted(costs.keys() - set(candidates)),
+        deadline=deadline,
+    )
+
+
+def _readable(files: Sequence[Path]) -> list[Path]:
+    """Without those that can't be read, of which there may be as few as in calibration."""
+    kept, skipped = [], []
+    with present.progress(f"reading {len(files)} images", len(files)) as done:
+        for number, file in enumerate(files, 1):
+            try:
+                pictures.read(file)
+                kept.append(file)
+            except pictures.CorruptImage:
+                skipped.append(file)
+                check_corrupt(file, len(skipped), len(files))
+            done(number)
+    if skipped:
+        present.note(f"{len(skipped)} unreadable skipped: {skipped[0]}")
+    return kept
+
+
+def _spread(files: Sequence[Path], count: int) -> list[Path]:
+    """So many of the searched images, evenly spaced."""
+    searched = files[SEARCHED]
+    count = min(count, len(searched))
+    return [searched[index * len(searched) // count] for index in range(count)]
+
+
+def _truth(
+    network: Network, labels: Path | None, files: Sequence[Path], names: Sequence[str]
+) -> coco.Truth | np.ndarray | None:
+    if labels is None:
+        return None
+    if network.classes is not None:
+        return coco.read(labels, names)
+    outputs = network.open(None)(np.zeros((1, 3, *network.size), np.float32))
+    if len(outputs) != 1:
+        raise ForgeError(
+            f"{network.model}: neither detector nor classifier: it can't be tuned by labels",
+            "drop --val to hold it to FP32's results",
+        )
+    return np.array(classes.from_csv(labels, files, next(iter(outputs.values())).size), np.int64)
+
+
+def _save(rows: Sequence[Objects], path: Path) -> None:
+    np.savez(
+        path,
+        counts=np.array([len(row.scores) for row in rows]),
+        boxes=np.concatenate([row.boxes for row in rows]),
+        scores=np.concatenate([row.scores for row in rows]),
+        classes=np.concatenate([row.classes for row in rows]),
+    )
+
+
+def _objects(path: Path, names: Sequence[str]) -> dict[str, Objects]:
+    with np.load(path) as table:
+        ends = np.cumsum(table["counts"])[:-1]
+        parts = [np.split(table[name], ends) for name in ("boxes", "scores", "classes")]
+    return {name: Objects(*row) for name, *row in zip(names, *parts, strict=True)}
