@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from trtforge.backends import _plan
-from trtforge.bundle import prepared
+from trtforge.bundle.read import read_prepared
 from trtforge.errors import ForgeError, MachineError
 from trtforge.graph.nms import OUTPUTS
 from trtforge.recipe import Nms, Preprocess, Recipe
@@ -87,7 +87,7 @@ def open_engine(path: Path, recipe: Recipe | None = None) -> Engine:
 
 def _open_folder(path: Path) -> Engine:
     """Its TensorRT engine, else the graph that its engine was built from."""
-    ready = prepared.read(path)
+    ready = read_prepared(path)
     engines = sorted(path.glob("*.onnx_b*.engine"))
     if engines:
         return _open_tensorrt(engines[0], ready.recipe)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trtforge import present
+from trtforge.backends.options import BuildOptions
 from trtforge.errors import BuildError, ForgeError
-from trtforge.job import BuildOptions
 from trtforge.store import Facts, Stage
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def run(
         gpu: name of the GPU that kernels are timed on, where they are timed.
         batch: smallest, best and largest.
         size: height and width in pixels.
-        options: fields of ``trtforge.job.BuildOptions``.
+        options: fields of ``trtforge.backends.options.BuildOptions``.
         ranges: our table, for implicit INT8.
         images: folder that TensorRT calibrates implicit INT8 on itself.
         preprocess: the recipe's section, for ``images``.

@@ -176,7 +176,7 @@ def title(report: Report) -> str:
 
 
 def _own_graph(folder: Path, report: Report) -> Path:
-    from trtforge.job import SUFFIX
+    from trtforge.bundle.prepared import SUFFIX
 
     return folder / f"{Path(report.engine.model).name}{SUFFIX.get(report.engine.backend, '.onnx')}"
 

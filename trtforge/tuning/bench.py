@@ -21,7 +21,7 @@ from trtforge.graph.macs import macs
 from trtforge.graph.model import graph_of, load
 from trtforge.graph.quantize import rounding
 from trtforge.graph.quantize.qdq import place
-from trtforge.job import Job
+from trtforge.pipeline.job import Job
 from trtforge.store import Artifact, Facts, File, Stage, Store
 
 TOOLS = ("onnx", "onnx-graphsurgeon", "onnxruntime", "numpy", "pillow")

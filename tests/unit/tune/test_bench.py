@@ -13,7 +13,7 @@ from tests import models, photos
 from trtforge.calibration.images import prepare
 from trtforge.errors import ForgeError
 from trtforge.graph.fold import fold
-from trtforge.job import Job
+from trtforge.pipeline.job import Job
 from trtforge.recipe import Decode, Recipe
 from trtforge.store import Store
 from trtforge.tuning.bench import JUDGED, SEARCHED, Bench, _spread, bench
