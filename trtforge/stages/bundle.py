@@ -83,7 +83,7 @@ def _engine(ready: Ready, target: Target, engine: Artifact, name: str) -> manife
         "tensorrt": name,
         "tensorrt-rtx": f"{ready.name}.rtx.engine",
     }
-    report = assemble.on(
+    report = assemble.for_device(
         model.load(engine.file(LAYERS).path),
         target.device,
         model=ready.name,
