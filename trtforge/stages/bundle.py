@@ -83,7 +83,7 @@ def _engine(ready: Prepared, target: Target, engine: Artifact, name: str) -> man
         "tensorrt": name,
         "tensorrt-rtx": f"{ready.name}.rtx.engine",
     }
-    report = assemble.on(
+    report = assemble.for_device(
         model.load(engine.file(LAYERS).path),
         target.device,
         model=ready.name,

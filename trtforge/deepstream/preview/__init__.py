@@ -54,7 +54,7 @@ def open_bundle(folder: Path) -> Preview:
         ForgeError: a file is missing or not what the manifest lists; the configuration is wrong, or
             does what a preview does not know; nvinfer would not run the model with it.
     """
-    from trtforge.evaluate.engines import reference_session
+    from trtforge.evaluate.models import reference_session
     from trtforge.graph.model import graph_of, load, model_of
     from trtforge.graph.nms.exchange import exchange_plugin
 
