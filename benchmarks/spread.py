@@ -16,9 +16,10 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from trtforge.bundle.prepared import Target
 from trtforge.cluster import workers
 from trtforge.devices import device
-from trtforge.job import Job, Target
+from trtforge.pipeline.job import Job
 from trtforge.recipe import Recipe
 from trtforge.store import Store
 from trtforge.sweeping import Asked, sweep

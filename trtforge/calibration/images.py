@@ -12,6 +12,7 @@ import json
 import os
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -116,6 +117,12 @@ def distinct(images: list[Path], digests: dict[str, str]) -> list[Path]:
         for image, sha256 in zip(images, digests.values(), strict=True)
         if first[sha256] is image
     ]
+
+
+def evenly_spaced(images: Sequence[Path], count: int) -> list[Path]:
+    """Return ``count`` images from all over the list, or all of them where there are fewer."""
+    count = min(count, len(images))
+    return [images[index * len(images) // count] for index in range(count)]
 
 
 def read(path: Path) -> Image.Image:

@@ -29,7 +29,7 @@ INVALID = (OSError, ValueError, TypeError, AttributeError, KeyError, OverflowErr
 
 
 @dataclass(frozen=True)
-class Source:
+class Provenance:
     """What was observed, on what.
 
     Attributes:
@@ -61,7 +61,7 @@ class Observed:
         groups: tensors that share a scale; their sources are what was observed.
     """
 
-    source: Source
+    source: Provenance
     groups: tuple[Group, ...]
     early: dict[str, Histogram]
     late: dict[str, Histogram]
@@ -168,7 +168,7 @@ def load(path: Path) -> Observed:
             {name: unpack(each) for name, each in content[key].items()} for key in ("early", "late")
         )
         observed = Observed(
-            read_source(content["source"]), read_groups(content["groups"]), early, late
+            read_provenance(content["source"]), read_groups(content["groups"]), early, late
         )
         if not early or not early.keys() == late.keys() == {
             name for _, sources in observed.groups for name in sources
@@ -185,7 +185,7 @@ def load(path: Path) -> Observed:
     return observed
 
 
-def read_source(content: Any) -> Source:
+def read_provenance(content: Any) -> Provenance:
     """The source in such JSON.
 
     Raises:
@@ -193,7 +193,7 @@ def read_source(content: Any) -> Source:
     """
     from pydantic import TypeAdapter
 
-    return TypeAdapter(Source).validate_python(content)
+    return TypeAdapter(Provenance).validate_python(content)
 
 
 def read_groups(content: Any) -> tuple[Group, ...]:

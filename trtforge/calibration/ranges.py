@@ -16,10 +16,10 @@ from trtforge.calibration.observed import FORMAT as SHARD
 from trtforge.calibration.observed import (
     INVALID,
     Observed,
-    Source,
+    Provenance,
     pack,
     read_groups,
-    read_source,
+    read_provenance,
     unpack,
 )
 from trtforge.calibration.threshold import threshold
@@ -50,7 +50,7 @@ class Ranges:
     methods: dict[str, str]
     moved: dict[str, float]
     histograms: dict[str, Histogram]
-    source: Source | None
+    source: Provenance | None
 
 
 def choose(
@@ -88,7 +88,7 @@ def choose(
         name: abs(value - before[name]) / value if value else 0.0 for name, value in own.items()
     }
     return Ranges(
-        spread(observed.groups, own) | own,
+        per_tensor(observed.groups, own) | own,
         observed.groups,
         chosen,
         moved,
@@ -97,7 +97,7 @@ def choose(
     )
 
 
-def spread(groups: Iterable[Group], amax: Mapping[str, float]) -> dict[str, float]:
+def per_tensor(groups: Iterable[Group], amax: Mapping[str, float]) -> dict[str, float]:
     """The range of every member of a group: the largest of its sources', so that none is clipped
     for another's sake.
 
@@ -167,5 +167,5 @@ def _from_json(text: str, path: Path) -> Ranges:
         methods={str(name): str(method) for name, method in content["methods"].items()},
         moved={str(name): float(value) for name, value in content["moved"].items()},
         histograms={str(name): unpack(each) for name, each in content["histograms"].items()},
-        source=read_source(content["source"]),
+        source=read_provenance(content["source"]),
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from trtforge.calibration.images import evenly_spaced
 from trtforge.calibration.rows import readable, sample
 from trtforge.graph.moves import MOVES_ALL, MOVES_FIRST
 from trtforge.graph.quantize.qdq import Placement, fp16_scale, weight_scales
@@ -90,7 +91,7 @@ def narrow(
     errors = {node.name: np.zeros(len(WIDTHS)) for node in nodes}
     spreads = dict.fromkeys(errors, 0.0)
     for rows in sample(
-        graph.copy(), nodes, _spread(images, NARROW_IMAGES), prepare, NARROW_POSITIONS
+        graph.copy(), nodes, evenly_spaced(images, NARROW_IMAGES), prepare, NARROW_POSITIONS
     ):
         for name, values in rows.items():
             weights, bias = matrices[name]
@@ -139,7 +140,7 @@ def rounded(
         pieces = parts(channels, columns)
         moments[node.name] = Moments(groups[node.name] * pieces, columns // pieces)
     for number, rows in enumerate(
-        sample(graph.copy(), nodes, _spread(images, SAMPLED), prepare, POSITIONS), 1
+        sample(graph.copy(), nodes, evenly_spaced(images, SAMPLED), prepare, POSITIONS), 1
     ):
         for name, values in rows.items():
             count, columns = moments[name].shape
@@ -158,15 +159,6 @@ def rounded(
         )
         for node in nodes
     }
-
-
-def _spread(images: Sequence[Path], most: int) -> Sequence[Path]:
-    """At most so many, evenly from all over the set."""
-    return (
-        [images[len(images) * index // most] for index in range(most)]
-        if len(images) > most
-        else images
-    )
 
 
 def _bias(node: gs.Node) -> np.ndarray:

@@ -214,7 +214,7 @@ def prepare(
     """
     from trtforge import devices, parse
     from trtforge.builder_options import weakly_typed
-    from trtforge.job import Target
+    from trtforge.bundle.prepared import Target
     from trtforge.options import build as options
     from trtforge.pipeline import deliver
 
@@ -371,8 +371,8 @@ def tune(
     from dataclasses import asdict
 
     from trtforge import outfile, parse, summary
-    from trtforge.job import Job
     from trtforge.options import build as options
+    from trtforge.pipeline.job import Job
     from trtforge.tuning import fragment
     from trtforge.tuning import picture as tune_picture
     from trtforge.tuning import tune as search

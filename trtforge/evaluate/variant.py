@@ -12,10 +12,10 @@ import onnx_graphsurgeon as gs
 
 from trtforge.backends.onnxruntime import run_one
 from trtforge.calibration.images import letterbox, normalise, read
-from trtforge.calibration.ranges import spread
+from trtforge.calibration.ranges import per_tensor
 from trtforge.evaluate.detections import Objects, to_image
-from trtforge.evaluate.engines import reference_session
 from trtforge.evaluate.harm import Harm
+from trtforge.evaluate.models import reference_session
 from trtforge.graph.detection import Detection, corners_of, decode, recognise
 from trtforge.graph.edit.nodes import input_size
 from trtforge.graph.model import graph_of, load, model_of
@@ -62,7 +62,9 @@ class Network:
             names = ["boxes", "scores", *OUTPUTS]
         if keep is not None:
             placement = place(graph, tuple(literal(name) for name in keep))
-            quantize(graph, placement, spread(placement.groups, self.amax), rounded=self.rounded)
+            quantize(
+                graph, placement, per_tensor(placement.groups, self.amax), rounded=self.rounded
+            )
         engine = reference_session(model_of(graph.cleanup().toposort()))
         return lambda image: dict(zip(names, run_one(engine, image).values(), strict=True))
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from trtforge import present
 from trtforge.errors import ForgeError, GateError
-from trtforge.reporting.model import Layer, Report, labels
+from trtforge.reporting.model import Layer, LayerReport, labels
 from trtforge.reporting.svg import cut
 
 TYPING = {"QuantizeLinear", "DequantizeLinear", "Cast"}
@@ -91,7 +91,7 @@ class Diff:
         return {**asdict(self), "empty": self.empty}
 
 
-def diff(one: Report, other: Report) -> Diff:
+def diff(one: LayerReport, other: LayerReport) -> Diff:
     """Compare two engines."""
     pairs = _pairs(one, other)
     names = labels(one), labels(other)
@@ -186,7 +186,7 @@ def text(found: Diff) -> str:
     return "\n".join(lines)
 
 
-def _pairs(one: Report, other: Report) -> dict[int, int]:
+def _pairs(one: LayerReport, other: LayerReport) -> dict[int, int]:
     """Index of a layer in the first -> of its counterpart in the second."""
     typing = {node.name for report in (one, other) for node in report.nodes if node.op in TYPING}
     cores = [
@@ -253,7 +253,9 @@ def _change(name: str, before: Layer, after: Layer) -> Change:
     )
 
 
-def _fusions(one: Report, other: Report) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+def _fusions(
+    one: LayerReport, other: LayerReport
+) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     shared = {node.name for node in one.nodes} & {node.name for node in other.nodes}
     if not shared:  # no ONNX graph: the members that the layers name
         shared = _members(one) & _members(other)
@@ -268,7 +270,7 @@ def _fusions(one: Report, other: Report) -> tuple[dict[str, list[str]], dict[str
     return fused, unfused
 
 
-def _members(report: Report) -> set[str]:
+def _members(report: LayerReport) -> set[str]:
     return {name for layer in report.layers for name in layer.members}
 
 

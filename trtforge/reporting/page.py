@@ -14,7 +14,7 @@ from trtforge import present
 from trtforge.devices import Device
 from trtforge.reporting import plots, svg
 from trtforge.reporting.cost import edges, weight_of
-from trtforge.reporting.model import Layer, Node, Report, labels
+from trtforge.reporting.model import Layer, LayerReport, Node, labels
 
 TOP = 10
 NAMES = 300  # characters of a name that the page shows; layers.json has the whole
@@ -33,7 +33,7 @@ class Range:
 
 
 @dataclass(frozen=True)
-class Engine:
+class Candidate:
     """An engine of a sweep or an evaluation; accuracy in 0..1, latency in milliseconds."""
 
     name: str
@@ -57,11 +57,11 @@ class Context:
     title: str
     device: Device | None = None
     ranges: Sequence[Range] = ()
-    sweep: Sequence[Engine] = ()
+    sweep: Sequence[Candidate] = ()
     accuracy: Mapping[str, Any] = field(default_factory=dict)
 
 
-def html(report: Report, context: Context) -> str:
+def html(report: LayerReport, context: Context) -> str:
     """A page with no outside reference. Every text from the model is escaped, and scripts run by
     their digest only.
     """
@@ -101,7 +101,7 @@ def html(report: Report, context: Context) -> str:
     return page.encode("utf-8", "replace").decode("utf-8")
 
 
-def _tiles(report: Report) -> list[tuple[str, str, str]]:
+def _tiles(report: LayerReport) -> list[tuple[str, str, str]]:
     """Figures for the head of the page: what, how much, and a word on it."""
     tiles = []
     working = [layer for layer in report.layers if layer.role != "sync"]
@@ -133,7 +133,7 @@ def _tiles(report: Report) -> list[tuple[str, str, str]]:
     return tiles
 
 
-def _bars(report: Report) -> list[tuple[str, str]]:
+def _bars(report: LayerReport) -> list[tuple[str, str]]:
     """(title, SVG) of each figure by precision, and of time by the builder's layer type."""
     layers = {
         name: float(count) for name, count in report.layers_by_precision().items() if name != "none"
@@ -176,7 +176,7 @@ def _bars(report: Report) -> list[tuple[str, str]]:
     return found
 
 
-def _top(report: Report) -> str:
+def _top(report: LayerReport) -> str:
     """The layers that matter most, by measured time, else by the roofline, else by bytes."""
     names = labels(report)
     ranked = sorted(
@@ -198,7 +198,7 @@ def _top(report: Report) -> str:
     return svg.inline(plots.bars("The layers that matter most", rows))
 
 
-def _roofline(report: Report, device: Device | None) -> str:
+def _roofline(report: LayerReport, device: Device | None) -> str:
     """Operations a second that each layer could reach, or does where times are known, over
     operations a byte.
     """
@@ -237,7 +237,7 @@ def _roofline(report: Report, device: Device | None) -> str:
     return svg.inline(drawn)
 
 
-def _fused(report: Report) -> dict[str, int]:
+def _fused(report: LayerReport) -> dict[str, int]:
     learned = {node.name for node in report.nodes if node.learned}
     several = [layer for layer in report.layers if len(layer.members) > 1]
     if learned:
@@ -273,7 +273,7 @@ def _histograms(ranges: Sequence[Range]) -> list[tuple[str, str]]:
     ]
 
 
-def _pareto(sweep: Sequence[Engine]) -> str:
+def _pareto(sweep: Sequence[Candidate]) -> str:
     points = [
         plots.Point(
             each.latency_ms,
@@ -310,7 +310,7 @@ def _accuracy(document: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _graph(report: Report) -> dict[str, Any]:
+def _graph(report: LayerReport) -> dict[str, Any]:
     """Boxes and arrows for the drawing; layers that only wait are left out."""
     nodes = {node.name: (index, node) for index, node in enumerate(report.nodes)}
     names = labels(report)

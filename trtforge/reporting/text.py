@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from trtforge import present
-from trtforge.reporting.model import Report
+from trtforge.reporting.model import LayerReport
 from trtforge.reporting.svg import cut
 
 
-def text(report: Report, title: str, out: Path | None) -> str:
+def text(report: LayerReport, title: str, out: Path | None) -> str:
     """One engine in a few lines."""
     working = [layer for layer in report.layers if layer.role != "sync"]
     lines = [cut(title, 200), f"{len(working)} layers"]

@@ -108,7 +108,7 @@ def cache_text(table: Path, tensorrt: str) -> str:
     from trtforge.calibration import cache, ranges
 
     found = ranges.load(table)
-    return cache.write(ranges.spread(found.groups, found.amax), tensorrt)
+    return cache.write(ranges.per_tensor(found.groups, found.amax), tensorrt)
 
 
 def say(facts: Facts) -> str:

@@ -110,7 +110,7 @@ def observe(
             len(files),
         )
     used = [file for file in mine if file not in set(skipped)]
-    source = observed.Source(
+    source = observed.Provenance(
         model=digest(model),
         taps=taps,
         preprocess=spec.model_dump(mode="json"),

@@ -75,7 +75,7 @@ def run(draft: Path, model: Path, ranges: Path, images: Path) -> Facts:
             "give the folder of `calibrate`",
         )
     placement = place(graph)
-    amax = tables.spread(placement.groups, table.amax)
+    amax = tables.per_tensor(placement.groups, table.amax)
 
     def prepare(file: Path) -> np.ndarray:
         return pictures.prepare(file, spec, size)

@@ -12,12 +12,15 @@ from typing import Any
 
 from trtforge import present
 from trtforge.backends import tensorrt_rtx
+from trtforge.backends.options import BuildOptions
 from trtforge.bundle.manifest import check_output
+from trtforge.bundle.prepared import Prepared, Target
 from trtforge.cluster import Workers, alone
 from trtforge.devices import this_machine
 from trtforge.errors import BuildError, ForgeError
-from trtforge.job import QUANTIZED, BuildOptions, Job, Precision, Ready, Target
+from trtforge.names import QUANTIZED, Precision
 from trtforge.pipeline import after_adapting, forge, prepare, to_build
+from trtforge.pipeline.job import Job
 from trtforge.stages import build, bundle, measure
 from trtforge.store import Facts, File, Store, digest, source
 from trtforge.sweeping.rows import Cell, Pick, Row, Swept, as_csv, best, on_front, thresholds
@@ -193,7 +196,7 @@ def _cells(backend: str, asked: Asked) -> tuple[list[Cell], list[str]]:
 
 def _rows(
     cells: Sequence[Cell],
-    ready: Mapping[tuple[Precision, int], Ready],
+    ready: Mapping[tuple[Precision, int], Prepared],
     target: Target,
     store: Store,
     asked: Asked,
@@ -222,7 +225,7 @@ def _rows(
     ]
 
 
-def _row(arguments: tuple[int, Cell, Ready, Target, BuildOptions, float], store: Store) -> Row:
+def _row(arguments: tuple[int, Cell, Prepared, Target, BuildOptions, float], store: Store) -> Row:
     """One engine, built and measured where this runs."""
     number, cell, ready, target, options, seconds = arguments
     engine = forge(ready, target, store, options)

@@ -21,7 +21,7 @@ from trtforge.graph.macs import macs
 from trtforge.graph.model import graph_of, load
 from trtforge.graph.quantize import rounding
 from trtforge.graph.quantize.qdq import place
-from trtforge.job import Job
+from trtforge.pipeline.job import Job
 from trtforge.store import Artifact, Facts, File, Stage, Store
 
 TOOLS = ("onnx", "onnx-graphsurgeon", "onnxruntime", "numpy", "pillow")
@@ -195,7 +195,7 @@ def bench(
         names=names,
         probes=[
             pictures.prepare(file, recipe.preprocess, network.size)
-            for file in _spread(files, probes)
+            for file in pictures.evenly_spaced(files[SEARCHED], probes)
         ],
         truth=_truth(network, labels, files, names),
         macs=costs,
@@ -220,13 +220,6 @@ def _readable(files: Sequence[Path]) -> list[Path]:
     if skipped:
         present.note(f"{len(skipped)} unreadable skipped: {skipped[0]}")
     return kept
-
-
-def _spread(files: Sequence[Path], count: int) -> list[Path]:
-    """So many of the searched images, evenly spaced."""
-    searched = files[SEARCHED]
-    count = min(count, len(searched))
-    return [searched[index * len(searched) // count] for index in range(count)]
 
 
 def _truth(

@@ -14,7 +14,16 @@ import pytest
 
 from trtforge.calibration.histogram import Histogram
 from trtforge.calibration.loops import BINS
-from trtforge.calibration.observed import Observed, Source, load, merge, merged, pack, save, unpack
+from trtforge.calibration.observed import (
+    Observed,
+    Provenance,
+    load,
+    merge,
+    merged,
+    pack,
+    save,
+    unpack,
+)
 from trtforge.errors import ForgeError
 
 TENSORS = ("image", "a", "b")
@@ -35,7 +44,7 @@ def part(images: list[int], skipped: tuple[int, ...] = (), **changes: Any) -> Ob
     for name in TENSORS:
         for image in images:
             (early if image < EARLY else late)[name].observe(activation(name, image))
-    source = Source(
+    source = Provenance(
         model="0" * 64,
         taps="explicit",
         preprocess={"scale": 1.0},

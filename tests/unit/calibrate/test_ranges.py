@@ -13,12 +13,12 @@ import pytest
 
 from trtforge.calibration import observed
 from trtforge.calibration.histogram import Histogram
-from trtforge.calibration.observed import Observed, Source
-from trtforge.calibration.ranges import Ranges, choose, load, save, spread
+from trtforge.calibration.observed import Observed, Provenance
+from trtforge.calibration.ranges import Ranges, choose, load, per_tensor, save
 from trtforge.calibration.threshold import threshold
 from trtforge.errors import ForgeError
 
-SOURCE = Source(
+SOURCE = Provenance(
     model="0" * 64,
     taps="explicit",
     preprocess={"scale": 1 / 255},
@@ -112,7 +112,7 @@ def test_how_far_the_last_quarter_moved_a_range() -> None:
 
 def test_groups_share_the_largest_range_of_their_sources() -> None:
     found = table()
-    shared = spread(GROUPS, found.amax)
+    shared = per_tensor(GROUPS, found.amax)
     assert (
         shared["a: b"]
         == shared["c"]
@@ -126,11 +126,11 @@ def test_what_only_holds_others_values_has_a_range_of_its_own() -> None:
     """Another placement may quantize it without its sources."""
     found = table()
     assert found.amax["pooled"] == max(found.amax["a: b"], found.amax["c"])
-    assert spread([(("pooled",), ("pooled",))], found.amax) == {"pooled": found.amax["pooled"]}
+    assert per_tensor([(("pooled",), ("pooled",))], found.amax) == {"pooled": found.amax["pooled"]}
 
 
 def test_a_group_without_one_of_its_ranges_is_left_out() -> None:
-    assert spread(GROUPS, {"image": 1.0, "c": 2.0}) == {"image": 1.0}
+    assert per_tensor(GROUPS, {"image": 1.0, "c": 2.0}) == {"image": 1.0}
 
 
 # --------------------------------------------------------------------------------------------------------

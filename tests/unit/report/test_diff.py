@@ -7,12 +7,12 @@ import pytest
 from tests.unit.report.rows import layer, t
 from trtforge.errors import ForgeError, GateError
 from trtforge.reporting.diff import diff, gates, text
-from trtforge.reporting.model import Layer, Node, Report
+from trtforge.reporting.model import Layer, LayerReport, Node
 
 
-def report(*layers: Layer, nodes: str = "", **ops: str) -> Report:
+def report(*layers: Layer, nodes: str = "", **ops: str) -> LayerReport:
     known = {**dict.fromkeys(nodes.split(), "Relu"), **ops}
-    return Report(
+    return LayerReport(
         layers=list(layers),
         nodes=[Node(name=name, op=op, place="layer") for name, op in known.items()],
     )
@@ -56,8 +56,10 @@ def test_fused_anew_and_no_longer() -> None:
 
 
 def test_places_of_nodes() -> None:
-    before = Report(layers=[layer("a", "x")], nodes=[Node(name="x", op="Concat", place="layer")])
-    after = Report(layers=[], nodes=[Node(name="x", op="Concat", place="folded")])
+    before = LayerReport(
+        layers=[layer("a", "x")], nodes=[Node(name="x", op="Concat", place="layer")]
+    )
+    after = LayerReport(layers=[], nodes=[Node(name="x", op="Concat", place="folded")])
     assert diff(before, after).moved == {"x": ("layer", "folded")}
 
 
@@ -103,7 +105,7 @@ def test_gate_on_reformats() -> None:
 
 def test_without_graphs_members_are_compared() -> None:
     one, other = (
-        Report(layers=[layer("a + b", "a b")]),
-        Report(layers=[layer("a", "a"), layer("b", "b")]),
+        LayerReport(layers=[layer("a + b", "a b")]),
+        LayerReport(layers=[layer("a", "a"), layer("b", "b")]),
     )
     assert diff(one, other).unfused == {"a": ["b"], "b": ["a"]}
