@@ -17,7 +17,7 @@ LEAST = (
 )  # range of a tensor that was always zero: the scale that Q/DQ gives it, FP16's smallest
 
 
-def write(amax: Mapping[str, float], tensorrt: str, algorithm: str = ALGORITHMS[0]) -> str:
+def render(amax: Mapping[str, float], tensorrt: str, algorithm: str = ALGORITHMS[0]) -> str:
     """The cache's text.
 
     Each line is a tensor's name, a colon, and the big-endian bits of its float32 scale, ``amax /
@@ -39,13 +39,13 @@ def write(amax: Mapping[str, float], tensorrt: str, algorithm: str = ALGORITHMS[
             f"a calibration cache can't hold the tensor name {broken!r}", "rename it in the model"
         )
     rows = [
-        f"{name}: {struct.pack('>f', (rounded(value) or LEAST) / 127).hex()}"
+        f"{name}: {struct.pack('>f', (round_range(value) or LEAST) / 127).hex()}"
         for name, value in amax.items()
     ]
     return "\n".join([f"{MAGIC}{version_number(tensorrt)}-{algorithm}", *rows]) + "\n"
 
 
-def read(text: str) -> dict[str, float]:
+def parse(text: str) -> dict[str, float]:
     """Ranges from a cache's text, whoever wrote it: names may hold colons, so the last one counts.
 
     Raises:
@@ -55,7 +55,7 @@ def read(text: str) -> dict[str, float]:
     return {name: _float(bits.strip()) * 127 for name, _, bits in rows}
 
 
-def rounded(amax: float) -> float:
+def round_range(amax: float) -> float:
     """The range whose scale is the nearest float32."""
     scale: float = struct.unpack(">f", struct.pack(">f", amax / 127))[0]
     return scale * 127

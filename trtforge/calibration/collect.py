@@ -16,7 +16,7 @@ from trtforge.backends import onnxruntime
 from trtforge.calibration.cut import cut
 from trtforge.calibration.histogram import Histogram, empty
 from trtforge.calibration.images import CorruptImage
-from trtforge.calibration.observed import check_corrupt, merged
+from trtforge.calibration.observed import check_corrupt, merge_histograms
 from trtforge.errors import ForgeError
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def collect(
             stream.stop()  # after Ctrl-C, too
     each = {id(taps): taps for taps, _ in workers}.values()  # workers may share a device's
     first, rest = (
-        {name: merged([taps.parts[part][name] for taps in each]) for name in tensors}
+        {name: merge_histograms([taps.parts[part][name] for taps in each]) for name in tensors}
         for part in range(2)
     )
     return first, rest, sorted(stream.skipped)

@@ -71,12 +71,12 @@ def list_images(folder: Path) -> list[Path]:
     return images
 
 
-def names(images: list[Path], folder: Path) -> list[str]:
+def relative_names(images: list[Path], folder: Path) -> list[str]:
     """The images' paths inside ``folder``."""
     return [image.relative_to(folder).as_posix() for image in images]
 
 
-def labelled(images: list[Path], folder: Path) -> list[str]:
+def label_names(images: list[Path], folder: Path) -> list[str]:
     """The images' names without folders, as labels have them.
 
     Raises:
@@ -92,22 +92,22 @@ def labelled(images: list[Path], folder: Path) -> list[str]:
     return found
 
 
-def digest(images: list[Path], folder: Path) -> dict[str, str]:
+def image_digests(images: list[Path], folder: Path) -> dict[str, str]:
     """sha256 of each image, by its path inside ``folder``; a broken link counts as an empty file."""
 
     def sha256(image: Path) -> str:
         return store.digest(image) if image.is_file() else NOTHING
 
-    return dict(zip(names(images, folder), map(sha256, images), strict=True))
+    return dict(zip(relative_names(images, folder), map(sha256, images), strict=True))
 
 
-def whole(digests: dict[str, str]) -> str:
-    """One sha256 over names and contents of a folder; ``digests`` as ``digest`` gives them."""
+def folder_digest(digests: dict[str, str]) -> str:
+    """One sha256 over names and contents of a folder; ``digests`` as ``image_digests`` gives them."""
     return hashlib.sha256(json.dumps(digests).encode()).hexdigest()
 
 
-def distinct(images: list[Path], digests: dict[str, str]) -> list[Path]:
-    """Of images with the same bytes the first one; ``digests`` as ``digest`` gives them."""
+def without_duplicates(images: list[Path], digests: dict[str, str]) -> list[Path]:
+    """Of images with the same bytes the first one; ``digests`` as ``image_digests`` gives them."""
     first = {
         sha256: image
         for image, sha256 in zip(reversed(images), reversed(digests.values()), strict=True)
@@ -215,7 +215,7 @@ def normalise(pixels: np.ndarray, spec: Preprocess) -> np.ndarray:
     return planes
 
 
-def seen(planes: np.ndarray, spec: Preprocess) -> np.ndarray:
+def to_pixels(planes: np.ndarray, spec: Preprocess) -> np.ndarray:
     """The network's input (3, H, W) as a picture again: uint8 (H, W, 3), in RGB."""
     pixels = planes / np.float32(spec.scale) + np.asarray(spec.offsets, np.float32)[:, None, None]
     ordered = pixels[::-1] if spec.color == "bgr" else pixels

@@ -66,18 +66,18 @@ class Observed:
     early: dict[str, Histogram]
     late: dict[str, Histogram]
 
-    def whole(self) -> dict[str, Histogram]:
-        return {name: merged([self.early[name], self.late[name]]) for name in self.early}
+    def combined(self) -> dict[str, Histogram]:
+        return {name: merge_histograms([self.early[name], self.late[name]]) for name in self.early}
 
 
-def merged(parts: Sequence[Histogram]) -> Histogram:
+def merge_histograms(parts: Sequence[Histogram]) -> Histogram:
     whole = Histogram()
     for part in parts:
         whole.merge(part)
     return whole
 
 
-def merge(parts: Sequence[Observed], names: Sequence[str]) -> Observed:
+def merge_shards(parts: Sequence[Observed], names: Sequence[str]) -> Observed:
     """The shards of one folder as if they had been observed in one run.
 
     Args:
@@ -120,8 +120,10 @@ def merge(parts: Sequence[Observed], names: Sequence[str]) -> Observed:
             "over 5 % unreadable is refused: remove them from the folder",
         )
     source = replace(first, images=dict(sorted(images.items())), skipped=sorted(skipped))
-    early = {name: merged([part.early[name] for part in parts]) for name in parts[0].early}
-    late = {name: merged([part.late[name] for part in parts]) for name in parts[0].late}
+    early = {
+        name: merge_histograms([part.early[name] for part in parts]) for name in parts[0].early
+    }
+    late = {name: merge_histograms([part.late[name] for part in parts]) for name in parts[0].late}
     return Observed(source, parts[0].groups, early, late)
 
 

@@ -66,7 +66,7 @@ def choose(
     Raises:
         ForgeError: a pattern matches no tensor.
     """
-    histograms = observed.whole()
+    histograms = observed.combined()
     for pattern in methods:
         if not any(fnmatchcase(name, pattern) for name in histograms):
             raise ForgeError(
@@ -80,7 +80,7 @@ def choose(
 
     def ranges(seen: Mapping[str, Histogram]) -> dict[str, float]:
         found = pool.map(lambda name: threshold(seen[name], chosen[name], percentile), seen)
-        return {name: cache.rounded(value) for name, value in zip(seen, found, strict=True)}
+        return {name: cache.round_range(value) for name, value in zip(seen, found, strict=True)}
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         own, before = ranges(histograms), ranges(observed.early)
@@ -147,7 +147,7 @@ def load(path: Path) -> Ranges:
 
 
 def _from_cache(text: str) -> Ranges:
-    return Ranges(cache.read(text), (), {}, {}, {}, None)
+    return Ranges(cache.parse(text), (), {}, {}, {}, None)
 
 
 def _from_json(text: str, path: Path) -> Ranges:

@@ -14,7 +14,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from trtforge.calibration.images import evenly_spaced
-from trtforge.calibration.rows import readable, sample
+from trtforge.calibration.rows import can_sample, sample
 from trtforge.graph.moves import MOVES_ALL, MOVES_FIRST
 from trtforge.graph.quantize.qdq import Placement, fp16_scale, weight_scales
 from trtforge.graph.quantize.rounding import INT8_MAX, Moments, Rounded, parts, round_weights
@@ -44,7 +44,7 @@ Prepare = Callable[[Path], np.ndarray]
 Activation = Callable[[np.ndarray], np.ndarray]
 
 
-def narrow(
+def narrow_ranges(
     graph: gs.Graph,
     placement: Placement,
     amax: Mapping[str, float],
@@ -68,7 +68,9 @@ def narrow(
     behind = {
         node.name: activation
         for node in graph.nodes
-        if node.name in placement.operators and readable(node) and (activation := _activation(node))
+        if node.name in placement.operators
+        and can_sample(node)
+        and (activation := _activation(node))
     }
     movers = {node.name for node in graph.nodes if node.op in MOVES_ALL | MOVES_FIRST}
     groups = [
@@ -115,7 +117,7 @@ def narrow(
     return found
 
 
-def rounded(
+def refine_weights(
     graph: gs.Graph,
     placement: Placement,
     amax: Mapping[str, float],
@@ -128,7 +130,7 @@ def rounded(
     Args:
         progress: is told how many images are done.
     """
-    nodes = [node for node in graph.nodes if node.name in placement.operators and readable(node)]
+    nodes = [node for node in graph.nodes if node.name in placement.operators and can_sample(node)]
     if not nodes:
         return {}
     scales = {node.name: fp16_scale(amax[node.inputs[0].name] / INT8_MAX) for node in nodes}

@@ -75,7 +75,7 @@ def sample(
                 future.cancel()
 
 
-def readable(node: gs.Node) -> bool:
+def can_sample(node: gs.Node) -> bool:
     """Whether the node is a two-dimensional convolution with explicit padding."""
     return bool(
         node.op == "Conv"
