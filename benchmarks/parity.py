@@ -21,12 +21,13 @@ import numpy as np
 
 from trtforge import present
 from trtforge.backends.onnxruntime import run
+from trtforge.bundle.prepared import Target
 from trtforge.calibration.images import list_images, prepare
-from trtforge.evaluate.engines import reference_session
+from trtforge.evaluate.models import reference_session
 from trtforge.graph.detection import decode, recognise
 from trtforge.graph.model import graph_of, load, model_of
-from trtforge.job import Job, Target
 from trtforge.pipeline import deliver
+from trtforge.pipeline.job import Job
 from trtforge.recipe import Preprocess
 from trtforge.store import Store
 

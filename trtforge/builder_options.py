@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from trtforge import parse
+from trtforge.backends.options import BuildOptions, Shape
+from trtforge.bundle.prepared import Target
 from trtforge.errors import ForgeError
-from trtforge.job import INT8_MODES, BuildOptions, Shape, Target
+from trtforge.names import INT8_MODES
 
 
 def weakly_typed(int8_mode: str | None, int8: bool, targets: Sequence[Target]) -> bool | None:

@@ -9,7 +9,7 @@ from trtforge import parse
 from trtforge.errors import ForgeError, GateError
 
 if TYPE_CHECKING:
-    from trtforge.evaluate.report import Report
+    from trtforge.evaluate.verification import Verification
     from trtforge.timing.table import Report as Timed
 
 
@@ -66,7 +66,7 @@ def measurable(asked: Limits, engines: int, labelled: bool, same: bool) -> None:
         )
 
 
-def accuracy(report: Report, asked: Limits) -> None:
+def accuracy(report: Verification, asked: Limits) -> None:
     """Hold what was measured to the user's limits. A figure that is no number meets none.
 
     Raises:

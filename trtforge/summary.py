@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trtforge import present
-from trtforge.evaluate.report import Report
+from trtforge.evaluate.verification import Verification
 from trtforge.pipeline import Built
 from trtforge.store import Store
 
@@ -80,7 +80,7 @@ def text(store: Store, built: Sequence[Built]) -> str:
     return "\n".join(lines)
 
 
-def verified(report: Report, find_worst: bool) -> str:
+def verified(report: Verification, find_worst: bool) -> str:
     """Figures for people: outputs, boxes, accuracy, layers."""
     lines = []
     if report.outputs:

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from trtforge.backends._probe import has
+from trtforge.backends.options import BuildOptions
 from trtforge.devices import this_machine
 from trtforge.errors import ForgeError, MachineError
-from trtforge.job import BuildOptions, Job
+from trtforge.pipeline.job import Job
 from trtforge.recipe import Preprocess, Recipe
 from trtforge.store import Store
 
@@ -35,9 +36,9 @@ PRECISIONS = {
     "fp32": (0.999, {}),
     "fp16": (0.999, {}),
     "int8": (0.97, {}),
-    "int8 implicit": (0.97, {"weak": True}),
-    "int8 implicit, TensorRT's entropy": (0.95, {"weak": True, "calibrator": "entropy"}),
-    "int8 implicit, TensorRT's minmax": (0.9, {"weak": True, "calibrator": "minmax"}),
+    "int8 implicit": (0.97, {"implicit": True}),
+    "int8 implicit, TensorRT's entropy": (0.95, {"implicit": True, "calibrator": "entropy"}),
+    "int8 implicit, TensorRT's minmax": (0.9, {"implicit": True, "calibrator": "minmax"}),
 }
 
 

@@ -13,8 +13,8 @@ from conftest import DEMO
 from onnx import TensorProto, helper, numpy_helper
 
 from trtforge.backends import _trt, tensorrt_rtx
+from trtforge.backends.options import PLAIN, BuildOptions
 from trtforge.errors import BuildError, ForgeError, MachineError
-from trtforge.job import PLAIN, BuildOptions
 
 
 @pytest.fixture(scope="module")

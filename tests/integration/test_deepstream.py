@@ -14,7 +14,7 @@ from conftest import DEMO, LABELS, PHOTOS
 from onnx import TensorProto, helper
 
 from trtforge.evaluate.detections import finder
-from trtforge.evaluate.engines import open_engine
+from trtforge.evaluate.models import open_model
 from trtforge.recipe import Nms, Preprocess
 
 
@@ -67,7 +67,7 @@ def test_the_stock_parser_finds_the_boxes_that_verify_finds(bundle, batch):
     from trtforge.calibration.images import list_images, prepare
 
     nms = Nms(score=0.25)
-    reference = open_engine(DEMO)
+    reference = open_model(DEMO)
     find = finder(reference, nms)
     images = [prepare(path, Preprocess(), reference.size) for path in list_images(PHOTOS)[:8]]
     ready = session((bundle / "demo.onnx").read_bytes())

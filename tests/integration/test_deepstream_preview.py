@@ -20,7 +20,7 @@ from trtforge.deepstream import preview
 from trtforge.errors import ForgeError
 from trtforge.evaluate import coco
 from trtforge.evaluate.detections import Objects, finder
-from trtforge.evaluate.engines import open_engine
+from trtforge.evaluate.models import open_model
 from trtforge.graph.model import graph_of, load, model_of
 from trtforge.graph.nms.exchange import exchange_plugin
 from trtforge.recipe import Nms, Preprocess
@@ -113,7 +113,7 @@ def test_the_stock_parser_makes_the_references_boxes_of_the_deepstream_form(bund
     graph = graph_of(plugin)
     assert exchange_plugin(graph)
     equivalent = session(model_of(graph).SerializeToString())
-    reference = open_engine(DEMO)
+    reference = open_model(DEMO)
     find = finder(reference, Nms())
     spec, count = Preprocess(), 0
     for start in range(0, 8, batch):

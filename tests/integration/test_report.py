@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT))
 from tests import models
 from trtforge.backends import tensorrt_rtx
 from trtforge.reporting import assemble, model, origin, page, rtx_log
-from trtforge.reporting.model import Engine, Report
+from trtforge.reporting.model import EngineInfo, LayerReport
 
 BLOCKS = {
     "yolov7": models.yolov7_like,
@@ -76,7 +76,7 @@ def counted(text: str) -> Counter[str]:
     return Counter(re.findall(r"Datatype: (\w+)", text))
 
 
-def agrees_with_its_dump(report: Report, raw: str, graph: onnx.ModelProto) -> None:
+def agrees_with_its_dump(report: LayerReport, raw: str, graph: onnx.ModelProto) -> None:
     """Rows, datatypes and nodes, counted in the text without the parser."""
     assert len(report.layers) == sum(line.startswith("Name: ") for line in raw.splitlines())
     assert Counter(model.tensors_by_dtype(report.layers)) == counted(raw)
@@ -106,14 +106,14 @@ def test_small_networks_are_accounted_for(name, tmp_path):
     onnx.save(graph, tmp_path / "model.onnx")
     raw = dump(tmp_path / "model.onnx", models.SIDE)
     agrees_with_its_dump(
-        assemble.assemble(rtx_log.parse(raw), origin.of(graph), Engine()), raw, graph
+        assemble.assemble(rtx_log.parse(raw), origin.from_model(graph), EngineInfo()), raw, graph
     )
 
 
 def test_onnx_runtime_is_reported_with_times(trtforge, tmp_path):
     run = trtforge("report", DEMO, "--json")
     assert run.code == 0, run.err
-    report = Report.model_validate(run.document)
+    report = LayerReport.model_validate(run.document)
     assert report.count("unaccounted") == 0
     assert len(report.nodes) == len(onnx.load(DEMO).graph.node)
     assert all(layer.time_ms is not None for layer in report.layers)
@@ -179,7 +179,7 @@ def test_trtexec_files_of_another_machine(trtforge, tmp_path):
         tmp_path / "out",
     )
     assert run.code == 0, run.err
-    report = Report.model_validate(run.document)
+    report = LayerReport.model_validate(run.document)
     assert [(layer.role, layer.precision, layer.time_ms) for layer in report.layers] == [
         ("convert", "Float", 0.2),
         ("compute", "Half", 0.7),
@@ -246,7 +246,7 @@ def test_gates(trtforge, bundles, tmp_path):
     for name, factor in (("a", 1.0), ("b", 1.1)):
         report = model.load(bundles["fp16"] / "layers.json")
         times = [(layer.name, factor) for layer in report.layers]
-        (tmp_path / f"{name}.json").write_text(model.text(assemble.timed(report, times)))
+        (tmp_path / f"{name}.json").write_text(model.to_json(assemble.with_times(report, times)))
     slower = trtforge("diff", tmp_path / "a.json", tmp_path / "b.json", "--max-slower", "3%")
     assert slower.code == 4
     assert "+10.0 %" in slower.err
@@ -440,7 +440,9 @@ def test_hostile_names_break_nothing(browser, tmp_path):
     onnx.save(plain, tmp_path / "plain.onnx")
     raw = dump(tmp_path / "hostile.onnx", models.SIDE)
     report = assemble.assemble(
-        rtx_log.parse(raw), origin.of(graph), Engine(backend="tensorrt-rtx", model=HOSTILE[0])
+        rtx_log.parse(raw),
+        origin.from_model(graph),
+        EngineInfo(backend="tensorrt-rtx", model=HOSTILE[0]),
     )
     same = rtx_log.parse(dump(tmp_path / "plain.onnx", models.SIDE))
     assert model.tensors_by_dtype(report.layers) == model.tensors_by_dtype(same)
@@ -473,7 +475,7 @@ def test_thousands_of_layers_open_and_are_drawn_on_demand(browser, tmp_path):
         for index in range(400)
         for layer in small
     ]
-    report = assemble.assemble(layers, None, Engine())
+    report = assemble.assemble(layers, None, EngineInfo())
     (tmp_path / "report.html").write_text(page.html(report, page.Context("many")), encoding="utf-8")
     opened(browser, tmp_path / "report.html")
     assert browser.run("document.querySelectorAll('#table tbody tr').length") == len(layers) > 3000

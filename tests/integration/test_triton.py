@@ -16,7 +16,7 @@ from trtforge.backends.onnxruntime import run as infer
 from trtforge.backends.onnxruntime import session
 from trtforge.calibration.images import prepare
 from trtforge.evaluate.detections import finder
-from trtforge.evaluate.engines import open_engine
+from trtforge.evaluate.models import open_model
 from trtforge.graph.model import model_of, save
 from trtforge.recipe import Nms, Preprocess
 
@@ -128,7 +128,7 @@ def test_the_model_runs_and_finds_what_the_reference_finds(
     assert trtforge("deepstream", "triton", bundles[name], "-o", tmp_path / "repo").code == 0
     planes = np.concatenate([prepare(PHOTO, Preprocess(), (640, 640))] * batch)
     found = infer(session(tmp_path / "repo" / "models" / "demo" / "1" / "model.onnx"), planes)
-    reference = open_engine(DEMO)
+    reference = open_model(DEMO)
     boxes, scores, labels = finder(reference, Nms())(reference.infer(planes[:1]))
     assert [each.shape for each in found.values()] == [
         (batch, 1),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from trtforge import builder_options as options
+from trtforge.bundle.prepared import Target
 from trtforge.devices import device
 from trtforge.errors import ForgeError
-from trtforge.job import Target
 
 
 @pytest.mark.parametrize(

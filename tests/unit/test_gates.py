@@ -11,7 +11,7 @@ from trtforge import gates
 from trtforge.errors import ForgeError, GateError
 from trtforge.evaluate.classes import rank
 from trtforge.evaluate.metrics import Difference
-from trtforge.evaluate.report import Report
+from trtforge.evaluate.verification import Verification
 
 
 @pytest.mark.parametrize(
@@ -35,10 +35,12 @@ def test_limits_that_are_none(given: dict[str, float]) -> None:
         gates.limits(**({"min_map": None, "max_drop": None, "min_cosine": None} | given))
 
 
-def measured(*accuracy: float, other: float = 1.0) -> Report:
+def measured(*accuracy: float, other: float = 1.0) -> Verification:
     difference = Difference()
     difference.observe(np.ones(3), np.array([1, other, 1]))
-    return Report(["a", "b"], 1, metric="top-1", accuracy=list(accuracy), outputs={"y": difference})
+    return Verification(
+        ["a", "b"], 1, metric="top-1", accuracy=list(accuracy), outputs={"y": difference}
+    )
 
 
 @pytest.mark.parametrize(
@@ -50,7 +52,7 @@ def measured(*accuracy: float, other: float = 1.0) -> Report:
         (measured(0.5, 0.5, other=math.inf), gates.Limits(least_cosine=0.0)),
     ],
 )
-def test_what_is_no_number_meets_no_limit(report: Report, limits: gates.Limits) -> None:
+def test_what_is_no_number_meets_no_limit(report: Verification, limits: gates.Limits) -> None:
     with pytest.raises(GateError, match="nan"):
         gates.accuracy(report, limits)
     gates.accuracy(report, gates.Limits())

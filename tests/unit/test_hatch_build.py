@@ -176,7 +176,7 @@ def test_a_library_of_another_source_is_not_called(folder: Path) -> None:
     with (folder / "loops.c").open("a", encoding="utf-8") as source:
         source.write("/* changed since */\n")
     with pytest.raises(
-        MachineError, match=r"libloops.so: not made of the loops.c beside it"
+        MachineError, match=r"libloops.so: was compiled from another loops.c"
     ) as caught:
         loops.load(folder)
     assert "pip install -e ." in caught.value.hint

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from trtforge import parse
+from trtforge.bundle.prepared import Prepared, Target
 from trtforge.devices import catalogue
 from trtforge.errors import ForgeError
-from trtforge.job import Job, Ready, Target
 from trtforge.options import recipe as recipes
 from trtforge.options.build import folders, work
 from trtforge.options.calibrate import asked as calibration
 from trtforge.outfile import single
+from trtforge.pipeline.job import Job
 from trtforge.store import Facts, File
 
 
@@ -348,9 +349,9 @@ def test_a_folder_name_of_its_own(backend: Any, name: str) -> None:
     assert folders(None, job(), [Target(backend, None)]) == [Path(name)]
 
 
-def prepared(folder: Path) -> Ready:
+def prepared(folder: Path) -> Prepared:
     graphs = {"tensorrt": File(folder / "m.onnx", "0")}
-    return Ready("m", "fp32", (1, 1, 1), recipes.load(None), {}, {}, graphs, {}, None)
+    return Prepared("m", "fp32", (1, 1, 1), recipes.load(None), {}, {}, graphs, {}, None)
 
 
 def test_a_prepared_folder_has_a_name_of_its_own() -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from trtforge.bundle import manifest, prepared
+from trtforge.bundle import manifest
+from trtforge.bundle.read import read_prepared
 from trtforge.errors import ForgeError
 
 SAID: dict[str, Any] = {
@@ -31,14 +32,14 @@ def written(out: Path, **changes: Any) -> Path:
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
-    ready = prepared.read(written(tmp_path / "out"))
+    ready = read_prepared(written(tmp_path / "out"))
     assert (ready.name, ready.precision, ready.batch, ready.deepstream) == (
         "m",
         "fp16",
         (1, 2, 4),
         "9.1",
     )
-    assert prepared.read(written(tmp_path / "none", deepstream=None)).deepstream is None
+    assert read_prepared(written(tmp_path / "none", deepstream=None)).deepstream is None
 
 
 @pytest.mark.parametrize(
@@ -60,5 +61,5 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 )
 def test_values_that_end_in_paths_and_builders(tmp_path: Path, hostile: dict[str, Any]) -> None:
     with pytest.raises(ForgeError, match=r"manifest\.json: incomplete \(") as error:
-        prepared.read(written(tmp_path / "out", **hostile))
+        read_prepared(written(tmp_path / "out", **hostile))
     assert "\n" not in error.value.problem

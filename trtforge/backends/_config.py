@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from trtforge.backends._probe import has, need, title
+from trtforge.backends.options import BuildOptions
 from trtforge.errors import MachineError
-from trtforge.job import BuildOptions
 
 if TYPE_CHECKING:
     import tensorrt

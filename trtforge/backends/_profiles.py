@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from trtforge.backends._config import need_implicit
+from trtforge.backends.options import BuildOptions, Shape
 from trtforge.errors import ForgeError
-from trtforge.job import BuildOptions, Shape
 
 if TYPE_CHECKING:
     import tensorrt

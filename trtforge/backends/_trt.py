@@ -19,8 +19,8 @@ from trtforge.backends._config import apply, need_implicit
 from trtforge.backends._probe import has
 from trtforge.backends._progress import cancellable, monitor
 from trtforge.backends._refusal import first_line, hint, refusal
+from trtforge.backends.options import PLAIN, BuildOptions
 from trtforge.errors import BuildError
-from trtforge.job import PLAIN, BuildOptions
 
 if TYPE_CHECKING:
     import tensorrt

@@ -11,9 +11,9 @@ from trtforge.backends import _plan, _trt
 from trtforge.backends._calibrator import calibrator
 from trtforge.backends._config import need_implicit
 from trtforge.backends._driver import machine
+from trtforge.backends.options import PLAIN, BuildOptions
 from trtforge.devices import Device
 from trtforge.errors import MachineError
-from trtforge.job import PLAIN, BuildOptions
 from trtforge.store import default_root
 
 if TYPE_CHECKING:

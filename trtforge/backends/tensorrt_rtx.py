@@ -12,9 +12,9 @@ from trtforge.backends import _trt
 from trtforge.backends._config import need_implicit
 from trtforge.backends._driver import machine
 from trtforge.backends._probe import title
+from trtforge.backends.options import PLAIN, BuildOptions
 from trtforge.devices import RTX_SERVES, Device
 from trtforge.errors import MachineError
-from trtforge.job import PLAIN, BuildOptions
 
 if TYPE_CHECKING:
     import tensorrt_rtx as tensorrt_api

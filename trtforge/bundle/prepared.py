@@ -1,77 +1,66 @@
-"""Reading a prepared folder, or a bundle, back: what another machine made, and not to be trusted."""
+"""A prepared model: everything that an engine is built from, and that needs no GPU."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import get_args
+from dataclasses import dataclass
+from typing import Any
 
-from pydantic import ValidationError
-
-from trtforge import parse
-from trtforge.bundle import manifest
-from trtforge.errors import ForgeError
-from trtforge.job import SUFFIX, WEAK, Precision, Ready
+from trtforge.devices import Device
+from trtforge.names import Backend
 from trtforge.recipe import Recipe
 from trtforge.store import File
 
+# How the name of the graph that a backend builds from ends in an output folder.
+SUFFIX = {"tensorrt": ".onnx", "tensorrt-rtx": ".rtx.onnx", "onnxruntime": ".ort.onnx"}
+IMPLICIT_SUFFIX = ".fp32.onnx"  # the one graph of a folder for implicit INT8 or FP16
 
-def read(folder: Path) -> Ready:
-    """A prepared folder (or a bundle, which holds the same), checked against its manifest.
 
-    Raises:
-        ForgeError: it is neither, or its files were changed.
+@dataclass(frozen=True)
+class Target:
+    """What one output folder is for.
+
+    Attributes:
+        backend: builds the engine; None prepares graphs for all backends, without an engine.
+        device: the device that the engine runs on; None is the CPU of this machine, or, for a
+            prepared folder, any device.
     """
-    content = manifest.read_manifest(folder)
-    edited = [
-        name for name in manifest.changed(folder) if name.endswith((".onnx", "calibration.json"))
-    ]
-    if edited:
-        raise ForgeError(
-            f"{folder / edited[0]}: not the file that the manifest lists", "prepare again"
-        )
-    files = {name: File(folder / name, entry["sha256"]) for name, entry in content["files"].items()}
-    try:
-        batch, size = content["batch"], content["facts"]["size"]
-        weak = bool(content.get("weak", False))
-        if not (
-            content["graphs"]
-            and {"tensorrt", *content["graphs"]} <= content["patches"].keys()
-            and "tensorrt" in content["graphs"]
-            and [type(side) for side in size] == [int, int]
-        ):
-            raise ValueError("graphs, patches or size")
-        if content["precision"] not in get_args(Precision):
-            raise ValueError("precision")
-        if [type(each) for each in batch] != [int] * 3 or not 1 <= batch[0] <= batch[1] <= batch[2]:
-            raise ValueError("batch")
-        if (deepstream := content.get("deepstream")) is not None:
-            parse.version(deepstream)
-        return Ready(
-            name=Path(str(content["model"])).name,
-            precision=content["precision"],
-            batch=(batch[0], batch[1], batch[2]),
-            recipe=Recipe.model_validate(content["recipe"]),
-            facts=dict(content["facts"]),
-            inputs=dict(content["inputs"]),
-            graphs={
-                backend: files[f"{content['model']}{WEAK if weak else SUFFIX[backend]}"]
-                for backend in content["graphs"]
-            },
-            patches=dict(content["patches"]),
-            table=files.get("calibration.json"),
-            deepstream=deepstream,
-            weak=weak,
-        )
-    except (
-        KeyError,
-        TypeError,
-        ValueError,
-        IndexError,
-        AttributeError,
-        ValidationError,
-        ForgeError,
-    ) as error:
-        reason = str(error).splitlines()[0]
-        raise ForgeError(
-            f"{folder / manifest.MANIFEST}: incomplete ({reason})", "prepare again"
-        ) from error
+
+    backend: Backend | None
+    device: Device | None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model with everything done that needs no GPU.
+
+    Attributes:
+        name: name of the model, which files are called after.
+        precision, batch, recipe: as the user gave them, with defaults filled in.
+        facts: what folding found out about the model (see ``trtforge.stages.fold``).
+        inputs: digests of the user's files by name, for the manifest.
+        graphs: the patched graph of each backend.
+        patches: what patching each of these graphs changed.
+        table: calibration table, for INT8 and FP8.
+        deepstream: the version that a prepared folder was made for.
+        remarks: what the user should know about the calibration.
+        implicit: the graph is FP32, and the builder chooses the precisions (see ``Job``).
+        images: folder that TensorRT itself calibrates on; None where the ranges are ours.
+    """
+
+    name: str
+    precision: str
+    batch: tuple[int, int, int]
+    recipe: Recipe
+    facts: dict[str, Any]
+    inputs: dict[str, Any]
+    graphs: dict[str, File]
+    patches: dict[str, dict[str, Any]]
+    table: File | None
+    deepstream: str | None = None
+    remarks: tuple[str, ...] = ()
+    implicit: bool = False
+    images: File | None = None
+
+    def file_name(self, backend: str) -> str:
+        """Return the name of a backend's graph in the output folder."""
+        return f"{self.name}{IMPLICIT_SUFFIX if self.implicit else SUFFIX[backend]}"

@@ -10,7 +10,7 @@ import numpy as np
 
 from trtforge.calibration.images import Fit, fit
 from trtforge.errors import ForgeError
-from trtforge.evaluate.engines import Engine
+from trtforge.evaluate.models import OpenedModel
 from trtforge.graph.nms import OUTPUTS
 from trtforge.recipe import Nms, Preprocess
 
@@ -40,7 +40,7 @@ class Objects:
 Finder = Callable[[dict[str, np.ndarray]], tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 
-def finder(engine: Engine, nms: Nms) -> Finder:
+def finder(engine: OpenedModel, nms: Nms) -> Finder:
     """What turns the engine's outputs for one image into boxes in pixels of the input, scores and
     classes.
 
@@ -104,7 +104,7 @@ def agreement(one: Objects, other: Objects, least_iou: float = 0.5) -> tuple[int
     return pairs, len(one.scores) + len(other.scores) - pairs
 
 
-def _raw(engine: Engine, detection: Detection, nms: Nms) -> Finder:
+def _raw(engine: OpenedModel, detection: Detection, nms: Nms) -> Finder:
     """NMS of decoded outputs, by the very operators that ``patch --nms onnx`` puts into a graph."""
     import onnx_graphsurgeon as gs
 

@@ -11,8 +11,8 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from trtforge.errors import ForgeError
-from trtforge.evaluate.engines import reference_session
 from trtforge.evaluate.metrics import Difference
+from trtforge.evaluate.models import reference_session
 from trtforge.graph.model import graph_of, load, model_of
 from trtforge.graph.nms.exchange import exchange_plugin
 

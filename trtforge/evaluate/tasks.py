@@ -13,8 +13,8 @@ from trtforge.calibration import images as pictures
 from trtforge.errors import ForgeError
 from trtforge.evaluate import bootstrap, classes, coco
 from trtforge.evaluate.detections import Objects, agreement, finder, to_image
-from trtforge.evaluate.engines import Engine
-from trtforge.evaluate.report import Report
+from trtforge.evaluate.models import OpenedModel
+from trtforge.evaluate.verification import Verification
 from trtforge.graph.nms import OUTPUTS
 from trtforge.recipe import Nms, Preprocess
 
@@ -32,15 +32,17 @@ class Task:
 
 
 def task_for(
-    engines: list[Engine],
+    engines: list[OpenedModel],
     files: list[Path],
     folder: Path,
     labels: Path | None,
     nms: Nms,
     spec: Preprocess,
-    report: Report,
+    report: Verification,
 ) -> Task:
-    names = pictures.labelled(files, folder) if labels else pictures.names(files, folder)
+    names = (
+        pictures.label_names(files, folder) if labels else pictures.relative_names(files, folder)
+    )
     detectors = [
         bool(engine.detection) or set(OUTPUTS) <= set(engine.outputs) for engine in engines
     ]
@@ -66,12 +68,12 @@ def task_for(
 
 
 def _detection(
-    engines: list[Engine],
+    engines: list[OpenedModel],
     names: dict[Path, str],
     labels: Path | None,
     nms: Nms,
     spec: Preprocess,
-    report: Report,
+    report: Verification,
 ) -> Task:
     counts = sorted(
         {
@@ -119,7 +121,7 @@ def _detection(
 
 
 def _classification(
-    files: list[Path], folder: Path, labels: Path | None, count: int, report: Report
+    files: list[Path], folder: Path, labels: Path | None, count: int, report: Verification
 ) -> Task:
     truth = (
         classes.from_csv(labels, files, count)
@@ -143,7 +145,7 @@ def _classification(
     return Task(observe, finish, True)
 
 
-def _segmentation(files: list[Path], masks: Path, count: int, report: Report) -> Task:
+def _segmentation(files: list[Path], masks: Path, count: int, report: Verification) -> Task:
     confusion = [classes.Confusion(count) for _ in report.engines]
 
     def observe(file: Path, image: Image.Image, outputs: Outputs) -> None:
@@ -173,7 +175,7 @@ def _mean_interval(lost: np.ndarray) -> tuple[float, float]:
     return bootstrap.interval(lambda counts: 100 * float(counts @ lost) / len(lost), len(lost))
 
 
-def _one_shape(engines: list[Engine]) -> tuple[int | str, ...]:
+def _one_shape(engines: list[OpenedModel]) -> tuple[int | str, ...]:
     """The dimensions of the only output, which both engines have."""
     shapes = [list(engine.outputs.values()) for engine in engines]
     if any(each != shapes[0] for each in shapes):

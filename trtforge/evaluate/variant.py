@@ -12,10 +12,10 @@ import onnx_graphsurgeon as gs
 
 from trtforge.backends.onnxruntime import run_one
 from trtforge.calibration.images import letterbox, normalise, read
-from trtforge.calibration.ranges import spread
+from trtforge.calibration.ranges import per_tensor
 from trtforge.evaluate.detections import Objects, to_image
-from trtforge.evaluate.engines import reference_session
 from trtforge.evaluate.harm import Harm
+from trtforge.evaluate.models import reference_session
 from trtforge.graph.detection import Detection, corners_of, decode, recognise
 from trtforge.graph.edit.nodes import input_size
 from trtforge.graph.model import graph_of, load, model_of
@@ -61,8 +61,10 @@ class Network:
             graph.outputs = [corners_of(graph, decoded), decoded.scores, *kept.four]
             names = ["boxes", "scores", *OUTPUTS]
         if keep is not None:
-            placement = place(graph, tuple(literal(name) for name in keep))
-            quantize(graph, placement, spread(placement.groups, self.amax), rounded=self.rounded)
+            placement = place(graph, tuple(escape_pattern(name) for name in keep))
+            quantize(
+                graph, placement, per_tensor(placement.groups, self.amax), rounded=self.rounded
+            )
         engine = reference_session(model_of(graph.cleanup().toposort()))
         return lambda image: dict(zip(names, run_one(engine, image).values(), strict=True))
 
@@ -84,12 +86,12 @@ class Network:
         return recognise(graph, None if self.head == "auto" else self.head, self.figures)
 
 
-def literal(name: str) -> str:
+def escape_pattern(name: str) -> str:
     """A shell pattern that matches this name alone."""
     return "".join(f"[{char}]" if char in "*?[" else char for char in name)
 
 
-def harm(
+def measure_harm(
     reference: Sequence[dict[str, np.ndarray]], infer: Infer, batches: Sequence[np.ndarray]
 ) -> float:
     """Noise in the outputs over some images (see ``Harm``)."""
@@ -101,7 +103,7 @@ def harm(
     return total.value
 
 
-def find(
+def detect_objects(
     network: Network, infer: Infer, files: Sequence[Path], done: Callable[[int], None]
 ) -> list[Objects]:
     """What a detector finds on each image, in pixels of the image."""

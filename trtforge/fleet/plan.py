@@ -14,7 +14,7 @@ from trtforge.backends import tensorrt_rtx
 from trtforge.devices import Device, no_kernels
 from trtforge.errors import ForgeError
 from trtforge.fleet.schema import HOSTED, LABEL, Fleet, Model, Place, Verify, device_name
-from trtforge.job import QUANTIZED, Precision
+from trtforge.names import QUANTIZED, Precision
 
 ON_DLA = ("fp16", "int8")
 CONFIGS = ("pgie_config.txt", "pgie_config.yml", "deepstream_app.txt")

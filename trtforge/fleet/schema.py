@@ -24,7 +24,7 @@ from pydantic import (
 
 from trtforge import checked_yaml, devices, parse, recipe
 from trtforge.errors import ForgeError
-from trtforge.job import QUANTIZED, Backend, Precision
+from trtforge.names import QUANTIZED, Backend, Precision
 from trtforge.patches import Section
 
 HOSTED = "hosted"

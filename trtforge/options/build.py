@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trtforge import parse
-from trtforge.bundle import prepared
+from trtforge.backends.options import CALIBRATORS
+from trtforge.bundle.prepared import Prepared, Target
+from trtforge.bundle.read import read_prepared
 from trtforge.devices import FIRST_SM, no_kernels
 from trtforge.errors import ForgeError
-from trtforge.job import CALIBRATORS, Job, Precision, Ready, Target
+from trtforge.names import Precision
 from trtforge.options import recipe as recipes
+from trtforge.pipeline.job import Job
 
 NMS_IMPLS = ("auto", "plugin", "onnx")
 # no quotes in nvinfer's dialects: these would end a value, or begin something else
@@ -41,7 +44,7 @@ def work(
     only: Sequence[str] = (),
     weak: bool | None = None,
     calibrator: str = "own",
-) -> Job | Ready:
+) -> Job | Prepared:
     """The job that the options describe, or what a prepared folder holds.
 
     Args:
@@ -77,7 +80,7 @@ def work(
                 f"{model}: a prepared folder decides precision, calibration, batch, size, labels and NMS",
                 "drop those options, or build from the ONNX file",
             )
-        return prepared.read(model)
+        return read_prepared(model)
     if fp32 + fp16 + int8 + fp8 > 1:
         raise ForgeError("--fp32, --fp16, --int8 and --fp8 exclude each other", "give one of them")
     if calib and not (int8 or fp8):
@@ -122,12 +125,12 @@ def work(
         nms_impl=parse.one_of(nms_impl, NMS_IMPLS, "--nms-impl"),
         check=not no_check,
         provider=parse.provider(provider),
-        weak=bool(weak) and (int8 or fp16),
+        implicit=bool(weak) and (int8 or fp16),
         calibrator=next(each for each in CALIBRATORS if each == calibrator),
     )
 
 
-def check_precision(work: Job | Ready, targets: Sequence[Target]) -> None:
+def check_precision(work: Job | Prepared, targets: Sequence[Target]) -> None:
     """Refuse a precision that a target's GPU has no kernels for.
 
     Raises:
@@ -148,11 +151,11 @@ def check_precision(work: Job | Ready, targets: Sequence[Target]) -> None:
             raise ForgeError(why, f"{work.precision.upper()} needs SM{first} or newer")
 
 
-def folders(out: Path | None, job: Job | Ready, targets: Sequence[Target]) -> list[Path]:
+def folders(out: Path | None, job: Job | Prepared, targets: Sequence[Target]) -> list[Path]:
     """An output folder for each target: ``out`` itself for one, a folder a device under it for
     several.
     """
-    name = job.name if isinstance(job, Ready) else job.model.stem
+    name = job.name if isinstance(job, Prepared) else job.model.stem
     if any(char in name for char in UNQUOTED) or name != name.strip():
         raise ForgeError(
             f"{name!r}: nvinfer's configuration can't hold that file name", "rename the model"
@@ -168,7 +171,7 @@ def folders(out: Path | None, job: Job | Ready, targets: Sequence[Target]) -> li
         outs = [Path(f"{name}-{place}-{job.precision}") for place in places]
     sources = (
         {graph.path.parent.resolve() for graph in job.graphs.values()}
-        if isinstance(job, Ready)
+        if isinstance(job, Prepared)
         else set()
     )
     for each in outs:

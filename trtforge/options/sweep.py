@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from trtforge import parse
+from trtforge.bundle.prepared import Target
 from trtforge.errors import ForgeError
-from trtforge.job import QUANTIZED, Job, Precision, Target
+from trtforge.names import QUANTIZED, Precision
 from trtforge.options.build import check_precision, work
+from trtforge.pipeline.job import Job
 
 if TYPE_CHECKING:
     from trtforge.sweeping import Asked

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from trtforge.backends.onnxruntime import calibration_provider
+from trtforge.backends.options import PLAIN, BuildOptions
 from trtforge.bundle import manifest
-from trtforge.cluster import Cell, Workers, alone
+from trtforge.bundle.prepared import Prepared, Target
+from trtforge.cluster import Cell, Workers, this_process
 from trtforge.deepstream.format.labels import labels
 from trtforge.errors import ForgeError
-from trtforge.job import AUTO_NMS, BACKENDS, PLAIN, QUANTIZED, BuildOptions, Job, Ready, Target
+from trtforge.names import BACKENDS, QUANTIZED
+from trtforge.pipeline.job import Job
 from trtforge.pipeline.targets import place
 from trtforge.recipe import Recipe
 from trtforge.stages import (
@@ -30,11 +33,13 @@ from trtforge.stages import (
 )
 from trtforge.store import Artifact, File, Store, source
 
+# The form of the NMS in each backend's graph with --nms auto.
+AUTO_NMS = {"tensorrt": "deepstream", "tensorrt-rtx": "none", "onnxruntime": "onnx"}
 TENSORRT_8_OPSET = 17  # its parser's newest, and enough for a graph without Q/DQ
 DEFAULT_SIZE = (640, 640)  # height and width of a dynamic input whose recipe names none
 
 
-def prepare(job: Job, store: Store, backends: Sequence[str]) -> Ready:
+def prepare(job: Job, store: Store, backends: Sequence[str]) -> Prepared:
     """From the model to a ready graph for each of ``backends``; the DeepStream form is always among
     them.
 
@@ -62,12 +67,12 @@ def prepare(job: Job, store: Store, backends: Sequence[str]) -> Ready:
     remarks: list[str] = []
     if job.precision in QUANTIZED:
         images, inputs["images"] = _images_source(job)
-    if job.weak and images and job.calibrator == "own":
+    if job.implicit and images and job.calibrator == "own":
         ranges, remarks = _ranges(job, folded.file(MODEL), images, store)
         table = ranges["ranges"]
-    elif images and not job.weak:
+    elif images and not job.implicit:
         typed, plain, table, remarks = _quantized(job, folded.file(MODEL), images, store)
-    elif not job.weak:
+    elif not job.implicit:
         typed = plain = _float(job, folded.file(MODEL), store)
     graphs, patches = {}, {}
     for backend in dict.fromkeys(["tensorrt", *backends]):
@@ -76,7 +81,7 @@ def prepare(job: Job, store: Store, backends: Sequence[str]) -> Ready:
         graph = plain if backend == "onnxruntime" else typed
         patched = store.run(patch.STAGE, {"model": graph}, _patch_options(job, backend, folded))
         graphs[backend], patches[backend] = patched.file(MODEL), patched.facts
-    return Ready(
+    return Prepared(
         job.model.stem,
         job.precision,
         batch,
@@ -87,7 +92,7 @@ def prepare(job: Job, store: Store, backends: Sequence[str]) -> Ready:
         patches,
         table,
         remarks=tuple(remarks),
-        weak=job.weak,
+        implicit=job.implicit,
         images=None if table else images,
     )
 
@@ -166,7 +171,7 @@ def _fold(job: Job, original: File, store: Store) -> Artifact:
             "head": recipe.head,
             "check": job.check,
             "decode": recipe.decode.model_dump(mode="json"),
-            **({"opset": TENSORRT_8_OPSET} if job.weak else {}),
+            **({"opset": TENSORRT_8_OPSET} if job.implicit else {}),
         },
     )
 
@@ -180,19 +185,19 @@ def _ranges(job: Job, clean: File, images: File, store: Store) -> tuple[dict[str
         {
             "preprocess": recipe.preprocess.model_dump(mode="json"),
             "provider": calibration_provider(job.provider),
-            **({"taps": "implicit"} if job.weak else {}),
+            **({"taps": "implicit"} if job.implicit else {}),
         },
     ).file(observe.TABLE)
     choosing = recipe.calibration.model_dump(exclude={"images", "refine"})
     chosen = store.run(calibrate.STAGE, {"histograms": histograms}, choosing)
     found = {"model": clean, "ranges": chosen.file(calibrate.TABLE)}
-    if job.precision == "int8" and recipe.calibration.refine and not job.weak:
+    if job.precision == "int8" and recipe.calibration.refine and not job.implicit:
         refined = store.run(refine.STAGE, {**found, "images": images}, {})
         found |= {"ranges": refined.file(calibrate.TABLE), "weights": refined.file(refine.WEIGHTS)}
     return found, calibrate.remarks(chosen.facts)
 
 
-def forge(ready: Ready, target: Target, store: Store, options: BuildOptions) -> Artifact:
+def forge(ready: Prepared, target: Target, store: Store, options: BuildOptions) -> Artifact:
     """The engine for a target with a backend.
 
     Raises:
@@ -207,7 +212,7 @@ def forge(ready: Ready, target: Target, store: Store, options: BuildOptions) -> 
     device = target.device
     timed = target.backend == "tensorrt"
     inputs = {"model": ready.graphs[target.backend]}
-    if ready.weak and ready.precision == "int8":
+    if ready.implicit and ready.precision == "int8":
         options = replace(options, implicit=ready.recipe.precision.rest)
         inputs |= {"ranges": ready.table} if ready.table else {}
         inputs |= {"images": ready.images} if ready.images else {}
@@ -227,14 +232,14 @@ def forge(ready: Ready, target: Target, store: Store, options: BuildOptions) -> 
     return store.run(build.stage(target.backend), inputs, arguments)
 
 
-def to_build(ready: Ready, target: Target, options: BuildOptions, store: Store) -> Cell:
+def to_build(ready: Prepared, target: Target, options: BuildOptions, store: Store) -> Cell:
     """What ``build_cell`` needs to build for a target: no more than its own graph travels."""
     graphs: dict[str, File] = {
         name: graph for name, graph in ready.graphs.items() if name == target.backend
     }
     only = (
         replace(ready, graphs=graphs)
-        if ready.weak
+        if ready.implicit
         else replace(ready, graphs=graphs, table=None, images=None)
     )
     planned = forge(ready, target, replace(store, planning=True, ran=[]), options)
@@ -246,7 +251,7 @@ def to_build(ready: Ready, target: Target, options: BuildOptions, store: Store) 
     )
 
 
-def build_cell(arguments: tuple[Ready, Target, BuildOptions], store: Store) -> None:
+def build_cell(arguments: tuple[Prepared, Target, BuildOptions], store: Store) -> None:
     """``forge``, wherever the target's engine is built."""
     ready, target, options = arguments
     forge(ready, target, store, options)
@@ -283,7 +288,7 @@ def _model_source(model: Path) -> File:
 
 def _images_source(job: Job) -> tuple[File, dict[str, Any]]:
     """The images folder with one digest over names and contents."""
-    from trtforge.calibration.images import digest, list_images, whole
+    from trtforge.calibration.images import folder_digest, image_digests, list_images
 
     folder = job.images or job.recipe.calibration.images
     if folder is None:
@@ -291,8 +296,11 @@ def _images_source(job: Job) -> tuple[File, dict[str, Any]]:
             f"{job.precision.upper()} needs photographs to calibrate on",
             "give --calib FOLDER, or build with --fp16",
         )
-    digests = digest(list_images(folder), folder)
-    return File(folder, whole(digests)), {"count": len(digests), "sha256": whole(digests)}
+    digests = image_digests(list_images(folder), folder)
+    return File(folder, folder_digest(digests)), {
+        "count": len(digests),
+        "sha256": folder_digest(digests),
+    }
 
 
 def _batch(asked: tuple[int, int, int] | None, fixed: int | None) -> tuple[int, int, int]:
@@ -325,7 +333,7 @@ class Built:
 
 
 def deliver(
-    work: Job | Ready,
+    work: Job | Prepared,
     targets: Sequence[Target],
     outs: Sequence[Path],
     store: Store,
@@ -349,12 +357,12 @@ def deliver(
     """
     for out in outs:
         manifest.check_output(out, force)
-    every = ("tensorrt",) if work.weak else BACKENDS
+    every = ("tensorrt",) if work.implicit else BACKENDS
     backends = [
         each for target in targets for each in ([target.backend] if target.backend else every)
     ]
     ready = prepare(work, store, backends) if isinstance(work, Job) else work
-    engines = _engines(ready, targets, store, options, workers or alone(store))
+    engines = _engines(ready, targets, store, options, workers or this_process(store))
     if store.planning:
         return []
     built = []
@@ -376,18 +384,22 @@ def deliver(
 
 
 def _engines(
-    ready: Ready, targets: Sequence[Target], store: Store, options: BuildOptions, workers: Workers
+    ready: Prepared,
+    targets: Sequence[Target],
+    store: Store,
+    options: BuildOptions,
+    workers: Workers,
 ) -> list[Artifact | None]:
     numbers = [number for number, target in enumerate(targets) if target.backend]
     cells = [to_build(ready, targets[number], options, store) for number in numbers]
     engines: list[Artifact | None] = [None] * len(targets)
-    for done in workers.all(build_cell, cells, f"building {len(cells)} engines"):
+    for done in workers.run_with_progress(build_cell, cells, f"building {len(cells)} engines"):
         done.result()
         engines[numbers[done.number]] = done.made[-1]
     return engines
 
 
-def _remarks(ready: Ready) -> list[str]:
+def _remarks(ready: Prepared) -> list[str]:
     found = list(ready.remarks)
     detection = ready.facts.get("detection")
     if detection:

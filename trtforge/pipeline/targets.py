@@ -7,11 +7,14 @@ from dataclasses import fields, replace
 from importlib.util import find_spec
 
 from trtforge.backends import tensorrt, tensorrt_rtx
+from trtforge.backends.options import PLAIN, BuildOptions
+from trtforge.bundle.prepared import Prepared, Target
 from trtforge.cluster import Cell, Workers
 from trtforge.deepstream import versions
 from trtforge.devices import Device, this_machine
 from trtforge.errors import ForgeError, MachineError
-from trtforge.job import BACKENDS, PLAIN, Backend, BuildOptions, Job, Ready, Target
+from trtforge.names import BACKENDS, Backend
+from trtforge.pipeline.job import Job
 from trtforge.store import Store
 
 NO_GPU = (
@@ -80,7 +83,7 @@ def targets(
 def check(
     workers: Workers,
     targets: Sequence[Target],
-    work: Job | Ready,
+    work: Job | Prepared,
     options: BuildOptions,
     deepstream: str | None,
 ) -> list[str]:
@@ -96,12 +99,12 @@ def check(
         MachineError: a builder lacks what is asked for, or DeepStream can't load what it makes.
         ForgeError: ONNX Runtime has no such options.
     """
-    if work.weak and any(target.backend == "onnxruntime" for target in targets):
+    if work.implicit and any(target.backend == "onnxruntime" for target in targets):
         raise ForgeError(
             "ONNX Runtime takes precisions from the graph alone, not from a builder's choice",
             "give --int8-mode explicit, or no device that ends at TensorRT 8",
         )
-    if work.weak and work.precision == "int8":
+    if work.implicit and work.precision == "int8":
         options = replace(options, implicit=work.recipe.precision.rest)
     cells = [Cell((target, options, deepstream), place(target)) for target in targets]
     return [remark for remarks in workers.results(_check, cells) for remark in remarks]

@@ -85,7 +85,7 @@ def profile(text: str, origin: str) -> list[tuple[str, float]]:
         ) from error
 
 
-def timed(
+def with_times(
     layers: Sequence[Layer], times: Sequence[tuple[str, float]]
 ) -> tuple[list[Layer], dict[str, float]]:
     """Layers with their times, by name and among equal names in order; and the times of names that

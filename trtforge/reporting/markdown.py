@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from trtforge import present
 from trtforge.reporting.cost import weight_of
-from trtforge.reporting.model import Report, labels
+from trtforge.reporting.model import LayerReport, labels
 
 TOP = 10
 LISTED = 50  # nodes that are not accounted for
 
 
-def markdown(report: Report, title: str) -> str:
+def markdown(report: LayerReport, title: str) -> str:
     """Summary, findings, and the layers that matter most; names stand as code, with nothing in them
     taken as markup.
     """

@@ -100,7 +100,7 @@ class Node(_Part):
     macs: Count = 0
 
 
-class Finding(_Part):
+class Remark(_Part):
     """What a reader should know; ``act`` is the option or recipe line that changes it, where there
     is one.
     """
@@ -112,7 +112,7 @@ class Finding(_Part):
     bytes: Count = Field(default=0, description="that these layers move")
 
 
-class Engine(_Part):
+class EngineInfo(_Part):
     """Which engine this is; empty or null where nothing says so."""
 
     backend: str = ""
@@ -126,19 +126,19 @@ class Engine(_Part):
     size: list[Count] | None = Field(default=None, description="height and width in pixels")
 
 
-class Report(_Part):
+class LayerReport(_Part):
     """One engine. ``figures`` are the builder's, in bytes: weight_bytes, activation_bytes,
     scratch_bytes.
     """
 
     format: Literal["trtforge-layers-2"] = "trtforge-layers-2"
-    engine: Engine = Engine()
+    engine: EngineInfo = EngineInfo()
     figures: dict[str, int] = {}
     layers: list[Layer]
     nodes: list[Node] = Field(
         default=[], description="of the ONNX graph, in its order; empty if it was not given"
     )
-    findings: list[Finding] = []
+    findings: list[Remark] = []
     unmatched_times: dict[str, Milliseconds] = Field(
         default={}, description="profiled names that are no layer's"
     )
@@ -184,7 +184,7 @@ class Report(_Part):
         return dict(Counter(layer.precision or "none" for layer in self.layers).most_common())
 
 
-def labels(report: Report) -> list[str]:
+def labels(report: LayerReport) -> list[str]:
     """What each layer is for: its learned node if it computes that, else its first other one that
     is no Q/DQ.
     """
@@ -215,7 +215,7 @@ def tensors_by_dtype(layers: Iterable[Layer]) -> dict[str, int]:
     )
 
 
-def text_of(path: Path) -> str:
+def read_text(path: Path) -> str:
     """A text file that a report is read from.
 
     Raises:
@@ -238,14 +238,14 @@ def text_of(path: Path) -> str:
         ) from error
 
 
-def load(path: Path) -> Report:
+def load(path: Path) -> LayerReport:
     """Read ``layers.json``.
 
     Raises:
         ForgeError: it is missing, of another version, or not such a file.
     """
     try:
-        return Report.model_validate_json(text_of(path))
+        return LayerReport.model_validate_json(read_text(path))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
@@ -255,6 +255,6 @@ def load(path: Path) -> Report:
         ) from error
 
 
-def text(report: Report) -> str:
+def to_json(report: LayerReport) -> str:
     """The contents of ``layers.json``."""
     return report.model_dump_json() + "\n"

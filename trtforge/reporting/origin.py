@@ -196,7 +196,7 @@ class Origin:
         return self.constants.get(name, 0)
 
 
-def of(model: onnx.ModelProto) -> Origin:
+def from_model(model: onnx.ModelProto) -> Origin:
     """Read a graph."""
     from trtforge.graph.heads import learned
     from trtforge.graph.model import graph_of

@@ -14,7 +14,7 @@ from trtforge import present
 from trtforge.devices import Device
 from trtforge.reporting import plots, svg
 from trtforge.reporting.cost import edges, weight_of
-from trtforge.reporting.model import Layer, Node, Report, labels
+from trtforge.reporting.model import Layer, LayerReport, Node, labels
 
 TOP = 10
 NAMES = 300  # characters of a name that the page shows; layers.json has the whole
@@ -23,7 +23,7 @@ HISTOGRAMS = 48  # tensors whose histograms are drawn: 1 kB each
 
 
 @dataclass(frozen=True)
-class Range:
+class TensorRange:
     """A calibrated tensor: counts of magnitudes in equal bins over [0, limit), and where INT8 ends."""
 
     name: str
@@ -33,7 +33,7 @@ class Range:
 
 
 @dataclass(frozen=True)
-class Engine:
+class Candidate:
     """An engine of a sweep or an evaluation; accuracy in 0..1, latency in milliseconds."""
 
     name: str
@@ -56,12 +56,12 @@ class Context:
 
     title: str
     device: Device | None = None
-    ranges: Sequence[Range] = ()
-    sweep: Sequence[Engine] = ()
+    ranges: Sequence[TensorRange] = ()
+    sweep: Sequence[Candidate] = ()
     accuracy: Mapping[str, Any] = field(default_factory=dict)
 
 
-def html(report: Report, context: Context) -> str:
+def html(report: LayerReport, context: Context) -> str:
     """A page with no outside reference. Every text from the model is escaped, and scripts run by
     their digest only.
     """
@@ -72,7 +72,7 @@ def html(report: Report, context: Context) -> str:
     )
     environment.filters |= {
         "size": present.size,
-        "cut": svg.cut,
+        "cut": svg.shorten,
         "css": plots.css_class,
         "count": _count,
         "ms": _milliseconds,
@@ -101,7 +101,7 @@ def html(report: Report, context: Context) -> str:
     return page.encode("utf-8", "replace").decode("utf-8")
 
 
-def _tiles(report: Report) -> list[tuple[str, str, str]]:
+def _tiles(report: LayerReport) -> list[tuple[str, str, str]]:
     """Figures for the head of the page: what, how much, and a word on it."""
     tiles = []
     working = [layer for layer in report.layers if layer.role != "sync"]
@@ -133,7 +133,7 @@ def _tiles(report: Report) -> list[tuple[str, str, str]]:
     return tiles
 
 
-def _bars(report: Report) -> list[tuple[str, str]]:
+def _bars(report: LayerReport) -> list[tuple[str, str]]:
     """(title, SVG) of each figure by precision, and of time by the builder's layer type."""
     layers = {
         name: float(count) for name, count in report.layers_by_precision().items() if name != "none"
@@ -176,7 +176,7 @@ def _bars(report: Report) -> list[tuple[str, str]]:
     return found
 
 
-def _top(report: Report) -> str:
+def _top(report: LayerReport) -> str:
     """The layers that matter most, by measured time, else by the roofline, else by bytes."""
     names = labels(report)
     ranked = sorted(
@@ -198,7 +198,7 @@ def _top(report: Report) -> str:
     return svg.inline(plots.bars("The layers that matter most", rows))
 
 
-def _roofline(report: Report, device: Device | None) -> str:
+def _roofline(report: LayerReport, device: Device | None) -> str:
     """Operations a second that each layer could reach, or does where times are known, over
     operations a byte.
     """
@@ -237,7 +237,7 @@ def _roofline(report: Report, device: Device | None) -> str:
     return svg.inline(drawn)
 
 
-def _fused(report: Report) -> dict[str, int]:
+def _fused(report: LayerReport) -> dict[str, int]:
     learned = {node.name for node in report.nodes if node.learned}
     several = [layer for layer in report.layers if len(layer.members) > 1]
     if learned:
@@ -255,7 +255,7 @@ def _fused(report: Report) -> dict[str, int]:
     }
 
 
-def _histograms(ranges: Sequence[Range]) -> list[tuple[str, str]]:
+def _histograms(ranges: Sequence[TensorRange]) -> list[tuple[str, str]]:
     """Those first that INT8 clips most."""
     ranked = sorted(ranges, key=lambda each: each.amax / each.limit if each.limit else 1.0)[
         :HISTOGRAMS
@@ -265,7 +265,10 @@ def _histograms(ranges: Sequence[Range]) -> list[tuple[str, str]]:
             each.name,
             svg.inline(
                 plots.histogram(
-                    f"Magnitudes of {svg.cut(each.name, 80)}", each.counts, each.limit, each.amax
+                    f"Magnitudes of {svg.shorten(each.name, 80)}",
+                    each.counts,
+                    each.limit,
+                    each.amax,
                 )
             ),
         )
@@ -273,7 +276,7 @@ def _histograms(ranges: Sequence[Range]) -> list[tuple[str, str]]:
     ]
 
 
-def _pareto(sweep: Sequence[Engine]) -> str:
+def _pareto(sweep: Sequence[Candidate]) -> str:
     points = [
         plots.Point(
             each.latency_ms,
@@ -310,7 +313,7 @@ def _accuracy(document: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _graph(report: Report) -> dict[str, Any]:
+def _graph(report: LayerReport) -> dict[str, Any]:
     """Boxes and arrows for the drawing; layers that only wait are left out."""
     nodes = {node.name: (index, node) for index, node in enumerate(report.nodes)}
     names = labels(report)
@@ -318,7 +321,7 @@ def _graph(report: Report) -> dict[str, Any]:
     boxes = [
         {
             "id": number,
-            "name": svg.cut(names[number], 60),
+            "name": svg.shorten(names[number], 60),
             "what": _what(report.layers[number], nodes),
             "kind": plots.css_class(report.layers[number].precision),
             "role": report.layers[number].role,
@@ -343,7 +346,7 @@ def _what(layer: Layer, nodes: Mapping[str, tuple[int, Node]]) -> str:
     ]
     ran = [node for node in found if layer.macs or not node.learned] or found
     short = {"QuantizeLinear": "Q", "DequantizeLinear": "DQ"}
-    return svg.cut(
+    return svg.shorten(
         " + ".join(dict.fromkeys(short.get(node.op, node.op) for node in ran)) or layer.type or "?",
         44,
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from trtforge import present
 from trtforge.backends._plan import maker
 from trtforge.backends.onnxruntime import calibration_provider, has_cuda
-from trtforge.bundle import prepared
+from trtforge.bundle.read import read_prepared
 from trtforge.devices import this_machine
 from trtforge.errors import ForgeError, MachineError
 from trtforge.timing import clocks, cuda, inputs, onnxruntime_cpu, tensorrt, torch_model
@@ -91,7 +91,7 @@ def subject(path: Path) -> Subject:
         ForgeError: it is none of these.
     """
     if path.is_dir():
-        ready = prepared.read(path)
+        ready = read_prepared(path)
         engine = next(
             iter(sorted([*path.glob("*.onnx_b*.engine"), *path.glob("*.rtx.engine")])), None
         )

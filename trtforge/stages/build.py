@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trtforge import present
+from trtforge.backends.options import BuildOptions
 from trtforge.errors import BuildError, ForgeError
-from trtforge.job import BuildOptions
 from trtforge.store import Facts, Stage
 
 if TYPE_CHECKING:
     import numpy as np
 
     from trtforge.backends.tensorrt import Calibration
-    from trtforge.reporting.model import Report
+    from trtforge.reporting.model import LayerReport
 
 ENGINE = "engine"
 CACHE = "calibration.cache"
@@ -47,7 +47,7 @@ def run(
         gpu: name of the GPU that kernels are timed on, where they are timed.
         batch: smallest, best and largest.
         size: height and width in pixels.
-        options: fields of ``trtforge.job.BuildOptions``.
+        options: fields of ``trtforge.backends.options.BuildOptions``.
         ranges: our table, for implicit INT8.
         images: folder that TensorRT calibrates implicit INT8 on itself.
         preprocess: the recipe's section, for ``images``.
@@ -64,13 +64,13 @@ def run(
     from trtforge.graph.model import load
     from trtforge.reporting import assemble, inspector, origin, ort, rtx_log
     from trtforge.reporting.cost import bytes_crossing
-    from trtforge.reporting.model import Engine, text
+    from trtforge.reporting.model import EngineInfo, to_json
 
     chosen = BuildOptions(**options)
     shape: dict[str, Any] = {"batch": tuple(batch), "size": tuple(size), "options": chosen}
     figures: dict[str, int] = {}
     built: dict[str, Any] = {}
-    graph = origin.of(load(model))
+    graph = origin.from_model(load(model))
     with present.progress(f"building with {backend}") as done:
         if backend == "onnxruntime":
             optimised = onnxruntime.build(model, batches=tuple(batch), size=(size[0], size[1]))
@@ -101,9 +101,9 @@ def run(
             f"{model.name}: the engine is for SM {served}, not for SM{sm}", "please report it"
         )
     (draft / ENGINE).write_bytes(engine)
-    which = Engine(backend=backend, sm=sm, batch=batch[1], size=size)
+    which = EngineInfo(backend=backend, sm=sm, batch=batch[1], size=size)
     report = assemble.assemble(layers, graph, which, figures)
-    (draft / LAYERS).write_text(text(report), encoding="utf-8")
+    (draft / LAYERS).write_text(to_json(report), encoding="utf-8")
     return {
         "backend": backend,
         "sm": sm,
@@ -129,7 +129,7 @@ def _calibration(
         ForgeError: activations without a range; too few images.
     """
     from trtforge.backends.tensorrt import Calibration
-    from trtforge.calibration.ranges import load, spread
+    from trtforge.calibration.ranges import load, per_tensor
     from trtforge.graph import model as onnx_file
     from trtforge.graph.quantize.taps import require_implicit
     from trtforge.stages.calibrate import cache_text
@@ -137,7 +137,7 @@ def _calibration(
     if ranges:
         table = load(ranges)
         graph = onnx_file.graph_of(onnx_file.load(model))
-        require_implicit(graph, spread(table.groups, table.amax), str(ranges))
+        require_implicit(graph, per_tensor(table.groups, table.amax), str(ranges))
         return Calibration(cache=lambda version: cache_text(ranges, version))
     assert images and preprocess is not None
     return Calibration(
@@ -175,10 +175,10 @@ def _batches(
         )
 
 
-def _convolutions(report: Report) -> dict[str, int]:
+def _convolutions(report: LayerReport) -> dict[str, int]:
     """Learned convolutions, those that carry Q/DQ, and those that are computed in INT8."""
-    from trtforge.reporting.findings import homes
     from trtforge.reporting.origin import QUANTIZED
+    from trtforge.reporting.remarks import homes
 
     home = homes(report)
     found = [node for node in report.nodes if node.learned and node.op == "Conv"]

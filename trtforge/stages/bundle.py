@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from trtforge.bundle import manifest
+from trtforge.bundle.prepared import Prepared, Target
 from trtforge.deepstream.app import pipeline as app
 from trtforge.deepstream.config import describe, nvinfer
 from trtforge.deepstream.config.graph import inspect
 from trtforge.deepstream.format import app_keys, config
 from trtforge.deepstream.format.labels import labels
-from trtforge.job import Ready, Target
 from trtforge.stages import calibrate
 from trtforge.stages.build import ENGINE, LAYERS
 from trtforge.store import Artifact, version_of
@@ -22,7 +22,7 @@ NEWEST = {"tensorrt": "10.16", "deepstream": "9.1"}  # where no device says othe
 
 def write(
     out: Path,
-    ready: Ready,
+    ready: Prepared,
     target: Target,
     engine: Artifact | None,
     deepstream: str | None,
@@ -68,14 +68,14 @@ def write(
     return wrote, [f"labels: {origin}"] if patch.get("classes") else []
 
 
-def _graphs(ready: Ready, target: Target) -> list[str]:
+def _graphs(ready: Prepared, target: Target) -> list[str]:
     """The DeepStream form is for every bundle; the target's own graph lies beside it."""
     return (
         list(dict.fromkeys(["tensorrt", target.backend])) if target.backend else list(ready.graphs)
     )
 
 
-def _engine(ready: Ready, target: Target, engine: Artifact, name: str) -> manifest.Contents:
+def _engine(ready: Prepared, target: Target, engine: Artifact, name: str) -> manifest.Contents:
     from trtforge.reporting import assemble, model, page
     from trtforge.stages.report import beside, title
 
@@ -83,7 +83,7 @@ def _engine(ready: Ready, target: Target, engine: Artifact, name: str) -> manife
         "tensorrt": name,
         "tensorrt-rtx": f"{ready.name}.rtx.engine",
     }
-    report = assemble.on(
+    report = assemble.for_device(
         model.load(engine.file(LAYERS).path),
         target.device,
         model=ready.name,
@@ -93,7 +93,7 @@ def _engine(ready: Ready, target: Target, engine: Artifact, name: str) -> manife
         title(report), target.device, beside(ready.table.path if ready.table else None)
     )
     contents: manifest.Contents = {
-        LAYERS: _text(model.text(report)),
+        LAYERS: _text(model.to_json(report)),
         "report.html": _text(page.html(report, context)),
     }
     if target.backend and target.backend in names:  # ONNX Runtime's engine is the .ort.onnx
@@ -101,7 +101,7 @@ def _engine(ready: Ready, target: Target, engine: Artifact, name: str) -> manife
     return contents
 
 
-def _network(ready: Ready, deepstream: str, dla_core: int | None) -> tuple[nvinfer.Network, str]:
+def _network(ready: Prepared, deepstream: str, dla_core: int | None) -> tuple[nvinfer.Network, str]:
     """What nvinfer has to know, and the labels in the form that the network wants."""
     patch, graph = ready.patches["tensorrt"], inspect(ready.graphs["tensorrt"].path)
     model = describe.Model(
@@ -112,8 +112,8 @@ def _network(ready: Ready, deepstream: str, dla_core: int | None) -> tuple[nvinf
         _precision(ready),
         patch.get("classes"),
         score=ready.recipe.nms.score if patch.get("parser") else None,
-        weak=ready.weak,
-        cache=Path(calibrate.CACHE) if ready.weak and ready.precision == "int8" else None,
+        weak=ready.implicit,
+        cache=Path(calibrate.CACHE) if ready.implicit and ready.precision == "int8" else None,
         dla=dla_core,
     )
     kind = graph.kind()
@@ -135,7 +135,7 @@ def _deepstream(network: nvinfer.Network, names: str) -> manifest.Contents:
     }
 
 
-def _precision(ready: Ready) -> str:
+def _precision(ready: Prepared) -> str:
     """What the graph holds: one that came with Q/DQ or FP16 inside is typed, whatever was asked
     for.
     """
@@ -143,7 +143,7 @@ def _precision(ready: Ready) -> str:
 
 
 def _manifest(
-    ready: Ready,
+    ready: Prepared,
     target: Target,
     engine: Artifact | None,
     graphs: list[str],
@@ -163,7 +163,7 @@ def _manifest(
     return {
         "model": ready.name,
         "precision": ready.precision,
-        "weak": ready.weak,
+        "weak": ready.implicit,
         "batch": list(ready.batch),
         "target": {
             "backend": target.backend,

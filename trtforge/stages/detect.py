@@ -14,7 +14,7 @@ from trtforge.deepstream.format.labels import labels as labels_of
 from trtforge.errors import ForgeError
 from trtforge.evaluate import draw
 from trtforge.evaluate.detections import Objects, finder, to_image
-from trtforge.evaluate.engines import Engine, open_engine
+from trtforge.evaluate.models import OpenedModel, open_model
 from trtforge.recipe import Preprocess, Recipe
 from trtforge.store.drafts import draft_in
 
@@ -50,7 +50,7 @@ def detect(
         ForgeError: no detector, an image can't be read, or ``out`` can't be written.
     """
     pictures_of = targets(images, out)
-    engine = open_engine(path, recipe)
+    engine = open_model(path, recipe)
     spec = recipe or engine.recipe or Recipe()
     nms = spec.nms.model_copy(update=dict(thresholds))
     find = finder(engine, nms)
@@ -126,7 +126,7 @@ def draw_all(
     return {"images": rows, "sheet": SHEET if len(tiles) > 1 else None}
 
 
-def _objects(engine: Engine, image: Image.Image, spec: Preprocess, find: Any) -> Objects:
+def _objects(engine: OpenedModel, image: Image.Image, spec: Preprocess, find: Any) -> Objects:
     batch = pictures.normalise(
         pictures.letterbox(image, spec, engine.size), engine.preprocess(spec)
     )[None]

@@ -58,7 +58,7 @@ def run(
     quantize(
         graph,
         placement,
-        tables.spread(placement.groups, table.amax),
+        tables.per_tensor(placement.groups, table.amax),
         FORMATS[form],
         rounding.load(weights) if weights else None,
     )

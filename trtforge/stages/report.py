@@ -16,7 +16,7 @@ from trtforge.errors import ForgeError, MachineError
 from trtforge.stages.build import LAYERS
 
 if TYPE_CHECKING:
-    from trtforge.reporting.model import Layer, Report
+    from trtforge.reporting.model import Layer, LayerReport
     from trtforge.reporting.origin import Origin
     from trtforge.reporting.page import Context
 
@@ -31,7 +31,7 @@ def read(
     profile: Path | None = None,
     accuracy: Path | None = None,
     device: Device | None = None,
-) -> tuple[Report, Context]:
+) -> tuple[LayerReport, Context]:
     """One engine, and what lies beside it.
 
     Args:
@@ -49,14 +49,14 @@ def read(
         MachineError: the engine can't be inspected on this machine.
     """
     from trtforge.reporting import assemble
-    from trtforge.reporting.model import text_of
+    from trtforge.reporting.model import read_text
     from trtforge.reporting.page import Context
 
     if not source.exists():
         raise ForgeError(
             f"{source}: no such file", "give a bundle, an engine, an ONNX model or layers.json"
         )
-    times = _times(text_of(profile), str(profile)) if profile else []
+    times = _times(read_text(profile), str(profile)) if profile else []
     measured = _accuracy(accuracy) if accuracy else {}
     report, context = (
         _bundle(source)
@@ -71,7 +71,7 @@ def read(
             f"{onnx}: no convolution of it is in {source}", "give the graph that it was built from"
         )
     if profile:
-        report = assemble.timed(report, times)
+        report = assemble.with_times(report, times)
         if not any(layer.time_ms is not None for layer in report.layers):
             raise ForgeError(
                 f"{profile}: times none of the layers of {source}", "profile the same engine"
@@ -81,23 +81,23 @@ def read(
         or context.device
         or (catalogue().get(report.engine.device) if report.engine.device else None)
     )
-    return assemble.on(report, device), replace(context, device=device, accuracy=measured)
+    return assemble.for_device(report, device), replace(context, device=device, accuracy=measured)
 
 
-def write(out: Path, report: Report, context: Context) -> None:
+def write(out: Path, report: LayerReport, context: Context) -> None:
     """``layers.json``, ``report.md`` and ``report.html`` in a folder, all or none.
 
     Raises:
         ForgeError: it is a file, a bundle, or can't be written.
     """
     from trtforge.reporting.markdown import markdown
-    from trtforge.reporting.model import text
+    from trtforge.reporting.model import to_json
     from trtforge.reporting.page import html
     from trtforge.store.drafts import draft_in
 
     check(out)
     forms = {
-        LAYERS: text(report),
+        LAYERS: to_json(report),
         MARKDOWN: markdown(report, context.title),
         HTML: html(report, context),
     }
@@ -131,20 +131,20 @@ def check(out: Path, *inputs: Path | None) -> None:
 def beside(table: Path | None) -> list[Any]:
     """Histograms of a calibration table, for the page; none of a table that holds none."""
     from trtforge.calibration import ranges
-    from trtforge.reporting.page import Range
+    from trtforge.reporting.page import TensorRange
 
     if table is None:
         return []
     found = ranges.load(table)
     histograms = found.histograms
     return [
-        Range(name, histogram.counts.tolist(), histogram.limit, found.amax[name])
+        TensorRange(name, histogram.counts.tolist(), histogram.limit, found.amax[name])
         for name, histogram in histograms.items()
         if name in found.amax
     ]
 
 
-def _bundle(folder: Path) -> tuple[Report, Context]:
+def _bundle(folder: Path) -> tuple[LayerReport, Context]:
     from trtforge.reporting import model
     from trtforge.reporting.page import Context
 
@@ -163,7 +163,7 @@ def _bundle(folder: Path) -> tuple[Report, Context]:
     return report, Context(title(report), known, beside(table if table.is_file() else None))
 
 
-def title(report: Report) -> str:
+def title(report: LayerReport) -> str:
     """Which engine this is, for people."""
     which = report.engine
     known = catalogue().get(which.device or "")
@@ -175,31 +175,31 @@ def title(report: Report) -> str:
     )
 
 
-def _own_graph(folder: Path, report: Report) -> Path:
-    from trtforge.job import SUFFIX
+def _own_graph(folder: Path, report: LayerReport) -> Path:
+    from trtforge.bundle.prepared import SUFFIX
 
     return folder / f"{Path(report.engine.model).name}{SUFFIX.get(report.engine.backend, '.onnx')}"
 
 
-def _file(path: Path, onnx: Path | None, bundle: Report | None = None) -> Report:
+def _file(path: Path, onnx: Path | None, bundle: LayerReport | None = None) -> LayerReport:
     """Layers of a file, with their nodes accounted for if the graph is known."""
     from trtforge.reporting import assemble, inspector, model, rtx_log
-    from trtforge.reporting.model import Engine
+    from trtforge.reporting.model import EngineInfo
 
     if path.suffix == ".onnx":
         return _onnxruntime(path)
     if path.is_file() and _is_engine(path):
         return _assembled(
-            inspector.parse(_inspect(path), str(path)), onnx, Engine(backend="tensorrt")
+            inspector.parse(_inspect(path), str(path)), onnx, EngineInfo(backend="tensorrt")
         )
-    text = model.text_of(path)
+    text = model.read_text(path)
     if '"trtforge-layers-' in text[:100]:
         report = model.load(path)
         if onnx is None:
             return report
         bare = [layer.model_copy(update={"inferred": []}) for layer in report.layers]
         return assemble.assemble(bare, _origin(onnx), report.engine, report.figures)
-    engine = bundle.engine if bundle else Engine()
+    engine = bundle.engine if bundle else EngineInfo()
     figures = bundle.figures if bundle else {}
     if text.lstrip()[:1] in ("{", "["):
         return _assembled(inspector.parse(text, str(path)), onnx, engine, figures)
@@ -213,7 +213,7 @@ def _file(path: Path, onnx: Path | None, bundle: Report | None = None) -> Report
 
 def _assembled(
     layers: Sequence[Layer], onnx: Path | None, engine: Any, figures: dict[str, int] | None = None
-) -> Report:
+) -> LayerReport:
     from trtforge.reporting import assemble
 
     if not layers:
@@ -232,23 +232,23 @@ def _origin(path: Path) -> Origin:
     from trtforge.graph.model import load
     from trtforge.reporting import origin
 
-    return origin.of(onnx.shape_inference.infer_shapes(load(path), data_prop=True))
+    return origin.from_model(onnx.shape_inference.infer_shapes(load(path), data_prop=True))
 
 
-def _onnxruntime(path: Path) -> Report:
+def _onnxruntime(path: Path) -> LayerReport:
     from trtforge.backends import onnxruntime
     from trtforge.graph.edit.nodes import batch_dim, input_size
     from trtforge.graph.model import graph_of, load
     from trtforge.reporting import assemble, ort
-    from trtforge.reporting.model import Engine
+    from trtforge.reporting.model import EngineInfo
 
     graph = graph_of(load(path))
     size, batch = input_size(graph) or (640, 640), batch_dim(graph)
     count = batch if isinstance(batch, int) else 1
     optimised, profile = onnxruntime.profile(path, batch=count, size=size)
     origin = _origin(path)
-    engine = Engine(backend="onnxruntime", model=path.stem, batch=count, size=list(size))
-    return assemble.timed(
+    engine = EngineInfo(backend="onnxruntime", model=path.stem, batch=count, size=list(size))
+    return assemble.with_times(
         assemble.assemble(ort.layers(optimised, origin), origin, engine), ort.profile(profile)
     )
 
@@ -281,10 +281,10 @@ def _times(text: str, origin: str) -> list[tuple[str, float]]:
 
 
 def _accuracy(path: Path) -> dict[str, Any]:
-    from trtforge.reporting.model import text_of
+    from trtforge.reporting.model import read_text
 
     try:
-        document = json.loads(text_of(path))
+        document = json.loads(read_text(path))
         engines, accuracy = document["engines"], document["accuracy"]
         if len(engines) != len(accuracy) or not all(
             isinstance(each, (int, float)) for each in accuracy

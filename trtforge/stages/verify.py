@@ -12,10 +12,10 @@ from trtforge import gates, present
 from trtforge.calibration import images as pictures
 from trtforge.errors import ForgeError
 from trtforge.evaluate import layers
-from trtforge.evaluate.engines import Engine, open_engine
 from trtforge.evaluate.metrics import Difference
-from trtforge.evaluate.report import Report
+from trtforge.evaluate.models import OpenedModel, open_model
 from trtforge.evaluate.tasks import task_for
+from trtforge.evaluate.verification import Verification
 from trtforge.recipe import Nms, Preprocess, Recipe
 
 # For mAP every candidate counts, however low its score: COCO's rule. An IoU of 0.65 and 300
@@ -34,7 +34,7 @@ def verify(
     nms: Nms | None,
     per_layer: bool,
     limits: gates.Limits = NO_LIMITS,
-) -> Report:
+) -> Verification:
     """Run one engine, or several side by side, over a folder of images. Two are also compared in
     what they put out.
 
@@ -53,11 +53,11 @@ def verify(
         ForgeError: the engines don't fit each other, or the labels don't fit the images or the
             engines.
     """
-    engines = [open_engine(path, recipe) for path in paths]
+    engines = [open_model(path, recipe) for path in paths]
     spec = _spec(engines, recipe)
     _same_input(engines)
     files = pictures.list_images(folder)
-    report = Report(
+    report = Verification(
         [str(path) for path in paths],
         len(files),
         remarks=list(dict.fromkeys(engine.note for engine in engines if engine.note)),
@@ -85,7 +85,7 @@ def verify(
     return report
 
 
-def _thresholds(engines: list[Engine], nms: Nms | None, report: Report) -> Nms:
+def _thresholds(engines: list[OpenedModel], nms: Nms | None, report: Verification) -> Nms:
     """Both engines are held to the same thresholds: those inside one of them, if it has any."""
     inner = [engine.nms for engine in engines if engine.nms]
     if not inner:
@@ -96,7 +96,7 @@ def _thresholds(engines: list[Engine], nms: Nms | None, report: Report) -> Nms:
     return inner[0]
 
 
-def _spec(engines: list[Engine], recipe: Recipe | None) -> Preprocess:
+def _spec(engines: list[OpenedModel], recipe: Recipe | None) -> Preprocess:
     own = [engine.recipe.preprocess for engine in engines if engine.recipe]
     if recipe is None and len(own) > 1 and own[0] != own[1]:
         raise ForgeError(
@@ -106,7 +106,7 @@ def _spec(engines: list[Engine], recipe: Recipe | None) -> Preprocess:
     return recipe.preprocess if recipe else own[0] if own else Preprocess()
 
 
-def _same_input(engines: list[Engine]) -> None:
+def _same_input(engines: list[OpenedModel]) -> None:
     sizes = {engine.size for engine in engines}
     if len(sizes) > 1:
         shown = " and ".join(
@@ -115,7 +115,7 @@ def _same_input(engines: list[Engine]) -> None:
         raise ForgeError(f"the inputs differ: {shown}", "compare engines made from one model")
 
 
-def _no_number(file: Path, found: list[dict[str, np.ndarray]], report: Report) -> None:
+def _no_number(file: Path, found: list[dict[str, np.ndarray]], report: Verification) -> None:
     """Note the first image on which an engine puts out NaN: comparisons of figures would pass over
     it.
     """
@@ -129,7 +129,7 @@ def _no_number(file: Path, found: list[dict[str, np.ndarray]], report: Report) -
             report.broken.append(f"{name}: output {wrong[0]!r} is NaN on {file.name}")
 
 
-def _compare(engine: Engine, found: list[dict[str, np.ndarray]], report: Report) -> None:
+def _compare(engine: OpenedModel, found: list[dict[str, np.ndarray]], report: Verification) -> None:
     for name, reference in found[0].items():
         other = found[1][name]
         if reference.shape != other.shape:
@@ -145,7 +145,7 @@ def _compare(engine: Engine, found: list[dict[str, np.ndarray]], report: Report)
             report.outputs.setdefault(name, Difference()).observe(reference, other)
 
 
-def _parts(output: np.ndarray, name: str, engine: Engine) -> list[tuple[str, np.ndarray]]:
+def _parts(output: np.ndarray, name: str, engine: OpenedModel) -> list[tuple[str, np.ndarray]]:
     """Boxes and scores apart: box coordinates are mostly the grid, and drown whatever happens to
     the scores.
     """
@@ -156,7 +156,7 @@ def _parts(output: np.ndarray, name: str, engine: Engine) -> list[tuple[str, np.
 
 
 def _layers(
-    engines: list[Engine], files: list[Path], spec: Preprocess
+    engines: list[OpenedModel], files: list[Path], spec: Preprocess
 ) -> list[layers.LayerDifference]:
     if len(engines) != 2 or engines[0].graph is None or engines[1].graph is None:
         raise ForgeError("--per-layer compares two graphs", "give two ONNX files or folders")

@@ -12,12 +12,15 @@ from typing import Any
 
 from trtforge import present
 from trtforge.backends import tensorrt_rtx
+from trtforge.backends.options import BuildOptions
 from trtforge.bundle.manifest import check_output
-from trtforge.cluster import Workers, alone
+from trtforge.bundle.prepared import Prepared, Target
+from trtforge.cluster import Workers, this_process
 from trtforge.devices import this_machine
 from trtforge.errors import BuildError, ForgeError
-from trtforge.job import QUANTIZED, BuildOptions, Job, Precision, Ready, Target
+from trtforge.names import QUANTIZED, Precision
 from trtforge.pipeline import after_adapting, forge, prepare, to_build
+from trtforge.pipeline.job import Job
 from trtforge.stages import build, bundle, measure
 from trtforge.store import Facts, File, Store, digest, source
 from trtforge.sweeping.rows import Cell, Pick, Row, Swept, as_csv, best, on_front, thresholds
@@ -83,7 +86,7 @@ def sweep(
     )
     rows = [
         row if row.why_not else replace(row, **accuracy.get(row.cell.precision, {}))
-        for row in _rows(cells, ready, target, store, asked, workers or alone(store))
+        for row in _rows(cells, ready, target, store, asked, workers or this_process(store))
     ]
     rows = [replace(row, front=on_front(row, rows)) for row in rows]
     place = target.device.title if target.device else measure.machine()
@@ -193,7 +196,7 @@ def _cells(backend: str, asked: Asked) -> tuple[list[Cell], list[str]]:
 
 def _rows(
     cells: Sequence[Cell],
-    ready: Mapping[tuple[Precision, int], Ready],
+    ready: Mapping[tuple[Precision, int], Prepared],
     target: Target,
     store: Store,
     asked: Asked,
@@ -206,7 +209,7 @@ def _rows(
         arguments = (number, cell, *task.arguments, asked.seconds)
         tasks.append(replace(task, arguments=arguments, alone=timed))
     rows = [Row(number, cell) for number, cell in enumerate(cells, 1)]
-    for done in workers.all(_row, tasks, f"sweep over {len(cells)} engines"):
+    for done in workers.run_with_progress(_row, tasks, f"sweep over {len(cells)} engines"):
         if isinstance(done.error, BuildError):
             rows[done.number] = replace(rows[done.number], why_not=done.error.problem)
         else:
@@ -222,7 +225,7 @@ def _rows(
     ]
 
 
-def _row(arguments: tuple[int, Cell, Ready, Target, BuildOptions, float], store: Store) -> Row:
+def _row(arguments: tuple[int, Cell, Prepared, Target, BuildOptions, float], store: Store) -> Row:
     """One engine, built and measured where this runs."""
     number, cell, ready, target, options, seconds = arguments
     engine = forge(ready, target, store, options)
@@ -285,7 +288,9 @@ def _accuracy(
     reference = prepare(job_for(job, Cell("fp32", batch, None, None)), store, [form]).graphs[form]
     images = File(
         asked.images,
-        pictures.whole(pictures.digest(pictures.list_images(asked.images), asked.images)),
+        pictures.folder_digest(
+            pictures.image_digests(pictures.list_images(asked.images), asked.images)
+        ),
     )
     metric, found = "", dict[Precision, Facts]()
     with present.progress("accuracy", len(asked.precisions)) as done:
@@ -315,7 +320,7 @@ def _labels(labels: Path) -> File:
     if labels.is_dir():  # masks
         return File(
             labels,
-            pictures.whole(
+            pictures.folder_digest(
                 {path.name: digest(path) for path in sorted(labels.iterdir()) if path.is_file()}
             ),
         )

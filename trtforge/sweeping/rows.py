@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from trtforge.backends.options import BuildOptions
 from trtforge.errors import BuildError, ForgeError
-from trtforge.job import BuildOptions, Precision
+from trtforge.names import Precision
 
 Pick = Literal["latency", "throughput", "memory"]
 PICKS: tuple[Pick, ...] = ("latency", "throughput", "memory")

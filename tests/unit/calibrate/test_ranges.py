@@ -13,12 +13,12 @@ import pytest
 
 from trtforge.calibration import observed
 from trtforge.calibration.histogram import Histogram
-from trtforge.calibration.observed import Observed, Source
-from trtforge.calibration.ranges import Ranges, choose, load, save, spread
+from trtforge.calibration.observed import Observed, Provenance
+from trtforge.calibration.ranges import Ranges, choose, load, per_tensor, save
 from trtforge.calibration.threshold import threshold
 from trtforge.errors import ForgeError
 
-SOURCE = Source(
+SOURCE = Provenance(
     model="0" * 64,
     taps="explicit",
     preprocess={"scale": 1 / 255},
@@ -75,7 +75,7 @@ def changed(path: Path, **changes: Any) -> Path:
 
 @pytest.mark.parametrize("method", ["entropy", "percentile", "mse", "minmax"])
 def test_each_tensor_has_its_threshold(method: str) -> None:
-    found, whole = choose(seen(), method, 99.0, {}), seen().whole()
+    found, whole = choose(seen(), method, 99.0, {}), seen().combined()
     for name, each in whole.items():
         assert found.amax[name] == pytest.approx(threshold(each, method, 99.0), rel=1e-7)
     assert found.methods == dict.fromkeys(whole, method)
@@ -89,7 +89,7 @@ def test_a_scale_is_exactly_a_float32() -> None:
 def test_methods_by_pattern_and_the_first_one_decides() -> None:
     found = table(**{"a*": "minmax", "*": "mse"})
     assert found.methods == {"image": "mse", "a: b": "minmax", "c": "mse", "dead": "mse"}
-    whole = seen().whole()
+    whole = seen().combined()
     assert found.amax["a: b"] == pytest.approx(whole["a: b"].largest, rel=1e-7)
     assert found.amax["c"] == pytest.approx(threshold(whole["c"], "mse"), rel=1e-7)
 
@@ -103,7 +103,7 @@ def test_a_pattern_that_matches_nothing_is_refused() -> None:
 
 def test_how_far_the_last_quarter_moved_a_range() -> None:
     found = table(image="minmax")
-    before, after = seen().early["image"].largest, seen().whole()["image"].largest
+    before, after = seen().early["image"].largest, seen().combined()["image"].largest
     assert found.moved["image"] == pytest.approx((after - before) / after, rel=1e-6)
     assert found.moved["image"] > 0.5
     assert found.moved["c"] < 0.05
@@ -112,7 +112,7 @@ def test_how_far_the_last_quarter_moved_a_range() -> None:
 
 def test_groups_share_the_largest_range_of_their_sources() -> None:
     found = table()
-    shared = spread(GROUPS, found.amax)
+    shared = per_tensor(GROUPS, found.amax)
     assert (
         shared["a: b"]
         == shared["c"]
@@ -126,11 +126,11 @@ def test_what_only_holds_others_values_has_a_range_of_its_own() -> None:
     """Another placement may quantize it without its sources."""
     found = table()
     assert found.amax["pooled"] == max(found.amax["a: b"], found.amax["c"])
-    assert spread([(("pooled",), ("pooled",))], found.amax) == {"pooled": found.amax["pooled"]}
+    assert per_tensor([(("pooled",), ("pooled",))], found.amax) == {"pooled": found.amax["pooled"]}
 
 
 def test_a_group_without_one_of_its_ranges_is_left_out() -> None:
-    assert spread(GROUPS, {"image": 1.0, "c": 2.0}) == {"image": 1.0}
+    assert per_tensor(GROUPS, {"image": 1.0, "c": 2.0}) == {"image": 1.0}
 
 
 # --------------------------------------------------------------------------------------------------------

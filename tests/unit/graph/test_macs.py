@@ -82,7 +82,7 @@ MODELS: dict[str, Any] = {
 def test_tune_and_reports_count_the_same(name: str) -> None:
     """One reads the shapes of a graph in memory, the other those that a file says."""
     model = fold(MODELS[name]())
-    counted, report = macs(graph_of(model)), origin.of(model)
+    counted, report = macs(graph_of(model)), origin.from_model(model)
     assert {
         op.name: report.macs(index, 1) for index, op in enumerate(report.ops) if op.name in counted
     } == counted

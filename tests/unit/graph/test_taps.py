@@ -8,7 +8,7 @@ import onnx_graphsurgeon as gs
 import pytest
 
 from tests.models import classifier, network, outputs, photographs, yolov7_like, yolov8_like
-from trtforge.calibration.ranges import spread
+from trtforge.calibration.ranges import per_tensor
 from trtforge.errors import ForgeError
 from trtforge.graph.fold import fold
 from trtforge.graph.heads import decode, last_learned, learned
@@ -79,7 +79,7 @@ def test_explicit_taps_suffice_for_every_placement(graph: gs.Graph) -> None:
     """
     found = tapped(graph, "explicit")
     own = {source: 1.0 for _, sources in found for source in sources}
-    amax = spread(found, own) | own
+    amax = per_tensor(found, own) | own
     names = [node.name for node in learned(graph)]
     rng = np.random.default_rng(0)
     subsets = [
@@ -100,7 +100,7 @@ def test_explicit_taps_suffice_for_every_placement(graph: gs.Graph) -> None:
             except ForgeError as error:
                 assert "no convolution or matrix product to quantize" in error.problem
                 continue
-            assert spread(placement.groups, amax).keys() == set(placement.tensors), keep
+            assert per_tensor(placement.groups, amax).keys() == set(placement.tensors), keep
             placed += 1
     assert placed > len(subsets)
 

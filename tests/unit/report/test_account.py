@@ -17,7 +17,7 @@ from trtforge.reporting.model import Layer, Node
 
 
 def graph_of(s: models.Sketch, *outputs: str) -> origin.Origin:
-    return origin.of(onnx.shape_inference.infer_shapes(s.model(*outputs, batch=1)))
+    return origin.from_model(onnx.shape_inference.infer_shapes(s.model(*outputs, batch=1)))
 
 
 def placed(nodes: list[Node]) -> dict[str, str]:
@@ -167,13 +167,13 @@ def optimised(model: onnx.ModelProto, folder: Any) -> list[Layer]:
     onnxruntime_package.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    return ort.layers(onnx.load(folder / "optimised.onnx"), origin.of(model))
+    return ort.layers(onnx.load(folder / "optimised.onnx"), origin.from_model(model))
 
 
 @pytest.mark.parametrize("name", BLOCKS)
 def test_onnx_runtime_loses_no_node(tmp_path: Any, name: str) -> None:
     model = onnx.shape_inference.infer_shapes(BLOCKS[name](batch=1), data_prop=True)
-    graph = origin.of(model)
+    graph = origin.from_model(model)
     layers, nodes = account(optimised(model, tmp_path), graph, 1)
     assert len(nodes) == len(model.graph.node)
     assert [node.name for node in nodes if node.place == "unaccounted"] == []
@@ -207,7 +207,7 @@ def test_macs_are_what_the_shapes_say(name: str) -> None:
         node.name: value.size * int(np.prod(weights[node.input[1]][1:]))
         for node, value in zip(products, values, strict=True)
     }
-    graph = origin.of(model)
+    graph = origin.from_model(model)
     found = {
         op.name: graph.macs(index, 1)
         for index, op in enumerate(graph.ops)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.report.rows import layer
 from trtforge.errors import ForgeError
-from trtforge.reporting.inspector import datatype, members, parse, profile, timed
+from trtforge.reporting.inspector import datatype, members, parse, profile, with_times
 from trtforge.reporting.model import UNREADABLE, Layer
 
 WIDE = "Thirty-two wide channel vectorized row major Int8 format"
@@ -145,7 +145,7 @@ def test_times_by_name_and_in_order() -> None:
         {"name": "c", "averageMs": 5},
     ]
     times = profile(json.dumps(rows), "file")
-    found, rest = timed([layer("a"), layer("b"), layer("a")], times)
+    found, rest = with_times([layer("a"), layer("b"), layer("a")], times)
     assert [each.time_ms for each in found] == [3, None, 1]
     assert rest == {"c": 5}
 

@@ -10,18 +10,18 @@ import pytest
 from tests.unit.report.rows import layer, t
 from trtforge.errors import ForgeError
 from trtforge.reporting import model
-from trtforge.reporting.model import Node, Report, labels, tensors_by_dtype
+from trtforge.reporting.model import LayerReport, Node, labels, tensors_by_dtype
 
 LAYERS = [
     layer("a", "x", reads=[t("i")], writes=[t("o", dtype="Int8")], macs=4, precision="Half"),
     layer("b", time_ms=1.5, precision="Int8"),
 ]
-REPORT = Report(layers=LAYERS, nodes=[Node(name="x", op="Conv", place="layer")])
+REPORT = LayerReport(layers=LAYERS, nodes=[Node(name="x", op="Conv", place="layer")])
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     path = tmp_path / "layers.json"
-    path.write_text(model.text(REPORT))
+    path.write_text(model.to_json(REPORT))
     assert model.load(path) == REPORT
     assert json.loads(path.read_text())["format"] == model.FORMAT
 
@@ -29,7 +29,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
 def test_the_documented_schema_is_this_one() -> None:
     """After a change, write it anew with indent=1; where readers would break, FORMAT goes up."""
     documented = json.loads((Path(__file__).parents[3] / "docs" / "layers.schema.json").read_text())
-    assert documented == Report.model_json_schema(mode="serialization")
+    assert documented == LayerReport.model_json_schema(mode="serialization")
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_sums() -> None:
     assert REPORT.by_precision("macs") == {"Half": 4}
     assert REPORT.layers_by_precision() == {"Half": 1, "Int8": 1}
     assert REPORT.time_ms == 1.5
-    assert Report(layers=[]).time_ms is None
+    assert LayerReport(layers=[]).time_ms is None
     assert tensors_by_dtype(REPORT.layers) == {"Half": 1, "Int8": 1}
     assert REPORT.places == "1 in layers, 0 folded away, 0 not accounted for"
 
@@ -88,4 +88,4 @@ def test_labels_prefer_what_a_layer_computes() -> None:
         layer("4"),
         layer("5", "alien"),
     ]
-    assert labels(Report(layers=layers, nodes=nodes)) == ["c", "s", "c", "4", "alien"]
+    assert labels(LayerReport(layers=layers, nodes=nodes)) == ["c", "s", "c", "4", "alien"]

@@ -14,9 +14,9 @@ from tests.unit.report.rows import layer, t
 from trtforge.devices import device
 from trtforge.reporting import assemble
 from trtforge.reporting.markdown import markdown
-from trtforge.reporting.model import Engine, Finding, Node, Report
-from trtforge.reporting.page import Context, Range, html
-from trtforge.reporting.page import Engine as Swept
+from trtforge.reporting.model import EngineInfo, LayerReport, Node, Remark
+from trtforge.reporting.page import Candidate as Swept
+from trtforge.reporting.page import Context, TensorRange, html
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -35,7 +35,7 @@ HOSTILE = [
 ]
 
 
-def report(name: str = "conv") -> Report:
+def report(name: str = "conv") -> LayerReport:
     layers = [
         layer(
             name,
@@ -64,9 +64,12 @@ def report(name: str = "conv") -> Report:
         Node(name=f"{name}!", op="Add", place="unaccounted"),
         Node(name=f"{name}?", op="Shape", place="folded", why="shape arithmetic"),
     ]
-    finding = Finding(title=name, why=name, act=name, layers=[0])
-    return Report(
-        layers=layers, nodes=nodes, findings=[finding], engine=Engine(backend="tensorrt-rtx", sm=89)
+    finding = Remark(title=name, why=name, act=name, layers=[0])
+    return LayerReport(
+        layers=layers,
+        nodes=nodes,
+        findings=[finding],
+        engine=EngineInfo(backend="tensorrt-rtx", sm=89),
     )
 
 
@@ -74,7 +77,7 @@ def context(name: str = "title") -> Context:
     return Context(
         name,
         device("rtx-4090"),
-        [Range(name, [5, 4, 3, 2], 4.0, 2.0)],
+        [TensorRange(name, [5, 4, 3, 2], 4.0, 2.0)],
         [Swept(name, 1.0, 0.5, "Int8"), Swept("b", 2, 0.6)],
         {
             "engines": [name, "b"],
@@ -117,7 +120,7 @@ def test_only_our_scripts_may_run_and_nothing_is_fetched() -> None:
 
 
 def test_everything_is_on_the_page() -> None:
-    page = html(assemble.on(report(), device("rtx-4090")), context())
+    page = html(assemble.for_device(report(), device("rtx-4090")), context())
     for text in (
         "Findings",
         "Roofline of GeForce RTX 4090",
@@ -134,14 +137,14 @@ def test_everything_is_on_the_page() -> None:
 
 
 def test_sections_without_data_are_left_out() -> None:
-    page = html(Report(layers=[layer("a")]), Context("t"))
+    page = html(LayerReport(layers=[layer("a")]), Context("t"))
     assert not any(f'id="{name}"' in page for name in ("accuracy", "sweep", "calibration", "nodes"))
     assert "Nothing stands out" in page
 
 
 def test_a_device_without_figures() -> None:
     bare = replace(device("rtx-4090"), bandwidth_gb_s=None, int8_tops=None, fp16_tflops=None)
-    assert "Roofline" not in html(assemble.on(report(), bare), Context("t", bare))
+    assert "Roofline" not in html(assemble.for_device(report(), bare), Context("t", bare))
 
 
 def test_a_graph_of_thousands_is_drawn_on_demand_and_stays_small() -> None:
@@ -151,7 +154,7 @@ def test_a_graph_of_thousands_is_drawn_on_demand_and_stays_small() -> None:
         )
         for index in range(3000)
     ]
-    page = html(Report(layers=layers), Context("t"))
+    page = html(LayerReport(layers=layers), Context("t"))
     assert '"atOnce":false' in page
     assert page.count('<tr id="layer-') == 3000
     assert len(page) < 4_000_000

@@ -256,7 +256,7 @@ CONTRADICTIONS: dict[str, tuple[str, list[str]]] = {
     "unknown provider": ("--provider tpu: not known", ["a.onnx", "--calib", "photos", "--provider", "tpu"]),
     "a missing shard": ("no such file", ["--merge", "a.json"]),
     "cache of a shard": ("a shard has none yet", ["a.onnx", "--calib", "p", "--shard", "1/2", "--cache", "c.cache"]),
-    "cache of no TensorRT": ("no version of TensorRT",
+    "cache of no TensorRT": ("not a version of TensorRT",
                              ["a.onnx", "--calib", "p", "--cache", "c.cache", "--tensorrt", "ten"]),
     "cache over the table": ("is the table itself", ["a.onnx", "--calib", "p", "--cache", "calibration.json"]),
     "cache in no folder": ("there is no folder nowhere", ["a.onnx", "--calib", "p", "--cache", "nowhere/c.cache"]),
@@ -363,7 +363,7 @@ def test_a_cache_quantizes_as_its_table_does(clean: Path, whole: Path, tmp_path:
 
 def test_a_cache_reads_back_to_the_same_scales(whole: Path) -> None:
     found, cached = table(whole / "calibration.json"), table(whole / "calibration.cache")
-    assert cached.amax == ranges.spread(found.groups, found.amax)
+    assert cached.amax == ranges.per_tensor(found.groups, found.amax)
     assert cached.source is None
 
 
@@ -834,4 +834,4 @@ def test_every_placement_of_the_model_finds_its_ranges(clean: Path, whole: Path)
     found, graph = table(whole / "calibration.json"), graph_of(onnx.load(clean))
     for operator in place(graph).operators:
         placement = place(graph, (operator,))
-        assert ranges.spread(placement.groups, found.amax).keys() == set(placement.tensors)
+        assert ranges.per_tensor(placement.groups, found.amax).keys() == set(placement.tensors)

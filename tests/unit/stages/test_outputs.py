@@ -13,7 +13,7 @@ from tests.unit.report.rows import layer, t
 from trtforge.cli import app
 from trtforge.errors import ForgeError
 from trtforge.reporting import assemble, model
-from trtforge.reporting.model import Engine
+from trtforge.reporting.model import EngineInfo
 from trtforge.stages.detect import targets
 
 
@@ -54,8 +54,10 @@ def test_photographs_stay(tmp_path: Path, command: tuple[str, ...]) -> None:
 def test_a_report_leaves_its_source(tmp_path: Path) -> None:
     source = tmp_path / "layers.json"
     source.write_text(
-        model.text(
-            assemble.assemble([layer("a", "a", reads=[t("x")], writes=[t("a")])], None, Engine())
+        model.to_json(
+            assemble.assemble(
+                [layer("a", "a", reads=[t("x")], writes=[t("a")])], None, EngineInfo()
+            )
         )
     )
     before = source.read_bytes()

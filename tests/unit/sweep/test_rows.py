@@ -8,8 +8,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from trtforge import summary
+from trtforge.bundle.prepared import Target
 from trtforge.errors import BuildError, ForgeError
-from trtforge.job import Target
 from trtforge.sweeping import Asked, _cells
 from trtforge.sweeping import picture as sweep_picture
 from trtforge.sweeping.rows import Cell, Row, Swept, best, mib, on_front, thresholds

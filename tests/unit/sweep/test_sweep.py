@@ -9,12 +9,13 @@ import pytest
 
 from tests import families, photos
 from trtforge import store
+from trtforge.bundle.prepared import Target
 from trtforge.devices import device
 from trtforge.errors import ForgeError
 from trtforge.graph.fold import fold
-from trtforge.job import Job, Target
 from trtforge.options import sweep as options
 from trtforge.pipeline import prepare
+from trtforge.pipeline.job import Job
 from trtforge.store import Store
 from trtforge.sweeping import Asked, check, deliver_best, sweep
 from trtforge.sweeping.rows import Swept

@@ -10,13 +10,13 @@ import onnx
 import pytest
 
 from tests import models, photos
-from trtforge.calibration.images import prepare
+from trtforge.calibration.images import evenly_spaced, prepare
 from trtforge.errors import ForgeError
 from trtforge.graph.fold import fold
-from trtforge.job import Job
+from trtforge.pipeline.job import Job
 from trtforge.recipe import Decode, Recipe
 from trtforge.store import Store
-from trtforge.tuning.bench import JUDGED, SEARCHED, Bench, _spread, bench
+from trtforge.tuning.bench import JUDGED, SEARCHED, Bench, bench
 
 
 @pytest.fixture
@@ -54,8 +54,8 @@ def test_figures_of_the_head_decide_the_results(job: Job, store_root: Path) -> N
 
 def test_probes_are_spread_and_none_counts_twice() -> None:
     files = [Path(str(number)) for number in range(16)]
-    assert [file.name for file in _spread(files, 4)] == ["0", "4", "8", "12"]
-    assert _spread(files, 9) == files[SEARCHED]
+    assert [file.name for file in evenly_spaced(files[SEARCHED], 4)] == ["0", "4", "8", "12"]
+    assert evenly_spaced(files[SEARCHED], 9) == files[SEARCHED]
 
 
 def test_a_few_unreadable_images_are_left_out_and_more_are_refused(

@@ -99,10 +99,10 @@ def model(path: Path, recipe: Recipe | None) -> Model:
 
 
 def _bundle(path: Path, recipe: Recipe | None) -> Model:
-    from trtforge.bundle import prepared
+    from trtforge.bundle.read import read_prepared
     from trtforge.stages.calibrate import CACHE
 
-    ready = prepared.read(path)
+    ready = read_prepared(path)
     patch = ready.patches["tensorrt"]
     file = path / ready.file_name("tensorrt")
     precision = (
@@ -117,8 +117,8 @@ def _bundle(path: Path, recipe: Recipe | None) -> Model:
         patch.get("classes"),
         ready.deepstream,
         ready.recipe.nms.score if patch.get("parser") else None,
-        weak=ready.weak,
-        cache=path / CACHE if ready.weak and ready.precision == "int8" else None,
+        weak=ready.implicit,
+        cache=path / CACHE if ready.implicit and ready.precision == "int8" else None,
     )
 
 
@@ -310,7 +310,7 @@ def _cache(found: Model, cache: Path) -> Path:
             f"{cache}: no calibration cache of TensorRT's", "give the calibration.cache of a bundle"
         )
     try:
-        ranges = calibration.read(cache.read_text(encoding="utf-8", errors="replace"))
+        ranges = calibration.parse(cache.read_text(encoding="utf-8", errors="replace"))
     except ValueError as error:
         raise ForgeError(f"{cache}: {error}", "give the calibration.cache of a bundle") from error
     if not ranges.keys() & found.graph.tensors:

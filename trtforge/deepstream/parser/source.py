@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trtforge.bundle import prepared
+from trtforge.bundle.read import read_prepared
 from trtforge.deepstream.format.quoted import quoted
 from trtforge.errors import ForgeError
 from trtforge.recipe import Nms, Recipe
@@ -44,7 +44,7 @@ def write(model: Path, out: Path) -> dict[str, Any]:
 
     file, recipe, names = model, Recipe(), None
     if model.is_dir():
-        ready = prepared.read(model)
+        ready = read_prepared(model)
         file, recipe, names = ready.graphs["tensorrt"].path, ready.recipe, LABELS
     graph = graph_of(load(file))
     if existing_nms(graph) is not None:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trtforge.bundle import prepared
 from trtforge.bundle.manifest import MANIFEST
+from trtforge.bundle.read import read_prepared
 from trtforge.calibration import images as pictures
 from trtforge.deepstream.format.labels import labels
 from trtforge.deepstream.parser.source import FUNCTION
@@ -54,11 +54,11 @@ def open_bundle(folder: Path) -> Preview:
         ForgeError: a file is missing or not what the manifest lists; the configuration is wrong, or
             does what a preview does not know; nvinfer would not run the model with it.
     """
-    from trtforge.evaluate.engines import reference_session
+    from trtforge.evaluate.models import reference_session
     from trtforge.graph.model import graph_of, load, model_of
     from trtforge.graph.nms.exchange import exchange_plugin
 
-    head = prepared.read(folder).recipe.head if (folder / MANIFEST).is_file() else "auto"
+    head = read_prepared(folder).recipe.head if (folder / MANIFEST).is_file() else "auto"
     settings = preview_config.read(folder / CONFIG)
     model = load(settings.onnx)
     graph = graph_of(model)

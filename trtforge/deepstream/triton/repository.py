@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from trtforge.bundle import prepared
+from trtforge.bundle.prepared import Prepared
+from trtforge.bundle.read import read_prepared
 from trtforge.deepstream.config.nvinfer import LETTERBOX, STOCK_PARSERS
 from trtforge.deepstream.files import check_folder
 from trtforge.deepstream.triton.text import Message, Name, text
 from trtforge.errors import ForgeError
-from trtforge.job import Ready
 from trtforge.store.drafts import draft_in
 
 Backend = Literal["tensorrt", "onnxruntime"]
@@ -76,7 +76,7 @@ def write(bundle: Path, out: Path, backend: str, serving: Serving) -> dict[str, 
         ForgeError: the bundle holds no such engine, its batch is fixed, or ``out`` can't be
             written.
     """
-    ready = prepared.read(bundle)
+    ready = read_prepared(bundle)
     engine = _engine(bundle)
     chosen = _backend(backend, engine, bundle)
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", ready.name)  # a folder's name, and part of a URL
@@ -127,7 +127,7 @@ def _backend(asked: str, engine: Path | None, bundle: Path) -> Backend:
     return "tensorrt" if engine and asked != "onnxruntime" else "onnxruntime"
 
 
-def _tensors(ready: Ready) -> tuple[list[Message], list[Message], bytes]:
+def _tensors(ready: Prepared) -> tuple[list[Message], list[Message], bytes]:
     """Inputs and outputs as Triton names them, and the DeepStream form as ONNX Runtime can run it."""
     from trtforge.graph.model import graph_of, load, model_of
     from trtforge.graph.nms.exchange import exchange_plugin
@@ -163,7 +163,7 @@ def _tensor(tensor: Any, dims: list[Any] | None) -> Message:
 def _model_config(
     name: str,
     backend: Backend,
-    ready: Ready,
+    ready: Prepared,
     inputs: list[Message],
     outputs: list[Message],
     serving: Serving,
@@ -193,7 +193,7 @@ def _model_config(
 
 
 def _nvinferserver(
-    name: str, ready: Ready, inputs: list[Message], labels: str, serving: Serving
+    name: str, ready: Prepared, inputs: list[Message], labels: str, serving: Serving
 ) -> Message:
     """The top message of nvinferserver's configuration (PluginControl).
 

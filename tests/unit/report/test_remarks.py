@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tests.unit.report.rows import layer, t
-from trtforge.reporting.findings import find
-from trtforge.reporting.model import UNREADABLE, Engine, Finding, Layer, Node, Report
+from trtforge.reporting.model import UNREADABLE, EngineInfo, Layer, LayerReport, Node, Remark
+from trtforge.reporting.remarks import remarks
 
 
 def node(name: str, op: str = "Conv", **more: object) -> Node:
@@ -17,15 +17,17 @@ def conv(name: str, precision: str, **more: object) -> Layer:
     return layer(f"layer-{name}", name, macs=10, precision=precision, **more)  # type: ignore[arg-type]
 
 
-def found(layers: list[Layer], nodes: list[Node], title: str, **engine: object) -> Finding:
-    report = Report(layers=layers, nodes=nodes, engine=Engine.model_validate(engine))
-    return next(each for each in find(report) if title in each.title)
+def found(layers: list[Layer], nodes: list[Node], title: str, **engine: object) -> Remark:
+    report = LayerReport(layers=layers, nodes=nodes, engine=EngineInfo.model_validate(engine))
+    return next(each for each in remarks(report) if title in each.title)
 
 
 def titles(layers: list[Layer], nodes: list[Node], **engine: object) -> list[str]:
     return [
         each.title
-        for each in find(Report(layers=layers, nodes=nodes, engine=Engine.model_validate(engine)))
+        for each in remarks(
+            LayerReport(layers=layers, nodes=nodes, engine=EngineInfo.model_validate(engine))
+        )
     ]
 
 
@@ -109,12 +111,12 @@ def test_weights_that_a_batch_would_share() -> None:
 
 
 def test_what_the_report_lost_is_said() -> None:
-    report = Report(
+    report = LayerReport(
         layers=[layer("?", type=UNREADABLE)],
         nodes=[node("a", place="unaccounted", learned=False)],
         unmatched_times={"x": 1.0},
     )
-    assert {each.title for each in find(report)} == {
+    assert {each.title for each in remarks(report)} == {
         "1 row of the builder's list unreadable",
         "1 ONNX node not accounted for",
         "1 profiled name without a layer",
@@ -128,5 +130,5 @@ def test_engines_built_without_details() -> None:
 def test_those_one_can_act_on_come_first() -> None:
     x, y = t("x"), t("y")
     layers = [conv("a", "Float"), layer("r", reads=[x], writes=[y], role="copy", input_bytes=10**9)]
-    acts = [bool(each.act) for each in find(Report(layers=layers, nodes=[node("a")]))]
+    acts = [bool(each.act) for each in remarks(LayerReport(layers=layers, nodes=[node("a")]))]
     assert acts == [True, False]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence, Sized
 
 from trtforge import present
 from trtforge.reporting.cost import edges
-from trtforge.reporting.model import UNREADABLE, Finding, Layer, Node, Report, labels
+from trtforge.reporting.model import UNREADABLE, Layer, LayerReport, Node, Remark, labels
 from trtforge.reporting.origin import QUANTIZED
 
 SHOWN = 5  # names in a sentence
@@ -21,7 +21,7 @@ PASSED = {"QuantizeLinear", "DequantizeLinear", "Conv", "Concat", "Slice", "Spli
 FLOAT = {"Float", "Half", "BFloat16"}
 
 
-def find(report: Report) -> list[Finding]:
+def remarks(report: LayerReport) -> list[Remark]:
     """Those one can act on first, then by the bytes that they move."""
     found = [
         *_float_though_quantized(report),
@@ -35,7 +35,7 @@ def find(report: Report) -> list[Finding]:
     return sorted(found, key=lambda each: (not each.act, -each.bytes))
 
 
-def homes(report: Report) -> dict[str, int]:
+def homes(report: LayerReport) -> dict[str, int]:
     """The layer that computes each learned operator: the one with multiply-accumulates, else the
     last that names it.
     """
@@ -48,7 +48,7 @@ def homes(report: Report) -> dict[str, int]:
     return found
 
 
-def _float_though_quantized(report: Report) -> list[Finding]:
+def _float_though_quantized(report: LayerReport) -> list[Remark]:
     home = homes(report)
     quantized = [node for node in report.nodes if node.quantized and node.name in home]
     lost = [node for node in quantized if report.layers[home[node.name]].precision not in QUANTIZED]
@@ -81,7 +81,7 @@ def _float_though_quantized(report: Report) -> list[Finding]:
     ]
 
 
-def _not_quantized(report: Report) -> list[Finding]:
+def _not_quantized(report: LayerReport) -> list[Remark]:
     learned = [node for node in report.nodes if node.learned and node.place == "layer"]
     if not any(node.quantized for node in learned):
         return []
@@ -112,7 +112,7 @@ def _not_quantized(report: Report) -> list[Finding]:
     return found
 
 
-def _moves(report: Report) -> list[Finding]:
+def _moves(report: LayerReport) -> list[Remark]:
     """Layers that convert or copy and compute nothing, each with the neighbour for which it does."""
     float_nodes = {
         node.name
@@ -182,7 +182,7 @@ def _move(
     return f"{what} between {_names(makers, 2)} and {_names(readers, 2)}"
 
 
-def _wide_outputs(report: Report) -> list[Finding]:
+def _wide_outputs(report: LayerReport) -> list[Remark]:
     """INT8 operators that write float for another kernel to quantize again."""
     _, behind = _neighbours(report.layers)
     kinds = {node.name: node.op for node in report.nodes}
@@ -218,7 +218,7 @@ def _wide_outputs(report: Report) -> list[Finding]:
     ]
 
 
-def _wide_engine(report: Report) -> list[Finding]:
+def _wide_engine(report: LayerReport) -> list[Remark]:
     if report.engine.backend == "onnxruntime":  # its CPU kernels gain nothing from less
         return []
     macs = report.by_precision("macs")
@@ -256,7 +256,7 @@ def _wide_engine(report: Report) -> list[Finding]:
     return []
 
 
-def _weights(report: Report) -> list[Finding]:
+def _weights(report: LayerReport) -> list[Remark]:
     size, everything = (
         sum(layer.weight_bytes for layer in report.layers),
         sum(layer.bytes for layer in report.layers),
@@ -277,7 +277,7 @@ def _weights(report: Report) -> list[Finding]:
     ]
 
 
-def _lost(report: Report) -> list[Finding]:
+def _lost(report: LayerReport) -> list[Remark]:
     """What the report itself could not tell."""
     found = []
     unreadable = [number for number, layer in enumerate(report.layers) if layer.type == UNREADABLE]
@@ -338,10 +338,12 @@ def _neighbours(layers: Sequence[Layer]) -> tuple[dict[int, list[int]], dict[int
     return before, behind
 
 
-def _finding(report: Report, title: str, layers: Sequence[int], why: str, act: str = "") -> Finding:
+def _finding(
+    report: LayerReport, title: str, layers: Sequence[int], why: str, act: str = ""
+) -> Remark:
     ordered = sorted(set(layers))
     size = sum(report.layers[number].bytes for number in ordered)
-    return Finding(title=title, why=why, act=act, layers=ordered, bytes=size)
+    return Remark(title=title, why=why, act=act, layers=ordered, bytes=size)
 
 
 def _many(things: Sized, name: str) -> str:

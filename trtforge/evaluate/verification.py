@@ -10,7 +10,7 @@ from trtforge.evaluate.metrics import Difference
 
 
 @dataclass
-class Report:
+class Verification:
     """What was measured; figures are shares of 1, drops are points (hundredths).
 
     Attributes:

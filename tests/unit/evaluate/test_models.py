@@ -16,7 +16,7 @@ from tests.models import SIDE, anchor_free, images, objectness
 from trtforge.errors import MachineError
 from trtforge.evaluate import layers
 from trtforge.evaluate.detections import finder
-from trtforge.evaluate.engines import open_engine
+from trtforge.evaluate.models import open_model
 from trtforge.graph.detection import existing_nms
 from trtforge.graph.model import graph_of, load, model_of
 from trtforge.graph.nms import OUTPUTS, NmsOptions, apply
@@ -56,7 +56,7 @@ def exported(path: Path) -> Path:
 def test_a_fixed_batch_is_filled_with_the_image(tmp_path: Path) -> None:
     for batch in (1, 4):
         onnx.save(model_of(graph_of(objectness(batch=batch))), tmp_path / f"{batch}.onnx")
-    four, one = (open_engine(tmp_path / f"{batch}.onnx").infer(images(1)) for batch in (4, 1))
+    four, one = (open_model(tmp_path / f"{batch}.onnx").infer(images(1)) for batch in (4, 1))
     for name, want in one.items():
         np.testing.assert_allclose(four[name], want, rtol=1e-5, atol=1e-5)
 
@@ -64,11 +64,11 @@ def test_a_fixed_batch_is_filled_with_the_image(tmp_path: Path) -> None:
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("form", ["deepstream", "efficientnms", "names of an exporter"])
 def test_plugins_find_what_standard_operators_find(model: str, form: str, tmp_path: Path) -> None:
-    reference = open_engine(file(tmp_path, model, "onnx"))
+    reference = open_model(file(tmp_path, model, "onnx"))
     if form == "names of an exporter":
-        engine = open_engine(exported(file(tmp_path, model, "efficientnms")))
+        engine = open_model(exported(file(tmp_path, model, "efficientnms")))
     else:
-        engine = open_engine(
+        engine = open_model(
             file(tmp_path, model, form, "plugin" if form == "deepstream" else "auto")
         )
     assert engine.outputs.keys() == reference.outputs.keys() == set(OUTPUTS)
@@ -114,4 +114,4 @@ def test_a_plugin_that_can_not_be_exchanged_is_named_with_its_file(
     with pytest.raises(
         MachineError, match=f"{path.name}: .*can't be exchanged.*runs only in TensorRT"
     ):
-        open_engine(path)
+        open_model(path)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from trtforge.backends import _plan
-from trtforge.bundle import prepared
+from trtforge.bundle.read import read_prepared
 from trtforge.errors import ForgeError, MachineError
 from trtforge.graph.nms import OUTPUTS
 from trtforge.recipe import Nms, Preprocess, Recipe
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Engine:
+class OpenedModel:
     """Something that takes images.
 
     Attributes:
@@ -57,7 +57,7 @@ class Engine:
         return spec.model_copy(update={"std": None}) if self.recipe else spec
 
 
-def open_engine(path: Path, recipe: Recipe | None = None) -> Engine:
+def open_model(path: Path, recipe: Recipe | None = None) -> OpenedModel:
     """Open an ONNX file, a TensorRT engine, a prepared folder or a bundle.
 
     Args:
@@ -85,9 +85,9 @@ def open_engine(path: Path, recipe: Recipe | None = None) -> Engine:
     return _open_tensorrt(path)
 
 
-def _open_folder(path: Path) -> Engine:
+def _open_folder(path: Path) -> OpenedModel:
     """Its TensorRT engine, else the graph that its engine was built from."""
-    ready = prepared.read(path)
+    ready = read_prepared(path)
     engines = sorted(path.glob("*.onnx_b*.engine"))
     if engines:
         return _open_tensorrt(engines[0], ready.recipe)
@@ -106,7 +106,7 @@ def _open_folder(path: Path) -> Engine:
 
 def _open_onnx(
     path: Path, file: Path, recipe: Recipe | None, note: str, given: Recipe | None = None
-) -> Engine:
+) -> OpenedModel:
     from trtforge.backends.onnxruntime import run_one
     from trtforge.graph.detection import existing_nms, recognise
     from trtforge.graph.fold import dims, fold, image_input
@@ -122,7 +122,7 @@ def _open_onnx(
         height, width = wanted or (640, 640)
         graph = graph_of(fold(model, (height, width)))
     engine = reference_session(model)
-    return Engine(
+    return OpenedModel(
         path=path,
         infer=lambda images: _in_pixels(_renamed(run_one(engine, images), names), (height, width)),
         size=(height, width),
@@ -183,12 +183,12 @@ def reference_session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
     return session(model_of(widen(graph_of(model))).SerializeToString(), fuse=False)
 
 
-def _open_tensorrt(path: Path, recipe: Recipe | None = None) -> Engine:
+def _open_tensorrt(path: Path, recipe: Recipe | None = None) -> OpenedModel:
     from trtforge.backends import tensorrt
 
     infer, size, outputs = tensorrt.load(path)
     nms = _inner_nms(set(OUTPUTS) <= set(outputs), recipe)
-    return Engine(
+    return OpenedModel(
         path=path,
         infer=lambda images: _in_pixels(infer(images), size),
         size=size,
