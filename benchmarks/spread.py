@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from trtforge.bundle.prepared import Target
-from trtforge.cluster import workers
+from trtforge.cluster import open_workers
 from trtforge.devices import device
 from trtforge.pipeline.job import Job
 from trtforge.recipe import Recipe
@@ -41,7 +41,7 @@ def once(on: str) -> tuple[float, float, Swept]:
         store = Store(Path(folder))
         sweep(job, target, store, replace(CELLS, workspaces=[MIB]))  # prepares
         started = time.perf_counter()
-        with workers(on, store, [target.device] if target.device else []) as staff:
+        with open_workers(on, store, [target.device] if target.device else []) as staff:
             ready = time.perf_counter()
             found = sweep(job, target, store, CELLS, staff)
             ended = time.perf_counter()

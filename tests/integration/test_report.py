@@ -246,7 +246,7 @@ def test_gates(trtforge, bundles, tmp_path):
     for name, factor in (("a", 1.0), ("b", 1.1)):
         report = model.load(bundles["fp16"] / "layers.json")
         times = [(layer.name, factor) for layer in report.layers]
-        (tmp_path / f"{name}.json").write_text(model.text(assemble.with_times(report, times)))
+        (tmp_path / f"{name}.json").write_text(model.to_json(assemble.with_times(report, times)))
     slower = trtforge("diff", tmp_path / "a.json", tmp_path / "b.json", "--max-slower", "3%")
     assert slower.code == 4
     assert "+10.0 %" in slower.err

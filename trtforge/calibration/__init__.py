@@ -1,3 +1,5 @@
-"""Ranges of activations, from a stream of photographs: preprocessing, histograms, thresholds,
-tables.
+"""Find the ranges of activations on a stream of photographs.
+
+The way of an image: ``images`` (preprocessing) -> ``collect`` (the network runs) -> ``histogram``
+(magnitudes are counted) -> ``threshold`` (a range is chosen) -> ``ranges`` and ``cache`` (tables).
 """

@@ -1,4 +1,4 @@
-"""Histograms of a model's activations over a folder of images, in bounded memory."""
+"""Collect histograms of a model's activations over a folder of images, in bounded memory."""
 
 from __future__ import annotations
 
@@ -11,93 +11,98 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import onnx_graphsurgeon as gs
+from numpy.typing import NDArray
 
 from trtforge.backends import onnxruntime
 from trtforge.calibration.cut import cut
 from trtforge.calibration.histogram import Histogram, empty
 from trtforge.calibration.images import CorruptImage
-from trtforge.calibration.observed import check_corrupt, merged
+from trtforge.calibration.observed import check_corrupt, merge_histograms
 from trtforge.errors import ForgeError
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-MOST_WORKERS = 4  # on the CPU each holds a network and the activations of one image
-MOST_WEIGHTS = 2**31  # bytes of their networks together
-MOST_DECODERS = 16
+MOST_WORKERS = 4  # on the CPU, each holds a network and the activations of one image
+MOST_WEIGHTS = 2**31  # bytes of weights that all workers' networks hold together
+MOST_DECODERS = 16  # threads that decode images for a GPU
 Histograms = dict[str, Histogram]
 
 
 class Taps(Protocol):
-    """A network whose activations are counted as they are produced.
+    """A network whose activations are counted as soon as they are computed.
 
     Attributes:
-        parts: histograms of the early images, and of the late ones.
+        parts: histograms of the early images, and of the late images.
     """
 
     parts: tuple[Histograms, Histograms]
 
-    def observe(self, batch: np.ndarray, late: bool) -> str | None:
-        """Run float32 ``(N, C, H, W)``, count every tensor, name one that is NaN or infinite."""
+    def observe(self, batch: NDArray[np.float32], late: bool) -> str | None:
+        """Run images (N, C, H, W), and count every tensor.
+
+        Returns:
+            The name of a tensor with NaN or infinite values, or None.
+        """
 
     def flush(self) -> None:
-        """Count what is not in the histograms yet."""
+        """Move all counts into the histograms."""
 
 
 def collect(
     graph: gs.Graph,
     tensors: Sequence[str],
     images: Sequence[Path],
-    prepare: Callable[[Path], np.ndarray],
+    prepare: Callable[[Path], NDArray[np.float32]],
     progress: Callable[[float], None],
     early: int | None = None,
     provider: str = "cpu",
     total: int | None = None,
 ) -> tuple[Histograms, Histograms, list[Path]]:
-    """Observe ``tensors`` while the model runs over ``images``.
+    """Run the model over ``images``, and count the values of ``tensors``.
 
-    On the CPU every worker takes one image through decoding, the network and the histograms on one
-    core, so no core waits for another. On a GPU the workers decode, and the activations never leave
-    the device. Histograms merge exactly, so neither the number of workers nor their timing shows in
-    the result. A network over 512 MiB runs on several cores, whose number may show in a last bit.
+    On the CPU, every worker takes one image through decoding, the network and the histograms on one
+    core, so no core waits for another. On a GPU, the workers decode, and the activations never
+    leave the device. Histograms merge exactly, so the result depends neither on the number of
+    workers nor on their timing. Only a network over 512 MiB runs on several cores, whose number may
+    change the last bit of an activation.
 
     Args:
-        graph: float model with one image input; cut down to what makes ``tensors``, without weights
-            (``cut``).
+        graph: float model with one image input. It is cut down to what computes ``tensors``, and
+            loses its weights (see ``cut``).
         tensors: names of activations; the input may be one of them.
         images: files.
-        prepare: makes a batch (1, C, H, W) of a file, or raises CorruptImage.
-        progress: is told how many images are done.
-        early: so many of the images, from the first on, count into the first set of histograms;
-            None is all.
+        prepare: makes a batch (1, C, H, W) from a file, or raises CorruptImage.
+        progress: is called with the number of images that are done.
+        early: number of images, from the first on, that are counted in the first set of histograms;
+            None means all.
         provider: ``cpu`` or ``cuda``.
-        total: images in the whole folder, if these are a shard's.
+        total: number of images in the whole folder, if ``images`` is a shard of it.
 
     Returns:
-        A histogram for each tensor over the early images, and one over the others; the images that
-        could not be read.
+        A histogram of each tensor over the early images; one over the late images; and the images
+        that could not be read.
 
     Raises:
-        ForgeError: more images can't be read than 5 % of the whole folder, the network fails on
-            one, or an activation is NaN or infinite.
+        ForgeError: over 5 % of the whole folder's images can't be read, the network fails on an
+            image, or an activation is NaN or infinite.
     """
     stream = _Stream(
         images, len(images) if early is None else early, total or len(images), progress
     )
-    batch_dim = graph.inputs[0].shape[0]
-    copies = (
-        batch_dim if isinstance(batch_dim, int) and batch_dim > 0 else 1
-    )  # a fixed batch is filled with one image
+    batch = graph.inputs[0].shape[0]
+    # A model with a fixed batch gets the same image several times.
+    copies: int = batch if isinstance(batch, int) and batch > 0 else 1
 
     def work(taps: Taps) -> None:
         try:
-            while (taken := stream.next()) is not None:
-                path, is_late = taken
+            while (item := stream.next()) is not None:
+                path, is_late = item
                 try:
                     image = prepare(path)
-                    bad = taps.observe(
-                        image if copies == 1 else np.repeat(image, copies, axis=0), is_late
-                    )
+                    if copies > 1:
+                        image = np.repeat(image, copies, axis=0)
+                    bad = taps.observe(image, is_late)
                 except CorruptImage:
                     stream.skip(path)
                     continue
@@ -109,35 +114,34 @@ def collect(
                 stream.done()
             taps.flush()
         finally:
-            stream.stop()  # the end, or an error: the other workers end with the image they hold
+            stream.stop()  # at the end, or after an error: the other workers finish their image
 
     workers: list[tuple[Taps, Future[None]]] = []
     with ThreadPoolExecutor(MOST_DECODERS) as pool:
         try:
             for taps in _open(graph, tensors, provider, len(images)):
                 workers.append((taps, pool.submit(work, taps)))
-                if stream.ended:  # by an error, or so few images that no other worker is needed
+                if stream.ended:  # after an error, or when no images are left for another worker
                     break
             for _, future in workers:
                 future.result()
         finally:
-            stream.stop()  # after Ctrl-C, too
-    each = {id(taps): taps for taps, _ in workers}.values()  # workers may share a device's
-    first, rest = (
-        {name: merged([taps.parts[part][name] for taps in each]) for name in tensors}
+            stream.stop()  # also after Ctrl-C
+    networks = list({id(taps): taps for taps, _ in workers}.values())  # on a GPU, workers share one
+    early_histograms, late_histograms = (
+        {name: merge_histograms([taps.parts[part][name] for taps in networks]) for name in tensors}
         for part in range(2)
     )
-    return first, rest, sorted(stream.skipped)
+    return early_histograms, late_histograms, sorted(stream.skipped)
 
 
 def _open(graph: gs.Graph, tensors: Sequence[str], provider: str, images: int) -> Iterator[Taps]:
-    """The taps of each worker, made one by one: the first can work while the next one's network is
-    loaded.
-    """
+    """Yield each worker's taps: the first worker runs while the next network is loaded."""
     cores = os.cpu_count() or 1
     input_name = graph.inputs[0].name
     tapped = [name for name in tensors if name != input_name]
-    model, weights = cut(graph, tapped) if tapped else (b"", {})  # no empty graph
+    # ONNX Runtime refuses an empty graph, which remains where only the input is observed.
+    model, weights = cut(graph, tapped) if tapped else (b"", {})
     if provider == "cuda" and tapped:
         from trtforge.calibration.cuda import DeviceTaps
 
@@ -145,12 +149,11 @@ def _open(graph: gs.Graph, tensors: Sequence[str], provider: str, images: int) -
         yield from [taps] * max(1, min(MOST_DECODERS, cores, images))
         return
     cores = min(MOST_WORKERS, cores)
-    networks = max(
-        1, min(cores, MOST_WEIGHTS // max(1, sum(array.nbytes for array in weights.values())))
-    )
+    size = max(1, sum(array.nbytes for array in weights.values()))
+    networks = max(1, min(cores, MOST_WEIGHTS // size))
     for _ in range(max(1, min(networks, images))):
-        # A core each, but for networks over 512 MiB: how many add up may show in the last bit, so
-        # it must not depend on the number of images.
+        # One core for a network, but several where it is over 512 MiB. The number of cores can
+        # change the last bit of a sum, so it must not depend on the number of images.
         engine = onnxruntime.session(model, cores // networks, weights=weights) if tapped else None
         yield HostTaps(engine, tensors, input_name)
 
@@ -158,14 +161,13 @@ def _open(graph: gs.Graph, tensors: Sequence[str], provider: str, images: int) -
 class HostTaps:
     """One worker's network on the CPU.
 
-    No other worker runs it: ONNX Runtime's memory for activations belongs to the network, and where
-    several run it at
-    once its peak is a matter of how their operators happen to meet, higher after 500 images than
-    after 30.
+    No other worker runs it: ONNX Runtime's memory for activations belongs to the network. If
+    several workers shared it, its peak would depend on which operators run at the same time, and
+    would be higher after 500 images than after 30.
 
     Args:
-        engine: of a model whose outputs are ``tensors``, but for the input; None if there is none
-            but the input.
+        engine: session of a model whose outputs are ``tensors`` without the input; None if only the
+            input is observed.
     """
 
     def __init__(
@@ -174,9 +176,9 @@ class HostTaps:
         self.parts = empty(tensors), empty(tensors)
         self._engine, self._input = engine, input_name
 
-    def observe(self, batch: np.ndarray, late: bool) -> str | None:
-        # A function of its own, so that an image's activations are gone before the next ones are
-        # made.
+    def observe(self, batch: NDArray[np.float32], late: bool) -> str | None:
+        """Run images (N, C, H, W) and count every tensor; see ``Taps.observe``."""
+        # When this function returns, the activations are freed, before the next are computed.
         arrays = onnxruntime.run(self._engine, batch) if self._engine else {}
         arrays[self._input] = batch
         for name, histogram in self.parts[late].items():
@@ -186,11 +188,11 @@ class HostTaps:
         return None
 
     def flush(self) -> None:
-        """Nothing waits."""
+        """Do nothing: every value is counted at once."""
 
 
 class _Stream:
-    """Hands out the images, one at a time, to several workers."""
+    """A list of images that several workers take one at a time."""
 
     def __init__(
         self, images: Sequence[Path], early: int, total: int, progress: Callable[[float], None]
@@ -204,21 +206,29 @@ class _Stream:
         self.ended = False
 
     def next(self) -> tuple[Path, bool] | None:
+        """Return the next image and whether it is a late one; None at the end."""
         with self._lock:
             return next(self._images, None)
 
     def done(self) -> None:
+        """Count an image as done."""
         with self._lock:
             self._finished += 1
             self._progress(self._finished)
 
     def skip(self, path: Path) -> None:
+        """Note an image that can't be read.
+
+        Raises:
+            ForgeError: it is one too many (see ``check_corrupt``).
+        """
         with self._lock:
             self.skipped.append(path)
             check_corrupt(path, len(self.skipped), self._total)
         self.done()
 
     def stop(self) -> None:
+        """Hand out no more images."""
         with self._lock:
             self.ended = True
             self._images = iter(())

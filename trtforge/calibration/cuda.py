@@ -1,13 +1,14 @@
-"""Histograms on the GPU: ONNX Runtime's outputs stay on the device, and only counts leave it."""
+"""Count histograms on the GPU: ONNX Runtime's outputs stay there, and only counts leave it."""
 
 from __future__ import annotations
 
 import math
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trtforge.backends import onnxruntime
 from trtforge.backends._gpu import primary
@@ -16,17 +17,17 @@ from trtforge.calibration.loops import BINS
 from trtforge.errors import MachineError
 
 if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
+    from onnxruntime import InferenceSession, OrtValue
 
-MOST_COUNTED = (
-    2**32 - 1
-)  # values of one tensor between two flushes: counters on the device have 32 bits
+MOST_COUNTED = 2**32 - 1  # values of one tensor between two flushes: counters have 32 bits
 THREADS = 256
 BLOCKS = 1024
+# In C and CUDA, which pycuda compiles with nvcc when the first network is opened.
 KERNELS = """
 extern "C" __global__ void largest(const unsigned *bits, unsigned long long size, unsigned *found)
 {
-    // found[0]: largest finite magnitude as a bit pattern (they order as the floats do); found[1]: NaN or infinite
+    // found[0]: largest finite magnitude as a bit pattern (bit patterns sort as the floats do);
+    // found[1]: 1 after NaN or infinity
     unsigned most = 0, bad = 0;
     for (unsigned long long at = blockIdx.x * (unsigned long long)blockDim.x + threadIdx.x; at < size;
          at += gridDim.x * (unsigned long long)blockDim.x) {
@@ -49,7 +50,7 @@ extern "C" __global__ void count(const float *values, unsigned long long size, f
     __shared__ unsigned local[BINS];
     for (int bin = threadIdx.x; bin < BINS; bin += blockDim.x) local[bin] = 0;
     __syncthreads();
-    unsigned zeros = 0;  // behind a ReLU most values are: they would all wait for one counter
+    unsigned zeros = 0;  // after a ReLU most values are zero, and would all wait for one counter
     for (unsigned long long at = blockIdx.x * (unsigned long long)blockDim.x + threadIdx.x; at < size;
          at += gridDim.x * (unsigned long long)blockDim.x) {
         float position = fabsf(values[at]) * per_unit;
@@ -64,16 +65,24 @@ extern "C" __global__ void count(const float *values, unsigned long long size, f
 """
 
 
-class DeviceTaps:
-    """One network on one GPU, shared by all workers: they decode, and take turns here.
+class _Kernel(Protocol):
+    """A compiled CUDA function."""
 
-    Counts stay on the device in a histogram each, of the limits that ``Histogram`` would have; they
-    are merged into the host's when a limit has to grow, when a counter could overflow, between
-    early and late images, and at the end. Merging is exact, so the result is what the host would
-    count of the same activations.
+    def __call__(
+        self, *arguments: np.generic, block: tuple[int, int, int], grid: tuple[int, int]
+    ) -> None: ...
+
+
+class DeviceTaps:
+    """One network on one GPU for all workers: they decode images, and take turns here.
+
+    Each tensor's counts stay on the GPU, in bins of the same size as in ``Histogram``. They are
+    merged into the histograms on the host when a range has to grow, when a counter could overflow,
+    between early and late images, and at the end. Merging is exact, so the result is the same as
+    counting the activations on the host.
 
     Args:
-        engine: of a model whose outputs are ``tensors``, but for the input, in their order.
+        engine: session of a model whose outputs are ``tensors`` without the input, in this order.
 
     Raises:
         MachineError: pycuda, CUDA's compiler or the GPU is missing.
@@ -91,10 +100,8 @@ class DeviceTaps:
         self._context.push()
         try:
             module = SourceModule(f"#define BINS {BINS}\n{KERNELS}", no_extern_c=True)
-            self._largest, self._count = (
-                module.get_function("largest"),
-                module.get_function("count"),
-            )
+            self._largest: _Kernel = module.get_function("largest")
+            self._count: _Kernel = module.get_function("count")
             self._counts = driver.mem_alloc(len(self._tapped) * BINS * 4)
             self._found = driver.mem_alloc(len(self._tapped) * 8)
             driver.memset_d32(self._counts, 0, len(self._tapped) * BINS)
@@ -105,13 +112,14 @@ class DeviceTaps:
             ) from error
         finally:
             self._context.pop()
-        # Of what the device has counted since the last flush, of early or of late images:
+        # These four describe what the device has counted since the last flush.
         self._limits = dict.fromkeys(self._tapped, 0.0)
         self._peaks = dict.fromkeys(self._tapped, 0.0)
-        self._counted = 0  # of the tensor with most values
+        self._counted = 0  # values of the tensor that has the most
         self._late = False
 
-    def observe(self, batch: np.ndarray, late: bool) -> str | None:
+    def observe(self, batch: NDArray[np.float32], late: bool) -> str | None:
+        """Run images (N, C, H, W) and count every tensor; see ``Taps.observe``."""
         with self._lock:
             self._context.push()
             try:
@@ -120,6 +128,7 @@ class DeviceTaps:
                 self._context.pop()
 
     def flush(self) -> None:
+        """Merge the device's counts into the histograms on the host."""
         with self._lock:
             self._context.push()
             try:
@@ -127,12 +136,11 @@ class DeviceTaps:
             finally:
                 self._context.pop()
 
-    def _observe(self, batch: np.ndarray, late: bool) -> str | None:
+    def _observe(self, batch: NDArray[np.float32], late: bool) -> str | None:
         if late is not self._late:
             self._flush()
-            self._limits = dict.fromkeys(
-                self._tapped, 0.0
-            )  # wider bins than the part's own would not merge into it
+            # Start with the smallest bins again: bins wider than a histogram's can't be merged.
+            self._limits = dict.fromkeys(self._tapped, 0.0)
             self._late = late
         if self._input in self.parts[late]:
             histogram = self.parts[late][self._input]
@@ -147,44 +155,45 @@ class DeviceTaps:
             binding.bind_output(name, "cuda", 0)
         try:
             self._engine.run_with_iobinding(binding)  # returns when the device is done
-        except Exception as error:  # ONNX Runtime raises classes of its own
+        except Exception as error:  # ONNX Runtime raises many classes, with no common base
             raise onnxruntime.failure(error, batch) from error
-        arrays = binding.get_outputs()
-        sizes = [math.prod(array.shape()) for array in arrays]
+        arrays: list[OrtValue] = binding.get_outputs()
+        sizes: list[int] = [math.prod(array.shape()) for array in arrays]
         self._driver.memset_d32(self._found, 0, 2 * len(arrays))
         for index, (array, size) in enumerate(zip(arrays, sizes, strict=True)):
             self._launch(self._largest, array, size, np.uintp(int(self._found) + 8 * index))
-        found = np.empty((len(arrays), 2), np.uint32)
+        found = np.empty((len(arrays), 2), np.uint32)  # as the kernel "largest" fills it
         self._driver.memcpy_dtoh(found, self._found)
         self._make_room(found[:, 0].view(np.float32), max(sizes))
         for index, (array, size, name) in enumerate(zip(arrays, sizes, self._tapped, strict=True)):
             if found[index, 1]:
                 return name
-            # Only zeros so far: everything is below the first bin, whatever its width.
-            per_unit = (
-                np.float32(BINS / self._limits[name]) if self._limits[name] else np.float32(0)
-            )
-            self._launch(
-                self._count, array, size, per_unit, np.uintp(int(self._counts) + 4 * BINS * index)
-            )
-        self._driver.Context.synchronize()  # the outputs are ONNX Runtime's again after this
+            limit = self._limits[name]
+            # A limit of 0: only zeros so far, which fall into the first bin whatever its width.
+            per_unit = np.float32(BINS / limit) if limit else np.float32(0)
+            counts = np.uintp(int(self._counts) + 4 * BINS * index)
+            self._launch(self._count, array, size, per_unit, counts)
+        self._driver.Context.synchronize()  # ONNX Runtime may reuse the outputs' memory after this
         return None
 
-    def _launch(self, kernel: Any, array: Any, size: int, *rest: Any) -> None:
+    def _launch(self, kernel: _Kernel, array: OrtValue, size: int, *rest: np.generic) -> None:
         grid = (max(1, min(BLOCKS, -(-size // THREADS))), 1)
         kernel(np.uintp(array.data_ptr()), np.uint64(size), *rest, block=(THREADS, 1, 1), grid=grid)
 
-    def _make_room(self, peaks: np.ndarray, size: int) -> None:
-        """Flush when a counter could overflow, or a tensor needs wider bins: counts of two widths
-        don't mix.
+    def _make_room(self, peaks: NDArray[np.float32], size: int) -> None:
+        """Flush if a counter could overflow, or if a tensor needs wider bins.
+
+        Args:
+            peaks: largest magnitude of each tensor in the new values.
+            size: number of the new values, of the tensor that has the most.
         """
-        wanted = {
+        limits = {
             name: limit_above(float(peak), self._limits[name])
             for name, peak in zip(self._tapped, peaks, strict=True)
         }
-        if wanted != self._limits or self._counted + size > MOST_COUNTED:
+        if limits != self._limits or self._counted + size > MOST_COUNTED:
             self._flush()
-            self._limits = wanted
+            self._limits = limits
         self._counted += size
         for name, peak in zip(self._tapped, peaks, strict=True):
             self._peaks[name] = max(self._peaks[name], float(peak))
@@ -196,11 +205,8 @@ class DeviceTaps:
             self._driver.memset_d32(self._counts, 0, counts.size)
             for name, row in zip(self._tapped, counts, strict=True):
                 part = Histogram()
-                part.counts, part.limit, part.largest = (
-                    row.astype(np.int64),
-                    self._limits[name],
-                    self._peaks[name],
-                )
+                part.counts = row.astype(np.int64)
+                part.limit, part.largest = self._limits[name], self._peaks[name]
                 self.parts[self._late][name].merge(part)
         self._peaks = dict.fromkeys(self._tapped, 0.0)
         self._counted = 0

@@ -1,4 +1,4 @@
-"""The part of a network that makes some of its tensors, ready for ONNX Runtime."""
+"""Cut out the part of a network that computes some of its tensors, ready for ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -7,50 +7,50 @@ from collections.abc import Sequence
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
+from numpy.typing import NDArray
 from onnx_graphsurgeon.ir.tensor import LazyValues
 
 from trtforge.graph.model import exported
 
-SMALL = 1024  # bytes: scales and sizes, which shapes are inferred from, stay in the model
+SMALL = 1024  # bytes: scales and sizes, from which shapes are inferred, stay in the model
 
 
-def cut(graph: gs.Graph, tensors: Sequence[str]) -> tuple[bytes, dict[str, np.ndarray]]:
-    """A model whose outputs are ``tensors``, without what is behind them, and its large float32
-    weights by name.
+def cut(graph: gs.Graph, tensors: Sequence[str]) -> tuple[bytes, dict[str, NDArray[np.float32]]]:
+    """Return a model whose outputs are ``tensors``, and its large float32 weights by name.
 
-    Inside of the model each weight would be copied three times: into it, into its bytes, and as a
-    session parses them.
-    Beside it, cutting and loading take half the time.
+    Weights inside the model would be copied three times: into the model, into its bytes, and when a
+    session parses the bytes. With the weights outside, cutting and loading take half the time.
 
     Args:
-        graph: cut down in place. It has no values for these weights after this, and nothing in it
-            keeps the file that it came from in memory.
+        graph: is cut down in place. It has no values for these weights afterwards, and nothing in
+            it keeps the file that it came from in memory.
     """
-    found = graph.tensors()
-    graph.outputs = [found[name] for name in tensors]
+    known = graph.tensors()
+    graph.outputs = [known[name] for name in tensors]
     graph.cleanup()
-    # A branch holds a copy of what it reads, and ONNX Runtime looks beside for the outermost graph
-    # alone.
-    inside = {
+    # A subgraph has its own copy of a weight that it reads, and ONNX Runtime takes weights from
+    # outside for the outermost graph only.
+    in_subgraphs = {
         id(tensor)
-        for branch in graph.subgraphs(recursive=True)
-        for tensor in branch.tensors().values()
+        for subgraph in graph.subgraphs(recursive=True)
+        for tensor in subgraph.tensors().values()
     }
-    weights = {}
+    weights: dict[str, NDArray[np.float32]] = {}
     for tensor in graph.tensors().values():
-        if not isinstance(tensor, gs.Constant) or isinstance(
-            tensor.dtype, int
-        ):  # a type that NumPy lacks
+        if not isinstance(tensor, gs.Constant):
             continue
-        values = np.ascontiguousarray(tensor.values)  # what is still lazy would keep the whole file
-        if values.dtype == np.float32 and values.nbytes > SMALL and id(tensor) not in inside:
+        if isinstance(tensor.dtype, int):  # a datatype that NumPy does not have
+            continue
+        values = np.ascontiguousarray(tensor.values)  # lazy values would keep the whole file open
+        large = values.dtype == np.float32 and values.nbytes > SMALL
+        if large and id(tensor) not in in_subgraphs:
             weights[tensor.name] = values
-            tensor.values = LazyValues(_beside(tensor.name, tensor.shape))
+            tensor.values = LazyValues(_external_tensor(tensor.name, tensor.shape))
     return bytes(exported(graph).SerializeToString()), weights
 
 
-def _beside(name: str, shape: Sequence[int]) -> onnx.TensorProto:
-    """A float32 tensor that says only that its values are elsewhere."""
+def _external_tensor(name: str, shape: Sequence[int]) -> onnx.TensorProto:
+    """Return a float32 tensor without values, which says that they are stored outside."""
     tensor = onnx.TensorProto(name=name, dims=shape, data_type=onnx.TensorProto.FLOAT)
     tensor.data_location = onnx.TensorProto.EXTERNAL
     tensor.external_data.add(key="location", value="beside")

@@ -1,8 +1,8 @@
-"""The accumulator: a histogram of magnitudes whose range only ever doubles.
+"""Count magnitudes in a histogram whose range only ever doubles.
 
-Because every range is a power of two, doubling it merges neighbouring bins exactly. Nothing is ever
-counted twice or re-binned with rounding, so one pass is enough, and merging the histograms of two
-halves of a stream equals observing the whole stream, bit for bit, in any order.
+Every range is a power of two, so doubling it merges neighbouring bins exactly. No value is counted
+twice or put into another bin by rounding. So one pass over the images is enough, and merging the
+histograms of two halves of a stream equals observing the whole stream, bit for bit, in any order.
 """
 
 from __future__ import annotations
@@ -11,45 +11,48 @@ import math
 from collections.abc import Iterable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trtforge.calibration.loops import BINS, CHUNK, count
 
-SMALLEST_LIMIT = 2.0**-100  # below, bins for each unit would not fit into float32
+SMALLEST_LIMIT = 2.0**-100  # with a smaller range, "bins per unit" would not fit into float32
 
 
 class Histogram:
-    """Counts of |x| in 4096 equal bins over [0, limit), limit a power of two.
+    """Counts of |x| in 4096 equal bins over [0, limit); the limit is a power of two.
 
     Attributes:
         counts: int64 of shape (4096,).
-        limit: upper end of the range; 0.0 while only zeros were seen.
-        largest: largest magnitude seen.
-        bad: number of NaN and infinite values seen; they are in no bin.
+        limit: upper end of the range; 0.0 while only zeros have been counted.
+        largest: largest magnitude so far.
+        bad: number of NaN and infinite values so far; they are in no bin.
     """
 
     __slots__ = ("bad", "counts", "largest", "limit")
 
     def __init__(self) -> None:
-        self.counts = np.zeros(BINS, np.int64)
+        self.counts: NDArray[np.int64] = np.zeros(BINS, np.int64)
         self.limit = 0.0
         self.largest = 0.0
         self.bad = 0
 
-    def observe(self, array: np.ndarray) -> None:
+    def observe(self, array: NDArray[np.float32]) -> None:
         """Count a float32 array of any shape."""
         flat = np.require(array, np.float32, ["C", "A"]).reshape(-1)
-        at = 0
+        position = 0
         while True:
             per_unit = BINS / self.limit if self.limit else 0.0
-            at, largest = count(flat, at, _largest_bits_under(self.limit), per_unit, self.counts)
+            largest_bits = _largest_bits_under(self.limit)
+            position, largest = count(flat, position, largest_bits, per_unit, self.counts)
             self.largest = max(self.largest, float(np.uint32(largest).view(np.float32)))
-            if at == flat.size:
+            if position == flat.size:
                 return
-            at += self._widen(flat[at : at + CHUNK])
+            position += self._widen(flat[position : position + CHUNK])
 
-    def _widen(self, chunk: np.ndarray) -> int:
-        """Make room for a chunk; of one with NaN or infinity count the rest, too. How many values
-        are done with.
+    def _widen(self, chunk: NDArray[np.float32]) -> int:
+        """Make room for a chunk of values, and return how many of them are counted already.
+
+        A chunk with NaN or infinite values is counted here; the compiled loop would stop at it.
         """
         finite = chunk[np.isfinite(chunk)]
         self._make_room(float(np.abs(finite).max(initial=0.0)))
@@ -60,13 +63,13 @@ class Histogram:
         return chunk.size
 
     def merge(self, other: Histogram) -> None:
-        """Count everything that ``other`` counted."""
+        """Add everything that another histogram has counted."""
         self._make_room(other.largest)
         counts, limit = other.counts, other.limit
         if self.limit and not limit:
-            limit = self.limit  # only zeros: they stay in bin 0
+            limit = self.limit  # the other counted only zeros: they stay in bin 0
         while limit < self.limit:
-            counts, limit = _doubled(counts), limit * 2
+            counts, limit = _halve_bins(counts), limit * 2
         self.counts += counts
         self.bad += other.bad
 
@@ -74,32 +77,41 @@ class Histogram:
         self.largest = max(self.largest, largest)
         if not largest or largest < self.limit:
             return
-        wanted = limit_above(largest, self.limit)
+        needed = limit_above(largest, self.limit)
         if not self.limit:
-            self.limit = wanted
-        while self.limit < wanted:
-            self.counts, self.limit = _doubled(self.counts), self.limit * 2
+            self.limit = needed
+        while self.limit < needed:
+            self.counts, self.limit = _halve_bins(self.counts), self.limit * 2
 
 
 def empty(names: Iterable[str]) -> dict[str, Histogram]:
+    """Return an empty histogram for each name."""
     return {name: Histogram() for name in names}
 
 
 def limit_above(largest: float, limit: float = 0.0) -> float:
-    """The range that a histogram of that range needs for a magnitude: a power of two above it, or 0
-    while all is 0.
+    """Return the limit that a histogram needs for a magnitude.
+
+    Args:
+        largest: the magnitude.
+        limit: the histogram's limit so far; it stays where the magnitude is below it.
+
+    Returns:
+        A power of two above the magnitude; 0.0 while all values are 0.
     """
     if not largest or largest < limit:
         return limit
     return max(SMALLEST_LIMIT, math.ldexp(1.0, math.frexp(largest)[1]))
 
 
-def _doubled(counts: np.ndarray) -> np.ndarray:
-    merged = np.zeros_like(counts)
-    merged[: BINS // 2] = counts[0::2] + counts[1::2]
-    return merged
+def _halve_bins(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the counts for a range of twice the size: each bin takes the counts of two."""
+    doubled = np.zeros_like(counts)
+    doubled[: BINS // 2] = counts[0::2] + counts[1::2]
+    return doubled
 
 
 def _largest_bits_under(limit: float) -> int:
-    """The bit pattern of the largest float32 magnitude in [0, limit), limit a power of two or 0."""
+    """Return the bit pattern of the largest float32 in [0, limit); the limit is 2^k, or 0."""
+    # frexp(2^k) has exponent k + 1, and float32 stores 2^k with exponent field k + 127 in bit 23.
     return ((math.frexp(limit)[1] + 126) << 23) - 1 if limit else 0

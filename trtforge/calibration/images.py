@@ -1,8 +1,8 @@
-"""From an image file to what the network sees, by the arithmetic of DeepStream's nvinfer.
+"""Turn image files into the network's input, by the arithmetic of DeepStream's nvinfer.
 
-nvinfer scales with one factor, truncates the scaled side to whole pixels, pads with black on the
-right and bottom or on both sides, and computes ``scale * (pixel - offset)``. Calibration,
-verification and the nvinfer configuration all read one ``Preprocess``, so they can't disagree.
+nvinfer scales with one factor, truncates the scaled side to whole pixels, pads with black (on the
+right and bottom, or on both sides) and computes ``scale * (pixel - offset)``. Calibration,
+verification and the nvinfer configuration all read the same ``Preprocess``, so they can't differ.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from trtforge import store
@@ -27,22 +28,22 @@ if TYPE_CHECKING:
     from trtforge.recipe import Preprocess
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
-NOTHING = hashlib.sha256(b"").hexdigest()
-MOST_PIXELS = 100_000_000  # more is no photograph but an attack or a mistake
-warnings.filterwarnings("ignore", module="PIL")  # of files that it reads all the same
+EMPTY_FILE = hashlib.sha256(b"").hexdigest()
+MOST_PIXELS = 100_000_000  # a larger image is an attack or a mistake, not a photograph
+warnings.filterwarnings("ignore", module="PIL")  # about flaws of files that it can read
 
 
 class CorruptImage(Exception):
-    """A file that is no readable image; a calibration set may hold a few."""
+    """A file can't be read as an image; a calibration set may contain a few such files."""
 
 
 @dataclass(frozen=True)
 class Fit:
-    """Where an image of (height, width) pixels lies inside the network's input.
+    """The place of a scaled image inside the network's input.
 
     Attributes:
-        height, width: of the scaled image, in pixels.
-        top, left: of the scaled image inside the input, in pixels.
+        height, width: size of the scaled image, in pixels.
+        top, left: position of its first pixel inside the input, in pixels.
     """
 
     height: int
@@ -52,71 +53,75 @@ class Fit:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """Every image file under ``folder``, in the order of its path.
+    """Return every image file under ``folder``, sorted by path.
 
     Raises:
-        ForgeError: the folder is missing, or holds no image.
+        ForgeError: the folder is missing, or contains no image.
     """
     if not folder.is_dir():
-        raise ForgeError(
-            f"{folder}: no such folder of images", "give a folder that holds image files"
-        )
-    files = [Path(at) / name for at, _, names in os.walk(folder) for name in names]
+        raise ForgeError(f"{folder}: no such folder of images", "give a folder with image files")
+    files = [Path(parent) / name for parent, _, names in os.walk(folder) for name in names]
     images = sorted(file for file in files if file.suffix.lower() in SUFFIXES)
     if not images:
-        found = f"{len(files)} files, none of them an image" if files else "it is empty"
+        content = f"{len(files)} files, none of them an image" if files else "it is empty"
         raise ForgeError(
-            f"{folder}: no images ({found})", f"images end in {', '.join(sorted(SUFFIXES))}"
+            f"{folder}: no images ({content})", f"images end in {', '.join(sorted(SUFFIXES))}"
         )
     return images
 
 
-def names(images: list[Path], folder: Path) -> list[str]:
-    """The images' paths inside ``folder``."""
+def relative_names(images: list[Path], folder: Path) -> list[str]:
+    """Return the paths of the images relative to ``folder``, with slashes."""
     return [image.relative_to(folder).as_posix() for image in images]
 
 
-def labelled(images: list[Path], folder: Path) -> list[str]:
-    """The images' names without folders, as labels have them.
+def label_names(images: list[Path], folder: Path) -> list[str]:
+    """Return the file names of the images, without folders, as label files list them.
 
     Raises:
-        ForgeError: two have one name.
+        ForgeError: two images have the same name.
     """
-    found = [image.name for image in images]
-    name, count = Counter(found).most_common(1)[0]
+    names = [image.name for image in images]
+    name, count = Counter(names).most_common(1)[0]
     if count > 1:
         raise ForgeError(
-            f"{folder}: {count} images are called {name}, and labels go by the name",
+            f"{folder}: {count} images are called {name}, and labels find images by name",
             "rename all but one",
         )
-    return found
+    return names
 
 
-def digest(images: list[Path], folder: Path) -> dict[str, str]:
-    """sha256 of each image, by its path inside ``folder``; a broken link counts as an empty file."""
+def image_digests(images: list[Path], folder: Path) -> dict[str, str]:
+    """Return each image's sha256, by relative path; a broken link counts as an empty file."""
 
     def sha256(image: Path) -> str:
-        return store.digest(image) if image.is_file() else NOTHING
+        return store.digest(image) if image.is_file() else EMPTY_FILE
 
-    return dict(zip(names(images, folder), map(sha256, images), strict=True))
+    return dict(zip(relative_names(images, folder), map(sha256, images), strict=True))
 
 
-def whole(digests: dict[str, str]) -> str:
-    """One sha256 over names and contents of a folder; ``digests`` as ``digest`` gives them."""
+def folder_digest(digests: dict[str, str]) -> str:
+    """Return one sha256 over names and contents of a folder.
+
+    Args:
+        digests: the result of ``image_digests``.
+    """
     return hashlib.sha256(json.dumps(digests).encode()).hexdigest()
 
 
-def distinct(images: list[Path], digests: dict[str, str]) -> list[Path]:
-    """Of images with the same bytes the first one; ``digests`` as ``digest`` gives them."""
-    first = {
-        sha256: image
-        for image, sha256 in zip(reversed(images), reversed(digests.values()), strict=True)
-    }
-    return [
-        image
-        for image, sha256 in zip(images, digests.values(), strict=True)
-        if first[sha256] is image
-    ]
+def without_duplicates(images: list[Path], digests: dict[str, str]) -> list[Path]:
+    """Return the images, without those whose bytes equal an earlier image.
+
+    Args:
+        digests: the result of ``image_digests`` for these images.
+    """
+    known: set[str] = set()
+    distinct: list[Path] = []
+    for image, sha256 in zip(images, digests.values(), strict=True):
+        if sha256 not in known:
+            known.add(sha256)
+            distinct.append(image)
+    return distinct
 
 
 def evenly_spaced(images: Sequence[Path], count: int) -> list[Path]:
@@ -126,16 +131,16 @@ def evenly_spaced(images: Sequence[Path], count: int) -> list[Path]:
 
 
 def read(path: Path) -> Image.Image:
-    """An 8-bit RGB image, turned upright by its EXIF orientation; alpha is dropped, 16 bits become
-    8.
+    """Read an 8-bit RGB image, turned upright by its EXIF orientation.
+
+    An alpha channel is dropped; of 16 bits, the upper 8 are kept.
 
     Raises:
-        CorruptImage: the file is no image, is cut short, is larger than 100 megapixels, or has
-            pixels of which nobody knows what is white: floating-point numbers, or integers over 16
-            bits.
+        CorruptImage: the file is not an image, is incomplete, has over 100 megapixels, or has
+            pixels whose white is unknown: floating-point numbers, or integers over 16 bits.
     """
     try:
-        if not path.is_file():  # a broken link, or a pipe that nobody writes to
+        if not path.is_file():  # a broken link, or a pipe
             raise CorruptImage(f"{path}: not a file")
         with Image.open(path) as image:
             if image.width * image.height > MOST_PIXELS:
@@ -151,15 +156,16 @@ def read(path: Path) -> Image.Image:
             return upright.convert("RGB")
     except (CorruptImage, MemoryError):
         raise
-    # decoders of many hands on anybody's bytes: struct.error, RuntimeError, SyntaxError ...
+    # Pillow's decoders raise many types for damaged files: struct.error, RuntimeError, SyntaxError.
     except Exception as error:
         raise CorruptImage(f"{path}: {error}") from error
 
 
 def fit(height: int, width: int, size: tuple[int, int], letterbox: str) -> Fit:
-    """Where nvinfer puts an image of that height and width, in pixels.
+    """Return where nvinfer puts an image inside the network's input, in pixels.
 
     Args:
+        height, width: size of the image.
         size: height and width of the network's input.
         letterbox: ``symmetric`` and ``top-left`` keep the aspect ratio, ``none`` stretches.
     """
@@ -180,30 +186,37 @@ def fit(height: int, width: int, size: tuple[int, int], letterbox: str) -> Fit:
 
 def letterbox(
     image: Image.Image, spec: Preprocess, size: tuple[int, int], nearest: bool = False
-) -> np.ndarray:
-    """The network's input as pixels: uint8 of shape (H, W, 3), in RGB; bilinear, or the nearest
-    pixels.
+) -> NDArray[np.uint8]:
+    """Scale and pad an image: return uint8 of shape (H, W, 3), in RGB.
+
+    Args:
+        nearest: take the nearest pixels instead of bilinear interpolation.
     """
     place = fit(image.height, image.width, size, spec.letterbox)
     inner = image
     if image.size != (place.width, place.height):
         # An affine transform samples bilinearly at pixel centres, as nvinfer does; Pillow's
-        # resize() would average.
+        # resize() would average over larger areas.
         steps = (image.width / place.width, 0, 0, 0, image.height / place.height, 0)
         sampling = Image.Resampling.NEAREST if nearest else Image.Resampling.BILINEAR
         inner = image.transform(
             (place.width, place.height), Image.Transform.AFFINE, steps, sampling
         )
     canvas = np.full((*size, 3), spec.padding, np.uint8)
-    canvas[place.top : place.top + place.height, place.left : place.left + place.width] = (
-        np.asarray(inner)
-    )
+    rows = slice(place.top, place.top + place.height)
+    columns = slice(place.left, place.left + place.width)
+    canvas[rows, columns] = np.asarray(inner)
     return canvas
 
 
-def normalise(pixels: np.ndarray, spec: Preprocess) -> np.ndarray:
-    """``scale * (pixel - offset) / std``: float32 (3, H, W) in the network's colour order, from
-    uint8 (H, W, 3) RGB.
+def normalise(pixels: NDArray[np.uint8], spec: Preprocess) -> NDArray[np.float32]:
+    """Compute ``scale * (pixel - offset) / std``.
+
+    Args:
+        pixels: uint8 of shape (H, W, 3), in RGB.
+
+    Returns:
+        float32 of shape (3, H, W), in the network's colour order.
     """
     ordered = pixels[..., ::-1] if spec.color == "bgr" else pixels
     planes = np.ascontiguousarray(ordered.transpose(2, 0, 1)).astype(np.float32)
@@ -215,16 +228,17 @@ def normalise(pixels: np.ndarray, spec: Preprocess) -> np.ndarray:
     return planes
 
 
-def seen(planes: np.ndarray, spec: Preprocess) -> np.ndarray:
-    """The network's input (3, H, W) as a picture again: uint8 (H, W, 3), in RGB."""
+def to_pixels(planes: NDArray[np.float32], spec: Preprocess) -> NDArray[np.uint8]:
+    """Turn the network's input (3, H, W) back into a picture: uint8 (H, W, 3), in RGB."""
     pixels = planes / np.float32(spec.scale) + np.asarray(spec.offsets, np.float32)[:, None, None]
     ordered = pixels[::-1] if spec.color == "bgr" else pixels
-    shown: np.ndarray = np.clip(np.rint(ordered), 0, 255).astype(np.uint8).transpose(1, 2, 0)
-    return shown
+    rounded: NDArray[np.float32] = np.clip(np.rint(ordered), 0, 255)
+    picture: NDArray[np.uint8] = rounded.astype(np.uint8).transpose(1, 2, 0)
+    return picture
 
 
-def prepare(path: Path, spec: Preprocess, size: tuple[int, int]) -> np.ndarray:
-    """A batch of one, float32 of shape (1, 3, H, W), from an image file.
+def prepare(path: Path, spec: Preprocess, size: tuple[int, int]) -> NDArray[np.float32]:
+    """Read an image file as a batch of one: float32 of shape (1, 3, H, W).
 
     Raises:
         CorruptImage: the file can't be read as an image.

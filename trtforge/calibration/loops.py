@@ -1,7 +1,7 @@
-"""The inner loops of histograms and of the entropy search: ``loops.c``, compiled as trtforge was
-installed.
+"""Call the compiled loops of ``loops.c``: the counting of histograms, and the entropy search.
 
-Calls hold no lock of Python's, so threads count side by side.
+They are compiled when trtforge is installed. A call does not hold Python's global lock, so threads
+count at the same time.
 """
 
 from __future__ import annotations
@@ -12,97 +12,104 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trtforge.errors import MachineError
 
 HERE = Path(__file__).parent
 INSTALL = "pip install --force-reinstall --no-deps trtforge, or in a checkout: pip install -e ."
-# As in loops.c.
-BINS = 4096  # of a histogram
+# These three must be equal to the constants in loops.c.
+BINS = 4096  # bins of a histogram
 CHUNK = 4096  # values that are counted together, or not at all
-LEVELS = 128  # magnitudes that INT8 tells apart, in TensorRT's entropy calibration
+LEVELS = 128  # magnitudes of INT8 in TensorRT's entropy calibration
 
 
 def count(
-    values: np.ndarray, start: int, most: int, per_unit: float, counts: np.ndarray
+    values: NDArray[np.float32],
+    start: int,
+    largest_bits: int,
+    per_unit: float,
+    counts: NDArray[np.int64],
 ) -> tuple[int, int]:
-    """Count magnitudes from ``start`` on, up to the first chunk with one over ``most``.
+    """Count magnitudes from ``start`` on, up to the first chunk with one that has no bin.
 
     Args:
         values: float32 of shape (N,), contiguous.
-        most: bit pattern of the largest float32 that has a bin.
-        per_unit: bins for each unit.
-        counts: int64 of shape (4096,), added to.
+        largest_bits: bit pattern of the largest float32 that has a bin.
+        per_unit: bins per unit of magnitude.
+        counts: int64 of shape (4096,); the new counts are added to it.
 
     Returns:
-        Where that chunk begins, or N; the bit pattern of the largest magnitude before it.
+        The position of that chunk, or N; and the bit pattern of the largest magnitude before it.
     """
     largest = ctypes.c_uint32()
-    at: int = _library().trtforge_count(
+    position: int = _library().trtforge_count(
         _address(values, np.float32),
         values.size,
         start,
-        most,
+        largest_bits,
         per_unit,
         _address(counts, np.int64, BINS, written=True),
         largest,
     )
-    return at, largest.value
+    return position, largest.value
 
 
-def search(counts: np.ndarray, last: int) -> int:
-    """How many of the first ``last`` bins to keep: see
-    ``trtforge.calibration.threshold.entropy_bins``.
+def search(counts: NDArray[np.float64], last: int) -> int:
+    """Return how many of the first ``last`` bins to keep; see ``threshold.entropy_bins``.
 
     Args:
         counts: float64 of shape (N,), contiguous.
         last: at least 128, at most N.
     """
-    sums = np.empty((3, last + 1))
-    found: int = _library().trtforge_search(
-        _address(counts, np.float64, last), last, *(_address(each, np.float64) for each in sums)
+    sums = np.empty((3, last + 1))  # room for the prefix sums of the search
+    bins: int = _library().trtforge_search(
+        _address(counts, np.float64, last), last, *(_address(row, np.float64) for row in sums)
     )
-    return found
+    return bins
 
 
 def load(folder: Path) -> ctypes.CDLL:
-    """The library in a folder, as ``loops.c`` beside it declares it.
+    """Load the library of a folder, with the types that ``loops.c`` beside it declares.
 
     Raises:
-        MachineError: there is none, or it is another machine's, or made of another ``loops.c``.
+        MachineError: the library is missing, made for another machine, or made of another
+            ``loops.c``.
     """
     path = folder / "libloops.so"
     try:
-        loaded = ctypes.CDLL(str(path))
+        library = ctypes.CDLL(str(path))
     except OSError as error:
         raise MachineError(
             f"the compiled part of trtforge can't be loaded: {error}", INSTALL
         ) from error
-    made_of = (ctypes.c_char * 64).in_dll(loaded, "trtforge_source").raw.decode()
-    if made_of != hashlib.sha256((folder / "loops.c").read_bytes()).hexdigest():
-        raise MachineError(f"{path}: not made of the loops.c beside it", INSTALL)
+    source_digest = (ctypes.c_char * 64).in_dll(library, "trtforge_source").raw.decode()
+    if source_digest != hashlib.sha256((folder / "loops.c").read_bytes()).hexdigest():
+        raise MachineError(f"{path}: was compiled from another loops.c", INSTALL)
     address, int64 = ctypes.c_void_p, ctypes.c_int64
-    loaded.trtforge_count.restype = loaded.trtforge_search.restype = int64
-    loaded.trtforge_count.argtypes = [
-        address,
-        int64,
-        int64,
-        ctypes.c_uint32,
-        ctypes.c_float,
-        address,
-        ctypes.POINTER(ctypes.c_uint32),
+    largest = ctypes.POINTER(ctypes.c_uint32)
+    library.trtforge_count.restype = library.trtforge_search.restype = int64
+    library.trtforge_count.argtypes = [
+        *(address, int64, int64, ctypes.c_uint32),
+        *(ctypes.c_float, address, largest),
     ]
-    loaded.trtforge_search.argtypes = [address, int64, address, address, address]
-    return loaded
+    library.trtforge_search.argtypes = [address, int64, address, address, address]
+    return library
 
 
-def _address(array: np.ndarray, dtype: type, size: int = 0, written: bool = False) -> int:
-    """Of the first of at least ``size`` values, one behind another. NumPy's ndpointer leaves
-    garbage at every call.
+def _address(
+    array: NDArray[np.generic], dtype: type[np.generic], size: int = 0, written: bool = False
+) -> int:
+    """Return the address of an array of at least ``size`` contiguous values.
+
+    NumPy's ``ndpointer`` would check the same, but leaves garbage in memory at every call.
+
+    Raises:
+        TypeError: the array has another type, too few values, or is not contiguous.
     """
     flags = array.flags
-    fit = flags.c_contiguous and flags.aligned and (flags.writeable or not written)
-    if array.dtype != dtype or array.size < size or not fit:
+    usable = flags.c_contiguous and flags.aligned and (flags.writeable or not written)
+    if array.dtype != dtype or array.size < size or not usable:
         raise TypeError(
             f"{array.dtype} {array.shape} with strides {array.strides}: C takes no such array here"
         )

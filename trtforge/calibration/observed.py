@@ -1,5 +1,6 @@
-"""What calibration has seen: a histogram of every tapped activation. Parts of a stream merge
-exactly.
+"""Hold what calibration observed: a histogram of every tapped activation, and where it came from.
+
+The parts of a stream of images merge exactly.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ import binascii
 import json
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
@@ -22,30 +23,31 @@ from trtforge.errors import ForgeError
 from trtforge.graph.moves import Group
 
 FORMAT = "trtforge-histograms-1"
-EARLY = 0.75  # of the stream: what came later shows whether the ranges had settled
+EARLY = 0.75  # share of the stream; the rest shows whether the ranges have settled
 MOST_CORRUPT = 0.05  # share of a folder's images
-# What reading a file that is something else can raise.
+# What reading a file of another kind can raise.
 INVALID = (OSError, ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError)
+MAKE = "make it with `trtforge calibrate --shard I/N`"
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """What was observed, on what.
+    """The model and the images that histograms or ranges come from.
 
     Attributes:
         model: sha256 of the folded model that was run.
-        taps: see ``trtforge.graph.quantize.taps``.
-        preprocess: the recipe's, as JSON.
-        images: sha256 of each image that was used, by its path in the folder, sorted.
+        taps: which tensors were observed; see ``trtforge.graph.quantize.taps``.
+        preprocess: the recipe's section, as JSON.
+        images: sha256 of each image that was used, by relative path, sorted.
         skipped: images that could not be read, sorted.
-        duplicates: number of images left out because another one has the same bytes.
-        total: images in the whole folder, duplicates not counted: over the images of a shard.
+        duplicates: number of images left out because another image has the same bytes.
+        total: images in the whole folder without duplicates, also where this is only a shard.
         versions: of the tools that took part.
     """
 
     model: str
     taps: str
-    preprocess: dict[str, Any]
+    preprocess: dict[str, object]
     images: dict[str, str]
     skipped: list[str]
     duplicates: int
@@ -55,10 +57,10 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Observed:
-    """Histograms of the first three quarters of the stream, and of the rest, by tensor.
+    """Histograms by tensor name: of the first three quarters of the stream, and of the rest.
 
     Attributes:
-        groups: tensors that share a scale; their sources are what was observed.
+        groups: tensors that share a scale; the sources of a group are what was observed.
     """
 
     source: Provenance
@@ -66,45 +68,60 @@ class Observed:
     early: dict[str, Histogram]
     late: dict[str, Histogram]
 
-    def whole(self) -> dict[str, Histogram]:
-        return {name: merged([self.early[name], self.late[name]]) for name in self.early}
+    def combined(self) -> dict[str, Histogram]:
+        """Return a histogram of each tensor over all images."""
+        return {name: merge_histograms([self.early[name], self.late[name]]) for name in self.early}
 
 
-def merged(parts: Sequence[Histogram]) -> Histogram:
+class HistogramJson(TypedDict):
+    """A histogram in a JSON file; ``counts`` is little-endian int64, compressed, in base64."""
+
+    limit: float
+    largest: float
+    counts: str
+
+
+class _ShardJson(TypedDict):
+    format: str
+    source: object
+    groups: list[tuple[list[str], list[str]]]
+    early: dict[str, HistogramJson]
+    late: dict[str, HistogramJson]
+
+
+def merge_histograms(parts: Sequence[Histogram]) -> Histogram:
+    """Return one histogram of everything that the parts counted."""
     whole = Histogram()
     for part in parts:
         whole.merge(part)
     return whole
 
 
-def merge(parts: Sequence[Observed], names: Sequence[str]) -> Observed:
-    """The shards of one folder as if they had been observed in one run.
+def merge_shards(parts: Sequence[Observed], names: Sequence[str]) -> Observed:
+    """Merge the shards of one folder, as if they had been observed in one run.
 
     Args:
-        parts: in any order.
-        names: what to call them in errors.
+        parts: the shards, in any order.
+        names: the shards' names for error messages.
 
     Raises:
-        ForgeError: they are not shards of one calibration, two hold the same image, or one is
+        ForgeError: they are not shards of one calibration, two contain the same image, or one is
             missing.
     """
     first = parts[0].source
     images: dict[str, str] = {}
     skipped: list[str] = []
     for part, name in zip(parts, names, strict=True):
-        fields = ("model", "taps", "preprocess", "total", "duplicates", "versions")
-        differs = next(
-            (each for each in fields if getattr(part.source, each) != getattr(first, each)), ""
-        )
-        if differs or part.groups != parts[0].groups:
+        difference = _difference(part, parts[0])
+        if difference:
             raise ForgeError(
-                f"{name}: differs from {names[0]} in {differs or 'groups'!r}",
+                f"{name}: differs from {names[0]} in {difference!r}",
                 "merge shards of one calibration",
             )
-        twice = ({*images, *skipped}) & {*part.source.images, *part.source.skipped}
-        if twice:
+        repeated = {*images, *skipped} & {*part.source.images, *part.source.skipped}
+        if repeated:
             raise ForgeError(
-                f"{name}: holds {min(twice)} that an earlier table holds too",
+                f"{name}: contains {min(repeated)}, which an earlier table contains too",
                 "merge each shard once",
             )
         images |= part.source.images
@@ -116,18 +133,32 @@ def merge(parts: Sequence[Observed], names: Sequence[str]) -> Observed:
         )
     if len(skipped) > MOST_CORRUPT * first.total:
         raise ForgeError(
-            f"{len(skipped)} of {first.total} images are not readable, {min(skipped)} among them",
-            "over 5 % unreadable is refused: remove them from the folder",
+            f"{len(skipped)} of {first.total} images can't be read, among them {min(skipped)}",
+            "remove them from the folder: at most 5 % may be unreadable",
         )
     source = replace(first, images=dict(sorted(images.items())), skipped=sorted(skipped))
-    early = {name: merged([part.early[name] for part in parts]) for name in parts[0].early}
-    late = {name: merged([part.late[name] for part in parts]) for name in parts[0].late}
+    early, late = (
+        {name: merge_histograms([part[name] for part in sets]) for name in sets[0]}
+        for sets in ([part.early for part in parts], [part.late for part in parts])
+    )
     return Observed(source, parts[0].groups, early, late)
 
 
+def _difference(one: Observed, other: Observed) -> str:
+    """Return in which field two shards can't be of one calibration; empty if they can."""
+    for field in ("model", "taps", "preprocess", "total", "duplicates", "versions"):
+        if getattr(one.source, field) != getattr(other.source, field):
+            return field
+    return "" if one.groups == other.groups else "groups"
+
+
 def check_corrupt(path: Path, count: int, total: int) -> None:
-    """Refuse a folder of ``total`` images of which too many can't be read; ``path`` is the
-    ``count``-th of those.
+    """Refuse a folder of images if too many of them can't be read.
+
+    Args:
+        path: the image that could not be read last.
+        count: number of images that could not be read so far, this one included.
+        total: number of images in the folder.
 
     Raises:
         ForgeError: it is over 5 %.
@@ -136,11 +167,12 @@ def check_corrupt(path: Path, count: int, total: int) -> None:
         nth = {1: "first", 2: "second", 3: "third"}.get(count, f"{count}th")
         raise ForgeError(
             f"{path}: not a readable image, the {nth} of {total}",
-            "over 5 % unreadable is refused: remove them from the folder",
+            "remove them from the folder: at most 5 % may be unreadable",
         )
 
 
 def save(observed: Observed, path: Path) -> None:
+    """Write histograms as JSON."""
     content = {
         "format": FORMAT,
         "source": asdict(observed.source),
@@ -152,61 +184,53 @@ def save(observed: Observed, path: Path) -> None:
 
 
 def load(path: Path) -> Observed:
-    """Read a shard.
+    """Read the histograms of a shard.
 
     Raises:
-        ForgeError: the file is missing, or no such table.
+        ForgeError: the file is missing, or not such a table.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content.pop("format", None) != FORMAT:
-            raise ForgeError(
-                f"{path}: not a table of histograms of this version ({FORMAT})",
-                "make it with `trtforge calibrate --shard I/N`",
-            )
-        early, late = (
-            {name: unpack(each) for name, each in content[key].items()} for key in ("early", "late")
-        )
+        content: _ShardJson = json.loads(path.read_text(encoding="utf-8"))
+        if content.get("format") != FORMAT:
+            raise ForgeError(f"{path}: not a table of histograms of this version ({FORMAT})", MAKE)
         observed = Observed(
-            read_provenance(content["source"]), read_groups(content["groups"]), early, late
+            read_provenance(content["source"]),
+            read_groups(content["groups"]),
+            {name: unpack(histogram) for name, histogram in content["early"].items()},
+            {name: unpack(histogram) for name, histogram in content["late"].items()},
         )
-        if not early or not early.keys() == late.keys() == {
-            name for _, sources in observed.groups for name in sources
-        }:
+        sources = {name for _, sources in observed.groups for name in sources}
+        if not observed.early or not observed.early.keys() == observed.late.keys() == sources:
             raise ValueError("not one histogram for each tensor")
     except FileNotFoundError as error:
-        raise ForgeError(
-            f"{path}: no such file", "make it with `trtforge calibrate --shard I/N`"
-        ) from error
+        raise ForgeError(f"{path}: no such file", MAKE) from error
     except INVALID as error:
-        raise ForgeError(
-            f"{path}: not a table of histograms", "make it with `trtforge calibrate --shard I/N`"
-        ) from error
+        raise ForgeError(f"{path}: not a table of histograms", MAKE) from error
     return observed
 
 
-def read_provenance(content: Any) -> Provenance:
-    """The source in such JSON.
+def read_provenance(content: object) -> Provenance:
+    """Return the provenance that a JSON document describes.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the document describes none.
     """
     from pydantic import TypeAdapter
 
     return TypeAdapter(Provenance).validate_python(content)
 
 
-def read_groups(content: Any) -> tuple[Group, ...]:
+def read_groups(content: Iterable[tuple[list[str], list[str]]]) -> tuple[Group, ...]:
+    """Return the groups that a JSON document lists."""
     return tuple(
         (tuple(map(str, members)), tuple(map(str, sources))) for members, sources in content
     )
 
 
-def pack(histogram: Histogram) -> dict[str, Any]:
-    """A histogram as JSON: its 4096 counts little-endian int64, compressed, in base64."""
-    counts = zlib.compress(
-        histogram.counts.astype("<i8").tobytes(), 4
-    )  # level 6: 2 % less, in 2.5 times the time
+def pack(histogram: Histogram) -> HistogramJson:
+    """Return a histogram as JSON."""
+    # Level 6 would save 2 % of the size, in 2.5 times the time.
+    counts = zlib.compress(histogram.counts.astype("<i8").tobytes(), 4)
     return {
         "limit": histogram.limit,
         "largest": histogram.largest,
@@ -214,13 +238,14 @@ def pack(histogram: Histogram) -> dict[str, Any]:
     }
 
 
-def unpack(content: dict[str, Any]) -> Histogram:
-    """The histogram of such JSON.
+def unpack(content: HistogramJson) -> Histogram:
+    """Return the histogram that a JSON document describes.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the document describes none.
     """
     histogram = Histogram()
+    # One byte more than a histogram takes: enough to see that there is too much.
     try:
         stream = zlib.decompressobj()
         counts = stream.decompress(base64.b64decode(content["counts"], validate=True), BINS * 8 + 1)
@@ -228,11 +253,12 @@ def unpack(content: dict[str, Any]) -> Histogram:
         raise ValueError(str(error)) from error
     histogram.counts = np.frombuffer(counts, "<i8").astype(np.int64)
     histogram.limit, histogram.largest = float(content["limit"]), float(content["largest"])
-    power = histogram.limit == 0 or (
-        0 < histogram.limit <= 2.0**128 and math.frexp(histogram.limit)[0] == 0.5
-    )
-    if histogram.counts.shape != (BINS,) or histogram.counts.min() < 0 or not power:
+    # frexp() gives 0.5 for exact powers of two.
+    power_of_two = 0 < histogram.limit <= 2.0**128 and math.frexp(histogram.limit)[0] == 0.5
+    if histogram.limit != 0 and not power_of_two:
+        raise ValueError("not a histogram")
+    if histogram.counts.shape != (BINS,) or histogram.counts.min() < 0:
         raise ValueError("not a histogram")
     if not 0 <= histogram.largest <= histogram.limit:
-        raise ValueError("its largest value lies outside")
+        raise ValueError("its largest value is outside its range")
     return histogram

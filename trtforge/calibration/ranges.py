@@ -1,4 +1,4 @@
-"""The table of ranges: ``calibration.json``, with where they came from."""
+"""Choose, write and read the table of ranges, ``calibration.json``."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TypedDict
 
 from trtforge.calibration import cache
 from trtforge.calibration.histogram import Histogram
 from trtforge.calibration.observed import FORMAT as SHARD
 from trtforge.calibration.observed import (
     INVALID,
+    HistogramJson,
     Observed,
     Provenance,
     pack,
@@ -32,16 +34,16 @@ LARGEST = (2 - 2**-23) * 2.0**127  # of float32
 
 @dataclass(frozen=True)
 class Ranges:
-    """Largest magnitudes that INT8 represents.
+    """The largest magnitude of each tensor that INT8 represents, and how it was chosen.
 
     Attributes:
-        amax: for each tensor of the groups, at least 0: what an observed one needs by itself, and
-            for one that only holds others' values the largest of theirs. Each is 127 times a
-            float32, so that a calibration cache says the same.
-        groups: tensors that share a scale; their sources are what was observed.
-        methods: how each observed tensor's range was chosen.
-        moved: by how much the last quarter of the images changed it, as a share of it.
-        histograms: what it was chosen from.
+        amax: range of each tensor of the groups, at least 0. An observed tensor has its own range;
+            a tensor that only holds values of others has the largest of their ranges. Each is 127
+            times a float32, so that a calibration cache holds the same numbers.
+        groups: tensors that share a scale; the sources of a group are what was observed.
+        methods: method by which each observed tensor's range was chosen.
+        moved: how much the last quarter of the images changed the range, as a share of it.
+        histograms: what the ranges were chosen from.
         source: the model and the images; None for a cache that TensorRT wrote.
     """
 
@@ -53,55 +55,69 @@ class Ranges:
     source: Provenance | None
 
 
+class _TableJson(TypedDict):
+    format: str
+    source: object
+    amax: dict[str, float]
+    groups: list[tuple[list[str], list[str]]]
+    methods: dict[str, str]
+    moved: dict[str, float]
+    histograms: dict[str, HistogramJson]
+
+
 def choose(
     observed: Observed, method: str, percentile: float, methods: Mapping[str, str]
 ) -> Ranges:
-    """A range for every tensor of the groups.
+    """Choose a range for every tensor of the groups.
 
     Args:
         method, percentile: see ``trtforge.calibration.threshold``.
-        methods: tensor name pattern -> method, where it differs; the first pattern that matches
+        methods: other methods by tensor name pattern; the first pattern that matches a name
             decides.
 
     Raises:
         ForgeError: a pattern matches no tensor.
     """
-    histograms = observed.whole()
+    histograms = observed.combined()
     for pattern in methods:
         if not any(fnmatchcase(name, pattern) for name in histograms):
             raise ForgeError(
                 f"calibration.methods: {pattern!r} matches no calibrated tensor",
-                "`calibration.json` lists them",
+                "`calibration.json` lists their names",
             )
-    chosen = {
+    method_of = {
         name: next((methods[pattern] for pattern in methods if fnmatchcase(name, pattern)), method)
         for name in histograms
     }
 
-    def ranges(seen: Mapping[str, Histogram]) -> dict[str, float]:
-        found = pool.map(lambda name: threshold(seen[name], chosen[name], percentile), seen)
-        return {name: cache.rounded(value) for name, value in zip(seen, found, strict=True)}
+    def ranges_of(histograms: Mapping[str, Histogram]) -> dict[str, float]:
+        values = pool.map(
+            lambda name: threshold(histograms[name], method_of[name], percentile), histograms
+        )
+        return {
+            name: cache.round_range(value) for name, value in zip(histograms, values, strict=True)
+        }
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        own, before = ranges(histograms), ranges(observed.early)
+        ranges, early = ranges_of(histograms), ranges_of(observed.early)
     moved = {
-        name: abs(value - before[name]) / value if value else 0.0 for name, value in own.items()
+        name: abs(value - early[name]) / value if value else 0.0 for name, value in ranges.items()
     }
     return Ranges(
-        per_tensor(observed.groups, own) | own,
-        observed.groups,
-        chosen,
-        moved,
-        histograms,
-        observed.source,
+        amax=per_tensor(observed.groups, ranges) | ranges,
+        groups=observed.groups,
+        methods=method_of,
+        moved=moved,
+        histograms=histograms,
+        source=observed.source,
     )
 
 
 def per_tensor(groups: Iterable[Group], amax: Mapping[str, float]) -> dict[str, float]:
-    """The range of every member of a group: the largest of its sources', so that none is clipped
-    for another's sake.
+    """Return the range of every member of the groups: the largest range of the group's sources.
 
-    Members of a group whose source has no range are left out.
+    With the largest, no tensor is clipped because another tensor of its group has a small range.
+    A group is left out if one of its sources has no range.
     """
     return {
         name: max(amax[source] for source in sources)
@@ -112,6 +128,7 @@ def per_tensor(groups: Iterable[Group], amax: Mapping[str, float]) -> dict[str, 
 
 
 def save(ranges: Ranges, path: Path) -> None:
+    """Write ranges as JSON."""
     content = {
         "format": FORMAT,
         "source": ranges.source and asdict(ranges.source),
@@ -125,11 +142,11 @@ def save(ranges: Ranges, path: Path) -> None:
 
 
 def load(path: Path) -> Ranges:
-    """Read a table, or a calibration cache of TensorRT's.
+    """Read a table of ranges, or a calibration cache of TensorRT.
 
     Raises:
-        ForgeError: the file is missing, neither of them, or holds a range that is not a number of
-            at least 0.
+        ForgeError: the file is missing, is neither of them, or contains a range that is not a
+            number of at least 0.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -147,14 +164,14 @@ def load(path: Path) -> Ranges:
 
 
 def _from_cache(text: str) -> Ranges:
-    return Ranges(cache.read(text), (), {}, {}, {}, None)
+    return Ranges(cache.parse(text), (), {}, {}, {}, None)
 
 
 def _from_json(text: str, path: Path) -> Ranges:
-    content = json.loads(text)
+    content: _TableJson = json.loads(text)
     if content.get("format") == SHARD:
         raise ForgeError(
-            f"{path}: histograms of a shard, no ranges yet",
+            f"{path}: the histograms of a shard, not ranges",
             "merge every shard with `trtforge calibrate --merge`",
         )
     if content.get("format") != FORMAT:

@@ -1,71 +1,72 @@
-"""What convolutions read, output position by output position, at random positions of some images."""
+"""Read the inputs of convolutions at random output positions of some images."""
 
 from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import onnx_graphsurgeon as gs
+from numpy.typing import NDArray
 
 from trtforge.backends.onnxruntime import session
 from trtforge.calibration.cut import cut
 
 MOST_WORKERS = 4  # each holds the activations of one image
+Rows = dict[str, NDArray[np.float32]]
 
 
 def sample(
     graph: gs.Graph,
     operators: Sequence[gs.Node],
     images: Sequence[Path],
-    prepare: Callable[[Path], np.ndarray],
+    prepare: Callable[[Path], NDArray[np.float32]],
     count: int,
-) -> Iterator[dict[str, np.ndarray]]:
-    """For each image, in order, the inputs of every operator at ``count`` positions of its output.
+) -> Iterator[Rows]:
+    """Yield, for each image in order, what every operator reads for ``count`` output positions.
 
     Args:
-        graph: float model with one image input; cut down to what the operators read, without
-            weights (``cut``).
-        operators: two-dimensional convolutions for which ``readable`` holds, of that graph or of
-            one that it copies.
-        images: files that can be read.
-        prepare: makes a batch (1, C, H, W) of a file.
-        count: positions; the same ones come up again where the output has fewer.
+        graph: float model with one image input. It is cut down to what the operators read, and
+            loses its weights (see ``cut``).
+        operators: two-dimensional convolutions for which ``can_sample`` holds, of that graph or of
+            the graph that it is a copy of.
+        images: readable image files.
+        prepare: makes a batch (1, C, H, W) from a file.
+        count: number of random positions; a small output has some of them several times.
 
-    Returns:
-        By operator name: float32 (count, I, kH * kW), where padding is 0.
+    Yields:
+        By operator name: float32 (count, I, kH * kW), 0 where the window covers padding.
     """
     input_name, batch = graph.inputs[0].name, graph.inputs[0].shape[0]
-    copies = (
-        batch if isinstance(batch, int) and batch > 0 else 1
-    )  # a fixed batch is filled with one image
+    # A model with a fixed batch gets the same image several times.
+    copies = batch if isinstance(batch, int) and batch > 0 else 1
     tapped = list(dict.fromkeys(node.inputs[0].name for node in operators))
     windows = {node.name: _Window(node) for node in operators}
-    read = {node.name: node.inputs[0].name for node in operators}
+    input_of = {node.name: node.inputs[0].name for node in operators}
     model, weights = cut(graph, tapped)
     engine = session(model, threads=1, weights=weights)
     del model, weights  # the session has copied them
 
-    def rows(number: int, path: Path) -> dict[str, np.ndarray]:
+    def rows_of(number: int, path: Path) -> Rows:
         image = np.repeat(prepare(path), copies, axis=0)
-        values: Mapping[str, np.ndarray] = dict(
-            zip(tapped, engine.run(tapped, {input_name: image}), strict=True)
-        )
+        outputs: list[NDArray[np.float32]] = engine.run(tapped, {input_name: image})
+        values = dict(zip(tapped, outputs, strict=True))
+        # Seeded by the image's number: the result does not depend on the workers.
         random = np.random.default_rng(number)
         return {
-            name: window.rows(values[read[name]][0], count, random)
+            name: window.rows(values[input_of[name]][0], count, random)
             for name, window in windows.items()
         }
 
     workers = max(1, min(MOST_WORKERS, os.cpu_count() or 1, len(images)))
     with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[Future[dict[str, np.ndarray]]] = deque()
+        waiting: deque[Future[Rows]] = deque()
         try:
             for number, path in enumerate(images):
-                waiting.append(pool.submit(rows, number, path))
+                waiting.append(pool.submit(rows_of, number, path))
                 if len(waiting) > workers:
                     yield waiting.popleft().result()
             while waiting:
@@ -75,8 +76,8 @@ def sample(
                 future.cancel()
 
 
-def readable(node: gs.Node) -> bool:
-    """Whether the node is a two-dimensional convolution with explicit padding."""
+def can_sample(node: gs.Node) -> bool:
+    """Return whether the node is a two-dimensional convolution with explicit padding."""
     return bool(
         node.op == "Conv"
         and len(node.inputs[1].shape) == 4
@@ -88,26 +89,31 @@ class _Window:
     """The geometry of a convolution."""
 
     def __init__(self, node: gs.Node) -> None:
-        self.kernel = tuple(node.inputs[1].shape[2:])
-        self.strides = node.attrs.get("strides", (1, 1))
-        self.dilations = node.attrs.get("dilations", (1, 1))
-        self.pads = node.attrs.get("pads", (0, 0, 0, 0))
+        self.kernel: tuple[int, ...] = tuple(node.inputs[1].shape[2:])
+        self.strides: Sequence[int] = node.attrs.get("strides", (1, 1))
+        self.dilations: Sequence[int] = node.attrs.get("dilations", (1, 1))
+        self.pads: Sequence[int] = node.attrs.get("pads", (0, 0, 0, 0))
 
-    def rows(self, values: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
-        """Windows (count, I, kH * kW) of an input (I, H, W)."""
-        size = [
-            (side + self.pads[axis] + self.pads[axis + 2] - self.dilations[axis] * (kernel - 1) - 1)
-            // self.strides[axis]
-            + 1
-            for axis, (side, kernel) in enumerate(zip(values.shape[1:], self.kernel, strict=True))
-        ]
-        at = np.unravel_index(random.integers(size[0] * size[1], size=count), size)
-        top, left = (at[axis] * self.strides[axis] - self.pads[axis] for axis in (0, 1))
-        taken = []
+    def rows(
+        self, values: NDArray[np.float32], count: int, random: np.random.Generator
+    ) -> NDArray[np.float32]:
+        """Return windows (count, I, kH * kW) of an input (I, H, W) at random positions."""
+        height, width = (self._output_size(axis, values.shape[1 + axis]) for axis in (0, 1))
+        positions: NDArray[np.int64] = random.integers(height * width, size=count)
+        y_out, x_out = np.unravel_index(positions, (height, width))
+        top: NDArray[np.int64] = y_out * self.strides[0] - self.pads[0]
+        left: NDArray[np.int64] = x_out * self.strides[1] - self.pads[1]
+        columns: list[NDArray[np.float32]] = []
         for row in range(self.kernel[0]):
             for column in range(self.kernel[1]):
                 y, x = top + row * self.dilations[0], left + column * self.dilations[1]
                 inside = (y >= 0) & (y < values.shape[1]) & (x >= 0) & (x < values.shape[2])
-                taken.append(values[:, np.where(inside, y, 0), np.where(inside, x, 0)] * inside)
-        rows: np.ndarray = np.stack(taken, axis=-1).transpose(1, 0, 2)
-        return rows
+                columns.append(values[:, np.where(inside, y, 0), np.where(inside, x, 0)] * inside)
+        windows: NDArray[np.float32] = np.stack(columns, axis=-1).transpose(1, 0, 2)
+        return windows
+
+    def _output_size(self, axis: int, side: int) -> int:
+        """Return the output's height (axis 0) or width (axis 1), by the formula of ONNX's Conv."""
+        padded = side + self.pads[axis] + self.pads[axis + 2]
+        reach = self.dilations[axis] * (self.kernel[axis] - 1) + 1
+        return (padded - reach) // self.strides[axis] + 1

@@ -237,10 +237,10 @@ def diff(
     Example: trtforge diff fp16/ int8/ --no-new-reformat
     """
     from trtforge import parse
-    from trtforge.reporting import diff as compare
+    from trtforge.reporting import diff as diffs
     from trtforge.stages.report import read
 
     limit = parse.percent(max_slower, "--max-slower")
-    found = compare.diff(read(one)[0], read(other)[0])
-    result(as_json, found.document(), compare.text(found))
-    compare.gates(found, limit, no_new_reformat)
+    found = diffs.compare(read(one)[0], read(other)[0])
+    result(as_json, found.document(), diffs.summarize(found))
+    diffs.check_limits(found, limit, no_new_reformat)

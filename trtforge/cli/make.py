@@ -116,14 +116,14 @@ def build(
     """
     from trtforge import devices, parse, present
     from trtforge.builder_options import builder, weakly_typed
-    from trtforge.cluster import workers
+    from trtforge.cluster import open_workers
     from trtforge.options import build as options
     from trtforge.pipeline import deliver
     from trtforge.pipeline.targets import check
     from trtforge.pipeline.targets import targets as serving
 
     store, wanted = open_store(dry_run, force), [devices.device(name) for name in device or []]
-    with workers(on, store, wanted, parse.timeout(timeout)) as staff:
+    with open_workers(on, store, wanted, parse.timeout(timeout)) as staff:
         targets, notes = serving(staff, backend, wanted or [None])
         for note in notes:
             present.note(note)
@@ -295,14 +295,14 @@ def sweep(
     from dataclasses import asdict
 
     from trtforge import parse, present, summary, sweeping
-    from trtforge.cluster import workers
+    from trtforge.cluster import open_workers
     from trtforge.devices import device as known
     from trtforge.options import sweep as options
     from trtforge.pipeline.targets import targets as serving
 
     sweeping.check(out, engine=bool(pick))
     store, wanted = open_store(), [known(device)] if device else []
-    with workers(on, store, wanted, parse.timeout(timeout)) as staff:
+    with open_workers(on, store, wanted, parse.timeout(timeout)) as staff:
         (target,), remarks = serving(staff, backend, wanted or [None])
         for remark in remarks:
             present.note(remark)

@@ -188,7 +188,7 @@ def calibrate(
     On all nodes of a Ray cluster: trtforge calibrate clean.onnx --calib photos/ --on ray://head:10001
     """
     from trtforge import outfile, parse, present
-    from trtforge.cluster import workers
+    from trtforge.cluster import open_workers
     from trtforge.options import calibrate as options
     from trtforge.options import recipe as recipes
     from trtforge.stages import calibrate as stage
@@ -217,7 +217,7 @@ def calibrate(
             **asked.observing,
         )
         return result(as_json, facts, f"{out}: {observe.say(facts)}")
-    with workers(on, open_store(), timeout=parse.timeout(timeout)) as staff:
+    with open_workers(on, open_store(), timeout=parse.timeout(timeout)) as staff:
         facts = outfile.single(
             stage.whole,
             stage.TABLE,

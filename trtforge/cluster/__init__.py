@@ -44,7 +44,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Done:
+class CellResult:
     """What became of a cell.
 
     Attributes:
@@ -73,20 +73,22 @@ class Workers:
     Attributes:
         count: how many cells are worked on at a time; on a cluster, its nodes.
         here: whether the machine is this one.
-        each: gives the cells back as they are done, in any order.
+        run: gives the cells back as they are done, in any order.
     """
 
     count: int
     here: bool
-    each: Callable[[Work, Sequence[Cell]], Iterator[Done]]
+    run: Callable[[Work, Sequence[Cell]], Iterator[CellResult]]
 
-    def all(self, work: Work, cells: Sequence[Cell], label: str) -> Iterator[Done]:
-        """``each``, with one progress bar; a single cell here has its own."""
+    def run_with_progress(
+        self, work: Work, cells: Sequence[Cell], label: str
+    ) -> Iterator[CellResult]:
+        """``run``, with one progress bar; a single cell here has its own."""
         if self.here and len(cells) == 1:
-            yield from self.each(work, cells)
+            yield from self.run(work, cells)
             return
         with present.progress(label, len(cells)) as progress:
-            for count, done in enumerate(self.each(work, cells), 1):
+            for count, done in enumerate(self.run(work, cells), 1):
                 progress(count)
                 yield done
 
@@ -97,17 +99,17 @@ class Workers:
             ForgeError: the first that a cell raised.
         """
         return [
-            done.result() for done in sorted(self.each(work, cells), key=lambda done: done.number)
+            done.result() for done in sorted(self.run(work, cells), key=lambda done: done.number)
         ]
 
 
-def alone(store: Store) -> Workers:
+def this_process(store: Store) -> Workers:
     """This process."""
     return Workers(1, True, partial(_in_turn, store))
 
 
 @contextmanager
-def workers(
+def open_workers(
     on: str, store: Store, devices: Sequence[Device] = (), timeout: float | None = None
 ) -> Iterator[Workers]:
     """The place that ``--on`` names, while the block runs.
@@ -137,38 +139,40 @@ def workers(
         yield (
             Workers(number, True, partial(_in_processes, number, store))
             if number > 1
-            else alone(store)
+            else this_process(store)
         )
         return
     from trtforge.cluster import ray_nodes
 
-    with ray_nodes.connected(on, devices) as nodes:
-        yield Workers(nodes, False, partial(ray_nodes.each, store, timeout))
+    with ray_nodes.connect(on, devices) as nodes:
+        yield Workers(nodes, False, partial(ray_nodes.run_cells, store, timeout))
 
 
-def perform(number: int, work: Work, arguments: Any, store: Store) -> Done:
+def run_cell(number: int, work: Work, arguments: Any, store: Store) -> CellResult:
     """One cell, here."""
     before = len(store.ran)
     try:
         value, error = work(arguments, store), None
     except ForgeError as raised:
         value, error = None, raised
-    return Done(number, value, error, store.ran[before:])
+    return CellResult(number, value, error, store.ran[before:])
 
 
-def died(reason: str) -> BuildError:
+def process_died(reason: str) -> BuildError:
     return BuildError(
         f"the process that worked on it died {RETRIES + 1} times: {reason}",
         "memory may be what it lacked",
     )
 
 
-def _in_turn(store: Store, work: Work, cells: Sequence[Cell]) -> Iterator[Done]:
+def _in_turn(store: Store, work: Work, cells: Sequence[Cell]) -> Iterator[CellResult]:
     for number, cell in enumerate(cells):
-        yield perform(number, work, cell.arguments, store)
+        yield run_cell(number, work, cell.arguments, store)
 
 
-def _in_processes(count: int, store: Store, work: Work, cells: Sequence[Cell]) -> Iterator[Done]:
+def _in_processes(
+    count: int, store: Store, work: Work, cells: Sequence[Cell]
+) -> Iterator[CellResult]:
     """Each thread has a process of its own: one that dies takes nothing with it but its cell, which
     is tried again.
     """
@@ -179,23 +183,23 @@ def _in_processes(count: int, store: Store, work: Work, cells: Sequence[Cell]) -
     mine = threading.local()
     pools: list[ProcessPoolExecutor] = []
 
-    def one(number: int, cell: Cell) -> Done:
+    def one(number: int, cell: Cell) -> CellResult:
         for _ in range(RETRIES + 1):
             if not hasattr(mine, "pool"):
                 mine.pool = ProcessPoolExecutor(1, get_context("spawn"), present.hide_bars)
                 pools.append(mine.pool)
             try:
-                future: Future[Done] = mine.pool.submit(
-                    perform, number, work, cell.arguments, replace(store, ran=[])
+                future: Future[CellResult] = mine.pool.submit(
+                    run_cell, number, work, cell.arguments, replace(store, ran=[])
                 )
                 return future.result()
             except BrokenProcessPool as error:
                 reason = str(error)
                 del mine.pool
-        return Done(number, error=died(reason))
+        return CellResult(number, error=process_died(reason))
 
     with ThreadPoolExecutor(1 if any(cell.alone for cell in cells) else count) as threads:
-        running: list[Future[Done]] = [
+        running: list[Future[CellResult]] = [
             threads.submit(one, number, cell) for number, cell in enumerate(cells)
         ]
         try:

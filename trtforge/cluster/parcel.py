@@ -123,7 +123,10 @@ def _damaged(parcel: Parcel, folder: Path) -> bool:
     from trtforge.calibration import images
 
     if not parcel.name:
-        return images.whole(images.digest(images.list_images(folder), folder)) != parcel.digest
+        return (
+            images.folder_digest(images.image_digests(images.list_images(folder), folder))
+            != parcel.digest
+        )
     if parcel.beside is None:
         return False
     return changed(File(folder / parcel.name, parcel.digest, _beside(parcel, folder)))

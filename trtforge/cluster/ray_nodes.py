@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any
 
 from trtforge import __version__, present
-from trtforge.cluster import RETRIES, Cell, Done, Work, died, parcel, perform
+from trtforge.cluster import RETRIES, Cell, CellResult, Work, parcel, process_died, run_cell
 from trtforge.cluster.parcel import Parcel
 from trtforge.devices import Device, this_machine
 from trtforge.errors import ForgeError, MachineError
@@ -34,7 +34,7 @@ Carried = list[
 
 
 @contextmanager
-def connected(on: str, devices: Sequence[Device]) -> Iterator[int]:
+def connect(on: str, devices: Sequence[Device]) -> Iterator[int]:
     """Ray, while the block runs; gives the number of nodes that work.
 
     Args:
@@ -93,7 +93,9 @@ def _join(address: str) -> None:
                 raise
 
 
-def each(store: Store, timeout: float | None, work: Work, cells: Sequence[Cell]) -> Iterator[Done]:
+def run_cells(
+    store: Store, timeout: float | None, work: Work, cells: Sequence[Cell]
+) -> Iterator[CellResult]:
     """Run cells on the nodes, and give them back as they are done.
 
     Raises:
@@ -101,7 +103,7 @@ def each(store: Store, timeout: float | None, work: Work, cells: Sequence[Cell])
     """
     import ray
 
-    there = ray.remote(max_retries=RETRIES, scheduling_strategy="SPREAD")(_there)
+    there = ray.remote(max_retries=RETRIES, scheduling_strategy="SPREAD")(_run_on_node)
     sent: dict[str, Parcel] = {}
     waiting, running = dict(enumerate(cells)), dict[Any, int]()
     missing: dict[str, float] = {}
@@ -210,7 +212,7 @@ def _look(
 def _message(
     put: parcel.Put, sent: dict[str, Parcel], work: Work, cell: Cell
 ) -> tuple[bytes, dict[str, Parcel], list[tuple[Artifact, dict[str, list[Any]]]]]:
-    """What ``_there`` needs; files that were sent for another cell are not sent again."""
+    """What ``_run_on_node`` needs; files that were sent for another cell are not sent again."""
     content, files = parcel.pack((work, cell.arguments))
     for file in files:
         assert file.digest
@@ -230,20 +232,20 @@ def _message(
     return content, {file.digest: sent[file.digest] for file in files if file.digest}, known
 
 
-def _there(
+def _run_on_node(
     version: str,
     number: int,
     force: bool,
     content: bytes,
     parcels: dict[str, Parcel],
     known: list[tuple[Artifact, dict[str, list[Any]]]],
-) -> tuple[Done, Carried]:
+) -> tuple[CellResult, Carried]:
     """A cell, on its node."""
     import ray
 
     if version != __version__:
         node = ray.util.get_node_ip_address()
-        return Done(
+        return CellResult(
             number,
             error=MachineError(
                 f"node {node} has trtforge {__version__}, this is {version}",
@@ -258,8 +260,8 @@ def _there(
             content, lambda digest: parcel.receive(parcels[digest], ray.get, store)
         )
     except ForgeError as error:  # a store that can't be written
-        return Done(number, error=error), []
-    done = perform(number, work, arguments, store)
+        return CellResult(number, error=error), []
+    done = run_cell(number, work, arguments, store)
     has = {artifact.name for artifact, _ in known}
     return done, [
         (
@@ -272,16 +274,16 @@ def _there(
     ]
 
 
-def _back(ray: Any, reference: Any, number: int, store: Store) -> Done:
+def _back(ray: Any, reference: Any, number: int, store: Store) -> CellResult:
     """What a node has done; what it made is in ``store`` now."""
     try:
         done, carried = ray.get(reference)
     except ray.exceptions.RayTaskError:  # a bug of ours, with the traceback from there
         raise
     except ray.exceptions.RayError as error:
-        return Done(number, error=died(next(iter(str(error).splitlines()), "")))
+        return CellResult(number, error=process_died(next(iter(str(error).splitlines()), "")))
     made = [
         store.adopt(artifact, partial(parcel.write, files=files, get=bytes))
         for artifact, files in carried
     ]
-    return Done(number, done.value, done.error, made)
+    return CellResult(number, done.value, done.error, made)

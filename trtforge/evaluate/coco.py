@@ -140,7 +140,7 @@ def _annotation(entry: Any, categories: Set[int], place: str) -> dict[str, Any]:
     }
 
 
-def only(truth: Truth, images: Sequence[str]) -> Truth:
+def subset(truth: Truth, images: Sequence[str]) -> Truth:
     """The labels of some of the images."""
     ids = {name: truth.ids[name] for name in images}
     wanted = set(ids.values())

@@ -40,7 +40,9 @@ def task_for(
     spec: Preprocess,
     report: Verification,
 ) -> Task:
-    names = pictures.labelled(files, folder) if labels else pictures.names(files, folder)
+    names = (
+        pictures.label_names(files, folder) if labels else pictures.relative_names(files, folder)
+    )
     detectors = [
         bool(engine.detection) or set(OUTPUTS) <= set(engine.outputs) for engine in engines
     ]

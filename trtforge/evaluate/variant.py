@@ -61,7 +61,7 @@ class Network:
             graph.outputs = [corners_of(graph, decoded), decoded.scores, *kept.four]
             names = ["boxes", "scores", *OUTPUTS]
         if keep is not None:
-            placement = place(graph, tuple(literal(name) for name in keep))
+            placement = place(graph, tuple(escape_pattern(name) for name in keep))
             quantize(
                 graph, placement, per_tensor(placement.groups, self.amax), rounded=self.rounded
             )
@@ -86,12 +86,12 @@ class Network:
         return recognise(graph, None if self.head == "auto" else self.head, self.figures)
 
 
-def literal(name: str) -> str:
+def escape_pattern(name: str) -> str:
     """A shell pattern that matches this name alone."""
     return "".join(f"[{char}]" if char in "*?[" else char for char in name)
 
 
-def harm(
+def measure_harm(
     reference: Sequence[dict[str, np.ndarray]], infer: Infer, batches: Sequence[np.ndarray]
 ) -> float:
     """Noise in the outputs over some images (see ``Harm``)."""
@@ -103,7 +103,7 @@ def harm(
     return total.value
 
 
-def find(
+def detect_objects(
     network: Network, infer: Infer, files: Sequence[Path], done: Callable[[int], None]
 ) -> list[Objects]:
     """What a detector finds on each image, in pixels of the image."""

@@ -45,7 +45,7 @@ def user_line(error: BaseException) -> str:
     return _last(found)
 
 
-def of_dynamo(error: BaseException) -> str:
+def explain_dynamo_error(error: BaseException) -> str:
     """Why torch.export or its translation to ONNX failed, and at which line."""
     cause = list(_chain(error))[-1]
     node = _node(error)
@@ -59,7 +59,7 @@ def of_dynamo(error: BaseException) -> str:
     return first_line(cause) + user_line(error)
 
 
-def of_torchscript(error: BaseException, module: nn.Module, images: torch.Tensor) -> str:
+def explain_torchscript_error(error: BaseException, module: nn.Module, images: torch.Tensor) -> str:
     """Why the TorchScript exporter failed, and at which line."""
     operator = re.search(r"operator '(\w+::\w+)'", str(error))
     if not operator:
@@ -108,7 +108,7 @@ def _node(error: BaseException) -> torch.fx.Node | None:
     return None
 
 
-def place(file: str, line: int) -> str:
+def describe_line(file: str, line: int) -> str:
     """``model.py:18: y = f(x)``, or nothing if the line is a library's."""
     if file.startswith((*LIBRARIES, OURS, "<")):
         return ""
@@ -118,5 +118,7 @@ def place(file: str, line: int) -> str:
 
 
 def _last(places: list[tuple[str, int]]) -> str:
-    found = next((text for file, line in reversed(places) if (text := place(file, line))), "")
+    found = next(
+        (text for file, line in reversed(places) if (text := describe_line(file, line))), ""
+    )
     return f" ({found})" if found else ""

@@ -11,7 +11,7 @@ import numpy as np
 
 from trtforge.backends.onnxruntime import run, session
 from trtforge.errors import GateError
-from trtforge.exporting.inputs import random
+from trtforge.exporting.inputs import random_images
 
 INPUTS = 3  # random ones, for each shape
 
@@ -19,7 +19,7 @@ Infer = Callable[[np.ndarray], dict[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
-class Difference:
+class Deviation:
     """How far ONNX Runtime is from PyTorch, over all inputs.
 
     Attributes:
@@ -44,7 +44,7 @@ class Difference:
 
 def compare(
     model: Path, reference: Infer, shapes: Sequence[tuple[int, ...]], atol: float, rtol: float
-) -> Difference:
+) -> Deviation:
     """Run both on random images of each shape.
 
     Args:
@@ -61,12 +61,12 @@ def compare(
     largest = relative = 0.0
     for shape in shapes:
         for seed in range(INPUTS):
-            images = random(shape, seed)
+            images = random_images(shape, seed)
             found = run(engine, images)
             for name, expected in reference(images).items():
                 one, two = _gate(name, expected, found[name], shape, atol, rtol)
                 largest, relative = max(largest, one), max(relative, two)
-    return Difference(list(shapes), largest, relative)
+    return Deviation(list(shapes), largest, relative)
 
 
 def _gate(

@@ -113,7 +113,7 @@ def _dynamo(
                 dynamic_shapes=(images.axes,) if of_module else None,
             )
     except Exception as error:  # torch.export has no class of its own for what it can't do
-        raise Refused(blame.of_dynamo(error)) from error
+        raise Refused(blame.explain_dynamo_error(error)) from error
     graph = made.model_proto
     reached = next(each.version for each in graph.opset_import if each.domain in ("", "ai.onnx"))
     if reached != opset:
@@ -145,14 +145,16 @@ def _torchscript(
                 dynamic_axes={NAME: images.axes},
             )
         except Exception as error:  # the tracer runs the user's own code: anything can come
-            raise Refused(blame.of_torchscript(error, module, example)) from error
+            raise Refused(blame.explain_torchscript_error(error, module, example)) from error
         model = onnx.load(path)
     places = [
         (each.filename, each.lineno)
         for each in warned
         if issubclass(each.category, torch.jit.TracerWarning)
     ]
-    return model, list(dict.fromkeys(found for place in places if (found := blame.place(*place))))
+    return model, list(
+        dict.fromkeys(found for place in places if (found := blame.describe_line(*place)))
+    )
 
 
 def _copy(module: nn.Module) -> nn.Module:

@@ -47,7 +47,7 @@ class Images:
         return list(dict.fromkeys((first, self.other)))
 
 
-def asked(batch: int | None, size: tuple[int, int], dynamic: tuple[str, ...]) -> Images:
+def from_options(batch: int | None, size: tuple[int, int], dynamic: tuple[str, ...]) -> Images:
     """The images that the options describe; a dynamic batch is traced with two images, where none
     says how many.
     """
@@ -55,7 +55,7 @@ def asked(batch: int | None, size: tuple[int, int], dynamic: tuple[str, ...]) ->
     return Images(shape, _other(shape, dynamic), dynamic)
 
 
-def of_program(
+def from_program(
     program: torch.export.ExportedProgram,
     batch: int | None,
     size: tuple[int, int] | None,
@@ -127,6 +127,6 @@ def _limits(program: torch.export.ExportedProgram, dims: torch.Size) -> tuple[li
     return least, most
 
 
-def random(shape: tuple[int, ...], seed: int) -> np.ndarray:
+def random_images(shape: tuple[int, ...], seed: int) -> np.ndarray:
     """Images of noise, float32 in 0..1."""
     return np.random.default_rng(seed).random(shape, np.float32)

@@ -37,17 +37,17 @@ def infer(module: nn.Module, names: Sequence[str], images: np.ndarray) -> dict[s
     Raises:
         ForgeError: the model fails on the images, or returns something else than tensors.
     """
-    tensors = flat(run(module, images))
+    tensors = flatten(run(module, images))
     return {name: tensors[name].numpy() for name in names}
 
 
-def chosen(result: Any, wanted: Sequence[str]) -> list[str]:
+def select_outputs(result: Any, wanted: Sequence[str]) -> list[str]:
     """Names of the outputs to keep: those wanted, in the model's order, or all without any.
 
     Raises:
         ForgeError: the model has no such output.
     """
-    names = list(flat(result))
+    names = list(flatten(result))
     for name in wanted:
         if name not in names:
             raise ForgeError(
@@ -56,7 +56,7 @@ def chosen(result: Any, wanted: Sequence[str]) -> list[str]:
     return [name for name in names if name in wanted] if wanted else names
 
 
-def flat(result: Any) -> dict[str, Tensor]:
+def flatten(result: Any) -> dict[str, Tensor]:
     """The tensors of a model's result by name, in order.
 
     In a dict they are called after their keys, otherwise ``output0``, ``output1`` ... as most
@@ -110,10 +110,10 @@ class Flat(nn.Module):  # type: ignore[misc]  # torch is untyped here
         self.training = model.training  # exporters put this mode back, in the model as well
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        return tuple(flat(self.model(images)).values())
+        return tuple(flatten(self.model(images)).values())
 
 
-def flattened(module: nn.Module, result: Any) -> nn.Module:
+def with_flat_outputs(module: nn.Module, result: Any) -> nn.Module:
     """``module``, wrapped only if its result is more than tensors in a row: the graph keeps the
     model's own names.
     """

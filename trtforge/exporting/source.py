@@ -23,7 +23,7 @@ from trtforge.exporting.blame import first_line, user_line
 
 
 @dataclass(frozen=True)
-class Source:
+class LoadedModel:
     """A model in FP32 on the CPU, in evaluation mode.
 
     Attributes:
@@ -39,7 +39,7 @@ class Source:
 
 def load(
     origin: str | Path, kwargs: Mapping[str, Any], checkpoint: Path | None, trusted: bool
-) -> Source:
+) -> LoadedModel:
     """Load what Python makes, a TorchScript archive or a ``.pt2`` file.
 
     Args:
@@ -61,12 +61,12 @@ def load(
         )
     kind = _kind(origin)
     if kind == "torchscript":
-        trust.torchscript(origin, trusted)
-        return Source(_ready(_load(origin, _torchscript)), None, [])
+        trust.check_torchscript(origin, trusted)
+        return LoadedModel(_ready(_load(origin, _torchscript)), None, [])
     if kind == "program":
-        trust.program(origin, trusted)
+        trust.check_program(origin, trusted)
         program = _load(origin, torch.export.load)
-        return Source(program.module(), program, [])
+        return LoadedModel(program.module(), program, [])
     raise ForgeError(
         f"{origin}: holds weights, and no model"
         if kind
@@ -109,7 +109,7 @@ def _load(path: Path, loader: Callable[[Path], Any]) -> Any:
 
 def _from_python(
     name: str, kwargs: Mapping[str, Any], checkpoint: Path | None, trusted: bool
-) -> Source:
+) -> LoadedModel:
     module_name, colon, attribute = name.partition(":")
     if not colon or not all(
         part.isidentifier() for part in [*module_name.split("."), *attribute.split(".")]
@@ -132,7 +132,7 @@ def _from_python(
             "name what makes the model",
         )
     notes = [weights.load_into(made, checkpoint, trusted)] if checkpoint else []
-    return Source(_ready(made), None, notes)
+    return LoadedModel(_ready(made), None, notes)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ WRITERS = re.compile(rb"\b(save|from_file)\b")
 LONGEST = 2**26  # bytes of one source file in an archive
 
 
-def torchscript(path: Path, trusted: bool) -> None:
+def check_torchscript(path: Path, trusted: bool) -> None:
     """Refuse an archive whose code names an operator that writes files, unless it is trusted.
 
     Raises:
@@ -42,7 +42,7 @@ def torchscript(path: Path, trusted: bool) -> None:
                 _demand(path, f"its code ({member.filename}) {what}", trusted)
 
 
-def program(path: Path, trusted: bool) -> None:
+def check_program(path: Path, trusted: bool) -> None:
     """Refuse a ``.pt2`` file, unless it is trusted.
 
     Raises:

@@ -11,7 +11,7 @@ from trtforge.backends.onnxruntime import calibration_provider
 from trtforge.backends.options import PLAIN, BuildOptions
 from trtforge.bundle import manifest
 from trtforge.bundle.prepared import Prepared, Target
-from trtforge.cluster import Cell, Workers, alone
+from trtforge.cluster import Cell, Workers, this_process
 from trtforge.deepstream.format.labels import labels
 from trtforge.errors import ForgeError
 from trtforge.names import BACKENDS, QUANTIZED
@@ -288,7 +288,7 @@ def _model_source(model: Path) -> File:
 
 def _images_source(job: Job) -> tuple[File, dict[str, Any]]:
     """The images folder with one digest over names and contents."""
-    from trtforge.calibration.images import digest, list_images, whole
+    from trtforge.calibration.images import folder_digest, image_digests, list_images
 
     folder = job.images or job.recipe.calibration.images
     if folder is None:
@@ -296,8 +296,11 @@ def _images_source(job: Job) -> tuple[File, dict[str, Any]]:
             f"{job.precision.upper()} needs photographs to calibrate on",
             "give --calib FOLDER, or build with --fp16",
         )
-    digests = digest(list_images(folder), folder)
-    return File(folder, whole(digests)), {"count": len(digests), "sha256": whole(digests)}
+    digests = image_digests(list_images(folder), folder)
+    return File(folder, folder_digest(digests)), {
+        "count": len(digests),
+        "sha256": folder_digest(digests),
+    }
 
 
 def _batch(asked: tuple[int, int, int] | None, fixed: int | None) -> tuple[int, int, int]:
@@ -359,7 +362,7 @@ def deliver(
         each for target in targets for each in ([target.backend] if target.backend else every)
     ]
     ready = prepare(work, store, backends) if isinstance(work, Job) else work
-    engines = _engines(ready, targets, store, options, workers or alone(store))
+    engines = _engines(ready, targets, store, options, workers or this_process(store))
     if store.planning:
         return []
     built = []
@@ -390,7 +393,7 @@ def _engines(
     numbers = [number for number, target in enumerate(targets) if target.backend]
     cells = [to_build(ready, targets[number], options, store) for number in numbers]
     engines: list[Artifact | None] = [None] * len(targets)
-    for done in workers.all(build_cell, cells, f"building {len(cells)} engines"):
+    for done in workers.run_with_progress(build_cell, cells, f"building {len(cells)} engines"):
         done.result()
         engines[numbers[done.number]] = done.made[-1]
     return engines

@@ -17,7 +17,7 @@ from typing import Any
 from trtforge import present
 from trtforge.errors import ForgeError, GateError
 from trtforge.reporting.model import Layer, LayerReport, labels
-from trtforge.reporting.svg import cut
+from trtforge.reporting.svg import shorten
 
 TYPING = {"QuantizeLinear", "DequantizeLinear", "Cast"}
 REFORMATS = ("convert", "copy")
@@ -91,7 +91,7 @@ class Diff:
         return {**asdict(self), "empty": self.empty}
 
 
-def diff(one: LayerReport, other: LayerReport) -> Diff:
+def compare(one: LayerReport, other: LayerReport) -> Diff:
     """Compare two engines."""
     pairs = _pairs(one, other)
     names = labels(one), labels(other)
@@ -126,7 +126,7 @@ def diff(one: LayerReport, other: LayerReport) -> Diff:
     )
 
 
-def gates(found: Diff, max_slower: float | None, no_new_reformat: bool) -> None:
+def check_limits(found: Diff, max_slower: float | None, no_new_reformat: bool) -> None:
     """Hold the second engine to limits.
 
     Args:
@@ -151,11 +151,11 @@ def gates(found: Diff, max_slower: float | None, no_new_reformat: bool) -> None:
     if no_new_reformat and found.reformats:
         raise GateError(
             f"--no-new-reformat: {len(found.reformats)} layers convert or copy that did not: "
-            f"{', '.join(cut(name, 80) for name in found.reformats[:SHOWN])}"
+            f"{', '.join(shorten(name, 80) for name in found.reformats[:SHOWN])}"
         )
 
 
-def text(found: Diff) -> str:
+def summarize(found: Diff) -> str:
     """What differs, for people; one line if nothing does."""
     before, after = found.time_ms
     times = f", {before:.3f} -> {after:.3f} ms" if before is not None and after is not None else ""
@@ -163,9 +163,9 @@ def text(found: Diff) -> str:
     if found.empty:
         return f"{lines[0]}: no difference"
     for title, names in (("appeared", found.appeared), ("vanished", found.vanished)):
-        lines += _listed(f"{title}: {len(names)} layers", [cut(name, 100) for name in names])
+        lines += _listed(f"{title}: {len(names)} layers", [shorten(name, 100) for name in names])
     rows = [
-        [cut(change.layer, 60), _arrow(*change.precision), _arrow(*change.role), _times(change)]
+        [shorten(change.layer, 60), _arrow(*change.precision), _arrow(*change.role), _times(change)]
         for change in found.changed
     ]
     kernels = sum(change.tactic[0] != change.tactic[1] for change in found.changed)
@@ -175,13 +175,13 @@ def text(found: Diff) -> str:
         lines += [f"... and {len(rows) - SHOWN} more"] if len(rows) > SHOWN else []
     for title, nodes in (("fused anew", found.fused), ("no longer fused", found.unfused)):
         told = [
-            f"{cut(name, 60)} with {', '.join(cut(each, 50) for each in more[:3])}"
+            f"{shorten(name, 60)} with {', '.join(shorten(each, 50) for each in more[:3])}"
             for name, more in nodes.items()
         ]
         lines += _listed(f"{title}: {len(nodes)} nodes", told)
     lines += _listed(
         f"nodes in another place: {len(found.moved)}",
-        [f"{cut(name, 80)}: {old} -> {new}" for name, (old, new) in found.moved.items()],
+        [f"{shorten(name, 80)}: {old} -> {new}" for name, (old, new) in found.moved.items()],
     )
     return "\n".join(lines)
 

@@ -215,7 +215,7 @@ def tensors_by_dtype(layers: Iterable[Layer]) -> dict[str, int]:
     )
 
 
-def text_of(path: Path) -> str:
+def read_text(path: Path) -> str:
     """A text file that a report is read from.
 
     Raises:
@@ -245,7 +245,7 @@ def load(path: Path) -> LayerReport:
         ForgeError: it is missing, of another version, or not such a file.
     """
     try:
-        return LayerReport.model_validate_json(text_of(path))
+        return LayerReport.model_validate_json(read_text(path))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
@@ -255,6 +255,6 @@ def load(path: Path) -> LayerReport:
         ) from error
 
 
-def text(report: LayerReport) -> str:
+def to_json(report: LayerReport) -> str:
     """The contents of ``layers.json``."""
     return report.model_dump_json() + "\n"

@@ -23,7 +23,7 @@ HISTOGRAMS = 48  # tensors whose histograms are drawn: 1 kB each
 
 
 @dataclass(frozen=True)
-class Range:
+class TensorRange:
     """A calibrated tensor: counts of magnitudes in equal bins over [0, limit), and where INT8 ends."""
 
     name: str
@@ -56,7 +56,7 @@ class Context:
 
     title: str
     device: Device | None = None
-    ranges: Sequence[Range] = ()
+    ranges: Sequence[TensorRange] = ()
     sweep: Sequence[Candidate] = ()
     accuracy: Mapping[str, Any] = field(default_factory=dict)
 
@@ -72,7 +72,7 @@ def html(report: LayerReport, context: Context) -> str:
     )
     environment.filters |= {
         "size": present.size,
-        "cut": svg.cut,
+        "cut": svg.shorten,
         "css": plots.css_class,
         "count": _count,
         "ms": _milliseconds,
@@ -255,7 +255,7 @@ def _fused(report: LayerReport) -> dict[str, int]:
     }
 
 
-def _histograms(ranges: Sequence[Range]) -> list[tuple[str, str]]:
+def _histograms(ranges: Sequence[TensorRange]) -> list[tuple[str, str]]:
     """Those first that INT8 clips most."""
     ranked = sorted(ranges, key=lambda each: each.amax / each.limit if each.limit else 1.0)[
         :HISTOGRAMS
@@ -265,7 +265,10 @@ def _histograms(ranges: Sequence[Range]) -> list[tuple[str, str]]:
             each.name,
             svg.inline(
                 plots.histogram(
-                    f"Magnitudes of {svg.cut(each.name, 80)}", each.counts, each.limit, each.amax
+                    f"Magnitudes of {svg.shorten(each.name, 80)}",
+                    each.counts,
+                    each.limit,
+                    each.amax,
                 )
             ),
         )
@@ -318,7 +321,7 @@ def _graph(report: LayerReport) -> dict[str, Any]:
     boxes = [
         {
             "id": number,
-            "name": svg.cut(names[number], 60),
+            "name": svg.shorten(names[number], 60),
             "what": _what(report.layers[number], nodes),
             "kind": plots.css_class(report.layers[number].precision),
             "role": report.layers[number].role,
@@ -343,7 +346,7 @@ def _what(layer: Layer, nodes: Mapping[str, tuple[int, Node]]) -> str:
     ]
     ran = [node for node in found if layer.macs or not node.learned] or found
     short = {"QuantizeLinear": "Q", "DequantizeLinear": "DQ"}
-    return svg.cut(
+    return svg.shorten(
         " + ".join(dict.fromkeys(short.get(node.op, node.op) for node in ran)) or layer.type or "?",
         44,
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from xml.etree import ElementTree as ET
 
-from trtforge.reporting.svg import LETTER, add, cut, figure, line, text
+from trtforge.reporting.svg import LETTER, add, figure, line, shorten, text
 
 CLASSES = {
     "Int8": "int8",
@@ -67,13 +67,13 @@ def bars(
         rows: label before the bar, its parts, and the text behind it.
     """
     most = max((sum(part.value for part in parts) for _, parts, _ in rows), default=0) or 1
-    left = LETTER * max((len(cut(label, 44)) for label, _, _ in rows), default=0) + 10
+    left = LETTER * max((len(shorten(label, 44)) for label, _, _ in rows), default=0) + 10
     right = LETTER * max((len(behind) for _, _, behind in rows), default=0) + 14
     scale = max(60.0, width - left - right) / most
     root = figure(title, width, ROW * len(rows) + 4)
     for number, (label, parts, behind) in enumerate(rows):
         y, x = ROW * number + 2, left
-        text(root, left - 8, y + 14, cut(label, 44), "end")
+        text(root, left - 8, y + 14, shorten(label, 44), "end")
         for part in parts:
             size = part.value * scale
             bar = add(
@@ -158,7 +158,7 @@ def scatter(
         if label and path
     ]
     names = [
-        (cut(point.label, SHOWN), [dot])
+        (shorten(point.label, SHOWN), [dot])
         for point, dot in zip(shown, dots, strict=True)
         if point.label
     ]

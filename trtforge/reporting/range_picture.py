@@ -30,4 +30,4 @@ def render(name: str, seen: Histogram, amax: float, method: str, images: int) ->
     plot = histogram(
         "magnitudes", counts[:shown], shown * width, amax, width=WIDTH, height=HEIGHT, axes=True
     )
-    return svg.headed(name, [said, f"{total:,} values of {images} images"], plot)
+    return svg.document_with_heading(name, [said, f"{total:,} values of {images} images"], plot)

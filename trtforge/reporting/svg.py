@@ -60,7 +60,7 @@ def line(parent: ET.Element, x1: float, y1: float, x2: float, y2: float, kind: s
     add(parent, "line", x1=float(x1), y1=float(y1), x2=float(x2), y2=float(y2), kind=kind)
 
 
-def put(parent: ET.Element, part: ET.Element, x: float, y: float) -> None:
+def place(parent: ET.Element, part: ET.Element, x: float, y: float) -> None:
     """A picture into another one, at that place."""
     part.set("x", f"{x:.0f}")
     part.set("y", f"{y:.0f}")
@@ -76,7 +76,7 @@ def inline(root: ET.Element | None) -> str:
     )
 
 
-def alone(root: ET.Element, rules: str = "") -> str:
+def document(root: ET.Element, rules: str = "") -> str:
     """As a file, with paper and the style of both themes; a viewer that knows no themes shows the
     light one.
 
@@ -90,24 +90,24 @@ def alone(root: ET.Element, rules: str = "") -> str:
     return inline(root) + "\n"
 
 
-def heading(root: ET.Element, title: str, notes: Sequence[str]) -> float:
+def add_heading(root: ET.Element, title: str, notes: Sequence[str]) -> float:
     """What a file is about, and lines that say more; how far down they reach."""
     wide = float(root.attrib["width"]) - 2 * EDGE
-    text(root, EDGE, 26, cut(title, int(wide / HEADING)), font_size=15, font_weight=600)
+    text(root, EDGE, 26, shorten(title, int(wide / HEADING)), font_size=15, font_weight=600)
     for number, note in enumerate(notes):
-        text(root, EDGE, 46 + 18 * number, cut(note, int(wide / LETTER)), kind="soft")
+        text(root, EDGE, 46 + 18 * number, shorten(note, int(wide / LETTER)), kind="soft")
     return 36.0 + 18 * len(notes)
 
 
-def headed(title: str, notes: Sequence[str], plot: ET.Element) -> str:
+def document_with_heading(title: str, notes: Sequence[str], plot: ET.Element) -> str:
     """A plot as a file, with a heading."""
     wide, high = (float(plot.attrib[side]) for side in ("width", "height"))
     root = figure(title, wide + 2 * EDGE, high + 44 + 18 * len(notes))
-    put(root, plot, EDGE, heading(root, title, notes))
-    return alone(root)
+    place(root, plot, EDGE, add_heading(root, title, notes))
+    return document(root)
 
 
-def cut(words: str, length: int) -> str:
+def shorten(words: str, length: int) -> str:
     """The text on one line, with its middle left out where it is longer."""
     flat = " ".join(words[: 100 * length].split()) if len(words) <= 100 * length else words
     half = (length - 1) // 2

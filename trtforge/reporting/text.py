@@ -6,13 +6,13 @@ from pathlib import Path
 
 from trtforge import present
 from trtforge.reporting.model import LayerReport
-from trtforge.reporting.svg import cut
+from trtforge.reporting.svg import shorten
 
 
 def text(report: LayerReport, title: str, out: Path | None) -> str:
     """One engine in a few lines."""
     working = [layer for layer in report.layers if layer.role != "sync"]
-    lines = [cut(title, 200), f"{len(working)} layers"]
+    lines = [shorten(title, 200), f"{len(working)} layers"]
     if report.nodes:
         lines[1] = f"{len(report.nodes)} ONNX nodes -> {lines[1]}: {report.places}"
     macs, moved, times = (report.by_precision(figure) for figure in ("macs", "bytes", "time_ms"))

@@ -64,7 +64,7 @@ def run(
     from trtforge.graph.model import load
     from trtforge.reporting import assemble, inspector, origin, ort, rtx_log
     from trtforge.reporting.cost import bytes_crossing
-    from trtforge.reporting.model import EngineInfo, text
+    from trtforge.reporting.model import EngineInfo, to_json
 
     chosen = BuildOptions(**options)
     shape: dict[str, Any] = {"batch": tuple(batch), "size": tuple(size), "options": chosen}
@@ -103,7 +103,7 @@ def run(
     (draft / ENGINE).write_bytes(engine)
     which = EngineInfo(backend=backend, sm=sm, batch=batch[1], size=size)
     report = assemble.assemble(layers, graph, which, figures)
-    (draft / LAYERS).write_text(text(report), encoding="utf-8")
+    (draft / LAYERS).write_text(to_json(report), encoding="utf-8")
     return {
         "backend": backend,
         "sm": sm,

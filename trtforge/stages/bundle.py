@@ -93,7 +93,7 @@ def _engine(ready: Prepared, target: Target, engine: Artifact, name: str) -> man
         title(report), target.device, beside(ready.table.path if ready.table else None)
     )
     contents: manifest.Contents = {
-        LAYERS: _text(model.text(report)),
+        LAYERS: _text(model.to_json(report)),
         "report.html": _text(page.html(report, context)),
     }
     if target.backend and target.backend in names:  # ONNX Runtime's engine is the .ort.onnx

@@ -82,7 +82,7 @@ def whole(
         workers: who observes; None is this process.
 
     Raises:
-        ForgeError: see ``trtforge.stages.observe`` and ``trtforge.calibration.observed.merge``.
+        ForgeError: see ``trtforge.stages.observe`` and ``trtforge.calibration.observed.merge_shards``.
     """
     from trtforge.calibration import observed
 
@@ -91,7 +91,7 @@ def whole(
     elif model and images:
         seen = observe.observe(model, images, **observing)
     else:
-        seen = observed.merge(
+        seen = observed.merge_shards(
             [observed.load(path) for path in shards], [str(path) for path in shards]
         )
     return _choose(draft, seen, **choosing)
@@ -108,7 +108,7 @@ def cache_text(table: Path, tensorrt: str) -> str:
     from trtforge.calibration import cache, ranges
 
     found = ranges.load(table)
-    return cache.write(ranges.per_tensor(found.groups, found.amax), tensorrt)
+    return cache.render(ranges.per_tensor(found.groups, found.amax), tensorrt)
 
 
 def say(facts: Facts) -> str:

@@ -87,17 +87,20 @@ def run(
     ):
         found = load(source, kwargs, weights, trusted)
         images = (
-            inputs.of_program(found.program, batch, size, tuple(dynamic))
+            inputs.from_program(found.program, batch, size, tuple(dynamic))
             if found.program
-            else inputs.asked(batch, size or default_size, tuple(dynamic))
+            else inputs.from_options(batch, size or default_size, tuple(dynamic))
         )
         done(0.2)
-        result = outputs.run(found.module, inputs.random(images.shape, 0))
-        module, names = outputs.flattened(found.module, result), list(outputs.flat(result))
-        kept = outputs.chosen(result, wanted)
+        result = outputs.run(found.module, inputs.random_images(images.shape, 0))
+        module, names = (
+            outputs.with_flat_outputs(found.module, result),
+            list(outputs.flatten(result)),
+        )
+        kept = outputs.select_outputs(result, wanted)
         if images.dynamic:
             outputs.run(
-                found.module, inputs.random(images.other, 0)
+                found.module, inputs.random_images(images.other, 0)
             )  # PyTorch's own word on what may change
         done(0.4)
 

@@ -84,8 +84,8 @@ def observe(
     groups = tapped(graph, taps)  # type: ignore[arg-type]
     tensors = [name for _, sources in groups for name in sources]
     found = pictures.list_images(images)
-    digests = pictures.digest(found, images)
-    files = pictures.distinct(found, digests)
+    digests = pictures.image_digests(found, images)
+    files = pictures.without_duplicates(found, digests)
     index, count = shard
     mine = files[index - 1 :: count]
     if not mine:
@@ -114,8 +114,8 @@ def observe(
         model=digest(model),
         taps=taps,
         preprocess=spec.model_dump(mode="json"),
-        images={name: digests[name] for name in sorted(pictures.names(used, images))},
-        skipped=sorted(pictures.names(skipped, images)),
+        images={name: digests[name] for name in sorted(pictures.relative_names(used, images))},
+        skipped=sorted(pictures.relative_names(skipped, images)),
         duplicates=len(found) - len(files),
         total=len(files),
         versions={tool: version_of(tool) for tool in STAGE.tools},
@@ -128,27 +128,27 @@ def spread(model: Path, images: Path, workers: Workers, **observing: Any) -> Obs
     the store.
 
     Raises:
-        ForgeError: see ``observe`` and ``trtforge.calibration.observed.merge``.
+        ForgeError: see ``observe`` and ``trtforge.calibration.observed.merge_shards``.
     """
     from trtforge.calibration import images as pictures
     from trtforge.calibration import observed
     from trtforge.graph.model import external_files
 
     files = pictures.list_images(images)
-    digests = pictures.digest(files, images)
-    count = min(workers.count, len(pictures.distinct(files, digests)))
+    digests = pictures.image_digests(files, images)
+    count = min(workers.count, len(pictures.without_duplicates(files, digests)))
     inputs = {
         "model": source(model, *external_files(model)),
-        "images": File(images, pictures.whole(digests)),
+        "images": File(images, pictures.folder_digest(digests)),
     }
     shards = [
         Cell((inputs, {**observing, "shard": (index, count)})) for index in range(1, count + 1)
     ]
     tables: dict[str, Path] = {}
-    for done in workers.all(_shard, shards, f"calibrating on {len(files)} images"):
+    for done in workers.run_with_progress(_shard, shards, f"calibrating on {len(files)} images"):
         done.result()
         tables[f"shard {done.number + 1}/{count}"] = done.made[-1].file(TABLE).path
-    return observed.merge([observed.load(path) for path in tables.values()], list(tables))
+    return observed.merge_shards([observed.load(path) for path in tables.values()], list(tables))
 
 
 def _shard(arguments: tuple[dict[str, File], dict[str, Any]], store: Store) -> None:

@@ -61,7 +61,7 @@ def run(draft: Path, model: Path, ranges: Path, images: Path) -> Facts:
             "run `trtforge fold --size HxW` first",
         )
     used, there = table.source.images, pictures.list_images(images)
-    digests = pictures.digest(there, images)
+    digests = pictures.image_digests(there, images)
     if changed := next(
         (name for name in used if digests.get(name, used[name]) != used[name]), None
     ):
@@ -86,9 +86,9 @@ def run(draft: Path, model: Path, ranges: Path, images: Path) -> Facts:
         threadpool_limits(1, "blas"),
         present.progress("refining weights", min(len(files), refine.SAMPLED)) as done,
     ):
-        narrowed = refine.narrow(graph, placement, amax, files, prepare)
-        amax |= {name: cache.rounded(value) for name, value in narrowed.items()}
-        weights = refine.rounded(graph, placement, amax, files, prepare, done)
+        narrowed = refine.narrow_ranges(graph, placement, amax, files, prepare)
+        amax |= {name: cache.round_range(value) for name, value in narrowed.items()}
+        weights = refine.refine_weights(graph, placement, amax, files, prepare, done)
     tables.save(replace(table, amax=table.amax | amax), draft / TABLE)
     rounding.save(weights, draft / WEIGHTS)
     return {"refined": len(weights), "narrowed": len(narrowed)}

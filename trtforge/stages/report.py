@@ -49,14 +49,14 @@ def read(
         MachineError: the engine can't be inspected on this machine.
     """
     from trtforge.reporting import assemble
-    from trtforge.reporting.model import text_of
+    from trtforge.reporting.model import read_text
     from trtforge.reporting.page import Context
 
     if not source.exists():
         raise ForgeError(
             f"{source}: no such file", "give a bundle, an engine, an ONNX model or layers.json"
         )
-    times = _times(text_of(profile), str(profile)) if profile else []
+    times = _times(read_text(profile), str(profile)) if profile else []
     measured = _accuracy(accuracy) if accuracy else {}
     report, context = (
         _bundle(source)
@@ -91,13 +91,13 @@ def write(out: Path, report: LayerReport, context: Context) -> None:
         ForgeError: it is a file, a bundle, or can't be written.
     """
     from trtforge.reporting.markdown import markdown
-    from trtforge.reporting.model import text
+    from trtforge.reporting.model import to_json
     from trtforge.reporting.page import html
     from trtforge.store.drafts import draft_in
 
     check(out)
     forms = {
-        LAYERS: text(report),
+        LAYERS: to_json(report),
         MARKDOWN: markdown(report, context.title),
         HTML: html(report, context),
     }
@@ -131,14 +131,14 @@ def check(out: Path, *inputs: Path | None) -> None:
 def beside(table: Path | None) -> list[Any]:
     """Histograms of a calibration table, for the page; none of a table that holds none."""
     from trtforge.calibration import ranges
-    from trtforge.reporting.page import Range
+    from trtforge.reporting.page import TensorRange
 
     if table is None:
         return []
     found = ranges.load(table)
     histograms = found.histograms
     return [
-        Range(name, histogram.counts.tolist(), histogram.limit, found.amax[name])
+        TensorRange(name, histogram.counts.tolist(), histogram.limit, found.amax[name])
         for name, histogram in histograms.items()
         if name in found.amax
     ]
@@ -192,7 +192,7 @@ def _file(path: Path, onnx: Path | None, bundle: LayerReport | None = None) -> L
         return _assembled(
             inspector.parse(_inspect(path), str(path)), onnx, EngineInfo(backend="tensorrt")
         )
-    text = model.text_of(path)
+    text = model.read_text(path)
     if '"trtforge-layers-' in text[:100]:
         report = model.load(path)
         if onnx is None:
@@ -281,10 +281,10 @@ def _times(text: str, origin: str) -> list[tuple[str, float]]:
 
 
 def _accuracy(path: Path) -> dict[str, Any]:
-    from trtforge.reporting.model import text_of
+    from trtforge.reporting.model import read_text
 
     try:
-        document = json.loads(text_of(path))
+        document = json.loads(read_text(path))
         engines, accuracy = document["engines"], document["accuracy"]
         if len(engines) != len(accuracy) or not all(
             isinstance(each, (int, float)) for each in accuracy

@@ -47,10 +47,10 @@ def write(model: Path | None, images: Path | None, out: Path, spec: Preprocess) 
     ):
         made = []
         for number, (file, name) in enumerate(
-            zip(files, pictures.names(files, images), strict=True), 1
+            zip(files, pictures.relative_names(files, images), strict=True), 1
         ):
             with suppress(pictures.CorruptImage):  # calibration counts and names them
-                seen = pictures.seen(pictures.prepare(file, spec, size)[0], spec)
+                seen = pictures.to_pixels(pictures.prepare(file, spec, size)[0], spec)
                 made.append(f"{name}.png")
                 (draft / made[-1]).parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(seen).save(draft / made[-1])

@@ -15,7 +15,7 @@ from trtforge.backends import tensorrt_rtx
 from trtforge.backends.options import BuildOptions
 from trtforge.bundle.manifest import check_output
 from trtforge.bundle.prepared import Prepared, Target
-from trtforge.cluster import Workers, alone
+from trtforge.cluster import Workers, this_process
 from trtforge.devices import this_machine
 from trtforge.errors import BuildError, ForgeError
 from trtforge.names import QUANTIZED, Precision
@@ -86,7 +86,7 @@ def sweep(
     )
     rows = [
         row if row.why_not else replace(row, **accuracy.get(row.cell.precision, {}))
-        for row in _rows(cells, ready, target, store, asked, workers or alone(store))
+        for row in _rows(cells, ready, target, store, asked, workers or this_process(store))
     ]
     rows = [replace(row, front=on_front(row, rows)) for row in rows]
     place = target.device.title if target.device else measure.machine()
@@ -209,7 +209,7 @@ def _rows(
         arguments = (number, cell, *task.arguments, asked.seconds)
         tasks.append(replace(task, arguments=arguments, alone=timed))
     rows = [Row(number, cell) for number, cell in enumerate(cells, 1)]
-    for done in workers.all(_row, tasks, f"sweep over {len(cells)} engines"):
+    for done in workers.run_with_progress(_row, tasks, f"sweep over {len(cells)} engines"):
         if isinstance(done.error, BuildError):
             rows[done.number] = replace(rows[done.number], why_not=done.error.problem)
         else:
@@ -288,7 +288,9 @@ def _accuracy(
     reference = prepare(job_for(job, Cell("fp32", batch, None, None)), store, [form]).graphs[form]
     images = File(
         asked.images,
-        pictures.whole(pictures.digest(pictures.list_images(asked.images), asked.images)),
+        pictures.folder_digest(
+            pictures.image_digests(pictures.list_images(asked.images), asked.images)
+        ),
     )
     metric, found = "", dict[Precision, Facts]()
     with present.progress("accuracy", len(asked.precisions)) as done:
@@ -318,7 +320,7 @@ def _labels(labels: Path) -> File:
     if labels.is_dir():  # masks
         return File(
             labels,
-            pictures.whole(
+            pictures.folder_digest(
                 {path.name: digest(path) for path in sorted(labels.iterdir()) if path.is_file()}
             ),
         )

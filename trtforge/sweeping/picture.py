@@ -37,7 +37,7 @@ def render(swept: Swept) -> str:
     root = svg.figure(
         f"sweep of {swept.model}", width, low + (PLOT + 8 if points is not None else 0)
     )
-    svg.heading(
+    svg.add_heading(
         root,
         f"{swept.model}: {swept.backend}, {swept.device}",
         ["engine + activations, which hold the scratch memory; an outline marks the front"],
@@ -55,8 +55,8 @@ def render(swept: Swept) -> str:
             TOP + HIGH * kinds.index(_kind(row)),
         )
     if points is not None:
-        svg.put(root, points, 12, low)
-    return svg.alone(root, RULES)
+        svg.place(root, points, 12, low)
+    return svg.document(root, RULES)
 
 
 def _kind(row: Row) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 from trtforge import present
 from trtforge.errors import GateError
 from trtforge.evaluate import bootstrap
-from trtforge.evaluate.variant import literal
+from trtforge.evaluate.variant import escape_pattern
 from trtforge.recipe import Recipe
 from trtforge.tuning.bench import JUDGED, SEARCHED, Bench
 
@@ -189,7 +189,9 @@ def fragment(recipe: Recipe, tuned: Tuned, how: str) -> str:
 
     precision = recipe.precision.model_copy(
         update={
-            "keep": tuple(sorted({*recipe.precision.keep, *(literal(name) for name in tuned.keep)}))
+            "keep": tuple(
+                sorted({*recipe.precision.keep, *(escape_pattern(name) for name in tuned.keep)})
+            )
         }
     )
     changed = recipe.model_copy(

@@ -16,7 +16,7 @@ from trtforge.calibration.observed import check_corrupt
 from trtforge.errors import ForgeError, GateError
 from trtforge.evaluate import classes, coco
 from trtforge.evaluate.detections import Objects
-from trtforge.evaluate.variant import Network, classify, find, harm
+from trtforge.evaluate.variant import Network, classify, detect_objects, measure_harm
 from trtforge.graph.macs import macs
 from trtforge.graph.model import graph_of, load
 from trtforge.graph.quantize import rounding
@@ -88,7 +88,7 @@ class Bench:
         return [infer(batch) for batch in self.probes]
 
     def _harm(self, keep: Sequence[str]) -> float:
-        return harm(self._reference, self.network.open([*keep, *self.always]), self.probes)
+        return measure_harm(self._reference, self.network.open([*keep, *self.always]), self.probes)
 
     def _found(self, keep: Sequence[str] | None, part: slice) -> Path:
         stage = Stage(
@@ -106,13 +106,13 @@ class Bench:
             if self.network.classes is None:
                 np.savez(draft / RESULT, classes=classify(self.network, infer, files, done))
             else:
-                _save(find(self.network, infer, files, done), draft / RESULT)
+                _save(detect_objects(self.network, infer, files, done), draft / RESULT)
         return {"images": len(files)}
 
     def _true_boxes(self, part: slice) -> coco.Truth:
         names = self.names[part]
         if isinstance(self.truth, coco.Truth):
-            return coco.only(self.truth, names)
+            return coco.subset(self.truth, names)
         found = {
             name: each.above(SHOWN_SCORE)
             for name, each in _objects(self._found(None, part), names).items()
@@ -163,8 +163,10 @@ def bench(
         raise ForgeError(
             f"{folder}: {len(files)} images are too few to measure accuracy", "give some hundreds"
         )
-    names = pictures.labelled(files, folder) if labels else pictures.names(files, folder)
-    digests = pictures.digest(files, folder)
+    names = (
+        pictures.label_names(files, folder) if labels else pictures.relative_names(files, folder)
+    )
+    digests = pictures.image_digests(files, folder)
     inputs = pipeline.calibrated(job, store)
     network = Network(
         model=inputs["model"].path,
@@ -185,7 +187,7 @@ def bench(
     return Bench(
         network=network,
         store=store,
-        inputs={**inputs, "images": File(folder, pictures.whole(digests))},
+        inputs={**inputs, "images": File(folder, pictures.folder_digest(digests))},
         options={
             **recipe.model_dump(mode="json", include={"preprocess", "head", "decode"}),
             "nms": EVALUATION.model_dump(),

@@ -47,7 +47,7 @@ def render(tuned: Tuned, max_drop: float, model: str) -> str:
         most=100,
     )
     assert plot is not None, "a search measures something"
-    return svg.headed(
+    return svg.document_with_heading(
         f"{model}: mixed precision",
         [
             f"{tuned.metric}, by the number of operators left float",

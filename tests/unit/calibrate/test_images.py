@@ -16,15 +16,15 @@ from trtforge.calibration import images as pictures
 from trtforge.calibration.images import (
     CorruptImage,
     Fit,
-    digest,
-    distinct,
     fit,
+    image_digests,
     letterbox,
     list_images,
     normalise,
     prepare,
     read,
-    seen,
+    to_pixels,
+    without_duplicates,
 )
 from trtforge.errors import ForgeError
 from trtforge.recipe import Preprocess
@@ -203,7 +203,9 @@ def test_the_input_as_a_picture_again(given: dict[str, Any]) -> None:
     pixels = np.stack(
         [np.arange(256), np.arange(256)[::-1], np.roll(np.arange(256), 7)], -1
     ).astype(np.uint8)[None]
-    np.testing.assert_array_equal(seen(normalise(pixels, spec(**given)), spec(**given)), pixels)
+    np.testing.assert_array_equal(
+        to_pixels(normalise(pixels, spec(**given)), spec(**given)), pixels
+    )
 
 
 def test_results_are_contiguous_and_pixels_left_alone() -> None:
@@ -369,7 +371,7 @@ def test_a_pipe_is_corrupt_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.jpg")
     with pytest.raises(CorruptImage, match="not a file"):
         read(tmp_path / "a.jpg")
-    assert digest([tmp_path / "a.jpg"], tmp_path) == {"a.jpg": hashlib.sha256().hexdigest()}
+    assert image_digests([tmp_path / "a.jpg"], tmp_path) == {"a.jpg": hashlib.sha256().hexdigest()}
 
 
 def test_too_many_pixels_are_refused_before_decoding(
@@ -425,13 +427,13 @@ def test_of_equal_images_the_first_counts(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(content)
     files = list_images(tmp_path)
-    kept = distinct(files, digest(files, tmp_path))
+    kept = without_duplicates(files, image_digests(files, tmp_path))
     assert [path.relative_to(tmp_path).as_posix() for path in kept] == [
         "a/1.jpg",
         "a/2.png",
         "c.jpg",
     ]
-    assert distinct([], {}) == []
+    assert without_duplicates([], {}) == []
 
 
 def test_links_outside_the_folder_are_not_followed(tmp_path: Path) -> None:
@@ -447,6 +449,6 @@ def test_links_outside_the_folder_are_not_followed(tmp_path: Path) -> None:
 def test_digests_by_path_inside_the_folder(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "a.jpg").write_bytes(b"abc")
-    assert digest(list_images(tmp_path), tmp_path) == {
+    assert image_digests(list_images(tmp_path), tmp_path) == {
         "sub/a.jpg": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     }

@@ -1,4 +1,4 @@
-"""Shards: any number in any order, merged, are the one run; anything else is refused."""
+"""Shards: any number in any order, merge_histograms, are the one run; anything else is refused."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from trtforge.calibration.observed import (
     Observed,
     Provenance,
     load,
-    merge,
-    merged,
+    merge_histograms,
+    merge_shards,
     pack,
     save,
     unpack,
@@ -69,13 +69,13 @@ def text(path: Path, observed: Observed) -> bytes:
 def test_shards_in_any_order_are_one_run(tmp_path: Path, shards: int, seed: int) -> None:
     parts = [part(list(range(index, IMAGES, shards))) for index in range(shards)]
     order = np.random.default_rng(seed).permutation(shards)
-    found = merge([parts[index] for index in order], [f"{index}" for index in order])
+    found = merge_shards([parts[index] for index in order], [f"{index}" for index in order])
     assert text(tmp_path / "merged", found) == text(tmp_path / "whole", part(list(range(IMAGES))))
 
 
 def test_shards_of_several_cuts_fit_together(tmp_path: Path) -> None:
     """1/2, 2/4 and 4/4 are all of it."""
-    found = merge(
+    found = merge_shards(
         [
             part(list(range(3, IMAGES, 4))),
             part(list(range(0, IMAGES, 2))),
@@ -90,14 +90,14 @@ def test_shards_go_through_files(tmp_path: Path) -> None:
     shards = [part([i for i in range(IMAGES) if i % 2 == odd]) for odd in (0, 1)]
     for number, shard in enumerate(shards):
         save(shard, tmp_path / f"{number}.json")
-    found = merge([load(tmp_path / "1.json"), load(tmp_path / "0.json")], ["1", "0"])
+    found = merge_shards([load(tmp_path / "1.json"), load(tmp_path / "0.json")], ["1", "0"])
     assert text(tmp_path / "merged", found) == text(tmp_path / "whole", part(list(range(IMAGES))))
 
 
 def test_merging_leaves_the_parts_alone(tmp_path: Path) -> None:
     shards = [part([0, 1, 2, 3, 4, 5]), part([6, 7, 8, 9, 10, 11])]
     before = [text(tmp_path / "t", shard) for shard in shards]
-    merge(shards, ["one", "two"])
+    merge_shards(shards, ["one", "two"])
     assert [text(tmp_path / "t", shard) for shard in shards] == before
 
 
@@ -118,7 +118,7 @@ def test_merging_leaves_the_parts_alone(tmp_path: Path) -> None:
 )
 def test_a_shard_of_another_calibration(field: str, value: Any) -> None:
     with pytest.raises(ForgeError, match=f"b.json: differs from a.json in '{field}'"):
-        merge(
+        merge_shards(
             [part([0, 2, 4, 6, 8, 10]), part([1, 3, 5, 7, 9, 11], **{field: value})],
             ["a.json", "b.json"],
         )
@@ -127,23 +127,27 @@ def test_a_shard_of_another_calibration(field: str, value: Any) -> None:
 def test_a_shard_with_other_tensors() -> None:
     other = replace(part([1, 3, 5, 7, 9, 11]), groups=((TENSORS, TENSORS),))
     with pytest.raises(ForgeError, match=r"b\.json: differs from a\.json"):
-        merge([part([0, 2, 4, 6, 8, 10]), other], ["a.json", "b.json"])
+        merge_shards([part([0, 2, 4, 6, 8, 10]), other], ["a.json", "b.json"])
 
 
 def test_a_shard_twice() -> None:
     half = part([0, 2, 4, 6, 8, 10])
-    with pytest.raises(ForgeError, match=r"c.json: holds 00\.png that an earlier table holds too"):
-        merge([half, part([1, 3, 5, 7, 9, 11]), half], ["a.json", "b.json", "c.json"])
+    with pytest.raises(
+        ForgeError, match=r"c.json: contains 00\.png, which an earlier table contains too"
+    ):
+        merge_shards([half, part([1, 3, 5, 7, 9, 11]), half], ["a.json", "b.json", "c.json"])
 
 
 def test_shards_that_overlap_in_an_unreadable_image() -> None:
-    with pytest.raises(ForgeError, match=r"holds 01\.png"):
-        merge([part([0, 2, 3], (1,), total=40), part([4, 5], (1,), total=40)], ["a.json", "b.json"])
+    with pytest.raises(ForgeError, match=r"contains 01\.png"):
+        merge_shards(
+            [part([0, 2, 3], (1,), total=40), part([4, 5], (1,), total=40)], ["a.json", "b.json"]
+        )
 
 
 def test_a_missing_shard() -> None:
     with pytest.raises(ForgeError, match="8 of 12 images are in these tables"):
-        merge([part([0, 3, 6, 9]), part([1, 4, 7, 10])], ["a.json", "b.json"])
+        merge_shards([part([0, 3, 6, 9]), part([1, 4, 7, 10])], ["a.json", "b.json"])
 
 
 def test_unreadable_images_count_as_seen_until_there_are_too_many() -> None:
@@ -151,9 +155,9 @@ def test_unreadable_images_count_as_seen_until_there_are_too_many() -> None:
         images = list(range(40))
         return [part([], tuple(images[:skipped]), total=40), part(images[skipped:], total=40)]
 
-    assert merge(shards(2), ["a", "b"]).source.skipped == ["00.png", "01.png"]
-    with pytest.raises(ForgeError, match=r"3 of 40 images are not readable, 00\.png among them"):
-        merge(shards(3), ["a", "b"])
+    assert merge_shards(shards(2), ["a", "b"]).source.skipped == ["00.png", "01.png"]
+    with pytest.raises(ForgeError, match=r"3 of 40 images can't be read, among them 00\.png"):
+        merge_shards(shards(3), ["a", "b"])
 
 
 # --------------------------------------------------------------------------------------------------------
@@ -162,7 +166,7 @@ def test_unreadable_images_count_as_seen_until_there_are_too_many() -> None:
 
 def test_a_histogram_comes_back_exactly() -> None:
     for name in TENSORS:
-        made = part(list(range(IMAGES))).whole()[name]
+        made = part(list(range(IMAGES))).combined()[name]
         again = unpack(json.loads(json.dumps(pack(made))))
         assert (again.limit, again.largest) == (made.limit, made.largest)
         np.testing.assert_array_equal(again.counts, made.counts)
@@ -170,8 +174,8 @@ def test_a_histogram_comes_back_exactly() -> None:
 
 
 def test_the_whole_is_both_parts() -> None:
-    found = part(list(range(IMAGES))).whole()["a"]
-    want = merged([part([image]).whole()["a"] for image in range(IMAGES)])
+    found = part(list(range(IMAGES))).combined()["a"]
+    want = merge_histograms([part([image]).combined()["a"] for image in range(IMAGES)])
     np.testing.assert_array_equal(found.counts, want.counts)
 
 

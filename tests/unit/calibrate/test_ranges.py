@@ -75,7 +75,7 @@ def changed(path: Path, **changes: Any) -> Path:
 
 @pytest.mark.parametrize("method", ["entropy", "percentile", "mse", "minmax"])
 def test_each_tensor_has_its_threshold(method: str) -> None:
-    found, whole = choose(seen(), method, 99.0, {}), seen().whole()
+    found, whole = choose(seen(), method, 99.0, {}), seen().combined()
     for name, each in whole.items():
         assert found.amax[name] == pytest.approx(threshold(each, method, 99.0), rel=1e-7)
     assert found.methods == dict.fromkeys(whole, method)
@@ -89,7 +89,7 @@ def test_a_scale_is_exactly_a_float32() -> None:
 def test_methods_by_pattern_and_the_first_one_decides() -> None:
     found = table(**{"a*": "minmax", "*": "mse"})
     assert found.methods == {"image": "mse", "a: b": "minmax", "c": "mse", "dead": "mse"}
-    whole = seen().whole()
+    whole = seen().combined()
     assert found.amax["a: b"] == pytest.approx(whole["a: b"].largest, rel=1e-7)
     assert found.amax["c"] == pytest.approx(threshold(whole["c"], "mse"), rel=1e-7)
 
@@ -103,7 +103,7 @@ def test_a_pattern_that_matches_nothing_is_refused() -> None:
 
 def test_how_far_the_last_quarter_moved_a_range() -> None:
     found = table(image="minmax")
-    before, after = seen().early["image"].largest, seen().whole()["image"].largest
+    before, after = seen().early["image"].largest, seen().combined()["image"].largest
     assert found.moved["image"] == pytest.approx((after - before) / after, rel=1e-6)
     assert found.moved["image"] > 0.5
     assert found.moved["c"] < 0.05

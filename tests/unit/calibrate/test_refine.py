@@ -25,8 +25,8 @@ from tests.models import (
 )
 from trtforge.calibration import rows as module
 from trtforge.calibration.images import prepare
-from trtforge.calibration.refine import narrow, rounded
-from trtforge.calibration.rows import readable, sample
+from trtforge.calibration.refine import narrow_ranges, refine_weights
+from trtforge.calibration.rows import can_sample, sample
 from trtforge.graph.fold import fold
 from trtforge.graph.model import graph_of, model_of
 from trtforge.graph.quantize.qdq import Placement, place, quantize
@@ -114,7 +114,7 @@ def test_rows_come_in_the_order_of_the_images_whatever_the_number_of_workers(
     files: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     graph = graph_of(fold(yolov8_like()))
-    nodes = [node for node in graph.nodes if readable(node)]
+    nodes = [node for node in graph.nodes if can_sample(node)]
     found = []
     for workers in (1, 4):
         monkeypatch.setattr(module, "MOST_WORKERS", workers)
@@ -152,7 +152,7 @@ def test_only_plain_convolutions_are_readable(
 ) -> None:
     weights = gs.Constant("w", np.ones((1, 1, *[1] * rank), np.float32))
     assert (
-        readable(gs.Node("Conv", "c", attrs, [gs.Variable("x"), weights], [gs.Variable("y")]))
+        can_sample(gs.Node("Conv", "c", attrs, [gs.Variable("x"), weights], [gs.Variable("y")]))
         is expected
     )
 
@@ -167,7 +167,7 @@ def test_refined_weights_lower_the_error_on_other_images(build: Build, files: li
     graph = graph_of(model)
     placement = place(graph)
     amax = peaks(model, placement, files)
-    found = rounded(graph, placement, amax, files, batch, silent)
+    found = refine_weights(graph, placement, amax, files, batch, silent)
     assert set(found) == {
         node.name for node in graph.nodes if node.op == "Conv" and node.name in placement.operators
     }
@@ -190,9 +190,9 @@ def test_the_same_images_give_the_same_integers(
     graph = graph_of(fold(yolov7_like()))
     placement = place(graph)
     amax = dict.fromkeys(placement.tensors, 3.0)
-    one = rounded(graph, placement, amax, files, batch, silent)
+    one = refine_weights(graph, placement, amax, files, batch, silent)
     monkeypatch.setattr(module, "MOST_WORKERS", 1)
-    other = rounded(graph, placement, amax, files, batch, silent)
+    other = refine_weights(graph, placement, amax, files, batch, silent)
     for name, found in one.items():
         assert np.array_equal(found.integers, other[name].integers)
         assert np.array_equal(found.scales, other[name].scales) and np.array_equal(
@@ -204,7 +204,9 @@ def test_progress_counts_images(files: list[Path]) -> None:
     graph = graph_of(fold(classifier()))
     placement = place(graph)
     told: list[float] = []
-    rounded(graph, placement, dict.fromkeys(placement.tensors, 3.0), files, batch, told.append)
+    refine_weights(
+        graph, placement, dict.fromkeys(placement.tensors, 3.0), files, batch, told.append
+    )
     assert told == list(range(1, 13))
 
 
@@ -244,7 +246,7 @@ def test_values_that_the_activation_flattens_do_not_set_the_range(
     graph = graph_of(model)
     placement = place(graph)
     amax = peaks(model, placement, files)
-    found = narrow(graph, placement, amax, files, batch)
+    found = narrow_ranges(graph, placement, amax, files, batch)
     read = next(node for node in graph.nodes if node.name in placement.operators).inputs[0].name
     assert (read in found) is narrows
     assert all(value < amax[name] for name, value in found.items())
@@ -264,7 +266,7 @@ def test_a_group_is_narrowed_as_a_whole_and_never_widened(build: Build, files: l
     graph = graph_of(model)
     placement = place(graph)
     amax = peaks(model, placement, files, share=3.0)  # too wide: there is room
-    found = narrow(graph, placement, amax, files, batch)
+    found = narrow_ranges(graph, placement, amax, files, batch)
     assert found
     for members, _ in placement.groups:
         assert len({found.get(name, amax[name]) for name in members}) == 1
@@ -283,7 +285,7 @@ def test_what_an_add_reads_keeps_its_range(files: list[Path]) -> None:
     }
     assert read
     assert not read & set(
-        narrow(graph, placement, peaks(model, placement, files, share=3.0), files, batch)
+        narrow_ranges(graph, placement, peaks(model, placement, files, share=3.0), files, batch)
     )
 
 
@@ -291,5 +293,5 @@ def test_tensors_that_were_always_zero_are_left_alone(files: list[Path]) -> None
     graph = graph_of(fold(yolov8_like()))
     placement = place(graph)
     amax = dict.fromkeys(placement.tensors, 0.0)
-    assert narrow(graph, placement, amax, files, batch) == {}
-    assert rounded(graph, placement, amax, files[:1], batch, silent)
+    assert narrow_ranges(graph, placement, amax, files, batch) == {}
+    assert refine_weights(graph, placement, amax, files[:1], batch, silent)

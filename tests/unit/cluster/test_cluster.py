@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from trtforge.calibration.images import digest as image_digests
-from trtforge.calibration.images import list_images, whole
-from trtforge.cluster import RETRIES, Cell, parcel, workers
+from trtforge.calibration.images import folder_digest, image_digests, list_images
+from trtforge.cluster import RETRIES, Cell, open_workers, parcel
 from trtforge.cluster.ray_nodes import demand
 from trtforge.devices import catalogue
 from trtforge.errors import BuildError, ForgeError, MachineError
@@ -45,9 +44,9 @@ def text(tmp_path: Path) -> Path:
 
 def test_in_this_process(text: Path, tmp_path: Path) -> None:
     store = Store(tmp_path / "s")
-    with workers("local", store) as staff:
+    with open_workers("local", store) as staff:
         done = list(
-            staff.each(work, [Cell(("run", text)), Cell(("refuse", text)), Cell(("run", text))])
+            staff.run(work, [Cell(("run", text)), Cell(("refuse", text)), Cell(("run", text))])
         )
     assert [each.value for each in done] == [os.getpid(), None, os.getpid()]
     assert [each.made for each in done] == [[store.ran[0]], [], [store.ran[1]]]
@@ -60,9 +59,9 @@ def test_a_process_that_dies_loses_only_its_cell(text: Path, tmp_path: Path) -> 
     words = ["run", "die once", "die", "refuse", "run"]
     for word in words:
         (tmp_path / f"{word}.txt").write_text(word)
-    with workers("local:2", store) as staff:
+    with open_workers("local:2", store) as staff:
         done = sorted(
-            staff.each(work, [Cell((word, tmp_path / f"{word}.txt")) for word in words]),
+            staff.run(work, [Cell((word, tmp_path / f"{word}.txt")) for word in words]),
             key=lambda each: each.number,
         )
     assert isinstance(done[2].error, BuildError) and "died 3 times" in done[2].error.problem
@@ -76,7 +75,7 @@ def test_a_process_that_dies_loses_only_its_cell(text: Path, tmp_path: Path) -> 
     "on", ["", "local:0", "local:x", "rays://x:1", "ray://", "ray://host", "ray://host/x:1"]
 )
 def test_places_that_are_none(on: str, tmp_path: Path) -> None:
-    with pytest.raises(ForgeError, match="--on"), workers(on, Store(tmp_path)):
+    with pytest.raises(ForgeError, match="--on"), open_workers(on, Store(tmp_path)):
         pass
 
 
@@ -142,7 +141,7 @@ def test_files_stay_outside_the_pickle_and_arrive_once(text: Path, tmp_path: Pat
     (tmp_path / "photos" / "notes.txt").write_text("stays here")
     folder = File(
         tmp_path / "photos",
-        whole(image_digests(list_images(tmp_path / "photos"), tmp_path / "photos")),
+        folder_digest(image_digests(list_images(tmp_path / "photos"), tmp_path / "photos")),
     )
     content, files = parcel.pack({"one": source(text), "more": (folder, source(text))})
     assert files == [source(text), folder, source(text)] and b"in.txt" not in content

@@ -154,7 +154,7 @@ def test_it_is_what_pycocotools_says(truth: coco.Truth, seed: int) -> None:
 
 def test_a_weight_of_two_is_the_image_twice(truth: coco.Truth) -> None:
     matches = coco.match(truth, guesses(truth, 1))
-    part = coco.only(truth, IMAGES[:20])
+    part = coco.subset(truth, IMAGES[:20])
     of_part = coco.match(part, {name: guesses(truth, 1)[name] for name in IMAGES[:20]})
     weights = np.where(np.arange(len(IMAGES)) < 20, 2.0, 0.0)
     assert matches.mean_average_precision(weights) == pytest.approx(

@@ -7,12 +7,14 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-torch = pytest.importorskip("torch", reason="needs the extra [torch]")
+from tests.extras import needs
+
+torch = needs("torch")
 
 from trtforge.errors import GateError  # noqa: E402
 from trtforge.exporting.check import compare  # noqa: E402
-from trtforge.exporting.inputs import STEPS, asked  # noqa: E402
-from trtforge.exporting.outputs import flat, flattened, infer  # noqa: E402
+from trtforge.exporting.inputs import STEPS, from_options  # noqa: E402
+from trtforge.exporting.outputs import flatten, infer, with_flat_outputs  # noqa: E402
 
 SHAPES = [(1, 3, 4, 4), (3, 3, 4, 4)]
 
@@ -72,24 +74,24 @@ def test_relative_tolerance_is_a_share_of_the_value(doubling):
 
 
 def test_dynamic_axes_are_checked_at_other_sizes_than_they_are_traced_at():
-    images = asked(None, (64, 96), ("batch", "width"))
+    images = from_options(None, (64, 96), ("batch", "width"))
     assert images.shape == (2, 3, 64, 96)
     assert images.checked == [(1, 3, 64, 96), (3, 3, 64, 96 + STEPS["width"])]
     assert images.axes == {0: "batch", 3: "width"}
-    assert asked(None, (64, 64), ()).checked == [(1, 3, 64, 64)]
-    assert asked(4, (64, 64), ("batch",)).checked == [(1, 3, 64, 64), (5, 3, 64, 64)]
+    assert from_options(None, (64, 64), ()).checked == [(1, 3, 64, 64)]
+    assert from_options(4, (64, 64), ("batch",)).checked == [(1, 3, 64, 64), (5, 3, 64, 64)]
 
 
 def test_outputs_are_named_by_key_or_number():
     x, y, z = torch.zeros(1), torch.ones(2), torch.zeros(3)
-    assert list(flat(x)) == ["output0"]
-    assert list(flat((x, [y, z]))) == ["output0", "output1", "output2"]
-    assert list(flat({"boxes": x, "aux": [y, {"deep": z}], "loss": None})) == [
+    assert list(flatten(x)) == ["output0"]
+    assert list(flatten((x, [y, z]))) == ["output0", "output1", "output2"]
+    assert list(flatten({"boxes": x, "aux": [y, {"deep": z}], "loss": None})) == [
         "boxes",
         "aux_0",
         "aux_1_deep",
     ]
-    assert list(flat({"images": x, "images_": y})) == [
+    assert list(flatten({"images": x, "images_": y})) == [
         "images_",
         "images__",
     ]  # the input has that name
@@ -100,7 +102,7 @@ def test_wrapper_leaves_the_models_mode_alone():
 
     for training in (False, True):
         model = Named().train(training)
-        assert flattened(model, model(torch.rand(1, 3, 4, 4))).training is training
+        assert with_flat_outputs(model, model(torch.rand(1, 3, 4, 4))).training is training
     assert list(
         infer(Named(), ["mask", "images_", "aux_0"], np.ones((1, 3, 4, 4), np.float32))
     ) == [

@@ -6,7 +6,7 @@ import pytest
 
 from tests.unit.report.rows import layer, t
 from trtforge.errors import ForgeError, GateError
-from trtforge.reporting.diff import diff, gates, text
+from trtforge.reporting.diff import check_limits, compare, summarize
 from trtforge.reporting.model import Layer, LayerReport, Node
 
 
@@ -22,9 +22,9 @@ def test_an_engine_and_itself() -> None:
     one = report(
         layer("a", "x y"), layer("b", "y"), layer("b", "y"), layer("c"), layer("c"), nodes="x y"
     )
-    found = diff(one, one)
+    found = compare(one, one)
     assert found.empty
-    assert text(found) == "5 -> 5 layers: no difference"
+    assert summarize(found) == "5 -> 5 layers: no difference"
 
 
 def test_precision_kernel_and_q_dq() -> None:
@@ -36,22 +36,22 @@ def test_precision_kernel_and_q_dq() -> None:
         nodes="conv relu",
         q="QuantizeLinear",
     )
-    (change,) = diff(before, after).changed
+    (change,) = compare(before, after).changed
     assert (change.layer, change.precision, change.tactic) == (
         "conv",
         ("Half", "Int8"),
         ("k1", "k2"),
     )
-    assert not diff(before, after).fused
+    assert not compare(before, after).fused
 
 
 def test_fused_anew_and_no_longer() -> None:
     apart = report(layer("a", "x"), layer("b", "y"), nodes="x y")
     fused = report(layer("ab", "x y"), nodes="x y")
-    found = diff(apart, fused)
+    found = compare(apart, fused)
     assert (found.fused, found.unfused) == ({"x": ["y"], "y": ["x"]}, {})
     assert (found.appeared, found.vanished) == ([], ["y"])
-    back = diff(fused, apart)
+    back = compare(fused, apart)
     assert (back.fused, back.unfused, back.appeared) == ({}, {"x": ["y"], "y": ["x"]}, ["y"])
 
 
@@ -60,7 +60,7 @@ def test_places_of_nodes() -> None:
         layers=[layer("a", "x")], nodes=[Node(name="x", op="Concat", place="layer")]
     )
     after = LayerReport(layers=[], nodes=[Node(name="x", op="Concat", place="folded")])
-    assert diff(before, after).moved == {"x": ("layer", "folded")}
+    assert compare(before, after).moved == {"x": ("layer", "folded")}
 
 
 def test_nameless_layers_go_by_name_and_shape() -> None:
@@ -69,38 +69,38 @@ def test_nameless_layers_go_by_name_and_shape() -> None:
         layer("__myl_Move_myl0_9", writes=[t("b", (1, 3))]),
     )
     other = report(layer("__myl_Move_myl0_3", writes=[t("c", (1, 3))]))
-    found = diff(one, other)
+    found = compare(one, other)
     assert (found.appeared, found.vanished) == ([], ["__myl_Move_myl0_7"])
 
 
 def test_layers_that_wait_do_not_count() -> None:
-    assert diff(report(), report(layer("s", type="signal", role="sync"))).empty
+    assert compare(report(), report(layer("s", type="signal", role="sync"))).empty
 
 
 @pytest.mark.parametrize(("after", "changed"), [(1.0, 0), (1.01, 0), (1.5, 1), (0.5, 1)])
 def test_times_within_noise_are_no_change(after: float, changed: int) -> None:
     one, other = report(layer("a", "x", time_ms=1.0)), report(layer("a", "x", time_ms=after))
-    assert len(diff(one, other).changed) == changed
+    assert len(compare(one, other).changed) == changed
 
 
 def test_gate_on_time() -> None:
-    found = diff(report(layer("a", time_ms=1.0)), report(layer("a", time_ms=1.05)))
-    gates(found, 6.0, False)
+    found = compare(report(layer("a", time_ms=1.0)), report(layer("a", time_ms=1.05)))
+    check_limits(found, 6.0, False)
     with pytest.raises(GateError, match=r"5.0 %"):
-        gates(found, 3.0, False)
+        check_limits(found, 3.0, False)
     with pytest.raises(ForgeError, match="no times"):
-        gates(diff(report(layer("a")), report(layer("a", time_ms=1.0))), 3.0, False)
+        check_limits(compare(report(layer("a")), report(layer("a", time_ms=1.0))), 3.0, False)
 
 
 def test_gate_on_reformats() -> None:
     clean, copied = report(layer("a", "x")), report(layer("a", "x"), layer("r", role="copy"))
-    gates(diff(copied, copied), None, True)
-    gates(diff(copied, clean), None, True)
+    check_limits(compare(copied, copied), None, True)
+    check_limits(compare(copied, clean), None, True)
     with pytest.raises(GateError, match="1 layers"):
-        gates(diff(clean, copied), None, True)
-    became = diff(clean, report(layer("a", "x", role="convert")))
+        check_limits(compare(clean, copied), None, True)
+    became = compare(clean, report(layer("a", "x", role="convert")))
     with pytest.raises(GateError):
-        gates(became, None, True)
+        check_limits(became, None, True)
 
 
 def test_without_graphs_members_are_compared() -> None:
@@ -108,4 +108,4 @@ def test_without_graphs_members_are_compared() -> None:
         LayerReport(layers=[layer("a + b", "a b")]),
         LayerReport(layers=[layer("a", "a"), layer("b", "b")]),
     )
-    assert diff(one, other).unfused == {"a": ["b"], "b": ["a"]}
+    assert compare(one, other).unfused == {"a": ["b"], "b": ["a"]}

@@ -21,7 +21,7 @@ REPORT = LayerReport(layers=LAYERS, nodes=[Node(name="x", op="Conv", place="laye
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     path = tmp_path / "layers.json"
-    path.write_text(model.text(REPORT))
+    path.write_text(model.to_json(REPORT))
     assert model.load(path) == REPORT
     assert json.loads(path.read_text())["format"] == model.FORMAT
 

@@ -16,7 +16,7 @@ from trtforge.reporting import assemble
 from trtforge.reporting.markdown import markdown
 from trtforge.reporting.model import EngineInfo, LayerReport, Node, Remark
 from trtforge.reporting.page import Candidate as Swept
-from trtforge.reporting.page import Context, Range, html
+from trtforge.reporting.page import Context, TensorRange, html
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -77,7 +77,7 @@ def context(name: str = "title") -> Context:
     return Context(
         name,
         device("rtx-4090"),
-        [Range(name, [5, 4, 3, 2], 4.0, 2.0)],
+        [TensorRange(name, [5, 4, 3, 2], 4.0, 2.0)],
         [Swept(name, 1.0, 0.5, "Int8"), Swept("b", 2, 0.6)],
         {
             "engines": [name, "b"],

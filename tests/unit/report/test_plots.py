@@ -150,4 +150,4 @@ def test_histogram_of_little(counts, limit) -> None:
     ("text", "want"), [("abc", "abc"), ("a\n b", "a b"), ("x" * 50, "x" * 4 + "…" + "x" * 4)]
 )
 def test_cut(text: str, want: str) -> None:
-    assert svg.cut(text, 10) == want
+    assert svg.shorten(text, 10) == want

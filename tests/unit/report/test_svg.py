@@ -19,7 +19,7 @@ def picture() -> ET.Element:
 
 
 def test_a_file_has_both_themes_and_no_variables() -> None:
-    root = ET.fromstring(svg.alone(picture(), ".mine { fill: var(--accent) }"))
+    root = ET.fromstring(svg.document(picture(), ".mine { fill: var(--accent) }"))
     assert [each.tag for each in root] == [f"{SVG}style", f"{SVG}rect", f"{SVG}line"]
     style = str(root[0].text)
     day, night = style.split("@media (prefers-color-scheme: dark)")
@@ -42,7 +42,7 @@ def test_the_page_takes_its_colours_from_the_same_file() -> None:
     "name", ["<script>alert(1)</script>", "x" * 10_000, "a\nb\x00", "&]]>", "\ud800", ""]
 )
 def test_a_heading_of_any_words(name: str) -> None:
-    root = ET.fromstring(svg.headed(name, [name, "one more"], picture()).encode())
+    root = ET.fromstring(svg.document_with_heading(name, [name, "one more"], picture()).encode())
     words = [str(each.text or "") for each in root.iter(f"{SVG}text")]
     assert len(words) == 3
     assert max(map(len, words)) <= 300 / svg.LETTER

@@ -175,7 +175,7 @@ def test_a_missing_shard_is_refused(clean: Path, photos: Path, tmp_path: Path) -
 
 def test_a_shard_twice_is_refused(clean: Path, photos: Path, tmp_path: Path) -> None:
     one, two = shards(clean, photos, tmp_path, 2)
-    assert "an earlier table holds too" in refused(
+    assert "an earlier table contains too" in refused(
         "calibrate", "--merge", one, two, one, "-o", tmp_path / "m.json"
     )
 
@@ -256,7 +256,7 @@ CONTRADICTIONS: dict[str, tuple[str, list[str]]] = {
     "unknown provider": ("--provider tpu: not known", ["a.onnx", "--calib", "photos", "--provider", "tpu"]),
     "a missing shard": ("no such file", ["--merge", "a.json"]),
     "cache of a shard": ("a shard has none yet", ["a.onnx", "--calib", "p", "--shard", "1/2", "--cache", "c.cache"]),
-    "cache of no TensorRT": ("no version of TensorRT",
+    "cache of no TensorRT": ("not a version of TensorRT",
                              ["a.onnx", "--calib", "p", "--cache", "c.cache", "--tensorrt", "ten"]),
     "cache over the table": ("is the table itself", ["a.onnx", "--calib", "p", "--cache", "calibration.json"]),
     "cache in no folder": ("there is no folder nowhere", ["a.onnx", "--calib", "p", "--cache", "nowhere/c.cache"]),

@@ -54,7 +54,7 @@ def test_photographs_stay(tmp_path: Path, command: tuple[str, ...]) -> None:
 def test_a_report_leaves_its_source(tmp_path: Path) -> None:
     source = tmp_path / "layers.json"
     source.write_text(
-        model.text(
+        model.to_json(
             assemble.assemble(
                 [layer("a", "a", reads=[t("x")], writes=[t("a")])], None, EngineInfo()
             )

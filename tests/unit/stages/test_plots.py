@@ -19,7 +19,7 @@ from trtforge.cli import app
 from trtforge.errors import ForgeError
 from trtforge.graph.fold import fold
 from trtforge.graph.model import save
-from trtforge.reporting.svg import NAMESPACE, cut
+from trtforge.reporting.svg import NAMESPACE, shorten
 from trtforge.stages import plots
 
 HOSTILE = [
@@ -109,7 +109,7 @@ def test_any_names(made: Path, tmp_path: Path) -> None:
         root = ET.fromstring((tmp_path / "plots" / file).read_bytes())
         assert not list(root.iter(f"{{{NAMESPACE}}}script"))
         heading = str(root.findtext(f"{{{NAMESPACE}}}text") or "")
-        assert heading == cut(name, 64).replace("\x00", "\ufffd").replace("\x1b", "\ufffd")
+        assert heading == shorten(name, 64).replace("\x00", "\ufffd").replace("\x1b", "\ufffd")
 
 
 def test_merged_shards_give_the_pictures_of_one_run(made: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from trtforge.evaluate.variant import literal
+from trtforge.evaluate.variant import escape_pattern
 from trtforge.recipe import Recipe, load
 from trtforge.reporting import svg
 from trtforge.tuning import Trial, Tuned, _least, fragment
@@ -33,8 +33,8 @@ def test_none_holds() -> None:
 
 @pytest.mark.parametrize("name", ["a.b", "a[0]", "a*b", "a?b", "[", "]", "a]b["])
 def test_a_pattern_for_one_name(name: str) -> None:
-    assert fnmatchcase(name, literal(name))
-    assert not fnmatchcase(name + "x", literal(name))
+    assert fnmatchcase(name, escape_pattern(name))
+    assert not fnmatchcase(name + "x", escape_pattern(name))
 
 
 def test_the_fragment_is_a_recipe(tmp_path: object) -> None:
@@ -46,7 +46,7 @@ def test_the_fragment_is_a_recipe(tmp_path: object) -> None:
     path = Path(str(tmp_path)) / "tuned.yaml"
     path.write_text(fragment(base, Tuned("mAP", keep=["a[0]", "b"]), "how"))
     read = load(path)
-    assert set(read.precision.keep) == {"stem.*", literal("a[0]"), "b"}
+    assert set(read.precision.keep) == {"stem.*", escape_pattern("a[0]"), "b"}
     assert read.preprocess == base.preprocess
 
 

@@ -310,7 +310,7 @@ def _cache(found: Model, cache: Path) -> Path:
             f"{cache}: no calibration cache of TensorRT's", "give the calibration.cache of a bundle"
         )
     try:
-        ranges = calibration.read(cache.read_text(encoding="utf-8", errors="replace"))
+        ranges = calibration.parse(cache.read_text(encoding="utf-8", errors="replace"))
     except ValueError as error:
         raise ForgeError(f"{cache}: {error}", "give the calibration.cache of a bundle") from error
     if not ranges.keys() & found.graph.tensors:
