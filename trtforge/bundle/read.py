@@ -7,7 +7,7 @@ from typing import get_args
 
 from pydantic import ValidationError
 
-from trtforge import parse
+from trtforge.options.values import parse_version
 from trtforge.bundle import manifest
 from trtforge.bundle.prepared import IMPLICIT_SUFFIX, SUFFIX, Prepared
 from trtforge.errors import ForgeError
@@ -46,7 +46,7 @@ def read_prepared(folder: Path) -> Prepared:
         if [type(each) for each in batch] != [int] * 3 or not 1 <= batch[0] <= batch[1] <= batch[2]:
             raise ValueError("batch")
         if (deepstream := content.get("deepstream")) is not None:
-            parse.version(deepstream)
+            parse_version(deepstream)
         return Prepared(
             name=Path(str(content["model"])).name,
             precision=content["precision"],

@@ -1,37 +1,44 @@
-"""What a command prints: one JSON document, or text."""
+"""Print the result of a command: text, or one JSON document."""
 
 from __future__ import annotations
 
-import json
 import math
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from trtforge.store import Store
-
-
-def result(as_json: bool, document: Any, text: str) -> None:
-    print(json.dumps(_numbers(document), allow_nan=False) if as_json else text)
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, is_dataclass
+from typing import Protocol, runtime_checkable
 
 
-def _numbers(value: Any) -> Any:
-    """The document with null where a figure is NaN or infinite, which JSON has no word for."""
-    if isinstance(value, dict):
-        return {key: _numbers(each) for key, each in value.items()}
+@runtime_checkable
+class Documented(Protocol):
+    """A result that makes its JSON document itself."""
+
+    def document(self) -> object:
+        """Return what ``--json`` prints."""
+
+
+def show(as_json: bool, result: object, text: Callable[[], str]) -> None:
+    """Print the text, or the result as JSON."""
+    if not as_json:
+        print(text())
+        return
+    import json
+
+    print(json.dumps(document(result), allow_nan=False))
+
+
+def document(result: object) -> object:
+    """Return the JSON document of a result, with null where a figure is NaN or infinite."""
+    if isinstance(result, Documented):
+        return _plain(result.document())
+    if is_dataclass(result) and not isinstance(result, type):
+        return _plain(asdict(result))
+    return _plain(result)
+
+
+def _plain(value: object) -> object:
+    """Return a value without the figures that JSON has no word for."""
+    if isinstance(value, Mapping):
+        return {key: _plain(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_numbers(each) for each in value]
+        return [_plain(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def delivered(store: Store, built: list[Any], dry_run: bool, as_json: bool) -> None:
-    """The folders that were made, and how; for a dry run, what would be done."""
-    from trtforge import summary
-
-    document = summary.document(store, built)
-    result(as_json, document, summary.plan(store) if dry_run else summary.text(store, built))
-
-
-def open_store(dry_run: bool = False, force: bool = False) -> Store:
-    from trtforge.store import opened
-
-    return opened(dry_run, force)
