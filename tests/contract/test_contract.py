@@ -5,12 +5,12 @@ calibrators.
 from __future__ import annotations
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from tests.contract import bindings, source
+from tests.extras import missing
 
 BACKENDS = Path(__file__).parents[2] / "trtforge" / "backends"
 SHARED = sorted(path.name for path in BACKENDS.glob("_*.py") if path.name != "__init__.py")
@@ -56,7 +56,7 @@ def test_backend_uses_only_what_the_version_has(apis, version):
     assert source.check(source.Sources.read(TENSORRT), apis[version]["names"]) == []
 
 
-@pytest.mark.skipif(find_spec("tensorrt_rtx") is None, reason="needs TensorRT-RTX")
+@pytest.mark.skipif(missing("rtx"), reason="needs the extra [rtx]")
 def test_rtx_backend_uses_only_what_rtx_has():
     assert source.check(source.Sources.read(RTX), bindings.api("rtx")["names"]) == []
 

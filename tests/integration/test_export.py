@@ -7,7 +7,9 @@ import json
 import pytest
 from conftest import ROOT
 
-torch = pytest.importorskip("torch", reason="needs the extra [torch]")
+from tests.extras import needs
+
+torch = needs("torch")
 
 HERE = ROOT / "tests"  # where `torch_models` lies; the current folder is importable
 SMALL = ("--size", "64x64")

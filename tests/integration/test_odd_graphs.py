@@ -14,6 +14,7 @@ from conftest import PHOTOS
 from onnx import TensorProto, helper
 from typer.testing import CliRunner
 
+from tests.extras import needs
 from tests.models import SIDE, Network, classifier, network, outputs, photographs
 from trtforge.cli import app
 
@@ -335,7 +336,7 @@ def test_the_batch_is_fixed(tmp_path: Path) -> None:
 
 
 def test_training_scales_reach_an_engine(tmp_path: Path) -> None:
-    pytest.importorskip("tensorrt_rtx")
+    needs("rtx")
     path = saved(trained_int8(), tmp_path / "qat.onnx")
     code, _, error = run("build", path, "--device", "l4", "--json", "-o", tmp_path / "out")
     assert code == 0, error

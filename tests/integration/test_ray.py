@@ -18,8 +18,10 @@ from typing import Any
 import pytest
 from conftest import DEMO, ROOT
 
-pytest.importorskip("ray", reason="Ray is not installed: pip install 'trtforge[ray]'")
-pytest.importorskip("tensorrt_rtx")
+from tests.extras import needs
+
+needs("ray")
+needs("rtx")
 
 MEMORY = 80_000_000  # Ray's least, for the objects of a node
 PATIENCE_S = 180

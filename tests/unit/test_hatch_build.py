@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.extras import needs
 from trtforge.calibration import loops
 from trtforge.errors import MachineError
 
@@ -32,6 +33,7 @@ needs_a_compiler = pytest.mark.skipif(not COMPILERS, reason="needs gcc, clang or
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
+    needs("dev")
     spec = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)

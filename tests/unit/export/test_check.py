@@ -7,7 +7,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-torch = pytest.importorskip("torch", reason="needs the extra [torch]")
+from tests.extras import needs
+
+torch = needs("torch")
 
 from trtforge.errors import GateError  # noqa: E402
 from trtforge.exporting.check import compare  # noqa: E402

@@ -10,6 +10,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 
+from tests.extras import needs
 from trtforge.errors import ForgeError, GateError, MachineError
 from trtforge.stages import MODEL, export
 
@@ -17,7 +18,7 @@ SIZE = (64, 64)
 
 
 def run(draft: Path, source: str | Path, **given):
-    pytest.importorskip("torch", reason="needs the extra [torch]")
+    needs("torch")
     options = {
         "kwargs": {},
         "weights": None,
@@ -128,7 +129,7 @@ def test_nothing_of_this_machine_is_left_in_the_graph_and_the_same_model_gives_t
     written = []
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        torch = pytest.importorskip("torch", reason="needs the extra [torch]")
+        torch = needs("torch")
 
         torch.manual_seed(3)
         run(tmp_path / name, "torch_models:Wide", dynamic=["batch"])
@@ -163,7 +164,7 @@ def test_operator_that_no_exporter_takes_is_named_with_its_line_although_dynamo_
 
 
 def test_exported_program_decides_what_may_change(tmp_path):
-    torch = pytest.importorskip("torch", reason="needs the extra [torch]")
+    torch = needs("torch")
     from tests.torch_models import Named, Wide
 
     shapes = ({0: torch.export.Dim("batch", max=4), 2: torch.export.Dim.DYNAMIC},)

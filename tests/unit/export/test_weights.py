@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="needs the extra [torch]")
+from tests.extras import needs
+
+torch = needs("torch")
 
 from tests.torch_models import Wide  # noqa: E402
 from trtforge.errors import ForgeError  # noqa: E402

@@ -16,6 +16,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from tests.extras import needs
 from trtforge.cli import app
 from trtforge.fleet import github, gitlab
 
@@ -26,6 +27,7 @@ MIXED = "precisions: [fp16, int8]\ndevices: {cpu: {}, rtx-4090: {runs_on: hosted
 
 
 def valid(path: Path, schema: str) -> None:
+    needs("dev")
     command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, path]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

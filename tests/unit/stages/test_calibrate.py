@@ -175,7 +175,7 @@ def test_a_missing_shard_is_refused(clean: Path, photos: Path, tmp_path: Path) -
 
 def test_a_shard_twice_is_refused(clean: Path, photos: Path, tmp_path: Path) -> None:
     one, two = shards(clean, photos, tmp_path, 2)
-    assert "an earlier table holds too" in refused(
+    assert "an earlier table contains too" in refused(
         "calibrate", "--merge", one, two, one, "-o", tmp_path / "m.json"
     )
 

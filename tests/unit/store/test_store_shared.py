@@ -15,10 +15,11 @@ from typing import Any
 
 import pytest
 
+from tests.extras import needs
 from trtforge.errors import ForgeError, MachineError
 from trtforge.store import RECORD, Facts, Stage, Store, digest, opened, shared, source
 
-pytest.importorskip("fsspec")
+needs("shared")
 
 
 def run(draft: Path, text: Path, **options: Any) -> Facts:
