@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NotRequired, TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,11 +36,14 @@ class Annotation(TypedDict):
     area: float
 
 
-class Category(TypedDict):
+class _Numbered(TypedDict):
+    id: int
+
+
+class Category(_Numbered, total=False):
     """A class in COCO's form; a label file may contain further keys."""
 
-    id: int
-    name: NotRequired[object]
+    name: object
 
 
 class ImageEntry(TypedDict):
@@ -183,13 +186,9 @@ def _annotation(row: Mapping[str, object], categories: Set[int], place: str) -> 
             "it needs image_id, category_id and bbox of x, y, width, height",
         ) from error
     if len(box) != 4 or not all(map(math.isfinite, box)) or min(box[2:]) < 0:
-        raise ForgeError(
-            f"{place}: bbox {box} is not a box", "give x, y, width, height in pixels"
-        )
+        raise ForgeError(f"{place}: bbox {box} is not a box", "give x, y, width, height in pixels")
     if category not in categories:
-        raise ForgeError(
-            f"{place}: category {category} is not listed", "list it under categories"
-        )
+        raise ForgeError(f"{place}: category {category} is not listed", "list it under categories")
     return {
         "id": 0,
         "image_id": image,
@@ -255,7 +254,7 @@ def from_objects(detected: Mapping[str, Objects], classes: int) -> Truth:
 def _rows(objects: Objects) -> list[tuple[tuple[float, float, float, float], int]]:
     """Return the corners and the class of each object."""
     boxes: list[tuple[float, float, float, float]] = objects.boxes.tolist()
-    labels: list[int] = objects.classes.tolist()
+    labels = [int(label) for label in objects.classes]
     return list(zip(boxes, labels, strict=True))
 
 
@@ -367,9 +366,7 @@ def _class_matches(rows: Sequence[ImageEvaluation | None], thresholds: int) -> _
     return _ClassMatches(image[order], matched & ~ignored, ~matched & ~ignored, objects)
 
 
-def _average_precision(
-    matches: _ClassMatches, counts: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _average_precision(matches: _ClassMatches, counts: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the average precision at each threshold of IoU.
 
     It is the mean, over 101 levels of recall, of the best precision at that recall or more.
@@ -388,6 +385,8 @@ def _average_precision(
 
 
 class _FileJson(TypedDict):
+    """What a label file should contain; ``read`` checks each part."""
+
     images: list[dict[str, object]]
     annotations: list[dict[str, object]]
     categories: list[Category]
@@ -399,10 +398,9 @@ def _load(path: Path) -> _FileJson:
     if path.stat().st_size > LARGEST:
         raise ForgeError(f"{path}: larger than 2 GiB, so not a label file", HINT)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        labels: _FileJson = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, UnicodeDecodeError) as error:
         raise ForgeError(f"{path}: not JSON", HINT) from error
-    if not isinstance(content, dict):
+    if not isinstance(labels, dict):
         raise ForgeError(f"{path}: not COCO labels (no object at the top)", HINT)
-    labels: _FileJson = content  # its contents are checked one by one, in ``read``
     return labels
