@@ -1,0 +1,259 @@
+"""Find the ranges that INT8 has to represent."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional, Union
+
+from trtforge.errors import ForgeError
+from trtforge.options.option import Argument, Option
+from trtforge.options.shared import Calib, On, OutFile, Provider, RecipeName, Timeout
+from trtforge.options.values import (
+    PathLike,
+    parse_choice,
+    parse_provider,
+    parse_shard,
+    parse_timeout,
+    path_of,
+    paths_of,
+)
+from trtforge.present import ProgressCallback, listening
+
+if TYPE_CHECKING:
+    from trtforge.api.results import FileResult
+    from trtforge.recipe import Recipe
+
+
+def calibrate(
+    model: Annotated[
+        Union[PathLike, Sequence[PathLike]],
+        Argument(
+            help="Folded FP32 MODEL.onnx; with --merge, tables of its shards.",
+            type=Path,
+            repeated=True,
+            shown="files",
+        ),
+    ],
+    calib: Calib = None,
+    out: OutFile = Path("calibration.json"),
+    *,
+    recipe: RecipeName = None,
+    method: Annotated[
+        Optional[str], Option(help="entropy, percentile, mse or minmax.")
+    ] = None,
+    taps: Annotated[
+        str,
+        Option(
+            help="explicit: what carries Q/DQ; implicit: all that TensorRT 10's own INT8 needs."
+        ),
+    ] = "explicit",
+    shard: Annotated[
+        Union[str, tuple[int, int], None],
+        Option(help="Observe the I-th of N parts of the folder, I/N.", type=str),
+    ] = None,
+    merge: Annotated[
+        bool, Option(("--merge",), help="Ranges from the tables of all shards.")
+    ] = False,
+    provider: Provider = "auto",
+    cache: Annotated[
+        Optional[PathLike],
+        Option(help="Write TensorRT's calibration cache here, too.", type=Path),
+    ] = None,
+    tensorrt: Annotated[str, Option(help="Version in the cache's header.")] = "10.16",
+    preview: Annotated[
+        Optional[PathLike],
+        Option(("--preview",), help="Folder for pictures of what the network sees.", type=Path),
+    ] = None,
+    plots: Annotated[
+        Optional[PathLike],
+        Option(help="Folder for a picture of each histogram with its range.", type=Path),
+    ] = None,
+    on: On = "local",
+    timeout: Timeout = None,
+    progress: Optional[ProgressCallback] = None,
+) -> "FileResult":
+    """Find the ranges that INT8 has to represent, on a folder of photographs.
+
+    Args:
+        model: folded FP32 ONNX file; with ``merge``, the tables of all shards.
+        calib: folder of photographs.
+        out: calibration table to write.
+        recipe: name or file.
+        method: "entropy", "percentile", "mse" or "minmax".
+        taps: "explicit" (tensors that carry Q/DQ nodes) or "implicit" (all tensors).
+        shard: I and N: observe only the I-th of N parts of the folder.
+        merge: make ranges from the tables of all shards.
+        provider: where ONNX Runtime computes: "auto", "cpu" or "cuda".
+        cache: calibration cache of TensorRT to write, too.
+        tensorrt: version in the header of the cache.
+        preview: folder for pictures of what the network sees.
+        plots: folder for a picture of each histogram with its range.
+        on: who works: "local", "local:N", "ray" or "ray://HOST:10001".
+        timeout: how long to wait for a node of a cluster.
+        progress: called with a label and the share that is done.
+
+    Raises:
+        ForgeError: an input is wrong.
+    """
+    from trtforge import outfile
+    from trtforge.api.recipes import load_recipe
+    from trtforge.api.results import FileResult
+    from trtforge.cluster import workers as start_workers
+    from trtforge.stages import calibrate as stage
+    from trtforge.stages import observe, viewed
+    from trtforge.stages import plots as plotting
+    from trtforge.store import opened
+
+    if on != "local" and (shard is not None or merge):
+        raise ForgeError("--on makes and merges the shards itself", "drop --shard and --merge")
+    spec, files, table = load_recipe(recipe), paths_of(model), Path(out)
+    request = _request(files, path_of(calib), merge, shard, spec, method, taps, provider)
+    cache_file, plot_folder, preview_folder = path_of(cache), path_of(plots), path_of(preview)
+    if cache_file:
+        _check_cache(cache_file, table, request.shard, tensorrt, [*files, request.images])
+    if plot_folder:
+        others = [table, cache_file, preview_folder]
+        _check_plots(plot_folder, request.shard, request.images, others)
+    outfile.check(table, *files, request.images)
+    with listening(progress):
+        if preview_folder:
+            viewed.write(request.model, request.images, preview_folder, spec.preprocess)
+        if request.shard:
+            facts = outfile.single(
+                observe.run,
+                observe.TABLE,
+                table,
+                model=request.model,
+                images=request.images,
+                shard=request.shard,
+                **request.observing,
+            )
+            return FileResult(table, facts, observe.say(facts))
+        with start_workers(on, opened(), timeout=parse_timeout(timeout)) as workers:
+            facts = outfile.single(
+                stage.whole,
+                stage.TABLE,
+                table,
+                model=request.model,
+                images=request.images,
+                shards=request.shards,
+                observing=request.observing,
+                choosing=request.choosing,
+                workers=None if on == "local" else workers,
+            )
+        if cache_file:
+            outfile.single(
+                stage.write_cache, stage.CACHE, cache_file, table=table, tensorrt=tensorrt
+            )
+        summary = stage.say(facts)
+        if plot_folder:
+            count = plotting.write(table, plot_folder)
+            facts = {**facts, "plots": count}
+            summary += f"\n{plot_folder}: {count} plots"
+    return FileResult(table, facts, summary, stage.remarks(facts))
+
+
+@dataclass(frozen=True)
+class _CalibrationRequest:
+    """A model and its images, or the tables of shards, and how to observe and choose ranges."""
+
+    model: Path | None
+    images: Path | None
+    shards: list[Path]
+    shard: tuple[int, int] | None
+    observing: dict[str, Any]
+    choosing: dict[str, Any]
+
+
+def _request(
+    files: list[Path],
+    calib: Path | None,
+    merge: bool,
+    shard: str | tuple[int, int] | None,
+    recipe: "Recipe",
+    method: str | None,
+    taps: str,
+    provider: str,
+) -> _CalibrationRequest:
+    from typing import get_args
+
+    from trtforge.backends.onnxruntime import calibration_provider
+    from trtforge.graph.quantize.taps import TAPS
+    from trtforge.recipe import Method
+
+    choosing = recipe.calibration.model_dump(exclude={"images", "refine"})
+    if method:
+        choosing["method"] = parse_choice(method, get_args(Method), "--method")
+    observing = {
+        "preprocess": recipe.preprocess.model_dump(mode="json"),
+        "taps": parse_choice(taps, TAPS, "--taps"),
+        "provider": parse_provider(provider),
+    }
+    if merge:
+        if calib or shard is not None:
+            raise ForgeError("--merge takes tables, neither --calib nor --shard", "drop them")
+        return _CalibrationRequest(None, None, files, None, observing, choosing)
+    images = calib or recipe.calibration.images
+    if len(files) != 1:
+        raise ForgeError(
+            f"calibrate takes one model, not {len(files)} files", "tables of shards need --merge"
+        )
+    if images is None:
+        raise ForgeError("calibration needs photographs", "give --calib FOLDER")
+    observing["provider"] = calibration_provider(provider)
+    part = None if shard is None else parse_shard(shard)
+    return _CalibrationRequest(files[0], images, [], part, observing, choosing)
+
+
+def _check_cache(
+    cache: Path,
+    out: Path,
+    shard: tuple[int, int] | None,
+    tensorrt: str,
+    inputs: Sequence[Path | None],
+) -> None:
+    """Refuse ``--cache`` before any work.
+
+    Raises:
+        ForgeError: a shard has no ranges, ``tensorrt`` is no version, or the cache would replace
+            another file.
+    """
+    from trtforge import outfile
+    from trtforge.calibration.cache import version_number
+
+    if shard is not None:
+        raise ForgeError("--cache needs ranges, and a shard has none", "give it with --merge")
+    version_number(tensorrt)
+    if cache.absolute() == out.absolute():
+        raise ForgeError(f"{cache}: is the table itself", "give another file with --cache")
+    outfile.check(cache, *inputs)
+
+
+def _check_plots(
+    plots: Path,
+    shard: tuple[int, int] | None,
+    images: Path | None,
+    others: Sequence[Path | None],
+) -> None:
+    """Refuse ``--plots`` before any work.
+
+    Args:
+        others: what else will be written.
+
+    Raises:
+        ForgeError: a shard has no ranges, or something else lies in the folder.
+    """
+    from trtforge.stages.plots import check
+
+    if shard is not None:
+        raise ForgeError("--plots needs ranges, and a shard has none", "give it with --merge")
+    check(plots)
+    folder = plots.resolve()
+    for other in others:
+        if other and other.resolve().is_relative_to(folder):
+            raise ForgeError(
+                f"{other}: lies in {plots}, which holds only plots",
+                "give another folder with --plots",
+            )
+    if images and folder.is_relative_to(images.resolve()):
+        raise ForgeError(f"{plots}: lies among the images", "give another folder with --plots")
