@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import math
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from trtforge.documents import DocumentError, load_json
 from trtforge.errors import ForgeError
 from trtforge.evaluate.detections import Objects
 
@@ -299,8 +299,8 @@ def _load(path: Path) -> Any:
     if path.stat().st_size > LARGEST:
         raise ForgeError(f"{path}: larger than 2 GiB, so not labels", "")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as error:
+        content = load_json(path.read_text(encoding="utf-8"))
+    except (DocumentError, UnicodeDecodeError) as error:
         raise ForgeError(f"{path}: not JSON", "give COCO labels as JSON") from error
     if not isinstance(content, dict):
         raise ForgeError(
