@@ -1,1 +1,1 @@
-"""What an engine finds on images, and how good that is: agreement, mAP, accuracy, mIoU, pictures."""
+"""Measure what an engine detects on images: agreement, mAP, accuracy, mIoU, and pictures."""

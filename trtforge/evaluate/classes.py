@@ -1,4 +1,4 @@
-"""Classification and segmentation: labels, and what share is right."""
+"""Read labels for classification and segmentation, and count what an engine gets right."""
 
 from __future__ import annotations
 
@@ -10,45 +10,46 @@ import numpy as np
 from PIL import Image
 
 from trtforge.errors import ForgeError
+from trtforge.evaluate.models import Array
 
-IGNORED = 255  # a mask's pixels that count for nothing, as in PASCAL VOC and Cityscapes
+IGNORED = 255  # value of a mask's pixels that do not count, as in PASCAL VOC and Cityscapes
 
 
 def from_folders(folder: Path, images: Sequence[Path], classes: int) -> list[int]:
-    """The class of each image by the subfolder that it lies in: the k-th in order of names is class
-    k.
+    """Return the class of each image by its subfolder; the k-th subfolder by name is class k.
 
     Raises:
-        ForgeError: an image lies in no subfolder, or their number is not the model's number of
-            classes.
+        ForgeError: an image is in no subfolder, or there are not as many subfolders as classes.
     """
     names = sorted(path.name for path in folder.iterdir() if path.is_dir())
     if len(names) != classes:
         raise ForgeError(
             f"{folder}: {len(names)} class folders, but the model has {classes} classes",
-            "give one folder a class, or a CSV of name,class with --labels",
+            "give one folder for each class, or a CSV of name,class with --labels",
         )
-    found = [image.relative_to(folder).parts[0] for image in images]
-    stray = next(
-        (image for image, name in zip(images, found, strict=True) if name not in names), None
-    )
-    if stray:
-        raise ForgeError(f"{stray}: in no class folder", "put it into its class's folder")
-    return [names.index(name) for name in found]
+    index = {name: number for number, name in enumerate(names)}
+    classes_of_images: list[int] = []
+    for image in images:
+        name = image.relative_to(folder).parts[0]
+        if name not in index:
+            raise ForgeError(f"{image}: is in no class folder", "put it into its class's folder")
+        classes_of_images.append(index[name])
+    return classes_of_images
 
 
 def from_csv(path: Path, images: Sequence[Path], classes: int) -> list[int]:
-    """The class of each image by rows of ``name,class``, class a number from 0; a header is
-    allowed.
+    """Return the class of each image from a CSV file with rows of ``name,class``.
+
+    Classes are numbers from 0; a header row is allowed.
 
     Raises:
-        ForgeError: it is no CSV, a row is wrong, an image has none or two, or a class is not the
-            model's.
+        ForgeError: the file is not such a CSV, an image has no row or two rows, or a class is not
+            one of the model's.
     """
     if path.suffix.lower() == ".json":
         raise ForgeError(
             f"{path}: labels as JSON are for detectors, and the model is a classifier",
-            "give a CSV with rows of name,class, class a number from 0",
+            "give a CSV with rows of name,class, where class is a number from 0",
         )
     try:
         with path.open(newline="", encoding="utf-8") as stream:
@@ -63,36 +64,44 @@ def from_csv(path: Path, images: Sequence[Path], classes: int) -> list[int]:
     for number, row in enumerate(rows, 1):
         if len(row) < 2 or not row[1].strip().isdecimal() or int(row[1]) >= classes:
             raise ForgeError(
-                f"{path}: row {number} is not name,class with a class below {classes}", ""
+                f"{path}: row {number} is not name,class with a class below {classes}",
+                "correct the row",
             )
         name = Path(row[0].strip()).name
         if name in known:
             raise ForgeError(
-                f"{path}: row {number} names {name} a second time", "give one row for every image"
+                f"{path}: row {number} has {name} a second time", "give one row for each image"
             )
         known[name] = int(row[1])
     missing = next((image for image in images if image.name not in known), None)
     if missing:
-        raise ForgeError(f"{path}: no class for {missing.name}", "give a row for every image")
+        raise ForgeError(f"{path}: no class for {missing.name}", "give a row for each image")
     return [known[image.name] for image in images]
 
 
-def rank(scores: np.ndarray, truth: int) -> int:
-    """How many classes score higher than the true one, for one image's scores of any shape; NaN
-    counts as higher.
+def rank(scores: Array, truth: int) -> int:
+    """Return how many classes have a higher score than the true class; NaN counts as higher.
+
+    Args:
+        scores: of one image, in any shape.
     """
-    flat = scores.reshape(-1)
+    flat: Array = scores.reshape(-1)
     return int((~(flat <= flat[truth])).sum())
 
 
 class Confusion:
-    """Pixels by true and predicted class."""
+    """Numbers of pixels by true class and predicted class."""
 
     def __init__(self, classes: int) -> None:
         self.pixels = np.zeros((classes, classes), np.int64)
 
-    def observe(self, truth: np.ndarray, predicted: np.ndarray) -> None:
-        """Two integer arrays of shape (H, W); truth may hold 255 for pixels that don't count."""
+    def observe(self, truth: Array, predicted: Array) -> None:
+        """Count the pixels of one image.
+
+        Args:
+            truth: integers of shape (H, W); pixels of 255 do not count.
+            predicted: integers of shape (H, W).
+        """
         classes = len(self.pixels)
         counted = truth != IGNORED
         pairs = truth[counted].astype(np.int64) * classes + predicted[counted].astype(np.int64)
@@ -100,17 +109,21 @@ class Confusion:
 
     @property
     def mean_iou(self) -> float:
-        """Mean over the classes that occur of intersection over union, 0..1."""
+        """Intersection over union, averaged over the classes that occur, 0..1."""
         shared = np.diag(self.pixels).astype(np.float64)
         union = self.pixels.sum(0) + self.pixels.sum(1) - shared
-        return float((shared[union > 0] / union[union > 0]).mean()) if (union > 0).any() else 0.0
+        occurs = union > 0
+        return float((shared[occurs] / union[occurs]).mean()) if occurs.any() else 0.0
 
 
-def mask(folder: Path, image: Path, classes: int) -> np.ndarray:
-    """The mask of an image, a PNG of the same stem whose pixels are classes: uint8 of shape (H, W).
+def mask(folder: Path, image: Path, classes: int) -> Array:
+    """Read the mask of an image: a PNG with the image's stem, whose pixels are classes.
+
+    Returns:
+        uint8 of shape (H, W).
 
     Raises:
-        ForgeError: there is none, or it holds a class that the model has not.
+        ForgeError: there is no mask, or it contains a class that the model does not have.
     """
     path = folder / f"{image.stem}.png"
     if not path.is_file():
@@ -123,7 +136,7 @@ def mask(folder: Path, image: Path, classes: int) -> np.ndarray:
     wrong = values[(values >= classes) & (values != IGNORED)]
     if wrong.size:
         raise ForgeError(
-            f"{path}: class {int(wrong[0])}, but the model has {classes}",
-            "255 marks pixels to ignore",
+            f"{path}: contains class {int(wrong[0])}, but the model has {classes} classes",
+            "correct the mask; 255 marks pixels to ignore",
         )
     return values

@@ -1,137 +1,196 @@
-"""COCO labels, and mean average precision by pycocotools."""
+"""Read COCO labels, and compute mean average precision with pycocotools' matching."""
 
 from __future__ import annotations
 
 import contextlib
 import io
+import json
 import math
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
+from numpy.typing import NDArray
 
-from trtforge.documents import DocumentError, load_json
 from trtforge.errors import ForgeError
 from trtforge.evaluate.detections import Objects
 
-RECALLS = np.linspace(0, 1, 101)
-LARGEST = 2 << 30  # bytes of a label file: COCO's own are 0.5 GB
+if TYPE_CHECKING:
+    from pycocotools.cocoeval import ImageEvaluation
+
+RECALLS = np.linspace(0, 1, 101)  # COCO averages the precision over these levels of recall
+LARGEST = 2 << 30  # bytes of a label file: COCO's own have 0.5 GB
+HINT = "give COCO labels as JSON"
+
+
+class Annotation(TypedDict):
+    """A labelled object in COCO's form; ``bbox`` is x, y, width, height in pixels."""
+
+    id: int
+    image_id: int
+    category_id: int
+    iscrowd: int
+    bbox: list[float]
+    area: float
+
+
+class _Numbered(TypedDict):
+    id: int
+
+
+class Category(_Numbered, total=False):
+    """A class in COCO's form; a label file may contain further keys."""
+
+    name: object
+
+
+class ImageEntry(TypedDict):
+    """An image in COCO's form."""
+
+    id: int
+
+
+class Dataset(TypedDict):
+    """Labels in COCO's form."""
+
+    images: list[ImageEntry]
+    annotations: list[Annotation]
+    categories: list[Category]
 
 
 @dataclass(frozen=True)
 class Truth:
-    """Labels of the images at hand.
+    """Labels of some images.
 
     Attributes:
-        dataset: COCO's form, cut down to those images, annotations numbered from 1.
+        dataset: COCO's form with these images only, annotations numbered from 1.
         ids: image id of each file name.
         categories: ids in ascending order: the model's class k is the k-th.
     """
 
-    dataset: dict[str, Any]
+    dataset: Dataset
     ids: Mapping[str, int]
     categories: Sequence[int]
 
     @property
     def names(self) -> list[str]:
-        named = {
-            entry["id"]: str(entry.get("name", entry["id"])) for entry in self.dataset["categories"]
+        """The names of the classes, in the model's order."""
+        name_of = {
+            category["id"]: str(category.get("name", category["id"]))
+            for category in self.dataset["categories"]
         }
-        return [named[category] for category in self.categories]
+        return [name_of[category] for category in self.categories]
 
 
 def read(path: Path, images: Sequence[str]) -> Truth:
-    """Labels for the images of these names.
+    """Read the labels of the images with these file names.
 
     Raises:
-        ForgeError: the file is no COCO JSON, an annotation can't be right, an image has no labels,
-            or no labelled image or object is among them.
+        ForgeError: the file is not COCO JSON, an annotation can't be right, an image has no labels,
+            or the file has no labelled image or object among them.
     """
     content = _load(path)
     try:
-        ids = {
-            Path(str(entry["file_name"])).name: _whole(entry["id"]) for entry in content["images"]
-        }
-        listed = [{**entry, "id": _whole(entry["id"])} for entry in content["categories"]]
-        entries = list(content["annotations"])
+        ids = {Path(str(row["file_name"])).name: _integer(row["id"]) for row in content["images"]}
+        categories: list[Category] = [
+            {**row, "id": _integer(row["id"])} for row in content["categories"]
+        ]
+        rows = list(content["annotations"])
     except (KeyError, TypeError, ValueError) as error:
         raise ForgeError(
             f"{path}: not COCO labels ({error!r})",
             "it needs images, annotations with bbox, and categories",
         ) from error
-    categories = sorted(entry["id"] for entry in listed)
+    category_ids = sorted(category["id"] for category in categories)
     annotations = [
-        _annotation(entry, set(categories), f"{path}: annotations[{index}]")
-        for index, entry in enumerate(entries)
+        _annotation(row, set(category_ids), f"{path}: annotations[{index}]")
+        for index, row in enumerate(rows)
     ]
-    missing = [name for name in images if name not in ids]
-    if len(missing) == len(images):
-        raise ForgeError(
-            f"{path}: labels of other images (it has none of {images[0]} ...)",
-            "give their own labels",
-        )
-    if missing:
-        raise ForgeError(
-            f"{path}: no labels for {missing[0]}"
-            + (f" and {len(missing) - 1} more" * (len(missing) > 1)),
-            "an image without objects is listed under images, too",
-        )
+    _check_names(path, images, ids)
     kept = {name: ids[name] for name in images}
-    wanted = set(kept.values())
-    annotations = [entry for entry in annotations if entry["image_id"] in wanted]
+    annotations = _numbered(annotations, set(kept.values()))
     if not annotations:
         raise ForgeError(
-            f"{path}: no object on any of the images, so nothing to measure",
+            f"{path}: no object on any of the images, so there is nothing to measure",
             "give labels with objects",
         )
-    if all(max(entry["bbox"]) <= 1 for entry in annotations):
+    if all(max(annotation["bbox"]) <= 1 for annotation in annotations):
         raise ForgeError(
-            f"{path}: every box lies within 0..1", "COCO's bbox is x, y, width, height in pixels"
+            f"{path}: every box lies within 0..1",
+            "give boxes in pixels: COCO's bbox is x, y, width, height",
         )
-    # pycocotools takes annotation 0 for "not matched".
-    annotations = [{**entry, "id": number} for number, entry in enumerate(annotations, 1)]
-    dataset = {
+    dataset: Dataset = {
         "images": [{"id": value} for value in kept.values()],
         "annotations": annotations,
-        "categories": listed,
+        "categories": categories,
     }
-    return Truth(dataset, kept, categories)
+    return Truth(dataset, kept, category_ids)
 
 
-def _whole(value: Any) -> int:
-    """An id; some tools write them as strings."""
-    if isinstance(value, str) or (isinstance(value, (int, float)) and value == value // 1):
-        return int(value)
-    raise ValueError(f"{value!r} is no whole number")
+def _check_names(path: Path, images: Sequence[str], labelled: Mapping[str, int]) -> None:
+    """Refuse labels that lack some of the images."""
+    missing = [name for name in images if name not in labelled]
+    if len(missing) == len(images):
+        raise ForgeError(
+            f"{path}: has labels of other images (none of {images[0]} ...)",
+            "give the labels of these images",
+        )
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise ForgeError(
+            f"{path}: no labels for {missing[0]}{more}",
+            "list every image under images, also an image without objects",
+        )
 
 
-def _annotation(entry: Any, categories: Set[int], place: str) -> dict[str, Any]:
-    """What pycocotools needs of an annotation.
+def _numbered(annotations: Iterable[Annotation], images: Set[int]) -> list[Annotation]:
+    """Return the annotations of some images, numbered from 1.
+
+    pycocotools uses 0 for "not matched", so no annotation may have the number 0.
+    """
+    kept = [annotation for annotation in annotations if annotation["image_id"] in images]
+    return [{**annotation, "id": number} for number, annotation in enumerate(kept, 1)]
+
+
+def _integer(value: object) -> int:
+    """Return an id, which some tools write as text or as 1.0.
 
     Raises:
-        ForgeError: it lacks something, or can't be right; ``place`` says which one it is.
+        ValueError: the value is not a whole number.
+    """
+    if isinstance(value, str):
+        return int(value)
+    if isinstance(value, (int, float)) and value == value // 1:
+        return int(value)
+    raise ValueError(f"{value!r} is not a whole number")
+
+
+def _annotation(row: Mapping[str, object], categories: Set[int], place: str) -> Annotation:
+    """Return what pycocotools needs of an annotation.
+
+    Args:
+        place: which annotation it is, for messages.
+
+    Raises:
+        ForgeError: the annotation lacks something, or can't be right.
     """
     try:
-        image, category, crowd = (
-            _whole(entry["image_id"]),
-            _whole(entry["category_id"]),
-            int(entry.get("iscrowd") or 0),
-        )
-        box = [float(value) for value in entry["bbox"]]
+        image, category = _integer(row["image_id"]), _integer(row["category_id"])
+        crowd = int(_number(row.get("iscrowd") or 0))
+        box = [_number(value) for value in _sequence(row["bbox"])]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ForgeError(
-            f"{place}: not COCO's ({error!r})",
+            f"{place}: not a COCO annotation ({error!r})",
             "it needs image_id, category_id and bbox of x, y, width, height",
         ) from error
     if len(box) != 4 or not all(map(math.isfinite, box)) or min(box[2:]) < 0:
-        raise ForgeError(f"{place}: bbox {box} is no box", "it is x, y, width, height in pixels")
+        raise ForgeError(f"{place}: bbox {box} is not a box", "give x, y, width, height in pixels")
     if category not in categories:
-        raise ForgeError(
-            f"{place}: category {category}, which is not listed", "list it under categories"
-        )
+        raise ForgeError(f"{place}: category {category} is not listed", "list it under categories")
     return {
+        "id": 0,
         "image_id": image,
         "category_id": category,
         "iscrowd": crowd,
@@ -140,41 +199,51 @@ def _annotation(entry: Any, categories: Set[int], place: str) -> dict[str, Any]:
     }
 
 
+def _number(value: object) -> float:
+    if isinstance(value, (str, int, float)):
+        return float(value)
+    raise TypeError(f"{value!r} is not a number")
+
+
+def _sequence(value: object) -> Sequence[object]:
+    if isinstance(value, (list, tuple, str)):
+        return value
+    raise TypeError(f"{value!r} is not a list")
+
+
 def subset(truth: Truth, images: Sequence[str]) -> Truth:
-    """The labels of some of the images."""
+    """Return the labels of some of the images."""
     ids = {name: truth.ids[name] for name in images}
-    wanted = set(ids.values())
-    annotations = [entry for entry in truth.dataset["annotations"] if entry["image_id"] in wanted]
-    dataset = {
-        **truth.dataset,
+    dataset: Dataset = {
         "images": [{"id": value} for value in ids.values()],
-        "annotations": [{**entry, "id": number} for number, entry in enumerate(annotations, 1)],
+        "annotations": _numbered(truth.dataset["annotations"], set(ids.values())),
+        "categories": truth.dataset["categories"],
     }
     return Truth(dataset, ids, truth.categories)
 
 
-def from_objects(found: Mapping[str, Objects], classes: int) -> Truth:
-    """What one network finds, as the labels that another one is held to; class k of ``classes`` has
-    id k.
+def from_objects(detected: Mapping[str, Objects], classes: int) -> Truth:
+    """Turn what one network detects into labels, to which another network is compared.
+
+    Args:
+        detected: objects by file name.
+        classes: number of classes; class k gets the id k.
     """
-    ids = {name: number for number, name in enumerate(found)}
-    boxes = [
-        (ids[name], int(label), box)
-        for name, objects in found.items()
-        for box, label in zip(objects.boxes.tolist(), objects.classes, strict=True)
-    ]
-    annotations = [
-        {
-            "id": number,
-            "image_id": image,
-            "category_id": label,
-            "iscrowd": 0,
-            "bbox": [box[0], box[1], box[2] - box[0], box[3] - box[1]],
-            "area": (box[2] - box[0]) * (box[3] - box[1]),
-        }
-        for number, (image, label, box) in enumerate(boxes, 1)
-    ]
-    dataset = {
+    ids = {name: number for number, name in enumerate(detected)}
+    annotations: list[Annotation] = []
+    for name, objects in detected.items():
+        for (left, top, right, bottom), label in _rows(objects):
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": ids[name],
+                    "category_id": label,
+                    "iscrowd": 0,
+                    "bbox": [left, top, right - left, bottom - top],
+                    "area": (right - left) * (bottom - top),
+                }
+            )
+    dataset: Dataset = {
         "images": [{"id": value} for value in ids.values()],
         "annotations": annotations,
         "categories": [{"id": label} for label in range(classes)],
@@ -182,128 +251,156 @@ def from_objects(found: Mapping[str, Objects], classes: int) -> Truth:
     return Truth(dataset, ids, range(classes))
 
 
-@dataclass(frozen=True)
-class _Class:
-    """Every detection of a class, best first; T thresholds of IoU, D detections, I images."""
+def _rows(objects: Objects) -> list[tuple[tuple[float, float, float, float], int]]:
+    """Return the corners and the class of each object."""
+    boxes: list[tuple[float, float, float, float]] = objects.boxes.tolist()
+    labels = [int(label) for label in objects.classes]
+    return list(zip(boxes, labels, strict=True))
 
-    image: np.ndarray  # (D,) index
-    right: np.ndarray  # (T, D) bool: found an object that nothing better had found
-    wrong: np.ndarray  # (T, D) bool
-    objects: np.ndarray  # (I,) number of objects
+
+@dataclass(frozen=True)
+class _ClassMatches:
+    """The detections of one class, best first.
+
+    Attributes:
+        image: (D,), index of the image of each detection.
+        right: (T, D) bool for T thresholds of IoU: it matches an object that no better detection
+            matches.
+        wrong: (T, D) bool: it matches no object. A detection of a crowd is neither right nor wrong.
+        objects: (I,), number of objects on each image.
+    """
+
+    image: NDArray[np.int64]
+    right: NDArray[np.bool_]
+    wrong: NDArray[np.bool_]
+    objects: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Matches:
-    """Detections matched with labels: all that mean average precision needs."""
+    """Detections that are matched with labels: all that mean average precision needs."""
 
-    classes: tuple[_Class, ...]
+    classes: tuple[_ClassMatches, ...]
     images: int
 
-    def mean_average_precision(self, weights: np.ndarray | None = None) -> tuple[float, float]:
-        """mAP50-95 and mAP50, each 0..1.
+    def mean_average_precision(
+        self, weights: NDArray[np.float64] | None = None
+    ) -> tuple[float, float]:
+        """Return mAP50-95 and mAP50, each 0..1.
 
         Args:
-            weights: float64 of shape (images,), how often each image counts; None is once.
+            weights: float64 of shape (images,), how often each image counts; None means once.
         """
         counts = np.ones(self.images) if weights is None else weights
-        found = [
-            _average_precision(each, counts)
-            for each in self.classes
-            if (each.objects * counts).sum()
+        precisions = [
+            _average_precision(matches, counts)
+            for matches in self.classes
+            if (matches.objects * counts).sum()
         ]
-        if not found:
+        if not precisions:
             return 0.0, 0.0
-        return float(np.mean(found)), float(np.mean([each[0] for each in found]))
+        at_50 = [precision[0] for precision in precisions]
+        return float(np.mean(precisions)), float(np.mean(at_50))
 
 
-def match(truth: Truth, found: Mapping[str, Objects]) -> Matches:
-    """Match detections with labels by COCO's rules, of at most 100 objects an image.
+def match(truth: Truth, detected: Mapping[str, Objects]) -> Matches:
+    """Match detections with labels by COCO's rules, with at most 100 objects per image.
 
     Args:
-        found: objects by file name.
+        detected: objects by file name.
     """
     from pycocotools.coco import COCO
     from pycocotools.cocoeval import COCOeval
 
-    results = [
-        {
-            "image_id": truth.ids[name],
-            "category_id": truth.categories[int(label)],
-            "score": float(score),
-            "bbox": [box[0], box[1], box[2] - box[0], box[3] - box[1]],
-        }
-        for name, objects in found.items()
-        for box, score, label in zip(
-            objects.boxes.tolist(), objects.scores, objects.classes, strict=True
-        )
-    ]
+    results: list[dict[str, object]] = []
+    for name, objects in detected.items():
+        scores: list[float] = objects.scores.tolist()
+        rows = zip(_rows(objects), scores, strict=True)
+        for ((left, top, right, bottom), label), score in rows:
+            results.append(
+                {
+                    "image_id": truth.ids[name],
+                    "category_id": truth.categories[label],
+                    "score": score,
+                    "bbox": [left, top, right - left, bottom - top],
+                }
+            )
     if not results:
         return Matches((), len(truth.ids))
-    with contextlib.redirect_stdout(io.StringIO()):
-        known = COCO()
-        known.dataset = truth.dataset
-        known.createIndex()
-        evaluation = COCOeval(known, known.loadRes(results), "bbox")
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
+        labels = COCO()
+        labels.dataset = truth.dataset
+        labels.createIndex()
+        evaluation = COCOeval(labels, labels.loadRes(results), "bbox")
         evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
         evaluation.params.maxDets = [100]
         evaluation.evaluate()
-    images = len(evaluation.params.imgIds)
-    rows = [
-        evaluation.evalImgs[start : start + images]
-        for start in range(0, len(evaluation.evalImgs), images)
-    ]
-    return Matches(tuple(_class(each, len(evaluation.params.iouThrs)) for each in rows), images)
+    images, thresholds = len(evaluation.params.imgIds), len(evaluation.params.iouThrs)
+    table = evaluation.evalImgs  # the images of the first class, then of the second, ...
+    classes = [table[start : start + images] for start in range(0, len(table), images)]
+    return Matches(tuple(_class_matches(rows, thresholds) for rows in classes), images)
 
 
-def _class(rows: Sequence[Any], thresholds: int) -> _Class:
-    """One class out of pycocotools' table of images."""
+def _class_matches(rows: Sequence[ImageEvaluation | None], thresholds: int) -> _ClassMatches:
+    """Return the matches of one class from pycocotools' results for each image."""
     filled = [(index, row) for index, row in enumerate(rows) if row is not None]
     objects = np.zeros(len(rows))
     for index, row in filled:
         objects[index] = np.count_nonzero(np.asarray(row["gtIgnore"]) == 0)
-    scores = np.concatenate(
+    # The empty arrays give the right shape and type for a class without detections.
+    nothing = np.zeros((thresholds, 0), bool)
+    scores: NDArray[np.float64] = np.concatenate(
         [np.zeros(0), *(np.asarray(row["dtScores"], np.float64) for _, row in filled)]
     )
-    image = np.concatenate(
+    image: NDArray[np.int64] = np.concatenate(
         [np.zeros(0, int), *(np.full(len(row["dtScores"]), index) for index, row in filled)]
     )
-    nothing = np.zeros((thresholds, 0), bool)
-    matched = np.concatenate(
+    matched: NDArray[np.bool_] = np.concatenate(
         [nothing, *(np.asarray(row["dtMatches"]) > 0 for _, row in filled)], axis=1
     )
-    ignored = np.concatenate(
+    ignored: NDArray[np.bool_] = np.concatenate(
         [nothing, *(np.asarray(row["dtIgnore"]) > 0 for _, row in filled)], axis=1
     )
-    order = np.argsort(-scores, kind="mergesort")  # as pycocotools orders equal scores
+    order = np.argsort(-scores, kind="mergesort")  # the order of pycocotools for equal scores
     matched, ignored = matched[:, order], ignored[:, order]
-    return _Class(image[order], matched & ~ignored, ~matched & ~ignored, objects)
+    return _ClassMatches(image[order], matched & ~ignored, ~matched & ~ignored, objects)
 
 
-def _average_precision(found: _Class, counts: np.ndarray) -> np.ndarray:
-    """Average precision at each threshold of IoU: the mean of the best precision at 101 levels of
-    recall.
+def _average_precision(matches: _ClassMatches, counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the average precision at each threshold of IoU.
+
+    It is the mean, over 101 levels of recall, of the best precision at that recall or more.
     """
-    weight = counts[found.image]
-    right, wrong = np.cumsum(found.right * weight, 1), np.cumsum(found.wrong * weight, 1)
-    recall = right / (found.objects * counts).sum()
-    precision = right / np.maximum(right + wrong, np.spacing(1))
+    weight: NDArray[np.float64] = counts[matches.image]
+    right: NDArray[np.float64] = np.cumsum(matches.right * weight, 1)
+    wrong: NDArray[np.float64] = np.cumsum(matches.wrong * weight, 1)
+    recall: NDArray[np.float64] = right / (matches.objects * counts).sum()
+    precision: NDArray[np.float64] = right / np.maximum(right + wrong, np.spacing(1))
     best = np.maximum.accumulate(precision[:, ::-1], 1)[:, ::-1]
     padded = np.concatenate([best, np.zeros((len(best), 1))], 1)
-    at = [np.searchsorted(row, RECALLS, side="left") for row in recall]
-    return np.array([row[index].mean() for row, index in zip(padded, at, strict=True)])
+    means: list[float] = []
+    for recalls, precisions in zip(recall, padded, strict=True):
+        means.append(precisions[np.searchsorted(recalls, RECALLS, side="left")].mean())
+    return np.array(means)
 
 
-def _load(path: Path) -> Any:
+class _FileJson(TypedDict):
+    """What a label file should contain; ``read`` checks each part."""
+
+    images: list[dict[str, object]]
+    annotations: list[dict[str, object]]
+    categories: list[Category]
+
+
+def _load(path: Path) -> _FileJson:
     if not path.is_file():
-        raise ForgeError(f"{path}: no such file of labels", "give COCO labels as JSON")
+        raise ForgeError(f"{path}: no such file of labels", HINT)
     if path.stat().st_size > LARGEST:
-        raise ForgeError(f"{path}: larger than 2 GiB, so not labels", "")
+        raise ForgeError(f"{path}: larger than 2 GiB, so not a label file", HINT)
     try:
-        content = load_json(path.read_text(encoding="utf-8"))
-    except (DocumentError, UnicodeDecodeError) as error:
-        raise ForgeError(f"{path}: not JSON", "give COCO labels as JSON") from error
-    if not isinstance(content, dict):
-        raise ForgeError(
-            f"{path}: not COCO labels (no object at the top)", "give COCO labels as JSON"
-        )
-    return content
+        labels: _FileJson = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ForgeError(f"{path}: not JSON", HINT) from error
+    if not isinstance(labels, dict):
+        raise ForgeError(f"{path}: not COCO labels (no object at the top)", HINT)
+    return labels

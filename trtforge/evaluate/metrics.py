@@ -1,18 +1,30 @@
-"""How far two tensors are apart."""
+"""Measure how far two tensors are apart."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
+from numpy.typing import NDArray
+
+
+class DifferenceJson(TypedDict):
+    """The figures of a ``Difference`` in a JSON document; None for what is not finite."""
+
+    pearson: float | None
+    cosine: float | None
+    sqnr_db: float | None
+    max_error: float | None
+    mean_error: float | None
 
 
 @dataclass
 class Difference:
-    """Running sums over pairs of arrays, so that any number of images costs the memory of one.
+    """Running sums over pairs of arrays: any number of images takes the memory of one.
 
-    ``observe`` takes arrays of equal shape; the first is the reference.
+    ``observe`` takes arrays of equal shape; the first one is the reference.
     """
 
     count: int = 0
@@ -25,10 +37,12 @@ class Difference:
     sum_squared: float = 0.0
     largest: float = 0.0
 
-    def observe(self, reference: np.ndarray, other: np.ndarray) -> None:
+    def observe(self, reference: NDArray[np.generic], other: NDArray[np.generic]) -> None:
+        """Add a pair of arrays."""
         a, b = reference.ravel().astype(np.float64), other.ravel().astype(np.float64)
-        with np.errstate(invalid="ignore"):  # of two infinities: NaN, which every figure keeps
-            error = np.abs(a - b)
+        # The difference of two infinities is NaN, which then stays in every figure.
+        with np.errstate(invalid="ignore"):
+            error: NDArray[np.float64] = np.abs(a - b)
         self.count += a.size
         self.sum_a += float(a.sum())
         self.sum_b += float(b.sum())
@@ -37,64 +51,58 @@ class Difference:
         self.sum_ab += float(a @ b)
         self.sum_error += float(error.sum())
         self.sum_squared += float(error @ error)
-        self.largest = float(
-            np.maximum(self.largest, error.max(initial=0.0))
-        )  # NaN stays, unlike with max()
+        # np.maximum keeps NaN, Python's max() would not.
+        self.largest = float(np.maximum(self.largest, error.max(initial=0.0)))
 
     @property
     def pearson(self) -> float:
-        """Correlation of what deviates from each mean; 1.0 for two equal constants, 0.0 if only one
-        is constant.
-        """
+        """Pearson correlation; 1.0 for two equal constants, 0.0 if only one is constant."""
         n = max(1, self.count)
         covariance = self.sum_ab - self.sum_a * self.sum_b / n
-        spread = (self.sum_aa - self.sum_a**2 / n) * (self.sum_bb - self.sum_b**2 / n)
-        if spread <= 0:
+        variances = (self.sum_aa - self.sum_a**2 / n) * (self.sum_bb - self.sum_b**2 / n)
+        if variances <= 0:
             return 1.0 if self.sum_squared == 0 else 0.0
-        return covariance / math.sqrt(spread)
+        return covariance / math.sqrt(variances)
 
     @property
     def cosine(self) -> float:
+        """Cosine similarity; 1.0 for two zero tensors, 0.0 if only one is zero."""
         product = self.sum_aa * self.sum_bb
         return self.sum_ab / math.sqrt(product) if product else float(self.sum_squared == 0)
 
     @property
     def sqnr(self) -> float:
-        """Signal to quantization noise, 10 log10(sum a^2 / sum (a - b)^2), in dB; infinite without
-        noise.
-        """
+        """Signal-to-noise ratio, 10 log10(sum a^2 / sum (a - b)^2), in dB; infinite without noise."""
         if self.sum_squared == 0:
             return float("inf")
-        return (
-            float(10 * np.log10(self.sum_aa / self.sum_squared))
-            if self.sum_aa > 0
-            else float("-inf")
-        )
+        if not self.sum_aa > 0:
+            return float("-inf")
+        return float(10 * np.log10(self.sum_aa / self.sum_squared))
 
     @property
     def noise(self) -> float:
-        """Power of the difference as a share of the reference's, 1.0 at most: beyond, nothing of it
-        is left.
-        """
+        """Power of the difference as a share of the reference's power, at most 1.0."""
         if not np.isfinite(self.sum_squared):
             return 1.0
-        return (
-            min(1.0, self.sum_squared / self.sum_aa)
-            if self.sum_aa > 0
-            else float(self.sum_squared > 0)
-        )
+        if not self.sum_aa > 0:
+            return float(self.sum_squared > 0)
+        return min(1.0, self.sum_squared / self.sum_aa)
 
     @property
     def mean(self) -> float:
+        """Mean absolute difference."""
         return self.sum_error / max(1, self.count)
 
-    def document(self) -> dict[str, float | None]:
-        """For JSON, which knows neither infinity nor NaN."""
-        figures = {
-            "pearson": self.pearson,
-            "cosine": self.cosine,
-            "sqnr_db": self.sqnr,
-            "max_error": self.largest,
-            "mean_error": self.mean,
+    def document(self) -> DifferenceJson:
+        """Return the figures for JSON, which has neither infinity nor NaN."""
+        return {
+            "pearson": _finite(self.pearson),
+            "cosine": _finite(self.cosine),
+            "sqnr_db": _finite(self.sqnr),
+            "max_error": _finite(self.largest),
+            "mean_error": _finite(self.mean),
         }
-        return {name: figure if np.isfinite(figure) else None for name, figure in figures.items()}
+
+
+def _finite(figure: float) -> float | None:
+    return figure if math.isfinite(figure) else None

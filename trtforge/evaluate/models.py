@@ -1,11 +1,14 @@
-"""Opens anything that can be run: ONNX, TensorRT engine, prepared folder, bundle."""
+"""Open anything that can be run: an ONNX file, a TensorRT engine, a prepared folder, a bundle."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from trtforge.backends import _plan
 from trtforge.bundle.read import read_prepared
@@ -14,34 +17,34 @@ from trtforge.graph.nms import OUTPUTS
 from trtforge.recipe import Nms, Preprocess, Recipe
 
 if TYPE_CHECKING:
-    import numpy as np
     import onnx
     import onnxruntime
 
     from trtforge.graph.detection import Detection
 
 T = TypeVar("T")
+Array = NDArray[Any]  # outputs of networks: their datatypes are known at run time only
 
 
 @dataclass(frozen=True)
 class OpenedModel:
-    """Something that takes images.
+    """A model that is ready to run.
 
     Attributes:
         path: what the user named.
-        infer: float32 images of shape (1, 3, H, W) to outputs by name; those of an NMS inside are
-            as of the form ``onnx``, see ``trtforge.graph.nms``.
+        infer: takes float32 images of shape (1, 3, H, W), returns the outputs by name. Outputs of
+            an NMS inside the model have the form ``onnx``, see ``trtforge.graph.nms``.
         size: height and width of the input in pixels.
-        graph: the ONNX file that is run, None for a TensorRT engine.
-        outputs: dimensions of each output without the batch, numbers where they are known.
-        detection: of raw decoded outputs; None if there are none, or NMS is inside.
-        nms: thresholds of the NMS inside; None if there is none inside.
-        recipe: of the folder, where it comes from one.
-        note: what the user should know of how it is run.
+        graph: the ONNX file that is run; None for a TensorRT engine.
+        outputs: dimensions of each output without the batch; numbers where they are known.
+        detection: the form of raw decoded outputs; None if there are none, or if the NMS is inside.
+        nms: thresholds of the NMS inside the model; None without one.
+        recipe: the recipe of the folder that was opened; None for a single file.
+        note: what the user should know about how the model is run.
     """
 
     path: Path
-    infer: Callable[[np.ndarray], dict[str, np.ndarray]]
+    infer: Callable[[NDArray[np.float32]], dict[str, Array]]
     size: tuple[int, int]
     graph: Path | None
     outputs: dict[str, tuple[int | str, ...]]
@@ -51,9 +54,7 @@ class OpenedModel:
     note: str = ""
 
     def preprocess(self, spec: Preprocess) -> Preprocess:
-        """What it wants of ``spec``: graphs of a folder divide by the channels' deviations
-        themselves.
-        """
+        """Return the steps that remain to do outside: graphs of a folder divide by ``std``."""
         return spec.model_copy(update={"std": None}) if self.recipe else spec
 
 
@@ -61,10 +62,10 @@ def open_model(path: Path, recipe: Recipe | None = None) -> OpenedModel:
     """Open an ONNX file, a TensorRT engine, a prepared folder or a bundle.
 
     Args:
-        recipe: what it says of the head of an ONNX file; a folder has its own.
+        recipe: describes the head of an ONNX file; a folder has its own recipe.
 
     Raises:
-        ForgeError: it is none of these, or damaged.
+        ForgeError: the path is none of these, or is damaged.
         MachineError: it is an engine that only a GPU can run.
     """
     if path.is_dir():
@@ -74,19 +75,19 @@ def open_model(path: Path, recipe: Recipe | None = None) -> OpenedModel:
     if not path.is_file():
         raise ForgeError(
             f"{path}: no such file or folder",
-            "give an ONNX file, an engine, or a folder of trtforge's",
+            "give an ONNX file, an engine, or a folder that trtforge made",
         )
     plan = _plan.read(path)
     if plan.maker == "TensorRT-RTX":
         raise MachineError(
-            f"{path}: a TensorRT-RTX engine, which runs only on the GPU it was built for",
-            "give its folder, or the .rtx.onnx beside it: the same graph in ONNX Runtime",
+            f"{path}: is a TensorRT-RTX engine, which runs only on the GPU it was built for",
+            "give its folder, or the .rtx.onnx beside it: ONNX Runtime runs the same graph",
         )
     return _open_tensorrt(path)
 
 
 def _open_folder(path: Path) -> OpenedModel:
-    """Its TensorRT engine, else the graph that its engine was built from."""
+    """Open the folder's TensorRT engine, or else the graph that its engine was built from."""
     ready = read_prepared(path)
     engines = sorted(path.glob("*.onnx_b*.engine"))
     if engines:
@@ -105,22 +106,30 @@ def _open_folder(path: Path) -> OpenedModel:
 
 
 def _open_onnx(
-    path: Path, file: Path, recipe: Recipe | None, note: str, given: Recipe | None = None
+    path: Path, file: Path, own: Recipe | None, note: str, given: Recipe | None = None
 ) -> OpenedModel:
+    """Open an ONNX file in ONNX Runtime.
+
+    Args:
+        path: what the user named.
+        file: the ONNX file.
+        own: the recipe of the folder that contains it.
+        given: the user's recipe, for a file without its own.
+    """
     from trtforge.backends.onnxruntime import run_one
     from trtforge.graph.detection import existing_nms, recognise
     from trtforge.graph.fold import dims, fold, image_input
     from trtforge.graph.model import graph_of
 
-    model, names, inner = _standard(file)
+    model, names, plugin_nms = _standard(file)
     graph = graph_of(model)
-    # The size of a dynamic input is the recipe's.
-    spec = recipe or given or Recipe()
-    wanted = spec.preprocess.size
+    spec = own or given or Recipe()
     _, _, height, width = dims(image_input(model))
-    if not (isinstance(height, int) and isinstance(width, int)):
-        height, width = wanted or (640, 640)
+    if not (isinstance(height, int) and isinstance(width, int)):  # dynamic: the recipe decides
+        height, width = spec.preprocess.size or (640, 640)
         graph = graph_of(fold(model, (height, width)))
+    if plugin_nms and not note:
+        note = f"{file}: TensorRT's NMS plugin is run as ONNX's own operators"
     engine = reference_session(model)
     return OpenedModel(
         path=path,
@@ -129,19 +138,20 @@ def _open_onnx(
         graph=file,
         outputs=_renamed(_output_dims(model), names),
         detection=None if spec.head == "none" else recognise(graph, spec.head_hint, spec.decode),
-        nms=inner or _inner_nms(existing_nms(graph) is not None, recipe),
-        recipe=recipe,
-        note=note
-        or (f"{file}: TensorRT's NMS plugin is run as ONNX's own operators" if inner else ""),
+        nms=plugin_nms or _inner_nms(existing_nms(graph) is not None, own),
+        recipe=own,
+        note=note,
     )
 
 
 def _standard(file: Path) -> tuple[onnx.ModelProto, dict[str, str], Nms | None]:
-    """The graph in operators that ONNX Runtime has, what to call outputs of TensorRT's NMS plugin,
-    and its thresholds.
+    """Load a graph with ONNX Runtime's operators in the place of TensorRT's NMS plugin.
+
+    Returns:
+        The model; new names for the outputs of the plugin; and its thresholds, None without it.
 
     Raises:
-        MachineError: the graph has a plugin of TensorRT's for which there are no such operators.
+        MachineError: the graph has a plugin that no operators of ONNX replace.
     """
     from trtforge.graph.detection import existing_nms
     from trtforge.graph.model import graph_of, load, model_of
@@ -150,7 +160,7 @@ def _standard(file: Path) -> tuple[onnx.ModelProto, dict[str, str], Nms | None]:
     model = load(file)
     graph = graph_of(model)
     node = existing_nms(graph)
-    made = [] if node is None else [tensor.name for tensor in node.outputs]
+    made: list[str] = [] if node is None else [tensor.name for tensor in node.outputs]
     try:
         options = exchange_plugin(graph)
     except ForgeError as error:
@@ -160,19 +170,20 @@ def _standard(file: Path) -> tuple[onnx.ModelProto, dict[str, str], Nms | None]:
         ) from error
     if options is None:
         return model, {}, None
-    # Exporters have names of their own for what the plugin puts out.
+    # Exporters give the plugin's outputs their own names.
     outputs = {tensor.name for tensor in graph.outputs}
     names = dict(zip(made, OUTPUTS, strict=True)) if outputs >= set(made) else {}
     return model_of(graph), names, Nms.model_validate(asdict(options))
 
 
-def _renamed(found: Mapping[str, T], names: Mapping[str, str]) -> dict[str, T]:
-    return {names.get(name, name): each for name, each in found.items()}
+def _renamed(outputs: Mapping[str, T], names: Mapping[str, str]) -> dict[str, T]:
+    return {names.get(name, name): value for name, value in outputs.items()}
 
 
 def reference_session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
-    """ONNX Runtime on exactly what the graph says: its INT8 kernels would add differences of their
-    own.
+    """Return a session that computes exactly what the graph says.
+
+    ONNX Runtime's INT8 kernels would add differences of their own, so Q/DQ is computed in float.
     """
     from trtforge.backends.onnxruntime import session
     from trtforge.graph.model import graph_of, model_of
@@ -200,9 +211,10 @@ def _open_tensorrt(path: Path, recipe: Recipe | None = None) -> OpenedModel:
     )
 
 
-def _in_pixels(outputs: dict[str, np.ndarray], size: tuple[int, int]) -> dict[str, np.ndarray]:
-    """Boxes and classes of DeepStream's stock parser, y1, x1, y2, x2 as shares and floats, as of
-    the other forms.
+def _in_pixels(outputs: dict[str, Array], size: tuple[int, int]) -> dict[str, Array]:
+    """Convert the outputs for DeepStream's stock parser to the form ``onnx``.
+
+    The stock parser reads boxes as y1, x1, y2, x2 in 0..1, and classes as floats.
     """
     _, boxes, _, classes = OUTPUTS
     if not set(OUTPUTS) <= outputs.keys() or outputs[classes].dtype.kind != "f":

@@ -1,4 +1,4 @@
-"""One network in several precisions, held in memory: float, or with some of its operators in INT8."""
+"""Run one network in several precisions: all float, or some of its operators in INT8."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import onnx_graphsurgeon as gs
+from numpy.typing import NDArray
+from PIL import Image
 
 from trtforge.backends.onnxruntime import run_one
 from trtforge.calibration.images import letterbox, normalise, read
 from trtforge.calibration.ranges import per_tensor
 from trtforge.evaluate.detections import Objects, to_image
 from trtforge.evaluate.harm import Harm
-from trtforge.evaluate.models import reference_session
+from trtforge.evaluate.models import Array, reference_session
 from trtforge.graph.detection import Detection, corners_of, decode, recognise
 from trtforge.graph.edit.nodes import input_size
 from trtforge.graph.model import graph_of, load, model_of
@@ -24,7 +26,7 @@ from trtforge.graph.quantize.qdq import place, quantize
 from trtforge.graph.quantize.rounding import Rounded
 from trtforge.recipe import Decode, Nms, Preprocess
 
-Infer = Callable[[np.ndarray], dict[str, np.ndarray]]
+Infer = Callable[[NDArray[np.float32]], dict[str, Array]]
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,9 @@ class Network:
     """A folded float model, the ranges of its activations, and how images become its input.
 
     Attributes:
-        rounded: refined INT8 weights.
-        head, figures: of the recipe, for the recogniser.
-        nms: what accuracy is measured with.
+        rounded: refined INT8 weights, by operator.
+        head, figures: the recipe's, for the recognition of the head.
+        nms: thresholds with which accuracy is measured.
     """
 
     model: Path
@@ -46,11 +48,12 @@ class Network:
     nms: Nms
 
     def open(self, keep: Collection[str] | None) -> Infer:
-        """The network with everything but the operators ``keep`` in INT8; None is all float.
+        """Open the network with all operators in INT8 but those of ``keep``; None is all float.
 
         Returns:
-            a float32 image (1, 3, H, W) to outputs: of a detector ``boxes`` (1, K, 4) as corners
-            and ``scores`` (1, K, C), and those of its NMS; of any other network its own.
+            A function that takes a float32 image (1, 3, H, W) and returns the outputs by name: for
+            a detector ``boxes`` (1, K, 4) as corners, ``scores`` (1, K, C) and the outputs of its
+            NMS; for any other network its own outputs.
         """
         graph = graph_of(load(self.model))
         detection = self._detection(graph)
@@ -70,13 +73,15 @@ class Network:
 
     @cached_property
     def size(self) -> tuple[int, int]:
-        found = input_size(graph_of(load(self.model)))
-        assert found  # calibration has refused other models
-        return found
+        """Height and width of the input in pixels."""
+        size = input_size(graph_of(load(self.model)))
+        if size is None:
+            raise ValueError(f"{self.model}: a dynamic input, which calibration refuses")
+        return size
 
     @cached_property
     def classes(self) -> int | None:
-        """Number of classes of a detector; None if it is none."""
+        """Number of classes of a detector; None for any other network."""
         detection = self._detection(graph_of(load(self.model)))
         return detection.classes if detection else None
 
@@ -87,57 +92,60 @@ class Network:
 
 
 def escape_pattern(name: str) -> str:
-    """A shell pattern that matches this name alone."""
+    """Return the shell pattern that matches only this name."""
     return "".join(f"[{char}]" if char in "*?[" else char for char in name)
 
 
 def measure_harm(
-    reference: Sequence[dict[str, np.ndarray]], infer: Infer, batches: Sequence[np.ndarray]
+    reference: Sequence[dict[str, Array]], infer: Infer, batches: Sequence[NDArray[np.float32]]
 ) -> float:
-    """Noise in the outputs over some images (see ``Harm``)."""
+    """Measure how much a variant's outputs differ from the reference (see ``Harm``).
+
+    Args:
+        reference: the outputs of the float network for each batch.
+    """
     total = Harm()
-    for wanted, batch in zip(reference, batches, strict=True):
-        found = infer(batch)
-        names = ("boxes", "scores") if "boxes" in wanted else tuple(wanted)
-        total.observe({name: wanted[name] for name in names}, {name: found[name] for name in names})
+    for exact, batch in zip(reference, batches, strict=True):
+        outputs = infer(batch)
+        names = ("boxes", "scores") if "boxes" in exact else tuple(exact)
+        total.observe(
+            {name: exact[name] for name in names}, {name: outputs[name] for name in names}
+        )
     return total.value
 
 
 def detect_objects(
     network: Network, infer: Infer, files: Sequence[Path], done: Callable[[int], None]
 ) -> list[Objects]:
-    """What a detector finds on each image, in pixels of the image."""
-    size, found = network.size, []
+    """Return what a detector detects on each image, in pixels of the image."""
+    objects: list[Objects] = []
     for number, file in enumerate(files, 1):
         image = read(file)
-        outputs = infer(
-            normalise(letterbox(image, network.preprocess, size), network.preprocess)[None]
-        )
+        outputs = infer(_batch(network, image))
         valid = int(outputs["num_detections"].reshape(-1)[0])
-        boxes = to_image(
-            outputs["detection_boxes"][0, :valid],
-            image.height,
-            image.width,
-            size,
-            network.preprocess,
+        boxes, scores, classes = (
+            outputs[name][0, :valid]
+            for name in ("detection_boxes", "detection_scores", "detection_classes")
         )
-        scores = outputs["detection_scores"][0, :valid].astype(np.float64)
-        found.append(
-            Objects(boxes, scores, outputs["detection_classes"][0, :valid].astype(np.int64))
-        )
+        inside = to_image(boxes, image.height, image.width, network.size, network.preprocess)
+        objects.append(Objects(inside, scores.astype(np.float64), classes.astype(np.int64)))
         done(number)
-    return found
+    return objects
 
 
 def classify(
     network: Network, infer: Infer, files: Sequence[Path], done: Callable[[int], None]
-) -> np.ndarray:
-    """The most likely class of each image: int64 (I,)."""
-    size, found = network.size, []
+) -> NDArray[np.int64]:
+    """Return the most likely class of each image: int64 (I,)."""
+    classes: list[int] = []
     for number, file in enumerate(files, 1):
-        outputs = infer(
-            normalise(letterbox(read(file), network.preprocess, size), network.preprocess)[None]
-        )
-        found.append(int(next(iter(outputs.values())).reshape(-1).argmax()))
+        scores, *_ = infer(_batch(network, read(file))).values()
+        classes.append(int(scores.reshape(-1).argmax()))
         done(number)
-    return np.array(found, np.int64)
+    return np.array(classes, np.int64)
+
+
+def _batch(network: Network, image: Image.Image) -> NDArray[np.float32]:
+    """Return the network's input for one image."""
+    spec = network.preprocess
+    return normalise(letterbox(image, spec, network.size), spec)[None]

@@ -102,17 +102,17 @@ def written(path: Path, *annotations: Any, **more: Any) -> Path:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"bbox": [1, 2, 3]}, "bbox .* is no box"),
-        ({"bbox": [1, 2, float("nan"), 4]}, "bbox .* is no box"),
-        ({"bbox": [1, 2, 3, -4]}, "bbox .* is no box"),
-        ({"bbox": None}, "not COCO's"),
-        ({"bbox": 3}, "not COCO's"),
-        ({"category_id": None}, "not COCO's"),
+        ({"bbox": [1, 2, 3]}, "bbox .* is not a box"),
+        ({"bbox": [1, 2, float("nan"), 4]}, "bbox .* is not a box"),
+        ({"bbox": [1, 2, 3, -4]}, "bbox .* is not a box"),
+        ({"bbox": None}, "not a COCO annotation"),
+        ({"bbox": 3}, "not a COCO annotation"),
+        ({"category_id": None}, "not a COCO annotation"),
         ({"category_id": 3}, "category 3"),
-        ({"image_id": "seven"}, "not COCO's"),
-        ({"image_id": 7.5}, "not COCO's"),
-        ({"image_id": float("inf")}, "not COCO's"),
-        ({"iscrowd": "x"}, "not COCO's"),
+        ({"image_id": "seven"}, "not a COCO annotation"),
+        ({"image_id": 7.5}, "not a COCO annotation"),
+        ({"image_id": float("inf")}, "not a COCO annotation"),
+        ({"iscrowd": "x"}, "not a COCO annotation"),
     ],
 )
 def test_an_annotation_that_can_not_be_right_is_named(

@@ -90,7 +90,7 @@ def test_csv_with_a_header(tmp_path: Path) -> None:
 def test_csv_that_can_not_be_right(tmp_path: Path) -> None:
     files = pictures(tmp_path, "a.png", "b.png")
     (tmp_path / "labels.csv").write_text("a.png,0\nb.png,1\na.png,1\n")
-    with pytest.raises(ForgeError, match=r"row 3 names a\.png a second time"):
+    with pytest.raises(ForgeError, match=r"row 3 has a\.png a second time"):
         from_csv(tmp_path / "labels.csv", files, 2)
     (tmp_path / "labels.json").write_text('{"images": []}')
     with pytest.raises(ForgeError, match=r"labels\.json: .* classifier") as refused:

@@ -1,0 +1,9 @@
+"""The part of pycocotools that trtforge uses; pycocotools itself has no types."""
+
+from collections.abc import Mapping, Sequence
+
+class COCO:
+    dataset: Mapping[str, object]
+    def __init__(self, annotation_file: str | None = None) -> None: ...
+    def createIndex(self) -> None: ...
+    def loadRes(self, resFile: Sequence[Mapping[str, object]]) -> COCO: ...
