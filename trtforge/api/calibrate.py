@@ -59,7 +59,10 @@ def calibrate(
         Optional[PathLike],
         Option(help="Write TensorRT's calibration cache here, too.", type=Path),
     ] = None,
-    tensorrt: Annotated[str, Option(help="Version in the cache's header.")] = "10.16",
+    tensorrt: Annotated[
+        Optional[str],
+        Option(help="Version in the cache's header; default: that of DeepStream 9.1."),
+    ] = None,
     preview: Annotated[
         Optional[PathLike],
         Option(("--preview",), help="Folder for pictures of what the network sees.", type=Path),
@@ -85,7 +88,7 @@ def calibrate(
         merge: make ranges from the tables of all shards.
         provider: where ONNX Runtime computes: "auto", "cpu" or "cuda".
         cache: calibration cache of TensorRT to write, too.
-        tensorrt: version in the header of the cache.
+        tensorrt: version in the header of the cache; None: that of DeepStream 9.1.
         preview: folder for pictures of what the network sees.
         plots: folder for a picture of each histogram with its range.
         on: who works: "local", "local:N", "ray" or "ray://HOST:10001".
@@ -98,7 +101,8 @@ def calibrate(
     from trtforge import outfile
     from trtforge.api.recipes import load_recipe
     from trtforge.api.results import FileResult
-    from trtforge.cluster import workers as start_workers
+    from trtforge.cluster import open_workers
+    from trtforge.devices import stacks
     from trtforge.stages import calibrate as stage
     from trtforge.stages import observe, viewed
     from trtforge.stages import plots as plotting
@@ -108,6 +112,7 @@ def calibrate(
         raise ForgeError("--on makes and merges the shards itself", "drop --shard and --merge")
     spec, files, table = load_recipe(recipe), paths_of(model), Path(out)
     request = _request(files, path_of(calib), merge, shard, spec, method, taps, provider)
+    tensorrt = tensorrt or stacks.tensorrt_for(stacks.default_deepstream(), None)
     cache_file, plot_folder, preview_folder = path_of(cache), path_of(plots), path_of(preview)
     if cache_file:
         _check_cache(cache_file, table, request.shard, tensorrt, [*files, request.images])
@@ -129,7 +134,7 @@ def calibrate(
                 **request.observing,
             )
             return FileResult(table, facts, observe.say(facts))
-        with start_workers(on, opened(), timeout=parse_timeout(timeout)) as workers:
+        with open_workers(on, opened(), timeout=parse_timeout(timeout)) as workers:
             facts = outfile.single(
                 stage.whole,
                 stage.TABLE,

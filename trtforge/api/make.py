@@ -83,14 +83,14 @@ def build(
     from trtforge import devices
     from trtforge.api.jobs import build_options, check_precision, make_job, output_folders
     from trtforge.api.results import build_result
-    from trtforge.cluster import workers as start_workers
+    from trtforge.cluster import open_workers
     from trtforge.pipeline import deliver
     from trtforge.pipeline import targets as choose
     from trtforge.store import opened
 
     precision, nms = precision_of(precision), nms_of(nms)
     store, found = opened(dry_run, force), [devices.device(name) for name in names_of(device)]
-    with listening(progress), start_workers(on, store, found, parse_timeout(timeout)) as workers:
+    with listening(progress), open_workers(on, store, found, parse_timeout(timeout)) as workers:
         targets, notes = choose.targets(workers, backend, found or [None])
         for text in notes:
             note(text)

@@ -123,10 +123,12 @@ def parse_names(value: Names, option: str, allowed: Sequence[Word]) -> list[Word
 
 
 def parse_version(text: str | None) -> str | None:
-    """Return a DeepStream version, such as ``9.1``."""
-    if text is not None and not re.fullmatch(r"\d{1,2}\.\d{1,2}(\.\d{1,2})?", text):
+    """Return a DeepStream version, such as ``9.1``; ``9`` is 9.0."""
+    if text is None:
+        return None
+    if not re.fullmatch(r"\d{1,2}(\.\d{1,2}){0,2}", text):
         raise ForgeError(f"--deepstream {text}: not a version", "for example --deepstream 9.1")
-    return text
+    return text if "." in text else f"{text}.0"
 
 
 def parse_shard(value: str | tuple[int, int]) -> tuple[int, int]:
@@ -142,12 +144,12 @@ def parse_kwargs(value: str | dict[str, object] | None) -> dict[str, object]:
     """Return the arguments that a JSON object holds."""
     if isinstance(value, dict):
         return value
-    import json
+    from trtforge.documents import DocumentError, load_json
 
     try:
-        parsed: object = json.loads(value or "{}")
-    except ValueError as error:
-        raise ForgeError(f"--kwargs {value}: not JSON ({error})", KWARGS_HINT) from error
+        parsed: object = load_json(value or "{}")
+    except DocumentError as error:
+        raise ForgeError(f"--kwargs {value}: {error.reason}", KWARGS_HINT) from error
     if not isinstance(parsed, dict):
         raise ForgeError(f"--kwargs {value}: not a JSON object", KWARGS_HINT)
     return parsed
