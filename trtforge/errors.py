@@ -25,9 +25,11 @@ class ForgeError(Exception):
 
     Attributes:
         code: exit code of the command line.
+        result: what was measured before, where a limit is not met.
     """
 
     code = 2
+    result: object | None = None
 
     def __init__(self, problem: str, hint: str = "") -> None:
         super().__init__(problem)
@@ -48,14 +50,9 @@ class MachineError(ForgeError):
 
 
 class GateError(ForgeError):
-    """A measured figure does not meet the limit that the user set.
-
-    Attributes:
-        result: everything that was measured; None where that is not known.
-    """
+    """A measured figure does not meet the limit that the user set."""
 
     code = 4
-    result: object | None = None
 
 
 def foreseen(error: OSError) -> ForgeError | None:

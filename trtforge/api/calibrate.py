@@ -29,18 +29,15 @@ def calibrate(
         Union[PathLike, Sequence[PathLike]],
         Argument(
             help="Folded FP32 MODEL.onnx; with --merge, tables of its shards.",
-            type=Path,
+            reads=Path,
             repeated=True,
-            shown="files",
         ),
     ],
     calib: Calib = None,
     out: OutFile = Path("calibration.json"),
     *,
     recipe: RecipeName = None,
-    method: Annotated[
-        Optional[str], Option(help="entropy, percentile, mse or minmax.")
-    ] = None,
+    method: Annotated[Optional[str], Option(help="entropy, percentile, mse or minmax.")] = None,
     taps: Annotated[
         str,
         Option(
@@ -49,7 +46,7 @@ def calibrate(
     ] = "explicit",
     shard: Annotated[
         Union[str, tuple[int, int], None],
-        Option(help="Observe the I-th of N parts of the folder, I/N.", type=str),
+        Option(help="Observe the I-th of N parts of the folder, I/N.", reads=str),
     ] = None,
     merge: Annotated[
         bool, Option(("--merge",), help="Ranges from the tables of all shards.")
@@ -57,7 +54,7 @@ def calibrate(
     provider: Provider = "auto",
     cache: Annotated[
         Optional[PathLike],
-        Option(help="Write TensorRT's calibration cache here, too.", type=Path),
+        Option(help="Write TensorRT's calibration cache here, too.", reads=Path),
     ] = None,
     tensorrt: Annotated[
         Optional[str],
@@ -65,11 +62,11 @@ def calibrate(
     ] = None,
     preview: Annotated[
         Optional[PathLike],
-        Option(("--preview",), help="Folder for pictures of what the network sees.", type=Path),
+        Option(("--preview",), help="Folder for pictures of what the network sees.", reads=Path),
     ] = None,
     plots: Annotated[
         Optional[PathLike],
-        Option(help="Folder for a picture of each histogram with its range.", type=Path),
+        Option(help="Folder for a picture of each histogram with its range.", reads=Path),
     ] = None,
     on: On = "local",
     timeout: Timeout = None,
@@ -104,7 +101,7 @@ def calibrate(
     from trtforge.cluster import open_workers
     from trtforge.devices import stacks
     from trtforge.stages import calibrate as stage
-    from trtforge.stages import observe, viewed
+    from trtforge.stages import observe, seen
     from trtforge.stages import plots as plotting
     from trtforge.store import opened
 
@@ -122,7 +119,7 @@ def calibrate(
     outfile.check(table, *files, request.images)
     with listening(progress):
         if preview_folder:
-            viewed.write(request.model, request.images, preview_folder, spec.preprocess)
+            seen.write(request.model, request.images, preview_folder, spec.preprocess)
         if request.shard:
             facts = outfile.single(
                 observe.run,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Optional, Union
+from typing import TYPE_CHECKING, Annotated, Any, Optional, Union
 
 from trtforge.options.nms import ClassAgnostic, Implementation, Iou, MaxDet, Nms, Score
 from trtforge.options.option import Argument, Option
@@ -30,36 +30,36 @@ from trtforge.present import ProgressCallback, listening
 if TYPE_CHECKING:
     from trtforge.api.results import FileResult
 
-OnnxModel = Annotated[PathLike, Argument(help="MODEL.onnx.", type=Path)]
+OnnxModel = Annotated[PathLike, Argument(help="MODEL.onnx.", reads=Path)]
 
 
 def export(
     source: Annotated[
-        str, Argument(help="package.module:callable, or a TorchScript or .pt2 file.", type=str)
+        str, Argument(help="package.module:callable, or a TorchScript or .pt2 file.", reads=str)
     ],
     out: OutFile,
     *,
     kwargs: Annotated[
-        Union[Mapping[str, object], str, None],
-        Option(help="Arguments for the callable, as JSON.", type=str),
+        Union[dict[str, object], str, None],
+        Option(help="Arguments for the callable, as JSON.", reads=str),
     ] = None,
     weights: Annotated[
         Optional[PathLike],
-        Option(help="Checkpoint for the model that the callable makes.", type=Path),
+        Option(help="Checkpoint for the model that the callable makes.", reads=Path),
     ] = None,
     trust_pickle: Annotated[
         bool, Option(("--trust-pickle",), help="Load files that can run any code.")
     ] = False,
     batch: Annotated[Optional[int], Option(low=1, help="Images in the traced batch.")] = None,
     size: Annotated[
-        Optional[Size], Option(help="Height and width of the images, HxW.", type=str)
+        Optional[Size], Option(help="Height and width of the images, HxW.", reads=str)
     ] = None,
     dynamic: Annotated[
-        Names, Option(help="batch, height or width; repeatable.", type=str, repeated=True)
+        Names, Option(help="batch, height or width; repeatable.", reads=str, repeated=True)
     ] = (),
     output: Annotated[
         Names,
-        Option(help="Output to keep, repeatable; without it, all.", type=str, repeated=True),
+        Option(help="Output to keep, repeatable; without it, all.", reads=str, repeated=True),
     ] = (),
     opset: Annotated[
         int, Option(help="ONNX opset; dynamo writes 18 and up, TensorRT 10 reads 9 to 20.")
@@ -70,9 +70,7 @@ def export(
     rtol: Annotated[float, Option(low=0, help="The same as a share of PyTorch's value.")] = 1e-3,
     check: Annotated[
         bool,
-        Option(
-            ("--no-check",), help="Don't compare with PyTorch in ONNX Runtime.", inverted=True
-        ),
+        Option(("--no-check",), help="Don't compare with PyTorch in ONNX Runtime.", inverted=True),
     ] = True,
     progress: Optional[ProgressCallback] = None,
 ) -> "FileResult":
@@ -176,10 +174,10 @@ def fold(
 
 
 def quantize(
-    model: Annotated[PathLike, Argument(help="Folded FP32 MODEL.onnx.", type=Path)],
+    model: Annotated[PathLike, Argument(help="Folded FP32 MODEL.onnx.", reads=Path)],
     calibration: Annotated[
         PathLike,
-        Option(help="Table of `trtforge calibrate`, or a cache that TensorRT wrote.", type=Path),
+        Option(help="Table of `trtforge calibrate`, or a cache that TensorRT wrote.", reads=Path),
     ],
     out: OutFile,
     *,
@@ -188,7 +186,7 @@ def quantize(
         Option(
             help="The table's folder of images: refines ranges and weights by the errors they "
             "make.",
-            type=Path,
+            reads=Path,
         ),
     ] = None,
     recipe: RecipeName = None,
@@ -221,7 +219,7 @@ def quantize(
 
     spec = load_recipe(recipe, keep=keep, only=only)
     refine = calib is not None and not fp8
-    images = {"images": path_of(calib)} if refine else {}
+    images: dict[str, Any] = {"images": path_of(calib)} if refine else {}
     with listening(progress):
         facts = outfile.single(
             stage.refined if refine else stage.run,
@@ -239,11 +237,11 @@ def quantize(
 
 
 def cast(
-    model: Annotated[PathLike, Argument(help="MODEL.onnx, with or without Q/DQ.", type=Path)],
+    model: Annotated[PathLike, Argument(help="MODEL.onnx, with or without Q/DQ.", reads=Path)],
     out: OutFile,
     *,
     keep: Annotated[
-        Names, Option(help="Pattern of node names that stay FP32.", type=str, repeated=True)
+        Names, Option(help="Pattern of node names that stay FP32.", reads=str, repeated=True)
     ] = (),
     progress: Optional[ProgressCallback] = None,
 ) -> "FileResult":
@@ -264,16 +262,14 @@ def cast(
     from trtforge.stages import cast as stage
 
     with listening(progress):
-        facts = outfile.single(
-            stage.run, MODEL, Path(out), model=Path(model), keep=names_of(keep)
-        )
+        facts = outfile.single(stage.run, MODEL, Path(out), model=Path(model), keep=names_of(keep))
     return FileResult(Path(out), facts, stage.say(facts))
 
 
 def patch(
     model: OnnxModel,
     out: Annotated[
-        Optional[PathLike], Option(("-o", "--out"), help="File to write.", type=Path)
+        Optional[PathLike], Option(("-o", "--out"), help="File to write.", reads=Path)
     ] = None,
     *,
     nms: Annotated[
@@ -283,9 +279,7 @@ def patch(
             "the next three)."
         ),
     ] = None,
-    preprocess: Annotated[
-        bool, Option(("--preprocess",), help="Take uint8 NHWC frames.")
-    ] = False,
+    preprocess: Annotated[bool, Option(("--preprocess",), help="Take uint8 NHWC frames.")] = False,
     fold_normalization: Annotated[
         bool,
         Option(

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 def build(
     model: Annotated[
         PathLike,
-        Argument(help="MODEL.onnx, RECIPE.yaml, or a folder made by `prepare`.", type=Path),
+        Argument(help="MODEL.onnx, RECIPE.yaml, or a folder made by `prepare`.", reads=Path),
     ],
     *,
     precision: Annotated[Union[Precision, str], Group(Precision)] = Precision(),
@@ -125,7 +125,7 @@ def build(
 
 
 def prepare(
-    model: Annotated[PathLike, Argument(help="MODEL.onnx or RECIPE.yaml.", type=Path)],
+    model: Annotated[PathLike, Argument(help="MODEL.onnx or RECIPE.yaml.", reads=Path)],
     *,
     precision: Annotated[
         Union[Precision, str], Group(Precision, without=("calibrator",))

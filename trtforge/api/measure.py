@@ -1,6 +1,6 @@
 """Measure engines: accuracy, speed, and what they detect on images."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional, Union
 
@@ -31,19 +31,17 @@ if TYPE_CHECKING:
     from trtforge.timing.table import BenchResult
 
 LARGEST_STREAMS = 64
-Engine = Annotated[
-    PathLike, Argument(help="ONNX, engine, prepared folder or bundle.", type=Path)
-]
+Engine = Annotated[PathLike, Argument(help="ONNX, engine, prepared folder or bundle.", reads=Path)]
 
 
 def verify(
     engines: Annotated[
         Union[PathLike, Sequence[PathLike]],
         Argument(
-            help="One or more: ONNX, engine, prepared folder or bundle.", type=Path, repeated=True
+            help="One or more: ONNX, engine, prepared folder or bundle.", reads=Path, repeated=True
         ),
     ],
-    images: Annotated[PathLike, Option(help="Folder of images.", type=Path)],
+    images: Annotated[PathLike, Option(help="Folder of images.", reads=Path)],
     *,
     labels: TruthFile = None,
     recipe: RecipeName = None,
@@ -104,26 +102,24 @@ def bench(
     *,
     batch: Annotated[
         Optional[Numbers],
-        Option(help="Batch sizes, e.g. 1,8. Default: the engine's own.", type=str),
+        Option(help="Batch sizes, e.g. 1,8. Default: the engine's own.", reads=str),
     ] = None,
     streams: Annotated[
-        Numbers, Option(help="Numbers of streams that run at once, e.g. 1,4.", type=str)
+        Numbers, Option(help="Numbers of streams that run at once, e.g. 1,4.", reads=str)
     ] = "1",
     against: Annotated[
         Optional[Names],
         Option(
             help="Time these too: onnxruntime, onnxruntime-cuda, torch, torch-half, torch-compile, "
             "torch-compile-half.",
-            type=str,
+            reads=str,
         ),
     ] = None,
     torch: Annotated[
         Union[str, "pytorch.nn.Module", None],
-        Option(help="The PyTorch model: package.module:callable.", type=str),
+        Option(help="The PyTorch model: package.module:callable.", reads=str),
     ] = None,
-    weights: Annotated[
-        Optional[PathLike], Option(help="Checkpoint for it.", type=Path)
-    ] = None,
+    weights: Annotated[Optional[PathLike], Option(help="Checkpoint for it.", reads=Path)] = None,
     provider: Annotated[
         str, Option(help="Where graphs and PyTorch run: auto, cpu or cuda.")
     ] = "auto",
@@ -137,17 +133,17 @@ def bench(
     transfers: Annotated[
         bool, Option(("--transfers",), help="Also with copies to the GPU and back.")
     ] = False,
-    warmup: Annotated[Duration, Option(help="Before anything counts.", type=str)] = "200ms",
+    warmup: Annotated[Duration, Option(help="Before anything counts.", reads=str)] = "200ms",
     duration: Annotated[
-        Duration, Option(help="For latency, and again for throughput.", type=str)
+        Duration, Option(help="For latency, and again for throughput.", reads=str)
     ] = "3s",
-    csv: Annotated[Optional[PathLike], Option(help="Write the rows here, too.", type=Path)] = None,
+    csv: Annotated[Optional[PathLike], Option(help="Write the rows here, too.", reads=Path)] = None,
     max_latency: Annotated[
         Optional[Duration],
         Option(
             ("--max-latency",),
             help="Gate: median of the engine's fastest row, e.g. 5ms.",
-            type=str,
+            reads=str,
         ),
     ] = None,
     progress: Optional[ProgressCallback] = None,
@@ -209,9 +205,9 @@ def detect(
     engine: Engine,
     images: Annotated[
         Union[PathLike, Sequence[PathLike]],
-        Argument(help="Images, or folders of them.", type=Path, repeated=True),
+        Argument(help="Images, or folders of them.", reads=Path, repeated=True),
     ],
-    out: Annotated[PathLike, Option(("-o", "--out"), help="Folder for the pictures.", type=Path)],
+    out: Annotated[PathLike, Option(("-o", "--out"), help="Folder for the pictures.", reads=Path)],
     *,
     labels: LabelFile = None,
     recipe: RecipeName = None,

@@ -7,11 +7,11 @@ from typing import get_args
 
 from pydantic import ValidationError
 
-from trtforge.options.values import parse_version
 from trtforge.bundle import manifest
 from trtforge.bundle.prepared import IMPLICIT_SUFFIX, SUFFIX, Prepared
 from trtforge.errors import ForgeError
 from trtforge.names import Precision
+from trtforge.options.values import parse_version
 from trtforge.recipe import Recipe
 from trtforge.store import File
 

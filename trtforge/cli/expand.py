@@ -5,12 +5,12 @@ carries an ``Option`` or ``Argument``, and each field of a ``Group``, becomes a 
 reads; ``--json`` is added. The decorated function gets the result, and returns the text for
 people::
 
-    @command(api.cast)
-    def cast(result: Cast) -> str:
+    @command(graphs.cast)
+    def cast(result: FileResult) -> str:
         \"\"\"Cast what is float to FP16 ... (the text of --help)\"\"\"
-        return f"{result.out}: ..."
+        return f"{result.out}: {result.summary}"
 
-A command is expanded when it is run, not when ``--help`` lists it.
+It may take arguments of the API function by name, too. A command is expanded when it is run, not when ``--help`` lists it.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from typer.core import TyperCommand
 from typer.main import get_command
 from typer.models import ParameterInfo
 
-from trtforge.cli.output import show
-from trtforge.errors import GateError
+from trtforge.cli.output import AsJson, show
+from trtforge.errors import ForgeError
 from trtforge.options.option import Argument, Group, Option
 
 Result = TypeVar("Result")
@@ -34,7 +34,7 @@ AS_JSON = inspect.Parameter(
     "as_json",
     inspect.Parameter.KEYWORD_ONLY,
     default=False,
-    annotation=Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")],
+    annotation=AsJson,
 )
 
 
@@ -70,7 +70,7 @@ class Run(Generic[Result]):
 
 def command(
     function: Callable[..., Result], *, before: Mapping[str, str] | None = None
-) -> Callable[[Callable[[Result], str]], Command]:
+) -> Callable[[Callable[..., str]], Command]:
     """Make a command that calls an API function, and prints what the decorated function returns.
 
     A gate that is not met still lets the result be printed: the error carries it.
@@ -80,16 +80,22 @@ def command(
         before: options that ``--help`` shows in front of another one, by name.
     """
 
-    def decorate(text: Callable[[Result], str]) -> Command:
+    def decorate(text: Callable[..., str]) -> Command:
+        wanted = list(inspect.signature(text).parameters)[1:]
+
         def run(call: Run[Result], as_json: bool) -> None:
+            more = {name: call.arguments[name] for name in wanted}
+
+            def print_result(result: object) -> None:
+                show(as_json, result, lambda: text(result, **more))
+
             try:
                 result = call()
-            except GateError as error:
+            except ForgeError as error:
                 if error.result is not None:
-                    result = cast("Result", error.result)
-                    show(as_json, result, lambda: text(result))
+                    print_result(error.result)
                 raise
-            show(as_json, result, lambda: text(result))
+            print_result(result)
 
         run.__name__, run.__doc__ = text.__name__, text.__doc__
         return custom_command(function, before=before)(run)
@@ -152,9 +158,7 @@ def expanded(command: Command) -> TyperCommand:
         command.run(**values)
 
     callback.__signature__ = command.signature()  # type: ignore[attr-defined]
-    app = typer.Typer(
-        add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False
-    )
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     app.command(command.name, help=command.help)(callback)
     return cast("TyperCommand", get_command(app))
 
@@ -206,9 +210,7 @@ def _fields(group: Group) -> list[Field[object]]:
     return [field for field in fields(group.kind) if field.name not in group.without]  # type: ignore[arg-type]
 
 
-def _arguments(
-    function: Callable[..., object], values: Mapping[str, object]
-) -> dict[str, object]:
+def _arguments(function: Callable[..., object], values: Mapping[str, object]) -> dict[str, object]:
     """Return the arguments of an API function, by name; options that were not given keep their
     defaults.
     """
@@ -224,9 +226,7 @@ def _arguments(
     return arguments
 
 
-def _given(
-    annotations: Mapping[str, object], values: Mapping[str, object]
-) -> dict[str, object]:
+def _given(annotations: Mapping[str, object], values: Mapping[str, object]) -> dict[str, object]:
     found: dict[str, object] = {}
     for name, annotation in annotations.items():
         value, metadata = values[name], _metadata(annotation)
@@ -251,14 +251,14 @@ def _for_typer(parameter: inspect.Parameter) -> inspect.Parameter:
     """Return the parameter with the annotation and the default that typer reads."""
     metadata = _metadata(parameter.annotation)
     assert isinstance(metadata, (Option, Argument))
-    base: object = metadata.type or get_args(parameter.annotation)[0]
+    base: object = metadata.reads or get_args(parameter.annotation)[0]
     default: object = parameter.default
     if metadata.repeated:
-        base = list[metadata.type]  # type: ignore[name-defined]
+        base = list[metadata.reads]  # type: ignore[name-defined]
         default = default if default is inspect.Parameter.empty else None
     if isinstance(metadata, Option) and metadata.inverted:
         default = not default
-    if default is None and metadata.type:
+    if default is None and metadata.reads:
         base = Optional[base]
     annotation = Annotated[base, _info(metadata)]  # type: ignore[valid-type]
     return parameter.replace(annotation=annotation, default=default)

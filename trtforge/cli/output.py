@@ -5,7 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Protocol, runtime_checkable
+
+import typer
+
+if TYPE_CHECKING:
+    from trtforge.store import Store
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 
 @runtime_checkable
@@ -23,22 +30,29 @@ def show(as_json: bool, result: object, text: Callable[[], str]) -> None:
         return
     import json
 
-    print(json.dumps(document(result), allow_nan=False))
+    print(json.dumps(to_json(result), allow_nan=False))
 
 
-def document(result: object) -> object:
-    """Return the JSON document of a result, with null where a figure is NaN or infinite."""
+def to_json(result: object) -> object:
+    """Return what JSON can hold of a result, with null where a figure is NaN or infinite."""
     if isinstance(result, Documented):
-        return _plain(result.document())
+        return to_json(result.document())
     if is_dataclass(result) and not isinstance(result, type):
-        return _plain(asdict(result))
-    return _plain(result)
+        return to_json(asdict(result))
+    if isinstance(result, Mapping):
+        return {key: to_json(value) for key, value in result.items()}
+    if isinstance(result, (list, tuple)):
+        return [to_json(value) for value in result]
+    return None if isinstance(result, float) and not math.isfinite(result) else result
 
 
-def _plain(value: object) -> object:
-    """Return a value without the figures that JSON has no word for."""
-    if isinstance(value, Mapping):
-        return {key: _plain(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def result(as_json: bool, document: object, text: str) -> None:
+    """Print a text, or a document."""
+    show(as_json, document, lambda: text)
+
+
+def open_store() -> Store:
+    """Open the user's store."""
+    from trtforge.store import opened
+
+    return opened()

@@ -23,10 +23,12 @@ from trtforge.cli.arguments import (
     Size,
     Timeout,
 )
+from trtforge.cli.expand import plain_command
 from trtforge.cli.output import open_store, result
 from trtforge.errors import ForgeError
 
 
+@plain_command
 def export(
     source: Annotated[
         str, typer.Argument(help="package.module:callable, or a TorchScript or .pt2 file.")
@@ -106,6 +108,7 @@ def export(
     result(as_json, facts, f"{out}\n{stage.say(facts)}")
 
 
+@plain_command
 def fold(
     model: Annotated[Path, typer.Argument(help="MODEL.onnx.")],
     out: OutFile,
@@ -139,6 +142,7 @@ def fold(
     result(as_json, facts, f"{out}: {stage.say(facts)}")
 
 
+@plain_command
 def calibrate(
     files: Annotated[
         list[Path],
@@ -244,6 +248,7 @@ def calibrate(
     return result(as_json, facts, f"{out}: {stage.say(facts)}{made}")
 
 
+@plain_command
 def quantize(
     model: Annotated[Path, typer.Argument(help="Folded FP32 MODEL.onnx.")],
     calibration: Annotated[
@@ -290,6 +295,7 @@ def quantize(
     result(as_json, facts, f"{out}: {stage.say(facts)}")
 
 
+@plain_command
 def cast(
     model: Annotated[Path, typer.Argument(help="MODEL.onnx, with or without Q/DQ.")],
     out: OutFile,
@@ -310,6 +316,7 @@ def cast(
     result(as_json, facts, f"{out}: {stage.say(facts)}")
 
 
+@plain_command
 def patch(
     model: Annotated[Path, typer.Argument(help="MODEL.onnx.")],
     out: Annotated[Optional[Path], typer.Option("-o", "--out", help="File to write.")] = None,
@@ -349,7 +356,8 @@ def patch(
 
     Example: trtforge patch int8.onnx --nms onnx -o ready.onnx
     """
-    from trtforge import outfile, parse, summary
+    from trtforge import outfile, parse
+    from trtforge.cli.text import graphs as summary
     from trtforge.options import recipe as recipes
     from trtforge.stages import MODEL
     from trtforge.stages import patch as stage

@@ -186,7 +186,7 @@ def _in_processes(
     def one(number: int, cell: Cell) -> CellResult:
         for _ in range(RETRIES + 1):
             if not hasattr(mine, "pool"):
-                mine.pool = ProcessPoolExecutor(1, get_context("spawn"), present.hide_bars)
+                mine.pool = ProcessPoolExecutor(1, get_context("spawn"))
                 pools.append(mine.pool)
             try:
                 future: Future[CellResult] = mine.pool.submit(

@@ -26,9 +26,6 @@ from trtforge import devices, documents, recipe
 from trtforge.errors import ForgeError
 from trtforge.names import QUANTIZED, Backend, Precision
 from trtforge.options import values
-from trtforge.errors import ForgeError
-from trtforge.names import QUANTIZED, Backend, Precision
-from trtforge.options import values
 from trtforge.patches import Section
 
 HOSTED = "hosted"

@@ -13,7 +13,7 @@ class Builder:
     """Options of the builder. None leaves an option to the builder's own default."""
 
     workspace: Annotated[
-        Optional[Memory], Option(help="Scratch memory for the builder, e.g. 4GiB.", type=str)
+        Optional[Memory], Option(help="Scratch memory for the builder, e.g. 4GiB.", reads=str)
     ] = None
     memory_pool: Annotated[
         Names,
@@ -21,7 +21,7 @@ class Builder:
             ("--memory-pool",),
             help="NAME=SIZE of another memory pool: dla-sram, dla-local-dram, dla-global-dram, "
             "tactic-dram or tactic-shared-memory; repeatable.",
-            type=str,
+            reads=str,
             repeated=True,
         ),
     ] = ()
@@ -31,7 +31,7 @@ class Builder:
             ("--profile",),
             help="Shapes NAME=MIN:OPT:MAX of inputs, e.g. "
             "images=1x3x640x640:4x3x640x640:8x3x640x640; repeatable: one profile each.",
-            type=str,
+            reads=str,
             repeated=True,
         ),
     ] = ()
@@ -48,9 +48,9 @@ class Builder:
     hardware_compatible: Annotated[
         bool, Option(("--hardware-compatible",), help="Runs on Ampere and newer.")
     ] = False
-    refit: Annotated[
-        bool, Option(("--refit",), help="Weights can be changed in the engine.")
-    ] = False
+    refit: Annotated[bool, Option(("--refit",), help="Weights can be changed in the engine.")] = (
+        False
+    )
     strip_weights: Annotated[
         bool, Option(("--strip-weights",), help="Leave the weights out, to be refitted.")
     ] = False
@@ -74,13 +74,14 @@ class Builder:
             ("--tactic-sources",),
             help="Only these, by comma: edge-mask-convolutions, jit-convolutions, cublas, "
             "cublas-lt, cudnn.",
-            type=str,
+            reads=str,
         ),
     ] = None
     timing_cache: Annotated[
         Optional[PathLike],
         Option(
-            ("--timing-cache",), help="File of measured kernels; default: one in the store.",
-            type=Path,
+            ("--timing-cache",),
+            help="File of measured kernels; default: one in the store.",
+            reads=Path,
         ),
     ] = None

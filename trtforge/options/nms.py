@@ -10,9 +10,7 @@ Iou = Annotated[
     Optional[float], Option(help="Greatest overlap of two detections of a class, 0 to 1.")
 ]
 MaxDet = Annotated[Optional[int], Option(("--max-det",), help="Most detections in an image.")]
-ClassAgnostic = Annotated[
-    bool, Option(("--class-agnostic",), help="Suppress across classes.")
-]
+ClassAgnostic = Annotated[bool, Option(("--class-agnostic",), help="Suppress across classes.")]
 Implementation = Annotated[
     str, Option(("--nms-impl",), help="What deepstream's NMS is made of: auto, plugin or onnx.")
 ]

@@ -15,13 +15,12 @@ class Argument:
 
     Attributes:
         help: text for ``--help``.
-        type: what the command line reads, where Python takes more than one type.
+        reads: the type for the command line, where Python takes more than one.
         repeated: whether several values may follow each other.
-        shown: another name for the command line than the parameter's.
     """
 
     help: str
-    type: type[object] | None = None
+    reads: type[object] | None = None
     repeated: bool = False
 
 
@@ -33,7 +32,7 @@ class Option:
         names: its flags, such as ``--memory-pool``; empty: made from the parameter's name.
         help: text for ``--help``.
         low, high: the range of a number.
-        type: what the command line reads, where Python takes more than one type.
+        reads: the type for the command line, where Python takes more than one.
         repeated: whether the option may be given several times.
         inverted: whether the flag means False.
     """
@@ -42,7 +41,7 @@ class Option:
     help: str = ""
     low: float | None = None
     high: float | None = None
-    type: type[object] | None = None
+    reads: type[object] | None = None
     repeated: bool = False
     inverted: bool = False
 

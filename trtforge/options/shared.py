@@ -1,35 +1,34 @@
 """Options that several commands share."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Optional, Union
+from typing import Annotated, Optional
 
 from trtforge.options.option import Option
 from trtforge.options.values import Batch, Duration, Names, PathLike, Size
 
 Calib = Annotated[
     Optional[PathLike],
-    Option(("--calib",), help="Folder of photographs to calibrate INT8 on.", type=Path),
+    Option(("--calib",), help="Folder of photographs to calibrate INT8 on.", reads=Path),
 ]
 DeviceNames = Annotated[
     Names,
-    Option(("--device",), help="Target, repeatable; see `trtforge devices`.", type=str, repeated=True),
+    Option(
+        ("--device",), help="Target, repeatable; see `trtforge devices`.", reads=str, repeated=True
+    ),
 ]
 BackendName = Annotated[
     str, Option(("--backend",), help="auto, tensorrt, tensorrt-rtx or onnxruntime.")
 ]
-BatchRange = Annotated[
-    Optional[Batch], Option(help="Largest batch N, or MIN:OPT:MAX.", type=str)
-]
+BatchRange = Annotated[Optional[Batch], Option(help="Largest batch N, or MIN:OPT:MAX.", reads=str)]
 InputSize = Annotated[
-    Optional[Size], Option(help="Height and width of a dynamic input, HxW.", type=str)
+    Optional[Size], Option(help="Height and width of a dynamic input, HxW.", reads=str)
 ]
 RecipeName = Annotated[
     Optional[PathLike],
-    Option(("--recipe",), help="Recipe, by name or file; see `trtforge recipes`.", type=str),
+    Option(("--recipe",), help="Recipe, by name or file; see `trtforge recipes`.", reads=str),
 ]
 LabelFile = Annotated[
-    Optional[PathLike], Option(help="Text file with one class a line.", type=Path)
+    Optional[PathLike], Option(help="Text file with one class a line.", reads=Path)
 ]
 TruthFile = Annotated[
     Optional[PathLike],
@@ -37,7 +36,7 @@ TruthFile = Annotated[
         ("--labels",),
         help="COCO JSON for detectors, CSV of name,class for classifiers, a folder of masks for "
         "segmentation.",
-        type=Path,
+        reads=Path,
     ),
 ]
 DeepStreamVersion = Annotated[
@@ -49,10 +48,10 @@ OutFolder = Annotated[
         ("-o", "--out"),
         help="Output folder; with several devices, their parent. "
         "Default: named after the model, here.",
-        type=Path,
+        reads=Path,
     ),
 ]
-OutFile = Annotated[PathLike, Option(("-o", "--out"), help="File to write.", type=Path)]
+OutFile = Annotated[PathLike, Option(("-o", "--out"), help="File to write.", reads=Path)]
 Force = Annotated[
     bool, Option(("--force",), help="Run every stage again, and overwrite changed outputs.")
 ]
@@ -72,7 +71,7 @@ Timeout = Annotated[
     Option(
         help="With --on ray://...: give up when no node has had the device for so long, e.g. 10m. "
         "Default: wait.",
-        type=str,
+        reads=str,
     ),
 ]
 CheckFolding = Annotated[
@@ -87,7 +86,7 @@ Keep = Annotated[
     Option(
         help="Pattern of node names that stay in higher precision; repeatable, adds to the "
         "recipe's.",
-        type=str,
+        reads=str,
         repeated=True,
     ),
 ]
@@ -95,7 +94,7 @@ Only = Annotated[
     Names,
     Option(
         help="Pattern of node names: nothing else is quantized; repeatable.",
-        type=str,
+        reads=str,
         repeated=True,
     ),
 ]

@@ -118,7 +118,7 @@ def _network(ready: Prepared, deepstream: str, dla_core: int | None) -> tuple[nv
     kind = graph.kind()
     unread = kind == "detector" and not graph.stock
     return describe.network(
-        model, describe.Wish(kind="tensors" if unread else kind), Path(), deepstream
+        model, describe.NetworkRequest(kind="tensors" if unread else kind), Path(), deepstream
     )
 
 

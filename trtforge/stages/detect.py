@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from PIL import Image
 
@@ -22,14 +22,43 @@ SHEET = "sheet.jpg"
 QUALITY = 90
 
 
+# `class` is a word of Python, so the fields stand in a call.
+ObjectJson = TypedDict(
+    "ObjectJson", {"class": int, "name": str, "score": float, "box": list[float]}
+)
+
+
+class ImageJson(TypedDict):
+    """An image, the name of its picture, and the objects on it."""
+
+    image: str
+    picture: str
+    objects: list[ObjectJson]
+
+
+class DetectionsJson(TypedDict):
+    """The document that ``trtforge detect --json`` prints."""
+
+    images: list[ImageJson]
+    sheet: str | None
+    remarks: list[str]
+
+
+class DrawnJson(TypedDict):
+    """The part of the document that ``draw_all`` makes."""
+
+    images: list[ImageJson]
+    sheet: str | None
+
+
 def detect(
     path: Path,
     images: Sequence[Path],
     out: Path,
     recipe: Recipe | None,
     labels: Path | None,
-    thresholds: Mapping[str, Any],
-) -> dict[str, Any]:
+    thresholds: Mapping[str, float | None],
+) -> DetectionsJson:
     """Write each image with its objects drawn into ``out``, and a sheet of all where there are
     several.
 
@@ -95,14 +124,14 @@ def draw_all(
     out: Path,
     names: Sequence[str],
     find: Callable[[Image.Image], Objects],
-) -> dict[str, Any]:
+) -> DrawnJson:
     """The part of ``detect`` that knows no engine: ``images`` and ``sheet`` as it returns them.
 
     Args:
         named: of ``targets``.
         find: the objects on an image.
     """
-    rows: list[dict[str, Any]] = []
+    rows: list[ImageJson] = []
     tiles: list[Image.Image] = []
     with (
         draft_in(out.absolute().parent) as draft,
@@ -134,7 +163,7 @@ def _objects(engine: OpenedModel, image: Image.Image, spec: Preprocess, find: An
     return Objects(to_image(boxes, image.height, image.width, engine.size, spec), scores, labels)
 
 
-def _listed(objects: Objects, names: Sequence[str]) -> list[dict[str, Any]]:
+def _listed(objects: Objects, names: Sequence[str]) -> list[ObjectJson]:
     return [
         {
             "class": int(label),

@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trtforge.deepstream import preview
 from trtforge.evaluate.detections import Objects
-from trtforge.stages.detect import draw_all, targets
+from trtforge.stages.detect import DetectionsJson, draw_all, targets
 
 if TYPE_CHECKING:
     from PIL import Image
 
 
-def run(bundle: Path, images: Sequence[Path], out: Path) -> dict[str, Any]:
+class PreviewJson(DetectionsJson):
+    """The document that ``trtforge deepstream preview --json`` prints."""
+
+    dropped: dict[str, int]
+
+
+def run(bundle: Path, images: Sequence[Path], out: Path) -> PreviewJson:
     """Write each image with the objects that nvinfer would attach to it drawn into ``out``.
 
     Args:

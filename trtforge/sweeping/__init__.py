@@ -36,7 +36,7 @@ ENGINE = "engine"  # folder of the picked one
 
 
 @dataclass(frozen=True)
-class Asked:
+class SweepRequest:
     """The axes, and what is measured.
 
     Attributes:
@@ -56,7 +56,7 @@ class Asked:
 
 
 def sweep(
-    job: Job, target: Target, store: Store, asked: Asked, workers: Workers | None = None
+    job: Job, target: Target, store: Store, asked: SweepRequest, workers: Workers | None = None
 ) -> Swept:
     """Build every cell, and measure what was built.
 
@@ -174,7 +174,7 @@ def job_for(job: Job, cell: Cell) -> Job:
     return replace(job, precision=cell.precision, images=images, batch=(1, cell.batch, cell.batch))
 
 
-def _cells(backend: str, asked: Asked) -> tuple[list[Cell], list[str]]:
+def _cells(backend: str, asked: SweepRequest) -> tuple[list[Cell], list[str]]:
     """The cells, without the axes that the backend ignores, and what to say of those."""
     axes: dict[str, Sequence[Any]] = {"workspace": asked.workspaces, "opt_level": asked.opt_levels}
     remarks = []
@@ -199,7 +199,7 @@ def _rows(
     ready: Mapping[tuple[Precision, int], Prepared],
     target: Target,
     store: Store,
-    asked: Asked,
+    asked: SweepRequest,
     workers: Workers,
 ) -> list[Row]:
     timed = target.backend != "tensorrt-rtx" or bool(_runtime(target))
@@ -269,7 +269,7 @@ def _runtime(target: Target) -> str:
 
 
 def _accuracy(
-    job: Job, backend: str, batch: int, store: Store, asked: Asked
+    job: Job, backend: str, batch: int, store: Store, asked: SweepRequest
 ) -> tuple[str, dict[Precision, Facts]]:
     """Accuracy depends on the graph alone: it is measured once for each precision, in ONNX Runtime.
 

@@ -7,10 +7,11 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from trtforge import summary
+from trtforge.api.results import SweepResult
 from trtforge.bundle.prepared import Target
+from trtforge.cli.text.search import summarize_sweep
 from trtforge.errors import BuildError, ForgeError
-from trtforge.sweeping import Asked, _cells
+from trtforge.sweeping import SweepRequest, _cells
 from trtforge.sweeping import picture as sweep_picture
 from trtforge.sweeping.rows import Cell, Row, Swept, best, mib, on_front, thresholds
 
@@ -40,9 +41,9 @@ def failed(number: int, workspace: int) -> Row:
     )
 
 
-def asked(**changes) -> Asked:
+def asked(**changes) -> SweepRequest:
     return replace(
-        Asked(["fp32", "fp16"], [1, 8], [MIB, 2 * MIB], [3, 5], None, None, 1.0), **changes
+        SweepRequest(["fp32", "fp16"], [1, 8], [MIB, 2 * MIB], [3, 5], None, None, 1.0), **changes
     )
 
 
@@ -136,8 +137,10 @@ def test_the_picture_has_a_cell_for_each_row_and_escapes_names() -> None:
 
 
 def test_the_table_shortens_what_the_builder_says() -> None:
-    text = summary.swept(
-        Swept("m.onnx", "tensorrt-rtx", "a card", [failed(1, MIB), built(2, 100)], "", []), []
+    text = summarize_sweep(
+        SweepResult(
+            Swept("m.onnx", "tensorrt-rtx", "a card", [failed(1, MIB), built(2, 100)], "", []), []
+        )
     )
     assert "too small" in text and "a.cpp" not in text and "latency" not in text
 
