@@ -16,6 +16,7 @@ from trtforge.errors import ForgeError, MachineError
 from trtforge.stages.build import LAYERS
 
 if TYPE_CHECKING:
+    from trtforge.evaluate.verification import VerificationJson
     from trtforge.reporting.model import Layer, LayerReport
     from trtforge.reporting.origin import Origin
     from trtforge.reporting.page import Context
@@ -57,7 +58,7 @@ def read(
             f"{source}: no such file", "give a bundle, an engine, an ONNX model or layers.json"
         )
     times = _times(read_text(profile), str(profile)) if profile else []
-    measured = _accuracy(accuracy) if accuracy else {}
+    measured = _accuracy(accuracy) if accuracy else None
     report, context = (
         _bundle(source)
         if source.is_dir()
@@ -280,11 +281,11 @@ def _times(text: str, origin: str) -> list[tuple[str, float]]:
     return ort.profile(text) if ort.is_profile(document) else inspector.profile(text, origin)
 
 
-def _accuracy(path: Path) -> dict[str, Any]:
+def _accuracy(path: Path) -> VerificationJson:
     from trtforge.reporting.model import read_text
 
     try:
-        document = json.loads(read_text(path))
+        document: VerificationJson = json.loads(read_text(path))
         engines, accuracy = document["engines"], document["accuracy"]
         if len(engines) != len(accuracy) or not all(
             isinstance(each, (int, float)) for each in accuracy
@@ -294,4 +295,4 @@ def _accuracy(path: Path) -> dict[str, Any]:
         raise ForgeError(
             f"{path}: not what `trtforge verify --json` writes ({error})", "give that"
         ) from error
-    return dict(document)
+    return document
