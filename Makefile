@@ -39,8 +39,8 @@ gpu-test: .venv-gpu/test.stamp  ## on a machine with a GPU
 HOLDS ?= deepstream
 image: $(BIN)/python
 	@test -n "$(DEVICE)" || { echo "name the device: make image DEVICE=orin-nx"; exit 2; }
-	@$(BIN)/python -c 'import yaml' 2>/dev/null || $(PIP) pyyaml
-	@chosen="$$($(BIN)/python -m trtforge.devices.stacks '$(DEVICE)' '$(HOLDS)')" && set -- $$chosen && set -x \
+	@$(BIN)/python -c 'import pydantic, yaml' 2>/dev/null || $(PIP) pydantic pyyaml
+	@chosen="$$($(BIN)/python -m trtforge.devices.image '$(DEVICE)' '$(HOLDS)')" && set -- $$chosen && set -x \
 	  && docker build --build-arg BASE="$$1" --platform "$$2" --tag 'trtforge:$(DEVICE)' .
 
 clean:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -94,10 +93,12 @@ def names(text: str, option: str, allowed: Sequence[str]) -> list[str]:
 
 
 def version(text: str | None) -> str | None:
-    """A DeepStream version, such as ``9.1``."""
-    if text is not None and not re.fullmatch(r"\d{1,2}\.\d{1,2}(\.\d{1,2})?", text):
+    """Return a DeepStream version, such as ``9.1``; ``9`` is 9.0."""
+    if text is None:
+        return None
+    if not re.fullmatch(r"\d{1,2}(\.\d{1,2}){0,2}", text):
         raise ForgeError(f"--deepstream {text}: not a version", "for example --deepstream 9.1")
-    return text
+    return text if "." in text else f"{text}.0"
 
 
 def shard(text: str) -> tuple[int, int]:
@@ -109,11 +110,13 @@ def shard(text: str) -> tuple[int, int]:
 
 
 def kwargs(text: str | None) -> dict[str, Any]:
-    """A JSON object of arguments."""
+    """Return a JSON object of arguments."""
+    from trtforge.documents import DocumentError, load_json
+
     try:
-        found = json.loads(text or "{}")
-    except ValueError as error:
-        raise ForgeError(f"--kwargs {text}: not JSON ({error})", KWARGS_HINT) from error
+        found = load_json(text or "{}")
+    except DocumentError as error:
+        raise ForgeError(f"--kwargs {text}: {error.reason}", KWARGS_HINT) from error
     if not isinstance(found, dict):
         raise ForgeError(f"--kwargs {text}: not a JSON object", KWARGS_HINT)
     return found

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from trtforge import checked_yaml
+from trtforge import documents
 from trtforge.errors import ForgeError
 from trtforge.patches import Patch
 from trtforge.patches import Section as _Section
@@ -224,7 +224,7 @@ def load(path: Path) -> Recipe:
         ForgeError: the file is no YAML, or breaks the schema; the message lists every error with
             its line.
     """
-    recipe = checked_yaml.read(
+    recipe = documents.read_yaml(
         path, Recipe, "recipe", "see `trtforge recipes show yolov7`, or the README for all keys"
     )
     return _resolved(recipe, path.parent)

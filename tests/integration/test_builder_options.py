@@ -187,6 +187,21 @@ def test_device_that_ends_at_tensorrt_8_gets_what_its_deepstream_builds_from(
     assert {line.rpartition(": ")[0] for line in cache[1:]} <= named
 
 
+@pytest.mark.parametrize(
+    ("deepstream", "header"), [("7.1", "TRT-100300"), ("9", "TRT-101400"), ("9.1", "TRT-101600")]
+)
+def test_the_cache_is_for_the_tensorrt_of_the_deepstream(
+    trtforge, photos, tmp_path, deepstream, header
+):
+    out = tmp_path / "prepared"
+    run = trtforge(
+        "prepare", DEMO, "--int8", "--int8-mode", "implicit", "--calib", photos,
+        "--device", "l4", "--deepstream", deepstream, "-o", out,
+    )  # fmt: skip
+    assert run.code == 0, run.err
+    assert (out / "calibration.cache").read_text().startswith(f"{header}-")
+
+
 def test_prepared_for_implicit_int8_feeds_the_calibrator_on_the_target(trtforge, photos, tmp_path):
     """What the build stage gives TensorRT 10: our ranges, whole; a table of explicit taps is
     refused.

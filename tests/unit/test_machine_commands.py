@@ -123,11 +123,14 @@ def test_a_users_own_device(own: Path) -> None:
     [
         ("orin-nx: {like: agx-orin}", "orin-nx: trtforge has a device of that name"),
         ("mine: {like: orin-mx}", "device mine: like: there is no device called 'orin-mx'"),
-        ("mine: {like: orin-nx, jetpak: '6'}", "unknown: jetpak"),
+        (
+            "mine: {like: orin-nx, jetpak: '6'}",
+            "unknown key 'mine.jetpak' (did you mean 'jetpack'?)",
+        ),
         ("mine: {like: xavier-nx, precisions: [fp8]}", "SM72 has no fp8"),
-        ("mine: {like: [a]}", "like: there is no device called"),
+        ("mine: {like: [a]}", "devices.yaml:1: mine.like: input should be"),
         ("mine: {title: Mine}", "missing: kind"),
-        ("mine: [", "is not YAML"),
+        ("mine: [", "not YAML"),
     ],
 )
 def test_wrong_device_file(own: Path, text: str, said: str) -> None:

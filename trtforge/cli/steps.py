@@ -166,7 +166,10 @@ def calibrate(
     cache: Annotated[
         Optional[Path], typer.Option(help="Write TensorRT's calibration cache here, too.")
     ] = None,
-    tensorrt: Annotated[str, typer.Option(help="Version in the cache's header.")] = "10.16",
+    tensorrt: Annotated[
+        Optional[str],
+        typer.Option(help="Version in the cache's header; default: that of DeepStream 9.1."),
+    ] = None,
     preview_to: Annotated[
         Optional[Path],
         typer.Option("--preview", help="Folder for pictures of what the network sees."),
@@ -189,6 +192,7 @@ def calibrate(
     """
     from trtforge import outfile, parse, present
     from trtforge.cluster import open_workers
+    from trtforge.devices import stacks
     from trtforge.options import calibrate as options
     from trtforge.options import recipe as recipes
     from trtforge.stages import calibrate as stage
@@ -198,6 +202,7 @@ def calibrate(
     if on != "local" and (shard or merge):
         raise ForgeError("--on makes and merges the shards itself", "drop --shard and --merge")
     spec = recipes.load(recipe)
+    tensorrt = tensorrt or stacks.tensorrt_for(stacks.default_deepstream(), None)
     asked = options.asked(files, calib, merge, shard, spec, method, taps, provider)
     if cache:
         options.check_cache(cache, out, shard, tensorrt, [*files, asked.images])

@@ -13,11 +13,11 @@ from trtforge.deepstream.config import describe
 from trtforge.deepstream.config.graph import Kind
 from trtforge.deepstream.config.nvinfer import STOCK_PARSERS, Objects, Parser
 from trtforge.deepstream.format import streams as sources
+from trtforge.devices.stacks import default_deepstream
 from trtforge.errors import ForgeError
 from trtforge.options import recipe as recipes
 from trtforge.recipe import Recipe
 
-NEWEST = "9.1"  # whose parsers the tables of keys were read from
 one_of = parse.one_of
 
 
@@ -101,7 +101,7 @@ def recipe(name: str | None) -> Recipe | None:
 
 
 def version(given: str | None, known: str | None) -> str:
-    return parse.version(given) or known or NEWEST
+    return parse.version(given) or known or default_deepstream()
 
 
 def streams(file: Path | None, given: Sequence[str]) -> tuple[sources.Stream, ...]:

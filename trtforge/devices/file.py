@@ -1,11 +1,13 @@
-"""Files of devices: the catalogue that ships with trtforge, and one of the user's own that adds to
-it.
+"""Read files of devices: the catalogue of trtforge, and one of the user's own that adds to it.
 
 The user's file is ``$TRTFORGE_DEVICES``, else ``trtforge/devices.yaml`` in ``$XDG_CONFIG_HOME``
 (``~/.config``). An entry there may say ``like: NAME`` and then only what differs, such as a Jetson
 with an older JetPack::
 
-    orin-nx-jp6: {like: orin-nx, jetpack: "6.1", deepstream: "7.1", tensorrt: "10.3", cuda: "12.6"}
+    orin-nx-jp6: {like: orin-nx, jetpack: "6.1", deepstream: "7.1"}
+
+TensorRT and CUDA follow from DeepStream and JetPack (``stacks.yaml``) where an entry does not name
+them.
 """
 
 from __future__ import annotations
@@ -13,37 +15,112 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_args
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel, StringConstraints
 
 from trtforge.devices import Arch, Device, Kind, Precision, precisions_of
+from trtforge.documents import MOST_YAML_BYTES, parsed_yaml, validated
 from trtforge.errors import ForgeError
+
+HINT = "what is not known is written as null; see trtforge's own devices.yaml for every key"
+
+
+def _quoted(value: object) -> object:
+    # Unquoted, 10.10 would be read as the number 10.1: only text can hold a version.
+    if isinstance(value, int | float):
+        raise ValueError(f'not text: write it in quotes, "{value}"')
+    return value
+
+
+def _positive(value: object) -> object:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value is not None and not (number and 0 < float(str(value)) < math.inf):
+        raise ValueError("not a positive number, or null")
+    return value
+
+
+def _distinct(value: object) -> object:
+    if isinstance(value, list) and len(set(map(str, value))) < len(value):
+        raise ValueError("the same one twice")
+    return value
+
+
+Text = Annotated[str, StringConstraints(min_length=1, strict=True)]
+Version = Annotated[
+    str, BeforeValidator(_quoted), StringConstraints(pattern=r"^\d+(\.\d+)+$", strict=True)
+]
+Capability = Annotated[
+    str, BeforeValidator(_quoted), StringConstraints(pattern=r"^\d+\.\d$", strict=True)
+]
+Figure = Annotated[int | float, BeforeValidator(_positive)]
+
+
+class Entry(BaseModel):
+    """One device of a file; see :class:`trtforge.devices.Device` for the keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    like: Text | None = None
+    title: Text | None = None
+    kind: Kind | None = None
+    arch: Arch | None = None
+    compute_capability: Capability | None = None
+    memory_gib: Figure | None = None
+    bandwidth_gb_s: Figure | None = None
+    dla_cores: Annotated[int, Field(ge=0, strict=True)] | None = None
+    precisions: (
+        Annotated[tuple[Precision, ...], BeforeValidator(_distinct), Field(min_length=1)] | None
+    ) = None
+    int8_tops: Figure | None = None
+    fp16_tflops: Figure | None = None
+    ci_label: Text | None = None
+    tensorrt: Version | None = None
+    deepstream: Version | None = None
+    cuda: Version | None = None
+    jetpack: Version | None = None
+    gpu_names: Annotated[tuple[Text, ...], Field(min_length=1)] | None = None
+    source: Annotated[tuple[Text, ...], Field(min_length=1)] | None = None
+
+
+class _File(RootModel[dict[str, Entry]]):
+    """Device names, each with its entry."""
+
+
+# What an entry can't leave out or set to null, unless it is like another one.
+REQUIRED = (
+    "title", "kind", "arch", "compute_capability", "dla_cores", "precisions", "ci_label", "gpu_names",
+    "source",
+)  # fmt: skip
+# What an entry has to name, if only as null.
+NAMED = (
+    *REQUIRED,
+    "memory_gib",
+    "bandwidth_gb_s",
+    "int8_tops",
+    "fp16_tflops",
+    "deepstream",
+    "jetpack",
+)
 
 
 def load() -> dict[str, Device]:
-    """The user's devices, then those that ship with trtforge: what a user says of a GPU goes first.
+    """Return the user's devices, then those that ship with trtforge: a user's are tried first.
 
     Raises:
         ForgeError: the user's file can't be read, is wrong, or gives a shipped device another
             meaning.
     """
-    shipped = parse(
-        resources.files("trtforge.devices").joinpath("devices.yaml").read_text("utf-8"),
-        "devices.yaml",
-    )
+    name = "devices.yaml"
+    shipped = parse(resources.files("trtforge.devices").joinpath(name).read_text("utf-8"), name)
     file = users_file()
     if file is None:
         return shipped
-    try:
-        text = file.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ForgeError(
-            f"{file}: the device file can't be read ({error})", "correct $TRTFORGE_DEVICES"
-        ) from error
-    own = parse(text, str(file), shipped)
+    own = parse(_read(file), str(file), shipped)
     if taken := own.keys() & shipped.keys():
         raise ForgeError(
             f"{file}: {', '.join(sorted(taken))}: trtforge has a device of that name",
@@ -52,144 +129,88 @@ def load() -> dict[str, Device]:
     return own | shipped
 
 
+def _read(file: Path) -> str:
+    try:
+        if file.stat().st_size > MOST_YAML_BYTES:
+            raise ForgeError(f"{file}: larger than 1 MiB, so not a device file", "")
+        return file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ForgeError(
+            f"{file}: the device file can't be read ({error})", "correct $TRTFORGE_DEVICES"
+        ) from error
+
+
 def users_file() -> Path | None:
-    """The user's own device file, if there is one."""
+    """Return the user's own device file, if there is one."""
     if given := os.environ.get("TRTFORGE_DEVICES"):
         return Path(given).expanduser()
-    usual = (
-        Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-        / "trtforge"
-        / "devices.yaml"
-    )
+    settings = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    usual = settings / "trtforge" / "devices.yaml"
     return usual if usual.is_file() else None
 
 
 def parse(text: str, origin: str, models: Mapping[str, Device] | None = None) -> dict[str, Device]:
-    """Devices from YAML: a mapping of name to entry, each with every key of :class:`Device` but the
-    name.
+    """Return the devices in a YAML text, which maps names to entries.
 
     Args:
         text: the YAML.
         origin: name of the file, for messages.
-        models: devices that an entry may be ``like``; None: none, each entry says everything.
+        models: devices that an entry may be ``like``; None: each entry says everything.
 
     Raises:
-        ForgeError: not YAML, a key missing, unknown or of the wrong form; all faults of an entry at
-            once.
+        ForgeError: the text is not YAML, or a key is missing, unknown or of the wrong form; every
+            error has its line.
     """
-    import yaml  # type: ignore[import-untyped, unused-ignore]
-
-    try:
-        raw = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that is none
-        raise ForgeError(f"{origin} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(raw, dict):
-        raise ForgeError(f"{origin} holds no devices", "It should map device names to entries.")
-    return {
-        str(name): _device(str(name), _whole(str(name), entry, origin, models), origin)
-        for name, entry in raw.items()
-    }
+    document = parsed_yaml(text, origin, HINT)
+    if not isinstance(document.content, dict) or not document.content:
+        raise ForgeError(f"{origin} holds no devices", "it should map device names to entries")
+    entries = validated(document, origin, _File, HINT).root
+    faults = [fault for name in entries for fault in _faults(name, entries[name], models)]
+    if faults:
+        lines = [f"{origin}:{document.lines.get((name,), 1)}: {why}" for name, why in faults]
+        raise ForgeError("\n".join(lines), HINT)
+    return {name: _device(name, entry, models or {}) for name, entry in entries.items()}
 
 
-def _whole(name: str, entry: object, origin: str, models: Mapping[str, Device] | None) -> object:
-    """The entry with what it leaves to the device that it is like."""
-    if models is None or not isinstance(entry, dict) or "like" not in entry:
-        return entry
-    if str(entry["like"]) not in models:
-        raise ForgeError(
-            f"{origin}: device {name}: like: there is no device called {entry['like']!r}",
-            "`trtforge devices` lists them",
-        )
-    model = asdict(models[str(entry["like"])])
-    told = {
-        key: list(value) if isinstance(value, tuple) else value
-        for key, value in model.items()
-        if key != "name"
-    }
-    return (
-        told
-        | {"ci_label": f"gpu-{name}"}
-        | {key: value for key, value in entry.items() if key != "like"}
-    )
-
-
-def _device(name: str, entry: object, origin: str) -> Device:
-    entry = entry if isinstance(entry, dict) else {}
+def _faults(name: str, entry: Entry, models: Mapping[str, Device] | None) -> list[tuple[str, str]]:
+    """Return what is wrong with an entry as a whole, each with the entry's name."""
     faults = []
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
         faults.append("the name is not lower-case words joined by hyphens")
-    if missing := [key for key in _FORMS if key not in entry]:
-        faults.append(f"missing: {', '.join(missing)}")
-    if unknown := [str(key) for key in entry if key not in _FORMS]:
-        faults.append(f"unknown: {', '.join(unknown)}")
-    faults += [
-        f"{key} is not {form}"
-        for key, (form, fits) in _FORMS.items()
-        if key in entry and not fits(entry[key])
-    ]
-    if faults:
-        raise ForgeError(
-            f"{origin}: device {name}: {'; '.join(faults)}", "What is not known is written as null."
+    if entry.like is None or models is None:
+        missing = [key for key in NAMED if key not in entry.model_fields_set]
+        empty = [key for key in REQUIRED if key not in missing and getattr(entry, key) is None]
+        faults += [f"missing: {', '.join(missing)}"] if missing else []
+        faults += [f"null is no value for {', '.join(empty)}"] if empty else []
+    elif entry.like not in models:
+        faults.append(
+            f"like: there is no device called {entry.like!r}; `trtforge devices` lists them"
         )
-
-    values: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()
-    }
-    made = Device(name=name, **values)
-    if beyond := [
-        precision for precision in made.precisions if precision not in precisions_of(made.sm)
-    ]:
-        raise ForgeError(f"{origin}: device {name}: SM{made.sm} has no {', '.join(beyond)}")
-    return made
+    capability = entry.compute_capability
+    if capability is None and entry.like and models and entry.like in models:
+        capability = models[entry.like].compute_capability
+    if capability and entry.precisions:
+        sm = int(capability.replace(".", ""))
+        beyond = [each for each in entry.precisions if each not in precisions_of(sm)]
+        faults += [f"SM{sm} has no {', '.join(beyond)}"] if beyond else []
+    return [(name, f"device {name}: {fault}") for fault in faults]
 
 
-def _text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value)
+def _device(name: str, entry: Entry, models: Mapping[str, Device]) -> Device:
+    """Return the device of an entry without faults."""
+    from trtforge.devices import stacks
 
-
-def _texts(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(map(_text, value))
-
-
-def _figure(value: Any) -> bool:
-    return value is None or (
-        isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf
-    )
-
-
-def _version(value: Any) -> bool:
-    # Unquoted, 10.10 would be read as the number 10.1: only text can hold a version.
-    return value is None or (isinstance(value, str) and bool(re.fullmatch(r"\d+(\.\d+)+", value)))
-
-
-def _one_of(words: Iterable[str]) -> tuple[str, Callable[[Any], bool]]:
-    known = tuple(words)
-    return f"one of {', '.join(known)}", lambda value: value in known
-
-
-_KNOWN_PRECISIONS = get_args(Precision)
-_FORMS: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "title": ("text", _text),
-    "kind": _one_of(get_args(Kind)),
-    "arch": _one_of(get_args(Arch)),
-    "compute_capability": (
-        'text such as "8.9"',
-        lambda v: isinstance(v, str) and bool(re.fullmatch(r"\d+\.\d", v)),
-    ),
-    "memory_gib": ("a positive number or null", _figure),
-    "bandwidth_gb_s": ("a positive number or null", _figure),
-    "dla_cores": ("a count", lambda v: type(v) is int and v >= 0),
-    "precisions": (
-        f"a list of {', '.join(_KNOWN_PRECISIONS)}",
-        lambda v: _texts(v) and set(v) <= set(_KNOWN_PRECISIONS) and len(set(v)) == len(v),
-    ),
-    "int8_tops": ("a positive number or null", _figure),
-    "fp16_tflops": ("a positive number or null", _figure),
-    "ci_label": ("text", _text),
-    "tensorrt": ('text such as "10.16" or null', _version),
-    "deepstream": ('text such as "9.1" or null', _version),
-    "cuda": ('text such as "13.2" or null', _version),
-    "jetpack": ('text such as "7.2" or null', _version),
-    "gpu_names": ("a list of shell patterns", _texts),
-    "source": ("a list of pages", _texts),
-}
+    given = {key: getattr(entry, key) for key in entry.model_fields_set - {"like"}}
+    if entry.like:
+        whole = replace(models[entry.like], **{"ci_label": f"gpu-{name}"} | given, name=name)
+    else:
+        whole = Device(**{"tensorrt": None, "cuda": None} | given, name=name)
+    if entry.like and not given.keys() & {"deepstream", "jetpack"}:
+        return whole
+    # Another DeepStream or JetPack brings another TensorRT and CUDA.
+    stack = stacks.stack(whole)
+    tensorrt = stack.tensorrt if stack and "tensorrt" not in given else whole.tensorrt
+    cuda = stack.cuda if stack and "cuda" not in given else whole.cuda
+    if stack is None:
+        tensorrt, cuda = given.get("tensorrt"), given.get("cuda")
+    return replace(whole, tensorrt=tensorrt, cuda=cuda)

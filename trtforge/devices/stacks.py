@@ -1,150 +1,160 @@
-"""JetPack, DeepStream, TensorRT and CUDA that belong together, and the container image to build a
-device's engines in.
+"""The versions of DeepStream, TensorRT, CUDA and JetPack that belong together.
 
-    python -m trtforge.devices.stacks orin-nx
-
-prints the image on stdout, and why it is that one on stderr; ``make image`` uses it. The facts live
-in ``stacks.yaml``.
+``stacks.yaml`` beside this file is the one table of them; every question is answered here.
 """
 
 from __future__ import annotations
 
 import functools
-import sys
-from dataclasses import dataclass
+from datetime import date
 from importlib import resources
-from typing import Literal, get_args
+from typing import Literal
 
-from trtforge.devices import Device, device
-from trtforge.errors import ForgeError, MachineError
-from trtforge.present import note
+from pydantic import BaseModel, ConfigDict, Field, RootModel
+
+from trtforge.devices import Device
 
 Family = Literal["x86_64", "jetson", "sbsa"]
-Contents = Literal["deepstream", "tensorrt"]
-PYTHON = (3, 10)  # the oldest that trtforge runs on
 
 
-@dataclass(frozen=True)
-class Stack:
-    """One row. What is not publicly known is None.
+class Images(BaseModel):
+    """Container images, by what they hold. None: no image is known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    deepstream: str | None = None
+    tensorrt: str | None = None
+
+
+class Stack(BaseModel):
+    """One row of the table. What is not publicly known is None.
 
     Attributes:
-        family: of machines: sbsa are ARM servers and DGX Spark.
-        driver: oldest driver that NVIDIA names for it.
-        l4t: release of Jetson Linux; what comes after it may differ.
-        python: of the images.
-        images: container images by what they hold.
+        family: the machines that it is for; sbsa are ARM servers and DGX Spark.
+        checked: whether trtforge's tables of keys were read from this DeepStream's parsers.
+        driver: the oldest driver that NVIDIA names for it.
+        l4t: the release of Jetson Linux; what comes after it may differ.
+        python: the Python of the images.
+        source: the pages that the row was read from.
+        read: the day on which they were read.
     """
 
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
     family: Family
-    deepstream: str
-    tensorrt: str
-    cuda: str | None
-    driver: str | None
-    jetpack: str | None
-    l4t: str | None
-    python: str | None
-    images: dict[Contents, str | None]
-    source: list[str]
+    deepstream: str | None
+    checked: bool = False
+    tensorrt: str | None = None
+    cuda: str | None = None
+    driver: str | None = None
+    jetpack: str | None = None
+    l4t: str | None = None
+    python: str | None = None
+    images: Images = Field(default_factory=Images)
+    source: tuple[str, ...]
+    read: date
+
+
+class _Table(RootModel[tuple[Stack, ...]]):
+    """The rows of stacks.yaml."""
 
 
 @functools.cache
 def stacks() -> tuple[Stack, ...]:
-    import yaml  # type: ignore[import-untyped, unused-ignore]
+    """Return all rows, the newest DeepStream first."""
+    from trtforge.documents import checked_yaml
 
-    rows = yaml.safe_load(
-        resources.files("trtforge.devices").joinpath("stacks.yaml").read_text("utf-8")
-    )
-    return tuple(Stack(**row) for row in rows)
+    name = "stacks.yaml"
+    text = resources.files("trtforge.devices").joinpath(name).read_text("utf-8")
+    return checked_yaml(text, name, _Table, "").root
 
 
-def family(target: Device) -> Family:
-    if target.kind == "jetson":
+def family(kind: str, arch: str) -> Family:
+    """Return the family of a device, from its kind and the processor around its GPU."""
+    if kind == "jetson":
         return "jetson"
-    return "x86_64" if target.arch == "x86_64" else "sbsa"
+    return "x86_64" if arch == "x86_64" else "sbsa"
 
 
-def stack(target: Device) -> Stack | None:
-    """The device's row; None where nothing is known of its DeepStream."""
-    for row in stacks():
-        if (
-            row.family == family(target)
-            and row.deepstream == target.deepstream
-            and row.jetpack == target.jetpack
-        ):
-            return row
+def row(family: Family, deepstream: str | None, jetpack: str | None) -> Stack | None:
+    """Return the row of a DeepStream and JetPack on a family of machines, if there is one."""
+    for stack in stacks():
+        if (stack.family, stack.deepstream, stack.jetpack) == (family, deepstream, jetpack):
+            return stack
     return None
 
 
-def base(target: Device, contents: Contents = "deepstream") -> tuple[str, list[str]]:
-    """The image to build the device's engines in, and why, line by line.
+def stack(target: Device) -> Stack | None:
+    """Return a device's row; None where nothing is known about its DeepStream."""
+    return row(family(target.kind, target.arch), target.deepstream, target.jetpack)
 
-    Raises:
-        MachineError: none is known, or trtforge can't be installed in it.
+
+def default_deepstream() -> str:
+    """Return the DeepStream that is assumed where nothing names one."""
+    return next(stack.deepstream for stack in stacks() if stack.checked and stack.deepstream)
+
+
+def rows_of(deepstream: str) -> list[Stack]:
+    """Return the rows of a DeepStream such as ``9``, ``9.0`` or ``9.0.1``.
+
+    A patch release without a row of its own, such as 7.1.1, counts as its minor version.
     """
-    row = stack(target)
-    image = row.images[contents] if row else None
-    prepare = f"run `trtforge prepare ... --device {target.name}` anywhere"
-    if row is None or image is None:
-        others = [name for name, known in row.images.items() if known] if row else []
-        hint = (
-            f"take {others[0]}: make image DEVICE={target.name} HOLDS={others[0]}"
-            if others
-            else ("give one yourself: docker build --build-arg BASE=IMAGE .")
-        )
-        raise MachineError(
-            f"no image with {contents} is known for {target.title} "
-            f"(DeepStream {target.deepstream or 'unknown'})",
-            hint,
-        )
-    if not target.typed:
-        raise MachineError(
-            f"{target.title} ends at TensorRT {target.tensorrt}, with which trtforge builds nothing",
-            f"{prepare}; its own {image} builds from that folder",
-        )
-    if row.python and tuple(map(int, row.python.split("."))) < PYTHON:
-        raise MachineError(
-            f"{image} has Python {row.python}; trtforge needs {'.'.join(map(str, PYTHON))}", prepare
-        )
-    own = [
-        ("JetPack", row.jetpack),
-        ("Jetson Linux", row.l4t),
-        ("DeepStream", row.deepstream),
-        ("TensorRT", row.tensorrt),
-        ("CUDA", row.cuda),
-        ("Python", row.python),
-    ]
-    why = [
-        f"{target.title} has {', '.join(f'{name} {version}' for name, version in own if version)}: one set"
-    ]
-    if contents == "deepstream":
-        why.append(
-            "an engine loads only in the TensorRT that made it: build in the image that will run it"
-        )
-    else:
-        why.append(
-            f"TensorRT alone; DeepStream {row.deepstream} loads its engines only if all of the version is equal"
-        )
-    if row.driver:
-        why.append(f"the machine's driver has to be {row.driver} or newer")
-    return image, [*why, *(f"see {page}" for page in row.source)]
+    parts = [*deepstream.split("."), "0"] if "." not in deepstream else deepstream.split(".")
+    for version in (".".join(parts), ".".join(parts[:2])):
+        if rows := [stack for stack in stacks() if stack.deepstream == version]:
+            return rows
+    return []
 
 
-def main(arguments: list[str]) -> int:
-    if not 1 <= len(arguments) <= 2 or (arguments[1:] and arguments[1] not in get_args(Contents)):
-        note("usage: python -m trtforge.devices.stacks DEVICE [deepstream|tensorrt]")
-        return ForgeError.code
-    try:
-        target = device(arguments[0])
-        image, why = base(target, "tensorrt" if arguments[1:] == ["tensorrt"] else "deepstream")
-    except ForgeError as error:
-        note(f"error: {error.problem}\n hint: {error.hint}")
-        return error.code
-    note("\n".join([f"{target.name}: {image}", *(f"  {line}" for line in why)]))
-    platform = "linux/arm64" if target.arch == "aarch64" else "linux/amd64"
-    print(f"{image} {platform}")
-    return 0
+def tensorrt_of(deepstream: str, target: Device | None = None) -> str | None:
+    """Return the TensorRT that a DeepStream loads engines and calibration caches of.
+
+    Args:
+        target: the device that it runs on; None is a machine with an x86-64 processor.
+
+    Returns:
+        A version such as ``10.3`` or ``8.5.2``; None where it is not known.
+    """
+    if target is not None and target.deepstream == deepstream and target.tensorrt:
+        return target.tensorrt
+    wanted = family(target.kind, target.arch) if target else "x86_64"
+    rows = rows_of(deepstream)
+    own = [stack.tensorrt for stack in rows if stack.family == wanted and stack.tensorrt]
+    return next(iter([*own, *(stack.tensorrt for stack in rows if stack.tensorrt)]), None)
 
 
-if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+def tensorrt_for(deepstream: str, target: Device | None) -> str:
+    """Return the TensorRT in the header of a calibration cache for a DeepStream on a device.
+
+    A DeepStream that the table lacks is taken for the device's own, else for the default one.
+    """
+    known = tensorrt_of(deepstream, target) or (target.tensorrt if target else None)
+    newest = next(stack.tensorrt for stack in stacks() if stack.checked and stack.tensorrt)
+    return known or newest
+
+
+def tensorrts(deepstream: str) -> tuple[str, ...]:
+    """Return the major and minor versions of TensorRT in a DeepStream, on whatever machine."""
+    versions = [stack.tensorrt for stack in rows_of(deepstream) if stack.tensorrt]
+    return tuple(dict.fromkeys(".".join(version.split(".")[:2]) for version in versions))
+
+
+def mismatch(deepstream: str, tensorrt: str) -> str:
+    """Return why a DeepStream can't load an engine of a TensorRT, in one sentence; empty if it can.
+
+    An engine loads only in the TensorRT that made it, so what counts is which TensorRT a
+    DeepStream was built for.
+    """
+    versions = tensorrts(deepstream)
+    if not versions:
+        known = ", ".join(dict.fromkeys(stack.deepstream for stack in stacks() if stack.deepstream))
+        return (
+            f"it is not known which TensorRT DeepStream {deepstream} loads engines of "
+            f"(known are {known})"
+        )
+    if any(f"{tensorrt}.".startswith(f"{version}.") for version in versions):
+        return ""
+    return (
+        f"DeepStream {deepstream} loads engines of TensorRT {' or '.join(versions)}, "
+        f"not of {tensorrt}"
+    )

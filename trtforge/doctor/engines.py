@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from trtforge.deepstream import versions
 from trtforge.devices.machine import Machine
 from trtforge.devices.machine.files import Found
+from trtforge.devices.stacks import mismatch, tensorrts
 from trtforge.doctor.driver import cuda_served, unfit, upgrade
 from trtforge.doctor.finding import Finding
 
@@ -235,8 +235,7 @@ def _deepstream(machine: Machine) -> Finding:
             f"{found.version} in {found.where}, without TensorRT's libnvinfer",
             f"{sudo(machine)}apt-get install -y tensorrt-libs",
         )
-    known = versions.TENSORRT.get(".".join(found.version.split(".")[:2]))
-    if known and (why := versions.mismatch(found.version, loads)):
+    if tensorrts(found.version) and (why := mismatch(found.version, loads)):
         return Finding("deepstream", "note", f"{found.version} in {found.where}: {why}")
     return Finding("deepstream", "ok", f"{found.version} in {found.where}, with TensorRT {loads}")
 

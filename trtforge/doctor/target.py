@@ -10,10 +10,9 @@ from collections.abc import Iterator
 
 from trtforge.backends.tensorrt import refuses
 from trtforge.backends.tensorrt_rtx import INSTALL
-from trtforge.deepstream import versions
 from trtforge.devices import Device
 from trtforge.devices.machine import Machine
-from trtforge.devices.stacks import stack
+from trtforge.devices.stacks import mismatch, stack
 from trtforge.doctor.driver import upgrade
 from trtforge.doctor.engines import bindings, imported, sudo, usable
 from trtforge.doctor.finding import Finding
@@ -69,7 +68,7 @@ def _goes_together(machine: Machine, wanted: Device) -> Iterator[Finding]:
     same.
     """
     found, there, row = usable(machine), machine.deepstream, stack(wanted)
-    if found and wanted.deepstream and (why := versions.mismatch(wanted.deepstream, found.version)):
+    if found and wanted.deepstream and (why := mismatch(wanted.deepstream, found.version)):
         yield Finding("tensorrt", "note", why, f"make image DEVICE={wanted.name}")
     if found and not machine.package("pycuda"):
         yield Finding(

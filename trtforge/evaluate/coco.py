@@ -399,7 +399,7 @@ def _load(path: Path) -> _FileJson:
         raise ForgeError(f"{path}: larger than 2 GiB, so not a label file", HINT)
     try:
         labels: _FileJson = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ForgeError(f"{path}: not JSON", HINT) from error
     if not isinstance(labels, dict):
         raise ForgeError(f"{path}: not COCO labels (no object at the top)", HINT)

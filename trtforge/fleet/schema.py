@@ -22,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from trtforge import checked_yaml, devices, parse, recipe
+from trtforge import devices, documents, parse, recipe
 from trtforge.errors import ForgeError
 from trtforge.names import QUANTIZED, Backend, Precision
 from trtforge.patches import Section
@@ -286,6 +286,6 @@ def load(path: Path) -> Fleet:
         ForgeError: the file is no YAML, or breaks the schema; the message lists every error with
             its line.
     """
-    return checked_yaml.read(
+    return documents.read_yaml(
         path, Fleet, "fleet", "see recipes/demo/fleet.yaml of trtforge's own", path.parent
     )

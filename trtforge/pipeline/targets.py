@@ -10,8 +10,8 @@ from trtforge.backends import tensorrt, tensorrt_rtx
 from trtforge.backends.options import PLAIN, BuildOptions
 from trtforge.bundle.prepared import Prepared, Target
 from trtforge.cluster import Cell, Workers
-from trtforge.deepstream import versions
 from trtforge.devices import Device, this_machine
+from trtforge.devices.stacks import mismatch
 from trtforge.errors import ForgeError, MachineError
 from trtforge.names import BACKENDS, Backend
 from trtforge.pipeline.job import Job
@@ -152,7 +152,7 @@ def _given(options: BuildOptions) -> str:
 
 def _deepstream(chosen: Target, asked: str | None) -> list[str]:
     wanted = asked or (chosen.device and chosen.device.deepstream)
-    why = versions.mismatch(wanted, tensorrt.module().__version__) if wanted else ""
+    why = mismatch(wanted, tensorrt.module().__version__) if wanted else ""
     if why and asked:
         raise MachineError(
             f"--deepstream {asked}: {why}", "build with the TensorRT that it was built for"

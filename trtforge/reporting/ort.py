@@ -137,11 +137,14 @@ def _dtype(elem_type: int) -> str:
     """Return TensorRT's name of a datatype of ONNX."""
     import onnx
 
-    names = {
+    names: dict[int, str] = {
         onnx.TensorProto.FLOAT: "Float",
         onnx.TensorProto.FLOAT16: "Half",
         onnx.TensorProto.INT8: "Int8",
         onnx.TensorProto.UINT8: "UInt8",
         onnx.TensorProto.BFLOAT16: "BFloat16",
     }
-    return names.get(elem_type) or onnx.TensorProto.DataType.Name(elem_type).capitalize()
+    return (
+        names.get(elem_type)
+        or str(onnx.helper.tensor_dtype_to_string(elem_type)).rpartition(".")[2].capitalize()
+    )

@@ -12,12 +12,12 @@ from trtforge.deepstream.config import describe, nvinfer
 from trtforge.deepstream.config.graph import inspect
 from trtforge.deepstream.format import app_keys, config
 from trtforge.deepstream.format.labels import labels
+from trtforge.devices import stacks
 from trtforge.stages import calibrate
 from trtforge.stages.build import ENGINE, LAYERS
 from trtforge.store import Artifact, version_of
 
 TOOLS = ("numpy", "onnx", "onnx-graphsurgeon", "onnxruntime", "pillow")
-NEWEST = {"tensorrt": "10.16", "deepstream": "9.1"}  # where no device says otherwise
 
 
 def write(
@@ -42,16 +42,15 @@ def write(
         ForgeError: labels do not fit the model, or the folder can't be used.
     """
     device = target.device
-    deepstream = (
-        deepstream or ready.deepstream or (device and device.deepstream) or NEWEST["deepstream"]
-    )
+    own = device.deepstream if device else None
+    deepstream = deepstream or ready.deepstream or own or stacks.default_deepstream()
     patch = ready.patches["tensorrt"]
     names, origin = labels(ready.recipe.labels, patch.get("classes"))
     contents: manifest.Contents = {}
     graphs = _graphs(ready, target)
     contents |= {ready.file_name(backend): ready.graphs[backend] for backend in graphs}
     if ready.table:
-        tensorrt = (device and device.tensorrt) or NEWEST["tensorrt"]
+        tensorrt = stacks.tensorrt_for(deepstream, device)
         contents |= {
             calibrate.TABLE: ready.table,
             calibrate.CACHE: _text(calibrate.cache_text(ready.table.path, tensorrt)),

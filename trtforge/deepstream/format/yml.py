@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 from trtforge.deepstream.format.document import Document, Entry, Fault
 from trtforge.deepstream.format.keys import Value
 from trtforge.deepstream.format.values import text_of
+from trtforge.documents import DocumentError, check_events, loader, yaml_error
 
 if TYPE_CHECKING:
     import yaml
 
-DEEPEST = 8
+MOST_LEVELS = 8  # a map of groups, each a map of scalars, is all that DeepStream reads
 _PLAIN = re.compile(
     r"[\w./;+-][\w./;+:,@%=-]*(?<!:)"
 )  # text that every YAML reader takes for itself
@@ -29,15 +30,15 @@ def parse(text: str, path: Path) -> Document:
 
     document = Document(path, "yaml", text.split("\n"))
     try:
-        if hostile := _hostile(text):
-            document.faults.append(Fault("yaml-syntax", 1, hostile))
-            return document
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        reason = getattr(error, "problem", None) or "nested too deeply"
+        check_events(text, MOST_LEVELS)
+        root = yaml.compose(text, Loader=loader())
+    except DocumentError as error:
+        document.faults.append(Fault("yaml-syntax", error.line or 1, error.reason))
+        return document
+    except (yaml.YAMLError, ValueError) as error:
+        problem = yaml_error(error)
         document.faults.append(
-            Fault("yaml-syntax", mark.line + 1 if mark else 1, f"not YAML: {reason}")
+            Fault("yaml-syntax", problem.line or 1, f"not YAML: {problem.reason}")
         )
         return document
     if not isinstance(root, yaml.MappingNode):
@@ -46,24 +47,6 @@ def parse(text: str, path: Path) -> Document:
     for key, value in root.value:
         _group(document, str(key.value), value, key.start_mark.line + 1)
     return document
-
-
-def _hostile(text: str) -> str:
-    """A few lines of aliases fill any memory, and deep nesting takes the scanner the square of its
-    depth.
-    """
-    import yaml
-
-    depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(
-            event, yaml.CollectionEndEvent
-        )
-        if isinstance(event, yaml.AliasEvent):
-            return "has YAML aliases: write each value out"
-        if depth > DEEPEST:
-            return "nested too deeply: a map of groups, each a map of scalars, is all that there is"
-    return ""
 
 
 def _group(document: Document, name: str, node: yaml.Node, number: int) -> None:

@@ -17,7 +17,7 @@ from trtforge.deepstream.config.nvinfer import (
 )
 from trtforge.deepstream.lint.finding import Finding
 from trtforge.deepstream.lint.subject import Subject
-from trtforge.deepstream.versions import TENSORRT
+from trtforge.devices.stacks import tensorrts
 from trtforge.errors import ForgeError
 
 NAME = re.compile(r".+_b(?P<batch>\d+)_(?:gpu|dla)\d+_(?:fp32|fp16|int8|best)\.engine")
@@ -104,17 +104,19 @@ def loadable(subject: Subject) -> Iterator[Finding]:
 def _version(subject: Subject, folder: Any) -> Iterator[Finding]:
     from trtforge.bundle import manifest
 
-    wanted = TENSORRT.get("{}.{}".format(*version(subject.deepstream)))
+    versions = tensorrts(subject.deepstream)
     try:
         built = manifest.read_manifest(folder).get("tools", {}).get("tensorrt")
     except ForgeError:
         return
-    if wanted and isinstance(built, str) and not f"{built}.".startswith(f"{wanted}."):
+    if not versions or not isinstance(built, str):
+        return
+    if not any(f"{built}.".startswith(f"{version}.") for version in versions):
         yield subject.on(
             "engine-version",
             "model-engine-file",
             f"built by TensorRT {built}; DeepStream "
-            f"{subject.deepstream} has {wanted} and can't load it",
+            f"{subject.deepstream} has {' or '.join(versions)} and can't load it",
         )
 
 
@@ -193,15 +195,15 @@ def cache(subject: Subject) -> Iterator[Finding]:
         yield subject.on(
             "cache-format", "int8-calib-file", f"{path.name} holds none of the graph's tensors"
         )
-    wanted = TENSORRT.get("{}.{}".format(*version(subject.deepstream)))
+    versions = tensorrts(subject.deepstream)
     number = found[1]
     known = f"{number[:2]}.{int(number[2:4])}" if len(number) >= 5 else f"{number[0]}.{number[1]}"
-    if wanted and known != wanted:
+    if versions and known not in versions:
         yield subject.on(
             "cache-version",
             "int8-calib-file",
             f"{path.name} is for TensorRT {known}, DeepStream "
-            f"{subject.deepstream} has {wanted}: it recalibrates, and has no images",
+            f"{subject.deepstream} has {' or '.join(versions)}: it recalibrates, and has no images",
         )
 
 

@@ -138,7 +138,10 @@ def _tensors(ready: Prepared) -> tuple[list[Message], list[Message], bytes]:
         {**_tensor(tensor, [3, *ready.facts["size"]]), "format": Name("FORMAT_NCHW")}
         for tensor in graph.inputs
     ]
-    outputs = [_tensor(tensor, tensor.shape and tensor.shape[1:]) for tensor in graph.outputs]
+    outputs = [
+        _tensor(tensor, list(tensor.shape[1:]) if tensor.shape else None)
+        for tensor in graph.outputs
+    ]
     exchange_plugin(graph)
     if any(node.op == "QuantizeLinear" for node in graph.nodes):
         widen(graph)  # ONNX Runtime's INT8 operators take no FP16 scales

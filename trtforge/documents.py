@@ -1,0 +1,274 @@
+"""Read YAML and JSON that comes from outside.
+
+The readers bound size and nesting before a recursive parser sees the text, refuse YAML aliases and
+repeated keys, and name the line of each error. A pydantic model describes what a document holds.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar, get_args
+
+from pydantic import BaseModel, RootModel, ValidationError
+
+from trtforge.errors import ForgeError
+
+if TYPE_CHECKING:
+    import yaml
+    from pydantic_core import ErrorDetails
+
+MOST_YAML_BYTES = 1 << 20  # nobody writes a larger file by hand
+# No document of ours nests more than 8 levels. PyYAML's scanner takes time quadratic in the depth.
+MOST_LEVELS = 32
+Schema = TypeVar("Schema", bound=BaseModel)
+Location = tuple[str | int, ...]
+
+
+class DocumentError(Exception):
+    """A text that is no acceptable YAML or JSON document.
+
+    Attributes:
+        reason: what is wrong with it, for people.
+        line: where, counted from 1; None where that is not known.
+    """
+
+    def __init__(self, reason: str, line: int | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.line = line
+
+
+@dataclass(frozen=True)
+class Document:
+    """A YAML document.
+
+    Attributes:
+        content: its value, made of dict, list, str, int, float, bool, date and None.
+        lines: the line of every key and list item, by its path.
+    """
+
+    content: object
+    lines: dict[Location, int]
+
+
+def read_yaml(
+    path: Path, schema: type[Schema], noun: str, hint: str, context: object = None
+) -> Schema:
+    """Return a YAML file as an object of ``schema``; an empty file gives the defaults.
+
+    Args:
+        noun: what such a file is called.
+        hint: where to see a correct one.
+        context: what the schema's validators need.
+
+    Raises:
+        ForgeError: the file is not YAML, or breaks the schema; the message lists every error with
+            its line.
+    """
+    if not path.is_file():
+        raise ForgeError(f"{path}: no such file", f"give the path of a {noun}")
+    if path.stat().st_size > MOST_YAML_BYTES:
+        raise ForgeError(f"{path}: larger than 1 MiB, so not a {noun}", "")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except ValueError as error:
+        raise ForgeError(f"{path}: not YAML: not UTF-8 text", hint) from error
+    return checked_yaml(text, str(path), schema, hint, context)
+
+
+def checked_yaml(
+    text: str, origin: str, schema: type[Schema], hint: str, context: object = None
+) -> Schema:
+    """Return the text of a YAML document as an object of ``schema``.
+
+    Args:
+        origin: the name of the file, for messages.
+
+    Raises:
+        ForgeError: as for ``read_yaml``.
+    """
+    return validated(parsed_yaml(text, origin, hint), origin, schema, hint, context)
+
+
+def parsed_yaml(text: str, origin: str, hint: str) -> Document:
+    """Return the text of a YAML document with the lines of its keys.
+
+    Raises:
+        ForgeError: it is not YAML, nests too deeply, or has aliases or a key twice.
+    """
+    try:
+        return load_yaml(text)
+    except DocumentError as error:
+        where = f"{origin}:{error.line}" if error.line else origin
+        raise ForgeError(f"{where}: not YAML: {error.reason}", hint) from error
+
+
+def validated(
+    document: Document, origin: str, schema: type[Schema], hint: str, context: object = None
+) -> Schema:
+    """Return a document as an object of ``schema``.
+
+    Raises:
+        ForgeError: it breaks the schema; the message lists every error with its line.
+    """
+    try:
+        content = {} if document.content is None else document.content
+        return schema.model_validate(content, context=context)
+    except ValidationError as error:
+        faults = [_explain(origin, fault, document.lines, schema) for fault in error.errors()]
+        raise ForgeError("\n".join(faults), hint) from error
+
+
+def load_yaml(text: str) -> Document:
+    """Parse YAML within bounds.
+
+    Raises:
+        DocumentError: it is not YAML, nests too deeply, or has aliases or a key twice.
+    """
+    import yaml
+
+    try:
+        check_events(text, MOST_LEVELS)
+        node = yaml.compose(text, Loader=loader())
+        return Document(yaml.load(text, Loader=loader()), _lines(node))
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: for example 2026-02-30
+        raise yaml_error(error) from error
+
+
+def check_events(text: str, most_levels: int) -> None:
+    """Refuse aliases and deep nesting while the text is scanned, before anything is built from it.
+
+    A few lines of aliases can fill any memory. The scan stops at the first level that is too deep.
+
+    Raises:
+        DocumentError: it has either.
+        yaml.YAMLError: it is not YAML.
+    """
+    import yaml
+
+    level = 0
+    for event in yaml.parse(text, Loader=loader()):
+        if isinstance(event, yaml.AliasEvent):
+            raise DocumentError("has YAML aliases: write each value out", _line(event))
+        if isinstance(event, yaml.CollectionStartEvent):
+            level += 1
+            if level > most_levels:
+                raise DocumentError("nested too deeply", _line(event))
+        elif isinstance(event, yaml.CollectionEndEvent):
+            level -= 1
+
+
+@functools.cache
+def loader() -> type[yaml.SafeLoader]:
+    """Return PyYAML's safe loader: libyaml's, which is ten times as fast, where it is built in."""
+    import yaml
+
+    return getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def yaml_error(error: Exception) -> DocumentError:
+    """Return what PyYAML says about a text that is not YAML, with its line."""
+    mark = getattr(error, "problem_mark", None)
+    reason = getattr(error, "problem", None) or "a date or number that does not exist"
+    return DocumentError(str(reason), mark.line + 1 if mark else None)
+
+
+def load_json(text: str) -> object:
+    """Parse JSON.
+
+    Raises:
+        DocumentError: it is not JSON, nests too deeply, or has a key twice.
+    """
+    try:
+        content: object = json.loads(text, object_pairs_hook=_object)
+    except RecursionError as error:  # Python's scanner is linear, and stops at a few thousand
+        raise DocumentError("nested too deeply") from error
+    except ValueError as error:
+        raise DocumentError(f"not JSON: {error}", getattr(error, "lineno", None)) from error
+    return content
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DocumentError(f"has the key {twice!r} twice")
+    return values
+
+
+def _lines(node: yaml.Node | None, path: Location = ()) -> dict[Location, int]:
+    """Return the line of every key and item by its path.
+
+    Raises:
+        DocumentError: a mapping has a key twice.
+    """
+    import yaml
+
+    lines: dict[Location, int] = {}
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            here = (*path, key.value if isinstance(key, yaml.ScalarNode) else "?")
+            if here in lines:
+                raise DocumentError(f"the key {here[-1]!r} twice", _line(key))
+            lines[here] = _line(key)
+            lines |= _lines(value, here)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            here = (*path, index)
+            lines[here] = _line(item)
+            lines |= _lines(item, here)
+    return lines
+
+
+def _line(place: yaml.Node | yaml.Event) -> int:
+    mark = place.start_mark
+    return 1 if mark is None else int(mark.line) + 1
+
+
+def _explain(
+    origin: str, fault: ErrorDetails, lines: dict[Location, int], schema: type[BaseModel]
+) -> str:
+    """Return one error of pydantic as a line for people."""
+    location = tuple(fault["loc"])
+    if fault["type"] == "value_error" and not location:  # about the whole: it says itself where
+        return f"{origin}: {fault['ctx']['error']}"
+    paths = (location[:end] for end in range(len(location), 0, -1))
+    line = next((lines[path] for path in paths if path in lines), 1)
+    key = ".".join(str(part) for part in location)
+    if fault["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(location[-1]), _keys(schema, location[:-1]), n=1)
+        meant = f" (did you mean {near[0]!r}?)" if near else ""
+        return f"{origin}:{line}: unknown key {key!r}{meant}"
+    problem = str(fault["ctx"]["error"]) if fault["type"] == "value_error" else fault["msg"].lower()
+    return f"{origin}:{line}: {key}: {problem}"
+
+
+def _keys(schema: type[BaseModel], section: Location) -> list[str]:
+    """Return the keys that a section may have, of all models that its path can lead to."""
+    # A document that maps names to models has no keys of its own.
+    root: object = None
+    if issubclass(schema, RootModel):
+        root = schema.model_fields["root"].annotation
+    models = _models(root) if root else [schema]
+    for part in section:
+        name = str(part)
+        fields = [
+            model.model_fields[name].annotation for model in models if name in model.model_fields
+        ]
+        if fields:
+            models = [model for field in fields for model in _models(field)]
+    # The path of an item in a list of several kinds holds its number and the name of its kind.
+    named = [model for model in models if section and model.__name__.lower() == section[-1]]
+    return [name for model in named or models for name in model.model_fields]
+
+
+def _models(annotation: object) -> list[type[BaseModel]]:
+    """Return the models in an annotation such as ``dict[str, Model] | None``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models(part)]
