@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from trtforge.errors import ForgeError
 from trtforge.outfile import single
-from trtforge.store import Facts
 
 
-def upper(draft: Path, text: Path, *, fail: bool = False, extra: bool = False) -> Facts:
+def upper(draft: Path, text: Path) -> int:
     (draft / "made.txt").write_text(text.read_text().upper())
-    if extra:
-        (draft / "made.txt.data").write_text("data")
-    if fail:
-        raise ForgeError("no", "")
-    return {"ok": 1}
+    return 1
+
+
+def write_single(out: Path, text: Path, write: Callable[[Path, Path], int] = upper) -> int:
+    return single(lambda draft: write(draft, text), "made.txt", out, reads=[text])
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def text(tmp_path: Path) -> Path:
 
 def test_single_writes_one_file(text: Path) -> None:
     out = text.with_name("out.txt")
-    assert single(upper, "made.txt", out, text=text) == {"ok": 1}
+    assert write_single(out, text) == 1
     assert out.read_text() == "ABC"
     assert sorted(path.name for path in text.parent.iterdir()) == ["in.txt", "out.txt"]
 
@@ -36,15 +36,20 @@ def test_single_writes_one_file(text: Path) -> None:
 def test_single_leaves_the_old_file_when_it_fails(text: Path) -> None:
     out = text.with_name("out.txt")
     out.write_text("old")
-    with pytest.raises(ForgeError):
-        single(upper, "made.txt", out, text=text, fail=True)
+
+    def fail(draft: Path, text: Path) -> int:
+        upper(draft, text)
+        raise ForgeError("no", "")
+
+    with pytest.raises(ForgeError, match="no"):
+        write_single(out, text, fail)
     assert out.read_text() == "old"
     assert sorted(path.name for path in text.parent.iterdir()) == ["in.txt", "out.txt"]
 
 
 def test_single_refuses_its_own_input(text: Path) -> None:
     with pytest.raises(ForgeError, match="is the input itself"):
-        single(upper, "made.txt", text.parent / "." / "in.txt", text=text)
+        write_single(text.parent / "." / "in.txt", text)
     assert text.read_text() == "abc"
 
 
@@ -52,15 +57,15 @@ def test_single_refuses_one_of_several_inputs(text: Path) -> None:
     other = text.with_name("other.txt")
     other.write_text("x")
     with pytest.raises(ForgeError, match="is the input itself"):
-        single(upper, "made.txt", text, texts=[other, text])
+        single(lambda draft: upper(draft, text), "made.txt", text, reads=[other, text])
 
 
 def test_single_refuses_its_own_input_behind_a_link(text: Path) -> None:
     text.with_name("link").symlink_to(text)
     with pytest.raises(ForgeError, match="is the input itself"):
-        single(upper, "made.txt", text.with_name("link"), text=text)
+        write_single(text.with_name("link"), text)
 
 
 def test_single_refuses_a_folder(text: Path) -> None:
     with pytest.raises(ForgeError, match="is a folder"):
-        single(upper, "made.txt", text.parent, text=text)
+        write_single(text.parent, text)

@@ -1,9 +1,9 @@
 """Find the ranges that INT8 has to represent."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional, Union
+from typing import TYPE_CHECKING, Annotated, Optional, Union
 
 from trtforge.errors import ForgeError
 from trtforge.options.option import Argument, Option
@@ -17,11 +17,13 @@ from trtforge.options.values import (
     path_of,
     paths_of,
 )
-from trtforge.present import ProgressCallback, listening
+from trtforge.present import ProgressCallback, listening, note
 
 if TYPE_CHECKING:
     from trtforge.api.results import FileResult
     from trtforge.recipe import Recipe
+    from trtforge.stages.calibrate import CalibrateFacts, CalibrateOptions
+    from trtforge.stages.observe import ObserveFacts, ObserveOptions
 
 
 def calibrate(
@@ -71,7 +73,7 @@ def calibrate(
     on: On = "local",
     timeout: Timeout = None,
     progress: Optional[ProgressCallback] = None,
-) -> "FileResult":
+) -> "FileResult[CalibrateFacts] | FileResult[ObserveFacts]":
     """Find the ranges that INT8 has to represent, on a folder of photographs.
 
     Args:
@@ -98,18 +100,17 @@ def calibrate(
     from trtforge import outfile
     from trtforge.api.recipes import load_recipe
     from trtforge.api.results import FileResult
-    from trtforge.cluster import open_workers
+    from trtforge.calibration import CACHE
     from trtforge.devices import stacks
     from trtforge.stages import calibrate as stage
-    from trtforge.stages import observe, seen
     from trtforge.stages import plots as plotting
-    from trtforge.store import opened
+    from trtforge.stages import viewed
 
     if on != "local" and (shard is not None or merge):
         raise ForgeError("--on makes and merges the shards itself", "drop --shard and --merge")
     spec, files, table = load_recipe(recipe), paths_of(model), Path(out)
-    request = _request(files, path_of(calib), merge, shard, spec, method, taps, provider)
     tensorrt = tensorrt or stacks.tensorrt_for(stacks.default_deepstream(), None)
+    request = calibration_request(files, path_of(calib), merge, shard, spec, method, taps, provider)
     cache_file, plot_folder, preview_folder = path_of(cache), path_of(plots), path_of(preview)
     if cache_file:
         _check_cache(cache_file, table, request.shard, tensorrt, [*files, request.images])
@@ -119,55 +120,40 @@ def calibrate(
     outfile.check(table, *files, request.images)
     with listening(progress):
         if preview_folder:
-            seen.write(request.model, request.images, preview_folder, spec.preprocess)
+            viewed.write(request.model, request.images, preview_folder, spec.preprocess)
         if request.shard:
-            facts = outfile.single(
-                observe.run,
-                observe.TABLE,
-                table,
-                model=request.model,
-                images=request.images,
-                shard=request.shard,
-                **request.observing,
-            )
-            return FileResult(table, facts, observe.say(facts))
-        with open_workers(on, opened(), timeout=parse_timeout(timeout)) as workers:
-            facts = outfile.single(
-                stage.whole,
-                stage.TABLE,
-                table,
-                model=request.model,
-                images=request.images,
-                shards=request.shards,
-                observing=request.observing,
-                choosing=request.choosing,
-                workers=None if on == "local" else workers,
-            )
+            return _observe_shard(request, request.shard, table)
+        facts = _choose_ranges(request, table, on, parse_timeout(timeout))
         if cache_file:
             outfile.single(
-                stage.write_cache, stage.CACHE, cache_file, table=table, tensorrt=tensorrt
+                lambda draft: stage.write_cache(draft, table, tensorrt),
+                CACHE,
+                cache_file,
+                reads=[table],
             )
-        summary = stage.say(facts)
+        drawn = ""
         if plot_folder:
-            count = plotting.write(table, plot_folder)
-            facts = {**facts, "plots": count}
-            summary += f"\n{plot_folder}: {count} plots"
-    return FileResult(table, facts, summary, stage.remarks(facts))
+            facts = replace(facts, plots=plotting.write(table, plot_folder))
+            drawn = f"\n{plot_folder}: {facts.plots} plots"
+        remarks = stage.remarks(facts)
+        for remark in remarks:
+            note(remark)
+    return FileResult(table, facts, stage.summarize(facts) + drawn, remarks)
 
 
 @dataclass(frozen=True)
-class _CalibrationRequest:
+class CalibrationRequest:
     """A model and its images, or the tables of shards, and how to observe and choose ranges."""
 
     model: Path | None
     images: Path | None
     shards: list[Path]
     shard: tuple[int, int] | None
-    observing: dict[str, Any]
-    choosing: dict[str, Any]
+    observing: "ObserveOptions"
+    choosing: "CalibrateOptions"
 
 
-def _request(
+def calibration_request(
     files: list[Path],
     calib: Path | None,
     merge: bool,
@@ -176,35 +162,98 @@ def _request(
     method: str | None,
     taps: str,
     provider: str,
-) -> _CalibrationRequest:
+) -> CalibrationRequest:
+    """Return what the options of ``calibrate`` ask for.
+
+    Raises:
+        ForgeError: an option is wrong, or two contradict each other.
+    """
     from typing import get_args
 
     from trtforge.backends.onnxruntime import calibration_provider
     from trtforge.graph.quantize.taps import TAPS
     from trtforge.recipe import Method
+    from trtforge.stages.calibrate import CalibrateOptions
+    from trtforge.stages.observe import ObserveOptions
 
-    choosing = recipe.calibration.model_dump(exclude={"images", "refine"})
-    if method:
-        choosing["method"] = parse_choice(method, get_args(Method), "--method")
-    observing = {
-        "preprocess": recipe.preprocess.model_dump(mode="json"),
-        "taps": parse_choice(taps, TAPS, "--taps"),
-        "provider": parse_provider(provider),
-    }
+    methods: tuple[Method, ...] = get_args(Method)
+    spec = recipe.calibration
+    choosing = CalibrateOptions(
+        method=parse_choice(method, methods, "--method") if method else spec.method,
+        percentile=spec.percentile,
+        methods=spec.methods,
+    )
+    observing = ObserveOptions(
+        preprocess=recipe.preprocess,
+        taps=parse_choice(taps, TAPS, "--taps"),
+        provider=parse_provider(provider),
+    )
     if merge:
         if calib or shard is not None:
             raise ForgeError("--merge takes tables, neither --calib nor --shard", "drop them")
-        return _CalibrationRequest(None, None, files, None, observing, choosing)
-    images = calib or recipe.calibration.images
+        return CalibrationRequest(None, None, files, None, observing, choosing)
+    images = calib or spec.images
     if len(files) != 1:
         raise ForgeError(
             f"calibrate takes one model, not {len(files)} files", "tables of shards need --merge"
         )
     if images is None:
         raise ForgeError("calibration needs photographs", "give --calib FOLDER")
-    observing["provider"] = calibration_provider(provider)
+    observing = replace(observing, provider=calibration_provider(provider))
     part = None if shard is None else parse_shard(shard)
-    return _CalibrationRequest(files[0], images, [], part, observing, choosing)
+    return CalibrationRequest(files[0], images, [], part, observing, choosing)
+
+
+def _observe_shard(
+    request: CalibrationRequest, shard: tuple[int, int], table: Path
+) -> "FileResult[ObserveFacts]":
+    """Write the histograms of one shard of the images."""
+    from trtforge import outfile
+    from trtforge.api.results import FileResult
+    from trtforge.stages import observe
+    from trtforge.store import File
+
+    model, images = _model_and_images(request)
+    inputs = observe.ObserveInputs(File(model), File(images))
+    options = replace(request.observing, shard=shard)
+    facts = outfile.single(
+        lambda draft: observe.run(draft, inputs, options),
+        observe.TABLE,
+        table,
+        reads=[model, images],
+    )
+    return FileResult(table, facts, observe.summarize(facts))
+
+
+def _choose_ranges(
+    request: CalibrationRequest, table: Path, on: str, timeout: float | None
+) -> "CalibrateFacts":
+    """Write the ranges of all images, or of the shards."""
+    from trtforge import outfile
+    from trtforge.calibration import TABLE
+    from trtforge.cluster import open_workers
+    from trtforge.stages import calibrate as stage
+    from trtforge.store import opened
+
+    with open_workers(on, opened(), timeout=timeout) as workers:
+
+        def write(draft: Path) -> "CalibrateFacts":
+            if request.shards:
+                return stage.calibrate_shards(draft, request.shards, request.choosing)
+            model, images = _model_and_images(request)
+            helpers = None if on == "local" else workers
+            return stage.calibrate_images(
+                draft, model, images, request.observing, request.choosing, helpers
+            )
+
+        reads = [request.model, request.images, *request.shards]
+        return outfile.single(write, TABLE, table, reads=reads)
+
+
+def _model_and_images(request: CalibrationRequest) -> tuple[Path, Path]:
+    if request.model is None or request.images is None:
+        raise ForgeError("calibration needs a model and photographs", "give both")
+    return request.model, request.images
 
 
 def _check_cache(

@@ -1,8 +1,7 @@
 """Make and edit ONNX graphs, one stage each: export, fold, quantize, cast, patch."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional, Union
+from typing import TYPE_CHECKING, Annotated, Optional, Union
 
 from trtforge.options.nms import ClassAgnostic, Implementation, Iou, MaxDet, Nms, Score
 from trtforge.options.option import Argument, Option
@@ -25,10 +24,15 @@ from trtforge.options.values import (
     parse_size,
     path_of,
 )
-from trtforge.present import ProgressCallback, listening
+from trtforge.present import ProgressCallback, listening, note
 
 if TYPE_CHECKING:
     from trtforge.api.results import FileResult
+    from trtforge.bundle.facts import FoldFacts
+    from trtforge.stages.cast import CastFacts
+    from trtforge.stages.export import ExportFacts
+    from trtforge.stages.patch import EditFacts, Listing
+    from trtforge.stages.quantize import QuantizeFacts
 
 OnnxModel = Annotated[PathLike, Argument(help="MODEL.onnx.", reads=Path)]
 
@@ -73,7 +77,7 @@ def export(
         Option(("--no-check",), help="Don't compare with PyTorch in ONNX Runtime.", inverted=True),
     ] = True,
     progress: Optional[ProgressCallback] = None,
-) -> "FileResult":
+) -> "FileResult[ExportFacts]":
     """Export a PyTorch model to ONNX, and compare it with PyTorch.
 
     Args:
@@ -102,30 +106,35 @@ def export(
     from trtforge.stages import MODEL
     from trtforge.stages import export as stage
 
-    target = Path(out)
+    target, file = Path(out), Path(source) if Path(source).is_file() else None
     axes = [parse_choice(axis, stage.DYNAMIC, "--dynamic") for axis in names_of(dynamic)]
+    options = stage.ExportOptions(
+        default_size=DEFAULT_SIZE,
+        data=f"{target.name}.data",
+        kwargs=parse_kwargs(kwargs),
+        weights=path_of(weights),
+        trusted=trust_pickle,
+        batch=batch,
+        size=parse_size(size),
+        dynamic=tuple(dict.fromkeys(axes)),
+        outputs=tuple(names_of(output)),
+        opset=check_range(opset, stage.OPSETS[0], stage.OPSETS[-1], "--opset"),
+        atol=atol,
+        rtol=rtol,
+        check=check,
+    )
     with listening(progress):
         facts = outfile.single(
-            stage.run,
+            lambda draft: stage.run(draft, file or source, options),
             MODEL,
             target,
-            beside=f"{target.name}.data",
-            data=f"{target.name}.data",
-            source=Path(source) if Path(source).is_file() else source,
-            kwargs=parse_kwargs(kwargs),
-            weights=path_of(weights),
-            trusted=trust_pickle,
-            batch=batch,
-            size=parse_size(size),
-            default_size=DEFAULT_SIZE,
-            dynamic=list(dict.fromkeys(axes)),
-            wanted=names_of(output),
-            opset=check_range(opset, stage.OPSETS[0], stage.OPSETS[-1], "--opset"),
-            atol=atol,
-            rtol=rtol,
-            check=check,
+            reads=[file, options.weights],
+            beside=options.data,
         )
-    return FileResult(target, facts, stage.say(facts), stage.remarks(facts))
+        remarks = stage.remarks(facts)
+        for remark in remarks:
+            note(remark)
+    return FileResult(target, facts, stage.summarize(facts), remarks)
 
 
 def fold(
@@ -136,7 +145,7 @@ def fold(
     batch: Annotated[Optional[int], Option(low=1, help="Fix a dynamic batch to N.")] = None,
     check: CheckFolding = True,
     progress: Optional[ProgressCallback] = None,
-) -> "FileResult":
+) -> "FileResult[FoldFacts]":
     """Fold constants and shape arithmetic; the results stay the same, and are compared.
 
     Args:
@@ -153,24 +162,26 @@ def fold(
     from trtforge import outfile
     from trtforge.api.results import FileResult
     from trtforge.pipeline import DEFAULT_SIZE
+    from trtforge.recipe import Decode
     from trtforge.stages import MODEL
     from trtforge.stages import fold as stage
+    from trtforge.store import File
 
-    sides = parse_size(size)
+    options = stage.FoldOptions(
+        size=parse_size(size),
+        default_size=DEFAULT_SIZE,
+        decode=Decode(),
+        check=check,
+        batch=batch,
+        image=False,
+    )
+    source, target = Path(model), Path(out)
+    inputs = stage.FoldInputs(File(source))
     with listening(progress):
         facts = outfile.single(
-            stage.run,
-            MODEL,
-            Path(out),
-            model=Path(model),
-            size=sides and list(sides),
-            head="auto",
-            default_size=list(DEFAULT_SIZE),
-            check=check,
-            batch=batch,
-            image=False,
+            lambda draft: stage.run(draft, inputs, options), MODEL, target, reads=[source]
         )
-    return FileResult(Path(out), facts, stage.say(facts))
+    return FileResult(target, facts, stage.summarize(facts))
 
 
 def quantize(
@@ -194,7 +205,7 @@ def quantize(
     only: Only = (),
     fp8: Annotated[bool, Option(("--fp8",), help="FP8 (E4M3) instead of INT8.")] = False,
     progress: Optional[ProgressCallback] = None,
-) -> "FileResult":
+) -> "FileResult[QuantizeFacts]":
     """Put Q/DQ nodes where TensorRT's INT8 fusions want them.
 
     Args:
@@ -216,24 +227,29 @@ def quantize(
     from trtforge.api.results import FileResult
     from trtforge.stages import MODEL
     from trtforge.stages import quantize as stage
+    from trtforge.stages.refine import RefineInputs
+    from trtforge.store import File
 
     spec = load_recipe(recipe, keep=keep, only=only)
-    refine = calib is not None and not fp8
-    images: dict[str, Any] = {"images": path_of(calib)} if refine else {}
+    options = stage.QuantizeOptions(
+        keep=spec.precision.keep,
+        only=spec.precision.only,
+        float_heads=spec.precision.heads == "float",
+        form="fp8" if fp8 else "int8",
+    )
+    source, table, target = Path(model), Path(calibration), Path(out)
+    inputs = stage.QuantizeInputs(File(source), File(table))
+    images = None if fp8 else path_of(calib)
+
+    def write(draft: Path) -> stage.QuantizeFacts:
+        if images is None:
+            return stage.run(draft, inputs, options)
+        refining = RefineInputs(inputs.model, inputs.ranges, File(images))
+        return stage.refine_and_quantize(draft, refining, options)
+
     with listening(progress):
-        facts = outfile.single(
-            stage.refined if refine else stage.run,
-            MODEL,
-            Path(out),
-            model=Path(model),
-            ranges=Path(calibration),
-            **images,
-            keep=list(spec.precision.keep),
-            only=list(spec.precision.only),
-            float_heads=spec.precision.heads == "float",
-            form="fp8" if fp8 else "int8",
-        )
-    return FileResult(Path(out), facts, stage.say(facts))
+        facts = outfile.single(write, MODEL, target, reads=[source, table, images])
+    return FileResult(target, facts, stage.summarize(facts))
 
 
 def cast(
@@ -244,7 +260,7 @@ def cast(
         Names, Option(help="Pattern of node names that stay FP32.", reads=str, repeated=True)
     ] = (),
     progress: Optional[ProgressCallback] = None,
-) -> "FileResult":
+) -> "FileResult[CastFacts]":
     """Cast what is float to FP16; inputs, outputs and decode stay FP32.
 
     Args:
@@ -260,10 +276,15 @@ def cast(
     from trtforge.api.results import FileResult
     from trtforge.stages import MODEL
     from trtforge.stages import cast as stage
+    from trtforge.store import File
 
+    source, target = Path(model), Path(out)
+    inputs, options = stage.CastInputs(File(source)), stage.CastOptions(tuple(names_of(keep)))
     with listening(progress):
-        facts = outfile.single(stage.run, MODEL, Path(out), model=Path(model), keep=names_of(keep))
-    return FileResult(Path(out), facts, stage.say(facts))
+        facts = outfile.single(
+            lambda draft: stage.run(draft, inputs, options), MODEL, target, reads=[source]
+        )
+    return FileResult(target, facts, stage.summarize(facts))
 
 
 def patch(
@@ -297,7 +318,7 @@ def patch(
     max_det: MaxDet = None,
     class_agnostic: ClassAgnostic = False,
     progress: Optional[ProgressCallback] = None,
-) -> "FileResult":
+) -> "FileResult[EditFacts]":
     """Edit a graph: NMS in the form that the target reads, preprocessing, and a recipe's patches.
 
     Args:
@@ -342,32 +363,30 @@ def patch(
     )
     orders = ("rgb", "bgr")
     color = parse_choice(input_format, orders, "--input-format") if input_format else None
+    edits = stage.EditOptions(form, nms_impl, spec, preprocess, fold_normalization, color)
+    source, target = Path(model), Path(out)
     with listening(progress):
         facts = outfile.single(
-            stage.edit,
-            MODEL,
-            Path(out),
-            model=Path(model),
-            form=form,
-            impl=nms_impl,
-            recipe=spec,
-            front=preprocess,
-            normalization=fold_normalization,
-            color=color,
+            lambda draft: stage.edit(draft, source, edits), MODEL, target, reads=[source]
         )
-    return FileResult(Path(out), facts, stage.say(facts))
+    return FileResult(target, facts, stage.summarize(facts))
 
 
 def describe_graph(
-    model: PathLike,
+    model: OnnxModel,
     *,
-    recipe: PathLike | None = None,
-    score: float | None = None,
-    iou: float | None = None,
-    max_det: int | None = None,
-    class_agnostic: bool = False,
-) -> Mapping[str, object]:
+    recipe: RecipeName = None,
+    score: Score = None,
+    iou: Iou = None,
+    max_det: MaxDet = None,
+    class_agnostic: ClassAgnostic = False,
+) -> "Listing":
     """Return what ``patch`` would work on: tensors, NMS, the detector that the outputs are.
+
+    Args:
+        model: ONNX file.
+        recipe: name or file.
+        score, iou, max_det, class_agnostic: thresholds of the NMS.
 
     Raises:
         ForgeError: an input is wrong.

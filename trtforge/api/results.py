@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, cast
+from typing import TYPE_CHECKING, Generic, TypedDict, TypeVar, cast
 
 if TYPE_CHECKING:
     from trtforge.pipeline import Built
     from trtforge.reporting.model import LayerReport
+    from trtforge.stages.build import BuildFacts
     from trtforge.stages.detect import DetectionsJson, ImageJson, ObjectJson
     from trtforge.stages.preview import PreviewJson
     from trtforge.store import Store
     from trtforge.sweeping.rows import Swept
     from trtforge.tuning import Block, Trial, Tuned
 
-Facts = Mapping[str, object]
+Facts = TypeVar("Facts")
 
 
 class StageJson(TypedDict):
@@ -26,7 +27,7 @@ class StageJson(TypedDict):
     cached: bool
     why: str
     seconds: float
-    facts: Facts
+    facts: Mapping[str, object]
 
 
 class OutputJson(TypedDict):
@@ -36,7 +37,7 @@ class OutputJson(TypedDict):
     backend: str | None
     device: str | None
     written: bool
-    engine: Facts | None
+    engine: Mapping[str, object] | None
     remarks: list[str]
 
 
@@ -56,7 +57,7 @@ class StageRun:
         cached: whether the result was in the store.
         why: why it ran.
         seconds: how long it took, when it ran.
-        facts: what it found out.
+        facts: what it found out; None while that is only planned.
         summary: the facts in a line.
     """
 
@@ -64,7 +65,7 @@ class StageRun:
     cached: bool
     why: str
     seconds: float
-    facts: Facts
+    facts: object | None
     summary: str
 
 
@@ -85,7 +86,7 @@ class Output:
     backend: str | None
     device: str | None
     written: bool
-    engine: Facts | None
+    engine: BuildFacts | None
     remarks: list[str]
 
 
@@ -105,13 +106,15 @@ class BuildResult:
 
     def document(self) -> BuildJson:
         """Return the JSON document."""
+        from trtforge.store import to_json
+
         stages: list[StageJson] = [
             {
                 "stage": run.stage,
                 "cached": run.cached,
                 "why": run.why,
                 "seconds": round(run.seconds, 3),
-                "facts": run.facts,
+                "facts": {} if run.facts is None else to_json(run.facts),
             }
             for run in self.stages
         ]
@@ -121,7 +124,7 @@ class BuildResult:
                 "backend": output.backend,
                 "device": output.device,
                 "written": output.written,
-                "engine": output.engine,
+                "engine": to_json(output.engine) if output.engine else None,
                 "remarks": output.remarks,
             }
             for output in self.outputs
@@ -130,7 +133,7 @@ class BuildResult:
 
 
 @dataclass(frozen=True)
-class FileResult:
+class FileResult(Generic[Facts]):
     """A file that one stage wrote.
 
     Attributes:
@@ -145,21 +148,23 @@ class FileResult:
     summary: str
     remarks: Sequence[str] = ()
 
-    def document(self) -> Facts:
+    def document(self) -> Mapping[str, object]:
         """Return the JSON document."""
-        return self.facts
+        from trtforge.store import to_json
+
+        return to_json(self.facts)
 
 
 def build_result(store: Store, built: Sequence[Built]) -> BuildResult:
     """Return the result of a build from what ran and what was delivered."""
     stages = [
         StageRun(
-            stage=run.stage.name,
+            stage=run.stage,
             cached=run.cached,
             why=run.why,
             seconds=run.seconds,
-            facts=run.facts,
-            summary="" if store.planning else run.stage.say(run.facts),
+            facts=None if run.planned else run.facts,
+            summary=run.summary,
         )
         for run in store.ran
     ]

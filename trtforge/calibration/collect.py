@@ -90,7 +90,7 @@ def collect(
     stream = _Stream(
         images, len(images) if early is None else early, total or len(images), progress
     )
-    batch = graph.inputs[0].shape[0]
+    batch = (graph.inputs[0].shape or [None])[0]
     # A model with a fixed batch gets the same image several times.
     copies: int = batch if isinstance(batch, int) and batch > 0 else 1
 

@@ -18,6 +18,7 @@ from trtforge.calibration.rows import can_sample, sample
 from trtforge.graph.moves import MOVES_ALL, MOVES_FIRST, Group
 from trtforge.graph.quantize.qdq import Placement, fp16_scale, weight_scales
 from trtforge.graph.quantize.rounding import INT8_MAX, Moments, Rounded, parts, round_weights
+from trtforge.graph.tensors import fixed_shape, values_of
 
 # For the weights: 4,096 rows for a convolution, several for each of the 576 columns of a part.
 SAMPLED, POSITIONS = 64, 64
@@ -157,7 +158,7 @@ def refine_weights(
     moments: dict[str, Moments] = {}
     groups: dict[str, int] = {}
     for node in nodes:
-        _, channels, *kernel = node.inputs[1].shape
+        _, channels, *kernel = fixed_shape(node.inputs[1])
         columns = channels * int(np.prod(kernel))
         groups[node.name] = node.attrs.get("group", 1)
         pieces = parts(channels, columns)
@@ -171,7 +172,7 @@ def refine_weights(
         progress(number)
     return {
         node.name: round_weights(
-            np.asarray(node.inputs[1].values),
+            values_of(node.inputs[1]),
             _bias(node),
             scales[node.name],
             moments[node.name],
@@ -184,14 +185,14 @@ def refine_weights(
 
 def _bias(node: gs.Node) -> Array:
     if len(node.inputs) > 2:
-        return np.asarray(node.inputs[2].values, np.float32)
-    return np.zeros(node.inputs[1].shape[0], np.float32)
+        return np.asarray(values_of(node.inputs[2]), np.float32)
+    return np.zeros(fixed_shape(node.inputs[1])[0], np.float32)
 
 
 def _matrix(node: gs.Node) -> tuple[Array, Array]:
     """Return weights (groups, columns, group outputs) and bias (groups, 1, group outputs)."""
     groups: int = node.attrs.get("group", 1)
-    values = np.asarray(node.inputs[1].values, np.float32)
+    values = np.asarray(values_of(node.inputs[1]), np.float32)
     bias = _bias(node).reshape(groups, 1, -1)
     return np.ascontiguousarray(values.reshape(groups, bias.shape[2], -1).transpose(0, 2, 1)), bias
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from trtforge.backends.onnxruntime import session
 from trtforge.calibration.cut import cut
+from trtforge.graph.tensors import fixed_shape
 
 MOST_WORKERS = 4  # each holds the activations of one image
 Rows = dict[str, NDArray[np.float32]]
@@ -40,7 +41,7 @@ def sample(
     Yields:
         By operator name: float32 (count, I, kH * kW), 0 where the window covers padding.
     """
-    input_name, batch = graph.inputs[0].name, graph.inputs[0].shape[0]
+    input_name, batch = graph.inputs[0].name, (graph.inputs[0].shape or [None])[0]
     # A model with a fixed batch gets the same image several times.
     copies = batch if isinstance(batch, int) and batch > 0 else 1
     tapped = list(dict.fromkeys(node.inputs[0].name for node in operators))
@@ -80,7 +81,7 @@ def can_sample(node: gs.Node) -> bool:
     """Return whether the node is a two-dimensional convolution with explicit padding."""
     return bool(
         node.op == "Conv"
-        and len(node.inputs[1].shape) == 4
+        and len(fixed_shape(node.inputs[1])) == 4
         and node.attrs.get("auto_pad", "NOTSET") == "NOTSET"
     )
 
@@ -89,7 +90,7 @@ class _Window:
     """The geometry of a convolution."""
 
     def __init__(self, node: gs.Node) -> None:
-        self.kernel: tuple[int, ...] = tuple(node.inputs[1].shape[2:])
+        self.kernel: tuple[int, ...] = fixed_shape(node.inputs[1])[2:]
         self.strides: Sequence[int] = node.attrs.get("strides", (1, 1))
         self.dilations: Sequence[int] = node.attrs.get("dilations", (1, 1))
         self.pads: Sequence[int] = node.attrs.get("pads", (0, 0, 0, 0))

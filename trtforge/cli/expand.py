@@ -30,6 +30,7 @@ from trtforge.errors import ForgeError
 from trtforge.options.option import Argument, Group, Option
 
 Result = TypeVar("Result")
+Other = TypeVar("Other")
 AS_JSON = inspect.Parameter(
     "as_json",
     inspect.Parameter.KEYWORD_ONLY,
@@ -66,6 +67,12 @@ class Run(Generic[Result]):
 
     def __call__(self) -> Result:
         return self.function(**self.arguments)
+
+    def instead(self, function: Callable[..., Other]) -> Other:
+        """Call another API function with those of the arguments that it takes."""
+        names = inspect.signature(function).parameters
+        taken = {name: value for name, value in self.arguments.items() if name in names}
+        return function(**taken)
 
 
 def command(

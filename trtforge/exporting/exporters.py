@@ -114,7 +114,7 @@ def _dynamo(
             )
     except Exception as error:  # torch.export has no class of its own for what it can't do
         raise Refused(blame.explain_dynamo_error(error)) from error
-    graph = made.model_proto
+    graph: onnx.ModelProto = made.model_proto
     reached = next(each.version for each in graph.opset_import if each.domain in ("", "ai.onnx"))
     if reached != opset:
         raise Refused(f"its graph can't be converted from opset {reached} to {opset}")

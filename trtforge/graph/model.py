@@ -92,6 +92,7 @@ def graph_of(model: onnx.ModelProto) -> gs.Graph:
     import numpy as np
     import onnx
     import onnx_graphsurgeon as gs
+    from onnx_graphsurgeon.ir.tensor import LazyValues
     from onnx_graphsurgeon.logger import G_LOGGER
 
     G_LOGGER.severity = G_LOGGER.CRITICAL  # it would print to stdout, which carries results only
@@ -101,13 +102,13 @@ def graph_of(model: onnx.ModelProto) -> gs.Graph:
         onnx.helper.make_opsetid(each.domain, each.version) for each in model.opset_import
     ]
     for tensor in graph.tensors().values():
-        if (
-            tensor.dtype == onnx.TensorProto.FLOAT8E4M3FN
-        ):  # graphsurgeon leaves ONNX's number: NumPy has no such type
-            if isinstance(tensor, gs.Constant):
-                tensor.values = onnx.numpy_helper.to_array(tensor._values.tensor)
-            else:
-                tensor.dtype = np.dtype(ml_dtypes.float8_e4m3fn)
+        # NumPy has no such type: graphsurgeon leaves ONNX's number, and does not read the values.
+        if tensor.dtype != onnx.TensorProto.FLOAT8E4M3FN:
+            continue
+        if isinstance(tensor, gs.Constant) and isinstance(tensor._values, LazyValues):
+            tensor.values = onnx.numpy_helper.to_array(tensor._values.tensor)
+        else:
+            tensor.dtype = np.dtype(ml_dtypes.float8_e4m3fn)
     return graph
 
 

@@ -10,6 +10,8 @@ import pytest
 
 from trtforge.api.jobs import build_options, make_job, output_folders
 from trtforge.api.recipes import load_recipe
+from trtforge.bundle.facts import FoldFacts
+from trtforge.bundle.manifest import Sources
 from trtforge.bundle.prepared import Prepared, Target
 from trtforge.devices import catalogue, device
 from trtforge.errors import ForgeError
@@ -191,7 +193,7 @@ def test_a_folder_name_of_its_own(backend: Any, name: str) -> None:
 
 def prepared(folder: Path) -> Prepared:
     graphs = {"tensorrt": File(folder / "m.onnx", "0")}
-    return Prepared("m", "fp32", (1, 1, 1), load_recipe(None), {}, {}, graphs, {}, None)
+    return Prepared("m", "fp32", (1, 1, 1), load_recipe(None), FoldFacts(), Sources(), graphs, {})
 
 
 def test_a_prepared_folder_has_a_name_of_its_own() -> None:

@@ -55,7 +55,7 @@ def test_the_picked_engine_is_the_one_that_was_measured(
     onnx.save(photos.classifier(), model)
     job, used = Job(model, photos.RECIPE, "fp32"), Store(tmp_path / "store")
     found = sweep(job, CPU, used, SweepRequest(["fp32"], [], [None], [None], None, None, 0.001))
-    monkeypatch.setattr(store, "version_of", lambda tool: "another")
+    monkeypatch.setattr(store.tools, "version_of", lambda tool: "another")
     folder = deliver_best(found, "memory", job, CPU, used, tmp_path)
     assert len(list((used.root / "build-onnxruntime").iterdir())) == 1
     assert store.digest(folder / "model.ort.onnx") == found.rows[0].digest
@@ -68,7 +68,7 @@ def test_a_sweep_puts_nms_where_build_does(tmp_path: Path, store_root: Path) -> 
     target = Target("tensorrt", device("orin-nx"))
     job = make_job(model, Precision(provider="cpu"), [target])
     assert isinstance(job, Job)
-    assert prepare(job, Store(store_root), ["tensorrt"]).patches["tensorrt"]["impl"] == "onnx"
+    assert prepare(job, Store(store_root), ["tensorrt"]).patches["tensorrt"].impl == "onnx"
 
 
 def test_a_folder_that_cannot_be_used_is_refused(tmp_path: Path) -> None:

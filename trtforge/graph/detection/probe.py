@@ -16,6 +16,7 @@ from trtforge.graph.edit.nodes import PREFIX, image_input
 from trtforge.graph.fold import quiet
 from trtforge.graph.heads import decode
 from trtforge.graph.model import exported
+from trtforge.graph.tensors import fixed_shape
 
 _PROBE_SIDE = 640  # stands in for a dynamic height or width; every stride divides it
 _LARGE = 1 << 16  # elements; above it a constant is a weight, whose values no shape depends on
@@ -37,7 +38,9 @@ class Probe:
 
     def outputs(self, rank: int) -> list[Any]:
         return [
-            tensor for tensor in self.fixed.outputs if known(tensor) and len(tensor.shape) == rank
+            tensor
+            for tensor in self.fixed.outputs
+            if known(tensor) and len(tensor.shape or ()) == rank
         ]
 
 
@@ -68,7 +71,8 @@ def _fixed_copy(graph: gs.Graph) -> gs.Graph:
                 tensor.type = "tensor_type"  # to_variable forgets it, and export reads it
                 tensor.name = f"{PREFIX}weight/{number}"
         else:
-            tensor.shape = _fixed(tensor.shape) if any(tensor is i for i in copy.inputs) else None
+            read = any(tensor is image for image in copy.inputs)
+            tensor.shape = _fixed(tensor.shape) if read else None
     copy = _inferred(copy)
     for _ in range(4):
         with quiet():
@@ -79,7 +83,7 @@ def _fixed_copy(graph: gs.Graph) -> gs.Graph:
     return copy
 
 
-def _fixed(shape: Any) -> list[int] | None:
+def _fixed(shape: Any) -> list[int | str | None] | None:
     if shape is None:
         return None
     stand_in = (1, 3, _PROBE_SIDE, _PROBE_SIDE) if len(shape) == 4 else (1,) * len(shape)
@@ -109,7 +113,7 @@ def trial(found: Probe, tensor: Any, spread: float = 0.0) -> np.ndarray | None:
         return None
     rng = np.random.default_rng(0)
     feed = {
-        each.name: (spread * rng.standard_normal(each.shape)).astype(each.dtype)
+        each.name: (spread * rng.standard_normal(fixed_shape(each))).astype(each.dtype)
         for each in cut.inputs
     }
     options = onnxruntime.SessionOptions()

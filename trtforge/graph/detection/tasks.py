@@ -9,6 +9,7 @@ import onnx_graphsurgeon as gs
 from trtforge.graph.detection import told
 from trtforge.graph.detection.probe import probe
 from trtforge.graph.detection.sources import known
+from trtforge.graph.tensors import fixed_shape
 
 _COARSEST = 8  # pixels of the input for one of a class map; coarser maps are features
 
@@ -21,7 +22,7 @@ def without_boxes(graph: gs.Graph) -> str | None:
     if seen is None or len(seen.fixed.outputs) != 1 or not known(seen.fixed.outputs[0]):
         return None
     tensor, (height, width) = seen.fixed.outputs[0], seen.size
-    name, shape = f"{tensor.name} {told.shown(tensor)}", list(tensor.shape)
+    name, shape = f"{tensor.name} {told.shown(tensor)}", list(fixed_shape(tensor))
     if (len(shape) == 2 or shape[2:] == [1, 1]) and shape[1] > 1:
         return f"{name} is a classifier's with {shape[1]} classes"
     if len(shape) == 4 and shape[1] > 1 and _scales(shape[2:], (height, width)):

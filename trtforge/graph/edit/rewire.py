@@ -123,6 +123,5 @@ def producer(tensor: gs.Tensor, *ops: str) -> gs.Node | None:
 
 def constant(node: gs.Node, index: int) -> np.ndarray | None:
     """The values of a constant input; None where it is missing or no constant."""
-    if index >= len(node.inputs) or not isinstance(node.inputs[index], gs.Constant):
-        return None
-    return node.inputs[index].values  # type: ignore[no-any-return]
+    tensor = node.inputs[index] if index < len(node.inputs) else None
+    return tensor.values if isinstance(tensor, gs.Constant) else None

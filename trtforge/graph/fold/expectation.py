@@ -9,6 +9,7 @@ import onnx_graphsurgeon as gs
 
 from trtforge.graph.edit.nodes import unique
 from trtforge.graph.heads import is_expectation
+from trtforge.graph.tensors import values_of
 
 AXES_AS_INPUT = 13  # opset from which ReduceSum takes its axes as an input
 
@@ -30,7 +31,7 @@ def fuse_expectations(graph: gs.Graph) -> int:
         else []
     )
     for node in found:
-        weights = node.inputs[1].values
+        weights = values_of(node.inputs[1])
         (probabilities, *_), (mean,) = node.inputs, node.outputs
         product = gs.Variable(
             unique(graph, f"{mean.name}.product"), probabilities.dtype, probabilities.shape
@@ -62,7 +63,7 @@ def _is_plain(node: gs.Node) -> bool:
     strides, pads = node.attrs.get("strides", [1, 1]), node.attrs.get("pads", [0, 0, 0, 0])
     return bool(
         plain
-        and weights.values.shape[2:] == (1, 1)
+        and values_of(weights).shape[2:] == (1, 1)
         and len(node.inputs) == 2
         and set(strides) == {1}
         and not any(pads)

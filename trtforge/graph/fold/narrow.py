@@ -7,6 +7,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from trtforge.graph.edit.rewire import Scope, standard
+from trtforge.graph.tensors import values_of
 
 # Operators that take indices of either width, and the inputs that share one type.
 INDICES = {"Gather": (1,), "GatherElements": (1,), "ScatterElements": (1,), "Slice": (1, 2, 3, 4)}
@@ -49,7 +50,9 @@ def indices_to_int32(graph: gs.Graph, scope: Scope) -> None:
             continue
         # Exporters write the largest int64 for "to the end": any number past the end says the same.
         values = [
-            tensor.values.clip(INT32.min, INT32.max) if node.op == "Slice" else tensor.values
+            values_of(tensor).clip(INT32.min, INT32.max)
+            if node.op == "Slice"
+            else values_of(tensor)
             for tensor in read
         ]
         if all(((each >= INT32.min) & (each <= INT32.max)).all() for each in values):

@@ -99,7 +99,9 @@ def _resize(node: gs.Node, shapes: Shapes) -> bool:
 
 def _pool(node: gs.Node, shapes: Shapes) -> bool:
     ones = [
-        value == 1 for name in ("kernel_shape", "strides") for value in node.attrs.get(name, [])
+        value == 1
+        for name in ("kernel_shape", "strides")
+        for value in node.attrs.get(name, list[int]())
     ]
     return (
         all(ones)

@@ -178,7 +178,9 @@ def _can_be_half(node: gs.Node, opset: int) -> bool:
     ):
         return False  # an activation that this operator takes in float32 only
     constants = [
-        node.inputs[index] for index in positions if isinstance(node.inputs[index], gs.Constant)
+        tensor
+        for tensor in (node.inputs[index] for index in positions)
+        if isinstance(tensor, gs.Constant)
     ]
     return bool(positions) and all(_fits(constant.values) for constant in constants)
 

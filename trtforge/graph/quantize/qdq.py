@@ -36,6 +36,7 @@ from trtforge.errors import ForgeError
 from trtforge.graph.heads import last_learned, learned
 from trtforge.graph.moves import Group, groups, moved_inputs
 from trtforge.graph.quantize.rounding import Rounded
+from trtforge.graph.tensors import values_of
 
 LEAST_OPSET = 13  # QuantizeLinear and DequantizeLinear take an axis
 SMALLEST_SCALE = 2.0**-24  # FP16's smallest number: scales must be positive in either float type
@@ -224,7 +225,9 @@ def widen(graph: gs.Graph) -> gs.Graph:
     for node in list(graph.nodes):
         if node.op in ("QuantizeLinear", "DequantizeLinear") and node.inputs[1].dtype == np.float16:
             scale = node.inputs[1]
-            node.inputs[1] = gs.Constant(f"{node.name}.scale.fp32", scale.values.astype(np.float32))
+            node.inputs[1] = gs.Constant(
+                f"{node.name}.scale.fp32", values_of(scale).astype(np.float32)
+            )
             if node.op == "QuantizeLinear":
                 wide = gs.Variable(f"{node.name}.fp32", np.float32)
                 graph.nodes.append(_cast(node.inputs[0], wide))
@@ -236,7 +239,7 @@ def widen(graph: gs.Graph) -> gs.Graph:
     return graph.toposort()
 
 
-def _cast(tensor: gs.Tensor, result: gs.Variable) -> gs.Node:
+def _cast(tensor: gs.Tensor, result: gs.Tensor) -> gs.Node:
     to = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(result.dtype))
     return gs.Node("Cast", f"{result.name}:cast", {"to": int(to)}, [tensor], [result])
 
@@ -325,7 +328,7 @@ def weight_scales(rows: np.ndarray, largest: float = INT8.largest) -> np.ndarray
 
 
 def _quantize_weights(graph: gs.Graph, node: gs.Node, form: Format, given: Rounded | None) -> None:
-    values = np.asarray(node.inputs[1].values, np.float32)
+    values = np.asarray(values_of(node.inputs[1]), np.float32)
     axis = _channel_axis(node, values.ndim)
     if given is None:
         stored, scales = _nearest(values, axis, form)
