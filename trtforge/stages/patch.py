@@ -78,7 +78,7 @@ def edit(
     """
     import onnx
 
-    from trtforge.graph.edit.nodes import image_input
+    from trtforge.graph.edit.nodes import first_image
     from trtforge.graph.edit.patches import apply_patches
     from trtforge.graph.edit.preprocess import fold_normalization, image_front, swap_channels
     from trtforge.graph.model import graph_of, load, model_of, save
@@ -93,7 +93,7 @@ def edit(
     facts = _suppressed(
         graph, form, impl, recipe.head, recipe.nms.model_dump(), recipe.decode.model_dump()
     )
-    image = image_input(graph)
+    image = first_image(graph)
     feed: Facts = {
         "dtype": "float32",
         "order": "NCHW",
