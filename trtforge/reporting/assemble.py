@@ -1,4 +1,4 @@
-"""One report from its parts: layers, the ONNX graph they came from, times, and the device."""
+"""Put a report together: layers, the ONNX graph they came from, times, and the device."""
 
 from __future__ import annotations
 
@@ -19,36 +19,41 @@ def assemble(
     engine: EngineInfo,
     figures: Mapping[str, int] | None = None,
 ) -> LayerReport:
-    """Account for every node, and cost every layer.
+    """Account for every node, and compute the cost of every layer.
 
     Args:
         layers: as a builder lists them.
         origin: the ONNX graph, if it is known.
-        figures: the builder's, see ``LayerReport``.
+        figures: the builder's figures, see ``LayerReport``.
     """
-    found, nodes = list(layers), list[Node]()
+    placed, nodes = list(layers), list[Node]()
     if origin:
-        found, nodes = account(layers, origin, engine.batch)
+        placed, nodes = account(layers, origin, engine.batch)
     kinds = {node.name: node.op for node in nodes}
-    found = [costed(layer, kinds, engine.batch) for layer in found]
-    report = LayerReport(engine=engine, figures=dict(figures or {}), layers=found, nodes=nodes)
-    return report.model_copy(update={"findings": remarks(report)})
+    costs = [costed(layer, kinds, engine.batch) for layer in placed]
+    return _with_remarks(
+        LayerReport(engine=engine, figures=dict(figures or {}), layers=costs, nodes=nodes)
+    )
 
 
 def with_times(report: LayerReport, times: Sequence[tuple[str, float]]) -> LayerReport:
-    """The report with measured times; names that are no layer's are kept apart."""
+    """Return the report with measured times; times of names without a layer are kept apart."""
     layers, unmatched = inspector.with_times(report.layers, times)
-    report = report.model_copy(update={"layers": layers, "unmatched_times": unmatched})
-    return report.model_copy(update={"findings": remarks(report)})
+    return _with_remarks(report.model_copy(update={"layers": layers, "unmatched_times": unmatched}))
 
 
 def for_device(
     report: LayerReport, device: Device | None, **engine: str | int | None
 ) -> LayerReport:
-    """The report of an engine for a device, with floors; ``engine`` are fields of ``EngineInfo`` to
-    set.
+    """Return the report with the floors of a device.
+
+    Args:
+        engine: fields of ``EngineInfo`` to set.
     """
     layers = [floored(layer, device) for layer in report.layers]
-    which = report.engine.model_copy(update={**engine, "device": device.name if device else None})
-    report = report.model_copy(update={"layers": layers, "engine": which})
+    info = report.engine.model_copy(update={**engine, "device": device.name if device else None})
+    return _with_remarks(report.model_copy(update={"layers": layers, "engine": info}))
+
+
+def _with_remarks(report: LayerReport) -> LayerReport:
     return report.model_copy(update={"findings": remarks(report)})

@@ -1,6 +1,4 @@
-"""What a layer does and costs: role, precision, bytes, and the least time that a device's roofline
-allows it.
-"""
+"""Compute what a layer does and costs: role, precision, bytes, and its least time on a device."""
 
 from __future__ import annotations
 
@@ -12,57 +10,39 @@ from trtforge.devices import Device
 from trtforge.reporting.model import Layer, Role, Tensor
 
 BITS = {
-    "Float": 32,
-    "Half": 16,
-    "BFloat16": 16,
-    "Int8": 8,
-    "UInt8": 8,
-    "FP8": 8,
-    "Bool": 8,
-    "Int4": 4,
-    "FP4": 4,
-    "E8M0": 8,
-    "Int32": 32,
+    **dict.fromkeys(("Float", "Int32"), 32),
+    **dict.fromkeys(("Half", "BFloat16"), 16),
+    **dict.fromkeys(("Int8", "UInt8", "FP8", "Bool", "E8M0"), 8),
+    **dict.fromkeys(("Int4", "FP4"), 4),
     "Int64": 64,
 }
+# Types of layers in TensorRT's lists, and operators of ONNX, that compute nothing.
 _SYNC = {"signal", "wait"}
 _IDLE = {"NoOp", "shape_call"}
 _MOVING_TYPES = {"Reformat", "Shuffle", "ReorderInput", "ReorderOutput"}
 _MOVING_KINDS = {
-    "Reshape",
-    "Squeeze",
-    "Unsqueeze",
-    "Flatten",
-    "Identity",
-    "Dropout",
-    "Concat",
-    "Split",
-    "Slice",
-    "Transpose",
-    "Cast",
-    "QuantizeLinear",
-    "DequantizeLinear",
-    "Expand",
-    "Tile",
-    "DepthToSpace",
-    "SpaceToDepth",
+    *("Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Dropout"),
+    *("Concat", "Split", "Slice", "Transpose", "Expand", "Tile", "DepthToSpace", "SpaceToDepth"),
+    *("Cast", "QuantizeLinear", "DequantizeLinear"),
 }
-# Myelin names a kernel after its steps, in four letters each: __myl_MoveConc_myl0_7.
+# Myelin, TensorRT's compiler, names a kernel after its steps, in four letters each:
+# __myl_MoveConc_myl0_7.
 _MYELIN = re.compile(r"__myl_((?:[A-Z][a-z]+)+)_myl\d+_\d+")
 _MOVING_STEPS = {"Move", "Resh", "Tran", "Cast", "Conc", "Slic", "Copy", "Repl", "Expa"}
 
 
 def costed(layer: Layer, kinds: Mapping[str, str], batch: int) -> Layer:
-    """The layer with its role, precision and bytes.
+    """Return the layer with its role, precision and bytes.
 
     Args:
         kinds: operator of each ONNX node by name; empty if the graph is unknown.
-        batch: that a dynamic first dimension stands for.
+        batch: size of a dynamic first dimension.
     """
+    ops = {kinds[name] for name in layer.members if name in kinds}
     return layer.model_copy(
         update={
             "precision": _precision(layer),
-            "role": _role(layer, {kinds[name] for name in layer.members if name in kinds}),
+            "role": _role(layer, ops),
             "weight_bytes": _bytes(layer.constants, 1),
             "input_bytes": _bytes(layer.inputs, batch),
             "output_bytes": _bytes(layer.outputs, batch),
@@ -71,37 +51,36 @@ def costed(layer: Layer, kinds: Mapping[str, str], batch: int) -> Layer:
 
 
 def floored(layer: Layer, device: Device | None) -> Layer:
-    """The layer with its floor: the larger of operations over peak and bytes over bandwidth (the
-    roofline model, Williams, Waterman, Patterson 2009).
+    """Return the layer with its floor: operations over peak, or bytes over bandwidth if larger.
 
-    Every tensor counts as read from and written to the device's memory: a cache that holds one
-    makes a layer faster than its floor. Where the catalogue has no peak for the precision, the
-    bytes alone decide.
+    This is the roofline model (Williams, Waterman, Patterson 2009). Every tensor counts as read
+    from and written to the device's memory; a tensor that stays in a cache makes a layer faster
+    than its floor. Where the catalogue has no peak for the precision, only the bytes count.
     """
-    peaks: dict[str, float | None] = {}
-    if device:
-        peaks = {
-            "Int8": device.int8_tops,
-            "Half": device.fp16_tflops,
-            "BFloat16": device.fp16_tflops,
-        }
-    peak, bandwidth = peaks.get(layer.precision), device.bandwidth_gb_s if device else None
-    if bandwidth is None or layer.role == "sync":
+    if device is None or device.bandwidth_gb_s is None or layer.role == "sync":
         return layer.model_copy(update={"floor_ms": None, "bound": ""})
-    memory = layer.bytes / (bandwidth * 1e6)
+    peaks = {
+        "Int8": device.int8_tops,
+        "Half": device.fp16_tflops,
+        "BFloat16": device.fp16_tflops,
+    }
+    peak = peaks.get(layer.precision)
+    memory = layer.bytes / (device.bandwidth_gb_s * 1e6)
     compute = 2 * layer.macs / (peak * 1e9) if peak else 0.0
-    bound = "" if not layer.bytes else "compute" if compute > memory else "memory"
-    return layer.model_copy(update={"floor_ms": max(memory, compute), "bound": bound})
+    bound = "compute" if compute > memory else "memory"
+    return layer.model_copy(
+        update={"floor_ms": max(memory, compute), "bound": bound if layer.bytes else ""}
+    )
 
 
 def weight_of(layer: Layer) -> tuple[float, float]:
-    """What layers are ranked by: measured time, else the floor; then bytes."""
-    known = layer.time_ms if layer.time_ms is not None else layer.floor_ms
-    return known or 0.0, float(layer.bytes)
+    """Return by what layers are ranked: measured time, or else the floor; then bytes."""
+    time = layer.time_ms if layer.time_ms is not None else layer.floor_ms
+    return time or 0.0, float(layer.bytes)
 
 
 def bytes_crossing(layers: Sequence[Layer], batch: int) -> dict[str, int]:
-    """Bytes that layers hand to each other, by datatype."""
+    """Return the bytes that layers pass to each other, by datatype."""
     total: dict[str, int] = {}
     for layer in layers:
         for tensor in layer.outputs:
@@ -110,22 +89,22 @@ def bytes_crossing(layers: Sequence[Layer], batch: int) -> dict[str, int]:
 
 
 def edges(layers: Sequence[Layer]) -> list[tuple[int, int]]:
-    """(from, to) indices of layers that hand a tensor on, in order.
+    """Return pairs of layers, as (from, to) indices, that pass on a tensor, in order.
 
-    Where several layers write parts of one tensor, and a layer reads a part, it is the last part of
-    that size.
+    If several layers write parts of one tensor, a layer that reads a part gets it from the last
+    layer that writes a part of the same size; a layer that reads the whole gets it from all.
     """
-    written: dict[str, list[tuple[int, Tensor]]] = {}
-    found: dict[tuple[int, int], None] = {}
+    writers: dict[str, list[tuple[int, Tensor]]] = {}
+    pairs: dict[tuple[int, int], None] = {}  # a set that keeps the order
     for number, layer in enumerate(layers):
         for tensor in layer.inputs:
-            parts = written.get(tensor.name, [])
-            same = [source for source, part in parts if part.dims == tensor.dims]
-            for source in same[-1:] if same else [source for source, _ in parts]:
-                found[source, number] = None
+            parts = writers.get(tensor.name, [])
+            same_size = [source for source, part in parts if part.dims == tensor.dims]
+            for source in same_size[-1:] or [source for source, _ in parts]:
+                pairs[source, number] = None
         for tensor in layer.outputs:
-            written.setdefault(tensor.name, []).append((number, tensor))
-    return list(found)
+            writers.setdefault(tensor.name, []).append((number, tensor))
+    return list(pairs)
 
 
 def _precision(layer: Layer) -> str:
@@ -133,7 +112,7 @@ def _precision(layer: Layer) -> str:
     if read is None:
         return ""
     weights = max(layer.constants, key=_bits, default=None)
-    # A residual in FP16 may be the largest input of an INT8 convolution.
+    # The residual input of an INT8 convolution may be FP16 and larger than its INT8 input.
     if layer.macs and weights and weights.dtype in {tensor.dtype for tensor in layer.inputs}:
         return weights.dtype
     return read.dtype
@@ -160,10 +139,8 @@ def _dtypes(tensors: Sequence[Tensor]) -> set[str]:
 
 
 def _bytes(tensors: Sequence[Tensor], batch: int) -> int:
-    return sum(
-        -(-_bits(tensor, batch) // 8)
-        for tensor in {each.model_dump_json(): each for each in tensors}.values()
-    )
+    distinct = {tensor.model_dump_json(): tensor for tensor in tensors}
+    return sum(-(-_bits(tensor, batch) // 8) for tensor in distinct.values())
 
 
 def _bits(tensor: Tensor, batch: int = 1) -> int:

@@ -1,14 +1,13 @@
-"""What a report holds: the layers of one engine, whoever built it, and what became of each ONNX
-node.
+"""Hold a report: the layers of one engine, and what became of each ONNX node.
 
 This is the schema of ``layers.json``, in the version that ``FORMAT`` names;
-``docs/layers.schema.json`` is made of it. Datatypes are called as TensorRT calls them: ``Float``,
-``Half``, ``BFloat16``, ``Int8``, ``FP8`` and so on.
+``docs/layers.schema.json`` is made from it. Datatypes have TensorRT's names, whichever tool built
+the engine: ``Float``, ``Half``, ``BFloat16``, ``Int8``, ``FP8`` and so on.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
@@ -18,8 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from trtforge.errors import ForgeError
 
 FORMAT = "trtforge-layers-2"
-UNREADABLE = "unreadable"  # type of a layer whose row is of a new form
-LARGEST = 256 << 20  # bytes of a file that is read: ten thousand layers take 20 MB
+UNREADABLE = "unreadable"  # type of a layer whose row has an unknown form
+LARGEST = 256 << 20  # bytes of a file that is read: ten thousand layers have 20 MB
 Count = Annotated[int, Field(ge=0)]
 Milliseconds = Annotated[float, Field(ge=0)]
 Role = Literal["compute", "convert", "copy", "no-op", "sync"]
@@ -30,58 +29,64 @@ class _Part(BaseModel):
 
 
 class Tensor(_Part):
-    """A tensor of the engine. Several layers may write one, each a part of it: that is how a concat
-    vanishes.
+    """A tensor of the engine.
+
+    Several layers may write parts of one tensor: in this way a Concat needs no layer.
     """
 
     name: str
-    dims: list[int] = Field(description="-1 where the engine takes any")
-    dtype: str = Field(description="TensorRT's name of it; 'unknown' if the builder did not say")
-    format: str = Field(default="", description="layout in memory, in the builder's words")
+    dims: list[int] = Field(description="-1 where the engine takes any size")
+    dtype: str = Field(description="TensorRT's name; 'unknown' if the builder does not say")
+    format: str = Field(default="", description="layout in memory, as the builder calls it")
 
 
 class Layer(_Part):
-    """A row of the builder's or the inspector's list."""
+    """A layer of the engine: a row of the builder's or the inspector's list."""
 
     name: str
-    type: str = Field(description="in the builder's words")
+    type: str = Field(description="as the builder calls it")
     nodes: list[str] = Field(
-        description="ONNX nodes that the builder says were fused into it, sorted"
+        description="ONNX nodes in this layer, as the builder lists them, sorted"
     )
     inferred: list[str] = Field(
-        default=[], description="ONNX nodes placed here by following tensors, sorted"
+        default=[], description="ONNX nodes that were placed here by following tensors, sorted"
     )
     inputs: list[Tensor]
     outputs: list[Tensor]
     constants: list[Tensor]
-    tactic: str = Field(default="", description="kernel")
+    tactic: str = Field(default="", description="the kernel that runs")
     role: Role = Field(
         default="compute",
-        description="convert changes a datatype and copy a layout or a place, and both compute nothing; "
-        "sync waits for another stream",
+        description="convert changes the datatype, copy changes the layout or the place, and neither "
+        "computes anything; no-op does nothing; sync waits for another stream",
     )
     precision: str = Field(
-        default="", description="datatype of the largest input, else of the largest output"
+        default="",
+        description="datatype of the largest input, or of the largest output without any input",
     )
     macs: Count = Field(
         default=0,
-        description="multiply-accumulates of convolutions and matrix products, whole batch",
+        description="multiply-accumulates of convolutions and matrix products, for the whole batch",
     )
-    weight_bytes: Count = Field(default=0, description="of constants")
-    input_bytes: Count = Field(default=0, description="read, whole batch")
-    output_bytes: Count = Field(default=0, description="written, whole batch")
-    time_ms: Milliseconds | None = Field(default=None, description="measured, mean of the runs")
+    weight_bytes: Count = Field(default=0, description="bytes of the constants")
+    input_bytes: Count = Field(default=0, description="bytes read, for the whole batch")
+    output_bytes: Count = Field(default=0, description="bytes written, for the whole batch")
+    time_ms: Milliseconds | None = Field(
+        default=None, description="measured time, mean of the runs"
+    )
     floor_ms: Milliseconds | None = Field(
-        default=None, description="least that the device's roofline allows"
+        default=None, description="least time that the device's roofline allows"
     )
-    bound: Literal["", "memory", "compute"] = Field(default="", description="what sets the floor")
+    bound: Literal["", "memory", "compute"] = Field(default="", description="what limits the floor")
 
     @property
     def members(self) -> list[str]:
+        """The ONNX nodes in this layer, listed by the builder or placed by following tensors."""
         return [*self.nodes, *self.inferred]
 
     @property
     def bytes(self) -> int:
+        """The bytes that the layer reads and writes."""
         return self.weight_bytes + self.input_bytes + self.output_bytes
 
 
@@ -91,44 +96,55 @@ class Node(_Part):
     name: str
     op: str
     place: Literal["layer", "folded", "unaccounted"]
-    why: str = Field(default="", description="of a folded node: why nothing of it runs")
+    why: str = Field(default="", description="for a folded node: why nothing of it runs")
     learned: bool = Field(default=False, description="a convolution or matrix product with weights")
     quantized: bool = Field(
-        default=False, description="learned, and reads INT8 or FP8 through Q/DQ"
+        default=False, description="learned, and its input comes through Q/DQ as INT8 or FP8"
     )
-    reads_input: bool = Field(default=False, description="learned, and reads the network's input")
+    reads_input: bool = Field(
+        default=False, description="learned, and its input is the network's input"
+    )
     macs: Count = 0
 
 
 class Remark(_Part):
-    """What a reader should know; ``act`` is the option or recipe line that changes it, where there
-    is one.
+    """Something that stands out in an engine.
+
+    Attributes:
+        title: what stands out.
+        why: the reason.
+        act: the option or the line of a recipe that changes it; empty where there is none.
     """
 
     title: str
     why: str
     act: str = ""
     layers: list[Count] = Field(default=[], description="indices into the list of layers")
-    bytes: Count = Field(default=0, description="that these layers move")
+    bytes: Count = Field(default=0, description="bytes that these layers move")
 
 
 class EngineInfo(_Part):
-    """Which engine this is; empty or null where nothing says so."""
+    """Which engine this is; fields are empty or null where it is not known."""
 
     backend: str = ""
     model: str = ""
-    precision: str = Field(default="", description="as asked for: fp32, fp16, int8, mixed")
+    precision: str = Field(
+        default="", description="the precision that was requested: fp32, fp16, int8, mixed"
+    )
     device: str | None = Field(default=None, description="name in the catalogue")
     sm: int | None = None
     batch: Annotated[int, Field(ge=1)] = Field(
-        default=1, description="that MACs and bytes are counted for"
+        default=1, description="batch size for which MACs and bytes are counted"
     )
     size: list[Count] | None = Field(default=None, description="height and width in pixels")
 
 
 class LayerReport(_Part):
-    """One engine. ``figures`` are the builder's, in bytes: weight_bytes, activation_bytes,
-    scratch_bytes.
+    """The report on one engine.
+
+    Attributes:
+        figures: the builder's figures in bytes: weight_bytes, activation_bytes, scratch_bytes.
+        findings: what stands out.
     """
 
     format: Literal["trtforge-layers-2"] = "trtforge-layers-2"
@@ -136,25 +152,27 @@ class LayerReport(_Part):
     figures: dict[str, int] = {}
     layers: list[Layer]
     nodes: list[Node] = Field(
-        default=[], description="of the ONNX graph, in its order; empty if it was not given"
+        default=[],
+        description="nodes of the ONNX graph, in its order; empty if the graph is not known",
     )
     findings: list[Remark] = []
     unmatched_times: dict[str, Milliseconds] = Field(
-        default={}, description="profiled names that are no layer's"
+        default={}, description="times of profiled names that belong to no layer"
     )
 
     @property
     def time_ms(self) -> float | None:
-        """Of all layers; None without a profile."""
+        """Time of all layers; None without a profile."""
         known = [layer.time_ms for layer in self.layers if layer.time_ms is not None]
         return sum(known) if known else None
 
     def count(self, place: str) -> int:
+        """Return how many nodes have this place."""
         return sum(node.place == place for node in self.nodes)
 
     @property
     def places(self) -> str:
-        """How many nodes became what, in words."""
+        """How many nodes became what, as a phrase."""
         return (
             f"{self.count('layer')} in layers, {self.count('folded')} folded away, "
             f"{self.count('unaccounted')} not accounted for"
@@ -162,7 +180,7 @@ class LayerReport(_Part):
 
     @property
     def memory(self) -> list[tuple[str, int]]:
-        """What the builder says of memory: name and bytes."""
+        """The builder's figures for memory: name and bytes."""
         names = {
             "weight_bytes": "weights",
             "activation_bytes": "activations",
@@ -170,33 +188,48 @@ class LayerReport(_Part):
         }
         return [(label, self.figures[key]) for key, label in names.items() if key in self.figures]
 
-    def by_precision(self, figure: str) -> dict[str, float]:
-        """The sum of a figure of the layers (macs, bytes, time_ms, floor_ms) by precision, largest
-        first.
+    def by_precision(
+        self, figure: Literal["macs", "bytes", "time_ms", "floor_ms"]
+    ) -> dict[str, float]:
+        """Return the sum of a figure of the layers by precision, largest first.
+
+        Args:
+            figure: macs, bytes, time_ms or floor_ms.
         """
-        total: Counter[str] = Counter()
+        total: defaultdict[str, float] = defaultdict(int)  # counts of MACs and bytes stay integers
         for layer in self.layers:
-            if value := getattr(layer, figure):
+            value: float | None = getattr(layer, figure)
+            if value:
                 total[layer.precision or "none"] += value
-        return dict(total.most_common())
+        return dict(sorted(total.items(), key=lambda item: -item[1]))
 
     def layers_by_precision(self) -> dict[str, int]:
+        """Return the number of layers by precision, largest first."""
         return dict(Counter(layer.precision or "none" for layer in self.layers).most_common())
 
 
+def unreadable_layer(row: str) -> Layer:
+    """Return the layer that stands for a row of an unknown form."""
+    return Layer(name=row[:200], type=UNREADABLE, nodes=[], inputs=[], outputs=[], constants=[])
+
+
 def labels(report: LayerReport) -> list[str]:
-    """What each layer is for: its learned node if it computes that, else its first other one that
-    is no Q/DQ.
+    """Return a name for each layer: the name of the node that says best what the layer does.
+
+    It is a learned node if the layer computes one; else the first other node that is not Q/DQ.
+    Where a layer has no nodes, its own name is taken.
     """
-    order = {node.name: index for index, node in enumerate(report.nodes)}
-    kinds = {node.name: node for node in report.nodes}
+    nodes = {node.name: (index, node) for index, node in enumerate(report.nodes)}
 
     def rank(name: str, computes: bool) -> tuple[int, int]:
-        node = kinds.get(name)
-        if node is None:
+        if name not in nodes:
             return 2, 0
-        pair = node.op in ("QuantizeLinear", "DequantizeLinear")
-        return 0 if node.learned and computes else 3 if pair or node.learned else 1, order[name]
+        index, node = nodes[name]
+        if node.learned and computes:
+            return 0, index
+        if node.learned or node.op in ("QuantizeLinear", "DequantizeLinear"):
+            return 3, index
+        return 1, index
 
     return [
         min(layer.members, key=lambda name: rank(name, layer.macs > 0), default=layer.name)
@@ -205,26 +238,24 @@ def labels(report: LayerReport) -> list[str]:
 
 
 def tensors_by_dtype(layers: Iterable[Layer]) -> dict[str, int]:
-    """How often each datatype stands in the layers' inputs, constants and outputs."""
-    return dict(
-        Counter(
-            tensor.dtype
-            for layer in layers
-            for tensor in (*layer.inputs, *layer.constants, *layer.outputs)
-        ).most_common()
-    )
+    """Return how often each datatype occurs in the layers' inputs, constants and outputs."""
+    counts: Counter[str] = Counter()
+    for layer in layers:
+        tensors = (*layer.inputs, *layer.constants, *layer.outputs)
+        counts.update(tensor.dtype for tensor in tensors)
+    return dict(counts.most_common())
 
 
 def read_text(path: Path) -> str:
-    """A text file that a report is read from.
+    """Read a text file from which a report is made.
 
     Raises:
-        ForgeError: it is missing, no text, or too long to be one.
+        ForgeError: the file is missing, is not text, or is too large.
     """
     try:
         if path.stat().st_size > LARGEST:
             raise ForgeError(
-                f"{path}: larger than {LARGEST >> 20} MiB, so no list of layers",
+                f"{path}: larger than {LARGEST >> 20} MiB, so not a list of layers",
                 "give another file",
             )
         return path.read_text(encoding="utf-8")
@@ -242,7 +273,7 @@ def load(path: Path) -> LayerReport:
     """Read ``layers.json``.
 
     Raises:
-        ForgeError: it is missing, of another version, or not such a file.
+        ForgeError: the file is missing, has another version, or is not such a file.
     """
     try:
         return LayerReport.model_validate_json(read_text(path))
@@ -256,5 +287,5 @@ def load(path: Path) -> LayerReport:
 
 
 def to_json(report: LayerReport) -> str:
-    """The contents of ``layers.json``."""
+    """Return the contents of ``layers.json``."""
     return report.model_dump_json() + "\n"

@@ -1,12 +1,12 @@
-"""Layers of ONNX Runtime: the nodes of the graph that it optimised, and times from its profile."""
+"""Read layers of ONNX Runtime from the graph that it optimised, and times from its profile."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections import defaultdict
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, TypedDict
 
 from trtforge.reporting.model import Layer, Tensor
 from trtforge.reporting.origin import Origin
@@ -14,16 +14,25 @@ from trtforge.reporting.origin import Origin
 if TYPE_CHECKING:
     import onnx
 
-NAME = 1000  # characters of a name that are searched for a known one
+NAME = 1000  # characters of a name in which the end of a known name is searched
 _KERNEL = "_kernel_time"
 
 
-def layers(optimised: onnx.ModelProto, origin: Origin) -> list[Layer]:
-    """Every node of the optimised graph, in order.
+class _Event(TypedDict, total=False):
+    """An event of a profile; ``dur`` is in microseconds."""
 
-    ONNX Runtime keeps the name of one of the nodes that it fuses, or of its output, and may put
-    words behind it: ``conv1_nchwc``. The others are found by following the tensors, in
-    ``trtforge.reporting.account``. Its own layouts have no shapes: those are the original ones.
+    cat: str
+    name: str
+    dur: float
+
+
+def layers(optimised: onnx.ModelProto, origin: Origin) -> list[Layer]:
+    """Return every node of the optimised graph as a layer, in order.
+
+    ONNX Runtime keeps the name of one of the nodes that it fuses, or of its output, and may append
+    words: ``conv1_nchwc``. The other nodes are placed by following the tensors, in
+    ``trtforge.reporting.places``. Tensors in ONNX Runtime's own memory layouts have no shape in
+    its graph: they get the shapes of the original graph.
     """
     import onnx
 
@@ -37,74 +46,83 @@ def layers(optimised: onnx.ModelProto, origin: Origin) -> list[Layer]:
         )
         for tensor in graph.initializer
     }
-    names = {name: op.name for op in origin.ops for name in op.outputs} | {
-        op.name: op.name for op in origin.ops
-    }
+    names = {name: op.name for op in origin.ops for name in op.outputs}
+    names |= {op.name: op.name for op in origin.ops}
     outputs = {op.name: op.outputs for op in origin.ops}
 
     def described(name: str) -> Tensor:
         return tensors.get(name) or Tensor(name=name, dims=[], dtype="unknown")
 
-    found = []
+    found: list[Layer] = []
     for node in graph.node:
         name = node.name or next(filter(None, node.output), "")
         nodes = _nodes(name, names)
-        inputs = [described(each) for each in node.input if each and each not in weights]
-        constants = [weights[each] for each in node.input if each in weights]
-        for number, each in enumerate(node.output):
-            if each and each not in tensors:
-                same = outputs[nodes[0]][number : number + 1] if nodes else ()
-                dims = (
-                    list(origin.shapes.get(same[0], ()))
-                    if same
-                    else inputs[0].dims
-                    if inputs
-                    else []
-                )
-                dtype = next(
-                    (tensor.dtype for tensor in inputs if tensor.dtype != "unknown"), "unknown"
-                )
-                tensors[each] = Tensor(name=each, dims=dims, dtype=dtype)
+        inputs = [described(tensor) for tensor in node.input if tensor and tensor not in weights]
+        for number, output in enumerate(node.output):
+            if output and output not in tensors:
+                originals = outputs[nodes[0]][number : number + 1] if nodes else ()
+                tensors[output] = _guess(output, originals, inputs, origin)
         found.append(
             Layer(
                 name=name,
                 type=node.op_type,
                 nodes=nodes,
                 inputs=inputs,
-                constants=constants,
-                outputs=[described(each) for each in node.output if each],
+                constants=[weights[tensor] for tensor in node.input if tensor in weights],
+                outputs=[described(tensor) for tensor in node.output if tensor],
                 tactic=f"{node.domain}.{node.op_type}" if node.domain else "",
             )
         )
     return found
 
 
-def profile(text: str) -> list[tuple[str, float]]:
-    """(node, mean milliseconds over the runs but the first) from the file that ``end_profiling``
-    names.
+def _guess(name: str, originals: Sequence[str], inputs: Sequence[Tensor], origin: Origin) -> Tensor:
+    """Describe a tensor that the optimised graph does not describe.
+
+    Args:
+        originals: the tensor's name in the original graph, if it is known.
+        inputs: of the node that computes the tensor.
     """
+    dims: list[int] = []
+    if originals:
+        dims = list(origin.shapes.get(originals[0], ()))
+    elif inputs:
+        dims = inputs[0].dims
+    known = (tensor.dtype for tensor in inputs if tensor.dtype != "unknown")
+    return Tensor(name=name, dims=dims, dtype=next(known, "unknown"))
+
+
+def profile(text: str) -> list[tuple[str, float]]:
+    """Read pairs of node and mean milliseconds from the file that ``end_profiling`` names.
+
+    The first run is left out where there are several: it allocates memory.
+    """
+    events: list[_Event] = json.loads(text)
     runs: dict[str, list[float]] = defaultdict(list)
-    for event in json.loads(text):
+    for event in events:
         if event.get("cat") == "Node" and event["name"].endswith(_KERNEL):
             runs[event["name"].removesuffix(_KERNEL)].append(event["dur"] / 1000)
-    return [
-        (name, sum(found[1:] or found) / len(found[1:] or found)) for name, found in runs.items()
-    ]
+    means: list[tuple[str, float]] = []
+    for name, times in runs.items():
+        counted = times[1:] or times
+        means.append((name, sum(counted) / len(counted)))
+    return means
 
 
-def is_profile(document: Any) -> bool:
-    """Whether a JSON document is such a file."""
+def is_profile(document: object) -> bool:
+    """Return whether a JSON document is such a file."""
     return isinstance(document, list) and any(
         isinstance(row, dict) and "cat" in row and "dur" in row for row in document
     )
 
 
 def _nodes(name: str, known: Mapping[str, str]) -> list[str]:
-    """The node of the longest known name that this one starts with, up to the end of a word."""
-    ends = [len(name), *(found.start() for found in re.finditer(r"[_/ .:-]", name[:NAME]))]
-    return next(
-        ([known[name[:end]]] for end in sorted(ends, reverse=True) if name[:end] in known), []
-    )
+    """Return the node with the longest known name that ends at a word's end in this name, if any."""
+    ends = [len(name), *(match.start() for match in re.finditer(r"[_/ .:-]", name[:NAME]))]
+    for end in sorted(ends, reverse=True):
+        if name[:end] in known:
+            return [known[name[:end]]]
+    return []
 
 
 def _tensor(value: onnx.ValueInfoProto) -> Tensor:
@@ -116,7 +134,7 @@ def _tensor(value: onnx.ValueInfoProto) -> Tensor:
 
 
 def _dtype(elem_type: int) -> str:
-    """A datatype by TensorRT's name."""
+    """Return TensorRT's name of a datatype of ONNX."""
     import onnx
 
     names: dict[int, str] = {

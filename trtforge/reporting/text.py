@@ -1,4 +1,4 @@
-"""One report in a few lines, for a terminal."""
+"""Show a report in a few lines, for a terminal."""
 
 from __future__ import annotations
 
@@ -10,37 +10,42 @@ from trtforge.reporting.svg import shorten
 
 
 def text(report: LayerReport, title: str, out: Path | None) -> str:
-    """One engine in a few lines."""
+    """Return the summary of one engine.
+
+    Args:
+        title: the first line.
+        out: the folder with the whole report, if it was written.
+    """
     working = [layer for layer in report.layers if layer.role != "sync"]
     lines = [shorten(title, 200), f"{len(working)} layers"]
     if report.nodes:
         lines[1] = f"{len(report.nodes)} ONNX nodes -> {lines[1]}: {report.places}"
-    macs, moved, times = (report.by_precision(figure) for figure in ("macs", "bytes", "time_ms"))
-    total = sum(macs.values()) or 1
-    rows = [
-        [
-            name,
-            str(count),
-            f"{100 * macs.get(name, 0) / total:.1f} %",
-            present.size(moved.get(name, 0)),
-            *([f"{times.get(name, 0):.3f} ms"] if times else []),
-        ]
-        for name, count in report.layers_by_precision().items()
-        if name != "none"
-    ]
-    lines += [
-        "",
-        present.table(
-            rows, ["precision", "layers", "MACs", "bytes moved", *(["time"] if times else [])]
-        ),
-        "",
-    ]
+    lines += ["", _precisions(report), ""]
     if report.memory:
-        lines += [
-            f"memory: {', '.join(f'{label} {present.size(count)}' for label, count in report.memory)}",
-            "",
-        ]
-    for finding in report.findings:
-        lines.append(f"- {finding.title}")
-        lines += [f"    {finding.act}"] if finding.act else []
-    return "\n".join([*lines, *([f"\n{out}/: layers.json, report.md, report.html"] if out else [])])
+        figures = ", ".join(f"{label} {present.size(count)}" for label, count in report.memory)
+        lines += [f"memory: {figures}", ""]
+    for remark in report.findings:
+        lines.append(f"- {remark.title}")
+        if remark.act:
+            lines.append(f"    {remark.act}")
+    if out:
+        lines.append(f"\n{out}/: layers.json, report.md, report.html")
+    return "\n".join(lines)
+
+
+def _precisions(report: LayerReport) -> str:
+    """Return the table of layers, MACs, bytes and time by precision."""
+    macs, moved = report.by_precision("macs"), report.by_precision("bytes")
+    times = report.by_precision("time_ms")
+    total = sum(macs.values()) or 1
+    header = ["precision", "layers", "MACs", "bytes moved", *(["time"] if times else [])]
+    rows: list[list[str]] = []
+    for name, count in report.layers_by_precision().items():
+        if name == "none":
+            continue
+        share = f"{100 * macs.get(name, 0) / total:.1f} %"
+        row = [name, str(count), share, present.size(moved.get(name, 0))]
+        if times:
+            row.append(f"{times.get(name, 0):.3f} ms")
+        rows.append(row)
+    return present.table(rows, header)

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from trtforge import outfile
 from trtforge.backends._plan import MAGIC
-from trtforge.bundle import manifest
+from trtforge.bundle.folder import MANIFEST, listed_files
 from trtforge.devices import Device, catalogue
 from trtforge.errors import ForgeError, MachineError
 from trtforge.stages.build import LAYERS
 
 if TYPE_CHECKING:
+    from trtforge.evaluate.verification import VerificationJson
     from trtforge.reporting.model import Layer, LayerReport
     from trtforge.reporting.origin import Origin
     from trtforge.reporting.page import Context
@@ -57,7 +58,7 @@ def read(
             f"{source}: no such file", "give a bundle, an engine, an ONNX model or layers.json"
         )
     times = _times(read_text(profile), str(profile)) if profile else []
-    measured = _accuracy(accuracy) if accuracy else {}
+    measured = _accuracy(accuracy) if accuracy else None
     report, context = (
         _bundle(source)
         if source.is_dir()
@@ -120,7 +121,7 @@ def check(out: Path, *inputs: Path | None) -> None:
     """
     if out.exists() and not out.is_dir():
         raise ForgeError(f"{out}: is a file", "give a folder with -o")
-    if (out / manifest.MANIFEST).exists():
+    if (out / MANIFEST).exists():
         raise ForgeError(
             f"{out}: is a bundle, whose manifest lists its files", "give another folder with -o"
         )
@@ -149,10 +150,9 @@ def _bundle(folder: Path) -> tuple[LayerReport, Context]:
     from trtforge.reporting.page import Context
 
     path = folder / LAYERS
-    if not (folder / manifest.MANIFEST).is_file():  # written by `trtforge report -o`
+    if not (folder / MANIFEST).is_file():  # written by `trtforge report -o`
         return model.load(path), Context(folder.resolve().name)
-    content = manifest.read_manifest(folder)
-    if LAYERS not in content["files"]:
+    if LAYERS not in listed_files(folder):
         raise ForgeError(
             f"{folder}: a prepared folder, with no engine in it",
             "build it: `trtforge build FOLDER`",
@@ -280,11 +280,11 @@ def _times(text: str, origin: str) -> list[tuple[str, float]]:
     return ort.profile(text) if ort.is_profile(document) else inspector.profile(text, origin)
 
 
-def _accuracy(path: Path) -> dict[str, Any]:
+def _accuracy(path: Path) -> VerificationJson:
     from trtforge.reporting.model import read_text
 
     try:
-        document = json.loads(read_text(path))
+        document: VerificationJson = json.loads(read_text(path))
         engines, accuracy = document["engines"], document["accuracy"]
         if len(engines) != len(accuracy) or not all(
             isinstance(each, (int, float)) for each in accuracy
@@ -294,4 +294,4 @@ def _accuracy(path: Path) -> dict[str, Any]:
         raise ForgeError(
             f"{path}: not what `trtforge verify --json` writes ({error})", "give that"
         ) from error
-    return dict(document)
+    return document

@@ -96,7 +96,7 @@ def test_gate_on_reformats() -> None:
     clean, copied = report(layer("a", "x")), report(layer("a", "x"), layer("r", role="copy"))
     check_limits(compare(copied, copied), None, True)
     check_limits(compare(copied, clean), None, True)
-    with pytest.raises(GateError, match="1 layers"):
+    with pytest.raises(GateError, match="1 new layers"):
         check_limits(compare(clean, copied), None, True)
     became = compare(clean, report(layer("a", "x", role="convert")))
     with pytest.raises(GateError):

@@ -7,6 +7,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from trtforge.reporting import plots, svg
+from trtforge.reporting.histogram_plot import histogram
 from trtforge.reporting.plots import Part, Point
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -49,7 +50,7 @@ def test_odd_names(name: str) -> None:
     for plot in (
         plots.bars(name, [(name, [Part(1, "x", name)], name)]),
         plots.pareto(name, [Point(1, 1, "x", name, name)], name, name),
-        plots.histogram(name, [1, 2], 1.0, 0.5),
+        histogram(name, [1, 2], 1.0, 0.5),
     ):
         assert "<script" not in svg.inline(plot)
         drawn(plot)
@@ -134,7 +135,7 @@ def test_pareto_where_more_of_both_is_better() -> None:
 
 
 def test_histogram_marks_where_int8_ends() -> None:
-    root = drawn(plots.histogram("h", [100] * 64 + [1] * 64, 8.0, 4.0))
+    root = drawn(histogram("h", [100] * 64 + [1] * 64, 8.0, 4.0))
     kinds = [each.attrib["class"] for each in all_of(root, "rect")]
     assert kinds == ["fill int8"] * 30 + ["fill other"] * 30
     (mark,) = all_of(root, "line")
@@ -143,7 +144,7 @@ def test_histogram_marks_where_int8_ends() -> None:
 
 @pytest.mark.parametrize(("counts", "limit"), [([], 0.0), ([0] * 9, 1.0), ([5], 1.0)])
 def test_histogram_of_little(counts, limit) -> None:
-    drawn(plots.histogram("h", counts, limit, 0.5))
+    drawn(histogram("h", counts, limit, 0.5))
 
 
 @pytest.mark.parametrize(

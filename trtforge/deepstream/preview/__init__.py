@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trtforge.bundle.manifest import MANIFEST
+from trtforge.bundle.folder import MANIFEST
 from trtforge.bundle.read import read_prepared
 from trtforge.calibration import images as pictures
 from trtforge.deepstream.format.labels import labels

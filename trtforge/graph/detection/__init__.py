@@ -27,7 +27,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from types import ModuleType
-from typing import Any, cast, get_args
+from typing import cast, get_args
 
 import onnx_graphsurgeon as gs
 
