@@ -26,7 +26,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -93,13 +92,15 @@ def ours(model: Path, images: Path, taps: str, folder: Path) -> float:
     """Seconds from the folded model to the table of ranges: session, decoding, network, histograms,
     thresholds.
     """
+    from trtforge.graph.quantize.taps import TAPS
     from trtforge.recipe import Preprocess
     from trtforge.stages import calibrate
+    from trtforge.stages.observe import ObserveOptions
 
-    observing = {"preprocess": Preprocess().model_dump(mode="json"), "taps": taps}
-    choosing: dict[str, Any] = {"method": "entropy", "percentile": 99.999, "methods": {}}
+    observing = ObserveOptions(Preprocess(), next(known for known in TAPS if known == taps))
+    choosing = calibrate.CalibrateOptions("entropy", 99.999)
     started = time.monotonic()
-    calibrate.whole(folder, model, images, (), observing=observing, choosing=choosing)
+    calibrate.calibrate_images(folder, model, images, observing, choosing)
     return time.monotonic() - started
 
 

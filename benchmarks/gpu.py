@@ -103,14 +103,17 @@ def machine(report: Report, cuda: bool) -> None:
 
 def prepared(model: Path, folder: Path) -> dict[str, Path]:
     """The folded graph in FP32 and FP16."""
+    from trtforge.recipe import Decode
     from trtforge.stages import cast, fold
+    from trtforge.store import File
 
     paths = {}
     for name in ("fp32", "fp16"):
         (folder / name).mkdir()
         paths[name] = folder / name / "model.onnx"
-    fold.run(folder / "fp32", model, size=None, head="auto", default_size=list(SIZE), check=False)
-    cast.run(folder / "fp16", paths["fp32"], keep=[])
+    folding = fold.FoldOptions(None, SIZE, Decode(), check=False)
+    fold.run(folder / "fp32", fold.FoldInputs(File(model)), folding)
+    cast.run(folder / "fp16", cast.CastInputs(File(paths["fp32"])), cast.CastOptions())
     return paths
 
 
@@ -353,13 +356,13 @@ def observed(model: Path, images: Path, provider: str, folder: Path) -> float:
     """Seconds from the folder of images to histograms: session, decoding, network, counting."""
     from trtforge.recipe import Preprocess
     from trtforge.stages import observe
+    from trtforge.store import File
 
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     started = time.monotonic()
-    observe.run(
-        folder, model, images, preprocess=Preprocess().model_dump(mode="json"), provider=provider
-    )
+    options = observe.ObserveOptions(Preprocess(), provider=provider)
+    observe.run(folder, observe.ObserveInputs(File(model), File(images)), options)
     return time.monotonic() - started
 
 

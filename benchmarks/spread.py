@@ -22,14 +22,14 @@ from trtforge.devices import device
 from trtforge.pipeline.job import Job
 from trtforge.recipe import Recipe
 from trtforge.store import Store
-from trtforge.sweeping import Asked, sweep
+from trtforge.sweeping import SweepRequest, sweep
 from trtforge.sweeping.rows import Swept
 
 MODEL = Path(__file__).parents[1] / "recipes" / "demo" / "demo.onnx"
 MIB = 2**20
 # Of batch 1: the builder's own engines for a range of batches differ in some bytes from build to
 # build.
-CELLS = Asked(
+CELLS = SweepRequest(
     ["fp32", "fp16"], [1], [(64 + 16 * step) * MIB for step in range(12)], [None], None, None, 1.0
 )
 

@@ -4,36 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from trtforge.errors import ForgeError
-from trtforge.store import Facts
 from trtforge.store.drafts import draft_in
+
+Made = TypeVar("Made")
 
 
 def single(
-    run: Callable[..., Facts], made: str, out: Path, *, beside: str = "", **arguments: Any
-) -> Facts:
-    """Run one stage for one file: ``out`` appears whole, or stays as it was.
+    write: Callable[[Path], Made],
+    name: str,
+    out: Path,
+    *,
+    reads: Iterable[Path | None] = (),
+    beside: str = "",
+) -> Made:
+    """Write one file, whole or not at all.
 
     Args:
-        beside: a second file that the stage may make, for a model that is no use without it.
+        write: writes files into a folder.
+        name: name of the file there that becomes ``out``.
+        reads: what ``write`` reads, and must not be written over.
+        beside: name of a second file that may be written, for a model that is no use without it.
+
+    Returns:
+        What ``write`` returns.
 
     Raises:
-        ForgeError: the stage's own, or ``out`` is a folder or an input.
+        ForgeError: that of ``write``, or ``out`` is a folder or an input.
     """
-    given = [
-        value
-        for each in arguments.values()
-        for value in (each if isinstance(each, list) else [each])
-    ]
-    check(out, *(value for value in given if isinstance(value, Path)))
+    check(out, *reads)
     with draft_in(out.absolute().parent) as draft:
-        facts = run(draft, **arguments)
+        made = write(draft)
         if beside and (draft / beside).exists():
             (draft / beside).replace(out.with_name(beside))
-        (draft / made).replace(out)
-    return facts
+        (draft / name).replace(out)
+    return made
 
 
 def check(out: Path, *inputs: Path | None) -> None:
@@ -80,8 +87,7 @@ def write_text(out: Path, text: str) -> None:
         ForgeError: see ``single``.
     """
 
-    def run(draft: Path) -> Facts:
+    def write(draft: Path) -> None:
         (draft / "text").write_text(text, encoding="utf-8")
-        return {}
 
-    single(run, "text", out)
+    single(write, "text", out)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from trtforge import present
 from trtforge.evaluate.verification import Verification
 from trtforge.pipeline import Built
-from trtforge.store import Store
+from trtforge.store import Store, to_json
 
 if TYPE_CHECKING:
+    from trtforge.stages.patch import FloatFeed, FrameFeed, Listing
     from trtforge.sweeping.rows import Row, Swept
     from trtforge.tuning import Tuned
 
@@ -25,11 +26,11 @@ def document(store: Store, built: Sequence[Built]) -> dict[str, Any]:
     return {
         "stages": [
             {
-                "stage": each.stage.name,
+                "stage": each.stage,
                 "cached": each.cached,
                 "why": each.why,
                 "seconds": round(each.seconds, 3),
-                "facts": each.facts,
+                "facts": {} if each.planned else to_json(each.facts),
             }
             for each in store.ran
         ],
@@ -39,7 +40,7 @@ def document(store: Store, built: Sequence[Built]) -> dict[str, Any]:
                 "backend": each.target.backend,
                 "device": each.target.device.name if each.target.device else None,
                 "written": each.wrote,
-                "engine": each.engine.facts if each.engine else None,
+                "engine": to_json(each.engine.facts) if each.engine else None,
                 "remarks": each.remarks,
             }
             for each in built
@@ -49,9 +50,7 @@ def document(store: Store, built: Sequence[Built]) -> dict[str, Any]:
 
 def plan(store: Store) -> str:
     """The stages in order, and why each would run."""
-    rows = [
-        [each.stage.name, "cached" if each.cached else "would run", each.why] for each in store.ran
-    ]
+    rows = [[each.stage, "cached" if each.cached else "would run", each.why] for each in store.ran]
     return present.table(rows, ["stage", "", "why"])
 
 
@@ -61,9 +60,9 @@ def text(store: Store, built: Sequence[Built]) -> str:
     made = [each for each in store.ran if not each.cached]
     rows = [
         [
-            each.stage.name,
+            each.stage,
             "cached" if each.cached else f"{each.seconds:.1f} s",
-            each.stage.say(each.facts),
+            each.summary,
         ]
         for each in store.ran
     ]
@@ -299,42 +298,36 @@ def detected(found: dict[str, Any], out: Path) -> str:
     )
 
 
-def listed(found: dict[str, Any]) -> str:
+def listed(found: Listing) -> str:
     """What a graph holds, what its outputs are taken for, and the patches that a recipe may list."""
     from trtforge.patches import KINDS
 
     rows = [
-        [each["kind"], each["name"], each["dtype"], "x".join(map(str, each["shape"]))]
-        for each in found["tensors"]
+        [tensor.kind, tensor.name, tensor.dtype, "x".join(map(str, tensor.shape))]
+        for tensor in found.tensors
     ]
     lines = [present.table(rows, ["", "name", "type", "shape"]), ""]
-    if found["nms"]:
-        lines.append(f"NMS inside: {found['nms']}")
-    elif found["detection"]:
-        lines.append(f"detector, {found['detection']['sure']}: {found['detection']['why']}")
-    lines += [f"may be: {each['why']}; what decides: {each['ask']}" for each in found["likely"]]
-    if found["other"]:
-        lines.append(f"no boxes: {found['other']}")
-    lines += [
-        f"{found['nodes']} nodes, opset {found['opset']}",
-        "",
-        "patches that a recipe may list:",
-    ]
+    if found.nms:
+        lines.append(f"NMS inside: {found.nms}")
+    elif found.detection:
+        lines.append(f"detector, {found.detection.sure}: {found.detection.why}")
+    lines += [f"may be: {guess.why}; what decides: {guess.ask}" for guess in found.likely]
+    if found.other:
+        lines.append(f"no boxes: {found.other}")
+    lines += [f"{found.nodes} nodes, opset {found.opset}", "", "patches that a recipe may list:"]
     for kind in KINDS:
         fields = ", ".join(name for name in kind.model_fields if name != "patch")
-        said = (kind.__doc__ or "").split("\n")[0]
-        lines.append(f"  {kind.__name__.lower():10}{fields:22}{said}")
+        purpose = (kind.__doc__ or "").split("\n")[0]
+        lines.append(f"  {kind.__name__.lower():10}{fields:22}{purpose}")
     return "\n".join(lines)
 
 
-def feed(facts: dict[str, Any]) -> str:
+def feed(found: FloatFeed | FrameFeed) -> str:
     """What a patched graph takes, in words."""
-    if facts["dtype"] == "uint8":
+    if found.dtype == "uint8":
         return "takes uint8 NHWC frames, RGB"
-    steps = (
-        f"{facts['scale']:.6g} * (pixel - {list(facts['offsets'])})"
-        if any(facts["offsets"])
-        else ""
-    )
-    steps = steps or f"{facts['scale']:.6g} * pixel"
-    return f"takes {steps}{' / ' + str(list(facts['std'])) if facts['std'] else ''}, {facts['color'].upper()}"
+    steps = f"{found.scale:.6g} * pixel"
+    if any(found.offsets):
+        steps = f"{found.scale:.6g} * (pixel - {list(found.offsets)})"
+    std = f" / {list(found.std)}" if found.std else ""
+    return f"takes {steps}{std}, {found.color.upper()}"

@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from trtforge.backends import _trt, tensorrt_rtx
 from trtforge.backends.options import PLAIN, BuildOptions
 from trtforge.errors import BuildError, ForgeError, MachineError
+from trtforge.store import File
 
 
 @pytest.fixture(scope="module")
@@ -202,11 +203,17 @@ def test_the_cache_is_for_the_tensorrt_of_the_deepstream(
     assert (out / "calibration.cache").read_text().startswith(f"{header}-")
 
 
+def engine_options(size):
+    from trtforge.stages.build import EngineOptions
+
+    return EngineOptions("tensorrt", 89, None, (1, 1, 1), size)
+
+
 def test_prepared_for_implicit_int8_feeds_the_calibrator_on_the_target(trtforge, photos, tmp_path):
     """What the build stage gives TensorRT 10: our ranges, whole; a table of explicit taps is
     refused.
     """
-    from trtforge.stages.build import _calibration
+    from trtforge.stages.build import EngineInputs, _calibration
 
     out, explicit = tmp_path / "out", tmp_path / "explicit"
     assert (
@@ -216,21 +223,21 @@ def test_prepared_for_implicit_int8_feeds_the_calibrator_on_the_target(trtforge,
         == 0
     )
     assert json.loads((out / "manifest.json").read_text())["graphs"] == ["tensorrt"]
-    calibration = _calibration(
-        out / "demo.fp32.onnx", out / "calibration.json", None, None, [640, 640]
-    )
+    graph, options = File(out / "demo.fp32.onnx"), engine_options((640, 640))
+    calibration = _calibration(EngineInputs(graph, File(out / "calibration.json")), options)
     assert calibration.cache("10.3.0").startswith("TRT-100300-EntropyCalibration2\nimages: ")
     assert trtforge("prepare", DEMO, "--int8", "--calib", photos, "-o", explicit).code == 0
     with pytest.raises(ForgeError, match=r"no range for \d+ activations"):
-        _calibration(out / "demo.fp32.onnx", explicit / "calibration.json", None, None, [640, 640])
+        _calibration(EngineInputs(graph, File(explicit / "calibration.json")), options)
     run = trtforge("build", out, "--device", "l4", "-o", tmp_path / "engine")
     assert (run.code, "has no implicit INT8" in run.err) == (3, True)
 
 
 def test_images_stream_through_the_calibrator_in_whole_batches(photos):
-    from trtforge.stages.build import _calibration
+    from trtforge.stages.build import EngineInputs, _calibration
 
-    calibration = _calibration(DEMO, None, photos, {}, [64, 96])
+    inputs = EngineInputs(File(DEMO), images=File(photos))
+    calibration = _calibration(inputs, engine_options((64, 96)))
     assert [batch.shape for batch in calibration.batches(3)] == [(3, 3, 64, 96)] * 2  # of eight
     with pytest.raises(ForgeError, match="fewer readable images than the batch of 9"):
         list(calibration.batches(9))

@@ -15,7 +15,7 @@ from trtforge.cli import app
 from trtforge.devices import catalogue
 from trtforge.devices import file as device_file
 from trtforge.errors import ForgeError
-from trtforge.store import Stage, Store
+from trtforge.store import NOTHING, Nothing, Stage, Store
 
 from .doctor import roots
 
@@ -163,8 +163,12 @@ def test_the_usual_place_of_the_device_file(
 
 
 def test_clean(store_root: Path) -> None:
-    stage = Stage("fold", 1, (), lambda draft: {"bytes": (draft / "data").write_bytes(b"x" * 1000)})
-    folder = Store(store_root).run(stage, {}, {}).folder
+    def write(draft: Path, inputs: Nothing, options: Nothing) -> Nothing:
+        (draft / "data").write_bytes(b"x" * 1000)
+        return NOTHING
+
+    stage = Stage("fold", 1, (), write, Nothing)
+    folder = Store(store_root).run(stage, NOTHING, NOTHING).folder
     assert run("clean", "--older-than", "1h").stdout.startswith("deleted: 0 entries")
     dry = run("clean", "--older-than", "1ms", "--dry-run", "--json")
     assert folder.exists() and json.loads(dry.stdout)["gone"][0]["path"] == str(folder)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from trtforge import parse
+from trtforge.bundle.facts import FoldFacts
+from trtforge.bundle.manifest import Sources
 from trtforge.bundle.prepared import Prepared, Target
 from trtforge.devices import catalogue
 from trtforge.errors import ForgeError
@@ -16,7 +19,8 @@ from trtforge.options.build import folders, work
 from trtforge.options.calibrate import asked as calibration
 from trtforge.outfile import single
 from trtforge.pipeline.job import Job
-from trtforge.store import Facts, File
+from trtforge.stages.calibrate import CalibrateOptions
+from trtforge.store import File
 
 
 def job(model: str | Path = "m.onnx", **options: Any) -> Job:
@@ -316,15 +320,11 @@ def test_the_command_line_chooses_the_method_and_the_recipe_the_rest(tmp_path: P
     )
     spec = recipes.load(str(path))
     asked = calibration([Path("m.onnx")], None, False, None, spec, "percentile", "implicit", "cpu")
-    assert asked.choosing == {
-        "method": "percentile",
-        "percentile": 99.9,
-        "methods": {"a*": "minmax"},
-    }
+    assert asked.choosing == CalibrateOptions("percentile", 99.9, {"a*": "minmax"})
     assert (asked.model, asked.images, asked.shards) == (Path("m.onnx"), tmp_path / "photos", [])
-    assert (asked.observing["taps"], asked.observing["provider"]) == ("implicit", "cpu")
+    assert (asked.observing.taps, asked.observing.provider) == ("implicit", "cpu")
     given = calibration([Path("m.onnx")], Path("mine"), False, "1/2", spec, None, "explicit", "cpu")
-    assert (given.choosing["method"], given.images, given.shard) == ("mse", Path("mine"), (1, 2))
+    assert (given.choosing.method, given.images, given.shard) == ("mse", Path("mine"), (1, 2))
 
 
 def test_merging_takes_tables(tmp_path: Path) -> None:
@@ -351,7 +351,7 @@ def test_a_folder_name_of_its_own(backend: Any, name: str) -> None:
 
 def prepared(folder: Path) -> Prepared:
     graphs = {"tensorrt": File(folder / "m.onnx", "0")}
-    return Prepared("m", "fp32", (1, 1, 1), recipes.load(None), {}, {}, graphs, {}, None)
+    return Prepared("m", "fp32", (1, 1, 1), recipes.load(None), FoldFacts(), Sources(), graphs, {})
 
 
 def test_a_prepared_folder_has_a_name_of_its_own() -> None:
@@ -386,13 +386,13 @@ def test_a_device_named_twice() -> None:
 # single
 
 
-def upper(draft: Path, text: Path, *, fail: bool = False, extra: bool = False) -> Facts:
+def upper(draft: Path, text: Path) -> int:
     (draft / "made.txt").write_text(text.read_text().upper())
-    if extra:
-        (draft / "made.txt.data").write_text("data")
-    if fail:
-        raise ForgeError("no", "")
-    return {"ok": 1}
+    return 1
+
+
+def write_single(out: Path, text: Path, write: Callable[[Path, Path], int] = upper) -> int:
+    return single(lambda draft: write(draft, text), "made.txt", out, reads=[text])
 
 
 @pytest.fixture
@@ -403,7 +403,7 @@ def text(tmp_path: Path) -> Path:
 
 def test_single_writes_one_file(text: Path) -> None:
     out = text.with_name("out.txt")
-    assert single(upper, "made.txt", out, text=text) == {"ok": 1}
+    assert write_single(out, text) == 1
     assert out.read_text() == "ABC"
     assert sorted(path.name for path in text.parent.iterdir()) == ["in.txt", "out.txt"]
 
@@ -411,15 +411,20 @@ def test_single_writes_one_file(text: Path) -> None:
 def test_single_leaves_the_old_file_when_it_fails(text: Path) -> None:
     out = text.with_name("out.txt")
     out.write_text("old")
-    with pytest.raises(ForgeError):
-        single(upper, "made.txt", out, text=text, fail=True)
+
+    def fail(draft: Path, text: Path) -> int:
+        upper(draft, text)
+        raise ForgeError("no", "")
+
+    with pytest.raises(ForgeError, match="no"):
+        write_single(out, text, fail)
     assert out.read_text() == "old"
     assert sorted(path.name for path in text.parent.iterdir()) == ["in.txt", "out.txt"]
 
 
 def test_single_refuses_its_own_input(text: Path) -> None:
     with pytest.raises(ForgeError, match="is the input itself"):
-        single(upper, "made.txt", text.parent / "." / "in.txt", text=text)
+        write_single(text.parent / "." / "in.txt", text)
     assert text.read_text() == "abc"
 
 
@@ -427,15 +432,15 @@ def test_single_refuses_one_of_several_inputs(text: Path) -> None:
     other = text.with_name("other.txt")
     other.write_text("x")
     with pytest.raises(ForgeError, match="is the input itself"):
-        single(upper, "made.txt", text, texts=[other, text])
+        single(lambda draft: upper(draft, text), "made.txt", text, reads=[other, text])
 
 
 def test_single_refuses_its_own_input_behind_a_link(text: Path) -> None:
     text.with_name("link").symlink_to(text)
     with pytest.raises(ForgeError, match="is the input itself"):
-        single(upper, "made.txt", text.with_name("link"), text=text)
+        write_single(text.with_name("link"), text)
 
 
 def test_single_refuses_a_folder(text: Path) -> None:
     with pytest.raises(ForgeError, match="is a folder"):
-        single(upper, "made.txt", text.parent, text=text)
+        write_single(text.parent, text)

@@ -62,14 +62,14 @@ def read(path: Path) -> Plan:
             f"{path}: neither ONNX nor an engine",
             "give an ONNX file, an engine, or a folder of trtforge's",
         )
-    entry, built = _manifest(path)
+    listed_bytes, built = _manifest(path)
     whole = (
         int.from_bytes(head[16:24], "little")
         if made_by == "TensorRT-RTX" and len(head) == HEADER
         else None
     )
-    wanted = entry.get("bytes") if entry else whole
-    if len(head) < HEADER or (isinstance(wanted, int) and size < wanted):
+    wanted = whole if listed_bytes is None else listed_bytes
+    if len(head) < HEADER or (wanted is not None and size < wanted):
         raise ForgeError(
             f"{path}: cut short ({size} bytes{f' of {wanted}' if wanted else ''})",
             "copy it again, or build it again",
@@ -77,18 +77,19 @@ def read(path: Path) -> Plan:
     return Plan(path, made_by, ".".join(str(byte) for byte in head[24:28]), built)
 
 
-def _manifest(path: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """The manifest's entry of the file, and its facts of the engine; empty without such a manifest."""
-    from trtforge.bundle import manifest
+def _manifest(path: Path) -> tuple[int | None, Mapping[str, Any]]:
+    """Return the file's size and what made the engine, as the manifest beside it says."""
+    from trtforge.bundle.folder import listed_files, read_document
 
     try:
-        content = manifest.read_manifest(path.parent)
+        entry = listed_files(path.parent).get(path.name)
+        engine = read_document(path.parent).get("engine")
     except ForgeError:
-        return {}, {}
-    entry = content["files"].get(path.name)
-    engine = content.get("engine")
+        return None, {}
+    if entry is None:
+        return None, {}
     built = engine.get("built") if isinstance(engine, dict) else None
-    return (entry, built if isinstance(built, dict) else {}) if entry else ({}, {})
+    return entry.bytes, built if isinstance(built, dict) else {}
 
 
 def unfit(plan: Plan, installed: str | None, here: Machine | None) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from trtforge.bundle.facts import FoldFacts, PatchFacts
+from trtforge.bundle.manifest import Sources
 from trtforge.devices import Device
-from trtforge.names import Backend
+from trtforge.names import Backend, Precision
 from trtforge.recipe import Recipe
 from trtforge.store import File
 
@@ -36,8 +38,8 @@ class Prepared:
     Attributes:
         name: name of the model, which files are called after.
         precision, batch, recipe: as the user gave them, with defaults filled in.
-        facts: what folding found out about the model (see ``trtforge.stages.fold``).
-        inputs: digests of the user's files by name, for the manifest.
+        facts: what folding found out about the model.
+        sources: the user's files, for the manifest.
         graphs: the patched graph of each backend.
         patches: what patching each of these graphs changed.
         table: calibration table, for INT8 and FP8.
@@ -48,19 +50,24 @@ class Prepared:
     """
 
     name: str
-    precision: str
+    precision: Precision
     batch: tuple[int, int, int]
     recipe: Recipe
-    facts: dict[str, Any]
-    inputs: dict[str, Any]
-    graphs: dict[str, File]
-    patches: dict[str, dict[str, Any]]
-    table: File | None
+    facts: FoldFacts
+    sources: Sources
+    graphs: Mapping[Backend, File]
+    patches: Mapping[Backend, PatchFacts]
+    table: File | None = None
     deepstream: str | None = None
     remarks: tuple[str, ...] = ()
     implicit: bool = False
     images: File | None = None
 
-    def file_name(self, backend: str) -> str:
+    @property
+    def built_precision(self) -> str:
+        """The precision of the graphs: one that came with Q/DQ or FP16 inside is mixed."""
+        return "mixed" if self.precision == "fp32" and self.facts.typed else self.precision
+
+    def file_name(self, backend: Backend) -> str:
         """Return the name of a backend's graph in the output folder."""
         return f"{self.name}{IMPLICIT_SUFFIX if self.implicit else SUFFIX[backend]}"

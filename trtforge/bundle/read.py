@@ -1,80 +1,85 @@
-"""Reading a prepared folder, or a bundle, back: what another machine made, and not to be trusted."""
+"""Read a prepared folder, or a bundle, back.
+
+Such a folder may come from another machine, so nothing in it is trusted.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
 
 from pydantic import ValidationError
 
-from trtforge import parse
-from trtforge.bundle import manifest
+from trtforge.bundle.folder import MANIFEST, changed, listed_files
+from trtforge.bundle.manifest import Manifest
 from trtforge.bundle.prepared import IMPLICIT_SUFFIX, SUFFIX, Prepared
+from trtforge.calibration import TABLE
 from trtforge.errors import ForgeError
-from trtforge.names import Precision
-from trtforge.recipe import Recipe
 from trtforge.store import File
 
 
 def read_prepared(folder: Path) -> Prepared:
-    """A prepared folder (or a bundle, which holds the same), checked against its manifest.
+    """Return what a prepared folder holds, or a bundle, which holds the same and more.
 
     Raises:
-        ForgeError: it is neither, or its files were changed.
+        ForgeError: the folder is neither, or its files are not those that the manifest lists.
     """
-    content = manifest.read_manifest(folder)
-    edited = [
-        name for name in manifest.changed(folder) if name.endswith((".onnx", "calibration.json"))
-    ]
+    listed = listed_files(folder)
+    edited = [name for name in changed(folder) if name.endswith((".onnx", TABLE))]
     if edited:
         raise ForgeError(
             f"{folder / edited[0]}: not the file that the manifest lists", "prepare again"
         )
-    files = {name: File(folder / name, entry["sha256"]) for name, entry in content["files"].items()}
     try:
-        batch, size = content["batch"], content["facts"]["size"]
-        implicit = bool(content.get("weak", False))
-        if not (
-            content["graphs"]
-            and {"tensorrt", *content["graphs"]} <= content["patches"].keys()
-            and "tensorrt" in content["graphs"]
-            and [type(side) for side in size] == [int, int]
-        ):
-            raise ValueError("graphs, patches or size")
-        if content["precision"] not in get_args(Precision):
-            raise ValueError("precision")
-        if [type(each) for each in batch] != [int] * 3 or not 1 <= batch[0] <= batch[1] <= batch[2]:
-            raise ValueError("batch")
-        if (deepstream := content.get("deepstream")) is not None:
-            parse.version(deepstream)
-        return Prepared(
-            name=Path(str(content["model"])).name,
-            precision=content["precision"],
-            batch=(batch[0], batch[1], batch[2]),
-            recipe=Recipe.model_validate(content["recipe"]),
-            facts=dict(content["facts"]),
-            inputs=dict(content["inputs"]),
-            graphs={
-                backend: files[
-                    f"{content['model']}{IMPLICIT_SUFFIX if implicit else SUFFIX[backend]}"
-                ]
-                for backend in content["graphs"]
-            },
-            patches=dict(content["patches"]),
-            table=files.get("calibration.json"),
-            deepstream=deepstream,
-            implicit=implicit,
-        )
-    except (
-        KeyError,
-        TypeError,
-        ValueError,
-        IndexError,
-        AttributeError,
-        ValidationError,
-        ForgeError,
-    ) as error:
-        reason = str(error).splitlines()[0]
-        raise ForgeError(
-            f"{folder / manifest.MANIFEST}: incomplete ({reason})", "prepare again"
-        ) from error
+        manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+        _check(manifest)
+    except ValidationError as error:
+        raise _incomplete(folder, _first_problem(error)) from error
+    except ValueError as error:
+        raise _incomplete(folder, str(error)) from error
+    files = {name: File(folder / name, entry.sha256) for name, entry in listed.items()}
+    suffixes = dict.fromkeys(SUFFIX, IMPLICIT_SUFFIX) if manifest.implicit else SUFFIX
+    names = {backend: f"{manifest.model}{suffixes[backend]}" for backend in manifest.graphs}
+    for name in names.values():
+        if name not in files:
+            raise _incomplete(folder, f"no {name} among the files")
+    return Prepared(
+        name=Path(manifest.model).name,
+        precision=manifest.precision,
+        batch=manifest.batch,
+        recipe=manifest.recipe,
+        facts=manifest.facts,
+        sources=manifest.inputs,
+        graphs={backend: files[name] for backend, name in names.items()},
+        patches=manifest.patches,
+        table=files.get(TABLE),
+        deepstream=manifest.deepstream,
+        implicit=manifest.implicit,
+    )
+
+
+def _check(manifest: Manifest) -> None:
+    """Check what the types of the manifest do not say.
+
+    Raises:
+        ValueError: the message says what is wrong.
+    """
+    smallest, best, largest = manifest.batch
+    if not smallest <= best <= largest:
+        raise ValueError("batch is not in order")
+    if manifest.facts.size is None:
+        raise ValueError("facts tell no size")
+    if "tensorrt" not in manifest.graphs:
+        raise ValueError("no graph for tensorrt")
+    if not manifest.patches.keys() >= {"tensorrt", *manifest.graphs}:
+        raise ValueError("a graph without its patch")
+
+
+def _incomplete(folder: Path, reason: str) -> ForgeError:
+    return ForgeError(f"{folder / MANIFEST}: incomplete ({reason})", "prepare again")
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    place = ".".join(map(str, first["loc"]))
+    message = first["msg"].partition("\n")[0]
+    return f"{place}: {message}" if place else message

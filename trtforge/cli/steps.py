@@ -1,7 +1,7 @@
 """Commands for single stages, in the order in which a model passes them."""
 
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Optional
 
 import typer
 
@@ -77,33 +77,37 @@ def export(
     from trtforge.pipeline import DEFAULT_SIZE
     from trtforge.stages import MODEL
     from trtforge.stages import export as stage
+    from trtforge.store import to_json
 
     axes = list(
         dict.fromkeys(parse.one_of(each, stage.DYNAMIC, "--dynamic") for each in dynamic or [])
     )
-    facts = outfile.single(
-        stage.run,
-        MODEL,
-        out,
-        beside=f"{out.name}.data",
+    options = stage.ExportOptions(
+        default_size=DEFAULT_SIZE,
         data=f"{out.name}.data",
-        source=Path(source) if Path(source).is_file() else source,
         kwargs=parse.kwargs(kwargs),
         weights=weights,
         trusted=trust_pickle,
         batch=batch,
         size=parse.size(size),
-        default_size=DEFAULT_SIZE,
-        dynamic=axes,
-        wanted=output or [],
+        dynamic=tuple(axes),
+        outputs=tuple(output or ()),
         opset=parse.in_range(opset, stage.OPSETS, "--opset"),
         atol=atol,
         rtol=rtol,
         check=not no_check,
     )
+    file = Path(source) if Path(source).is_file() else None
+    facts = outfile.single(
+        lambda draft: stage.run(draft, file or source, options),
+        MODEL,
+        out,
+        reads=[file, weights],
+        beside=options.data,
+    )
     for remark in stage.remarks(facts):
         present.note(remark)
-    result(as_json, facts, f"{out}\n{stage.say(facts)}")
+    result(as_json, to_json(facts), f"{out}\n{stage.summarize(facts)}")
 
 
 def fold(
@@ -120,23 +124,24 @@ def fold(
     """
     from trtforge import outfile, parse
     from trtforge.pipeline import DEFAULT_SIZE
+    from trtforge.recipe import Decode
     from trtforge.stages import MODEL
     from trtforge.stages import fold as stage
+    from trtforge.store import File, to_json
 
-    wanted = parse.size(size)
-    facts = outfile.single(
-        stage.run,
-        MODEL,
-        out,
-        model=model,
-        size=wanted and list(wanted),
-        head="auto",
-        default_size=list(DEFAULT_SIZE),
+    options = stage.FoldOptions(
+        size=parse.size(size),
+        default_size=DEFAULT_SIZE,
+        decode=Decode(),
         check=not no_check,
         batch=batch,
         image=False,
     )
-    result(as_json, facts, f"{out}: {stage.say(facts)}")
+    inputs = stage.FoldInputs(File(model))
+    facts = outfile.single(
+        lambda draft: stage.run(draft, inputs, options), MODEL, out, reads=[model]
+    )
+    result(as_json, to_json(facts), f"{out}: {stage.summarize(facts)}")
 
 
 def calibrate(
@@ -190,7 +195,10 @@ def calibrate(
 
     On all nodes of a Ray cluster: trtforge calibrate clean.onnx --calib photos/ --on ray://head:10001
     """
+    from dataclasses import replace
+
     from trtforge import outfile, parse, present
+    from trtforge.calibration import CACHE, TABLE
     from trtforge.cluster import open_workers
     from trtforge.devices import stacks
     from trtforge.options import calibrate as options
@@ -198,6 +206,7 @@ def calibrate(
     from trtforge.stages import calibrate as stage
     from trtforge.stages import observe, seen
     from trtforge.stages import plots as drawn
+    from trtforge.store import File, to_json
 
     if on != "local" and (shard or merge):
         raise ForgeError("--on makes and merges the shards itself", "drop --shard and --merge")
@@ -211,37 +220,42 @@ def calibrate(
     outfile.check(out, *files, asked.images)
     if preview_to:
         seen.write(asked.model, asked.images, preview_to, spec.preprocess)
-    if asked.shard:
-        facts = outfile.single(
-            observe.run,
+    if asked.shard and asked.model and asked.images:
+        observing = replace(asked.observing, shard=asked.shard)
+        inputs = observe.ObserveInputs(File(asked.model), File(asked.images))
+        seen_facts = outfile.single(
+            lambda draft: observe.run(draft, inputs, observing),
             observe.TABLE,
             out,
-            model=asked.model,
-            images=asked.images,
-            shard=asked.shard,
-            **asked.observing,
+            reads=[asked.model, asked.images],
         )
-        return result(as_json, facts, f"{out}: {observe.say(facts)}")
+        return result(as_json, to_json(seen_facts), f"{out}: {observe.summarize(seen_facts)}")
     with open_workers(on, open_store(), timeout=parse.timeout(timeout)) as staff:
-        facts = outfile.single(
-            stage.whole,
-            stage.TABLE,
-            out,
-            model=asked.model,
-            images=asked.images,
-            shards=asked.shards,
-            observing=asked.observing,
-            choosing=asked.choosing,
-            workers=None if on == "local" else staff,
-        )
+
+        def write(draft: Path) -> stage.CalibrateFacts:
+            if asked.model is None or asked.images is None:
+                return stage.calibrate_shards(draft, asked.shards, asked.choosing)
+            return stage.calibrate_images(
+                draft,
+                asked.model,
+                asked.images,
+                asked.observing,
+                asked.choosing,
+                None if on == "local" else staff,
+            )
+
+        reads = [asked.model, asked.images, *asked.shards]
+        facts = outfile.single(write, TABLE, out, reads=reads)
     if cache:
-        outfile.single(stage.write_cache, stage.CACHE, cache, table=out, tensorrt=tensorrt)
+        outfile.single(
+            lambda draft: stage.write_cache(draft, out, tensorrt), CACHE, cache, reads=[out]
+        )
     if plots:
-        facts = {**facts, "plots": drawn.write(out, plots)}
+        facts = replace(facts, plots=drawn.write(out, plots))
     for remark in stage.remarks(facts):
         present.note(remark)
-    made = f"\n{plots}: {facts['plots']} plots" if plots else ""
-    return result(as_json, facts, f"{out}: {stage.say(facts)}{made}")
+    made = f"\n{plots}: {facts.plots} plots" if plots else ""
+    return result(as_json, to_json(facts), f"{out}: {stage.summarize(facts)}{made}")
 
 
 def quantize(
@@ -271,23 +285,27 @@ def quantize(
     from trtforge.options import recipe as recipes
     from trtforge.stages import MODEL
     from trtforge.stages import quantize as stage
+    from trtforge.stages.refine import RefineInputs
+    from trtforge.store import File, to_json
 
     spec = recipes.load(recipe, keep=keep or (), only=only or ())
-    run = stage.refined if calib and not fp8 else stage.run
-    images: dict[str, Any] = {"images": calib} if calib and not fp8 else {}
-    facts = outfile.single(
-        run,
-        MODEL,
-        out,
-        model=model,
-        ranges=calibration,
-        **images,
-        keep=list(spec.precision.keep),
-        only=list(spec.precision.only),
+    options = stage.QuantizeOptions(
+        keep=spec.precision.keep,
+        only=spec.precision.only,
         float_heads=spec.precision.heads == "float",
         form="fp8" if fp8 else "int8",
     )
-    result(as_json, facts, f"{out}: {stage.say(facts)}")
+    inputs = stage.QuantizeInputs(File(model), File(calibration))
+    images = calib if not fp8 else None
+
+    def write(draft: Path) -> stage.QuantizeFacts:
+        if images is None:
+            return stage.run(draft, inputs, options)
+        refining = RefineInputs(inputs.model, inputs.ranges, File(images))
+        return stage.refine_and_quantize(draft, refining, options)
+
+    facts = outfile.single(write, MODEL, out, reads=[model, calibration, images])
+    result(as_json, to_json(facts), f"{out}: {stage.summarize(facts)}")
 
 
 def cast(
@@ -305,9 +323,13 @@ def cast(
     from trtforge import outfile
     from trtforge.stages import MODEL
     from trtforge.stages import cast as stage
+    from trtforge.store import File, to_json
 
-    facts = outfile.single(stage.run, MODEL, out, model=model, keep=keep or [])
-    result(as_json, facts, f"{out}: {stage.say(facts)}")
+    inputs, options = stage.CastInputs(File(model)), stage.CastOptions(tuple(keep or ()))
+    facts = outfile.single(
+        lambda draft: stage.run(draft, inputs, options), MODEL, out, reads=[model]
+    )
+    result(as_json, to_json(facts), f"{out}: {stage.summarize(facts)}")
 
 
 def patch(
@@ -353,13 +375,14 @@ def patch(
     from trtforge.options import recipe as recipes
     from trtforge.stages import MODEL
     from trtforge.stages import patch as stage
+    from trtforge.store import to_json
 
     spec = recipes.load(
         recipe, score=score, iou=iou, max_det=max_det, class_agnostic=class_agnostic
     )
     if list_:
         found = stage.listed(model, spec)
-        result(as_json, found, summary.listed(found))
+        result(as_json, found.document(), summary.listed(found))
         return
     if out is None:
         raise ForgeError("patch writes a file", "give it with -o, or look with --list")
@@ -376,16 +399,9 @@ def patch(
         },
     )
     color = parse.one_of(input_format, ("rgb", "bgr"), "--input-format") if input_format else None
+    options = stage.EditOptions(form, nms_impl, spec, preprocess, normalization, color)
     facts = outfile.single(
-        stage.edit,
-        MODEL,
-        out,
-        model=model,
-        form=form,
-        impl=nms_impl,
-        recipe=spec,
-        front=preprocess,
-        normalization=normalization,
-        color=color,
+        lambda draft: stage.edit(draft, model, options), MODEL, out, reads=[model]
     )
-    result(as_json, facts, f"{out}: {stage.say(facts)}; {summary.feed(facts['feed'])}")
+    text = f"{out}: {stage.summarize(facts)}; {summary.feed(facts.feed)}"
+    result(as_json, to_json(facts), text)

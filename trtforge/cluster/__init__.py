@@ -40,7 +40,7 @@ class Cell:
     arguments: Any
     device: Device | None = None
     alone: bool = False
-    known: tuple[Artifact, ...] = ()
+    known: tuple[Artifact[object], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class CellResult:
     number: int
     value: Any = None
     error: ForgeError | None = None
-    made: list[Artifact] = field(default_factory=list)
+    made: list[Artifact[object]] = field(default_factory=list)
 
     def result(self) -> Any:
         """The value, or the error raised."""

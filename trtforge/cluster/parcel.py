@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from trtforge.errors import MachineError
-from trtforge.store import Facts, File, Stage, Store, changed
+from trtforge.store import NOTHING, File, Nothing, Stage, Store, changed
 
 BLOCK = 64 * 2**20  # bytes
 Put = Callable[[bytes], Any]  # a block into a place from which every node can get it
@@ -93,25 +93,32 @@ def send(file: File, put: Put) -> Parcel:
     )
 
 
+@dataclass(frozen=True)
+class ReceiveOptions:
+    """Which parcel is received: see ``Parcel``."""
+
+    digest: str
+    name: str
+
+
 def receive(parcel: Parcel, get: Get, store: Store) -> File:
-    """The file or folder on this machine; it is kept in the store.
+    """Write the file or folder of a parcel on this machine, and keep it in the store.
 
     Raises:
         MachineError: it is not what its digest says.
     """
 
-    def run(draft: Path, **which: str) -> Facts:
+    def run(draft: Path, inputs: Nothing, options: ReceiveOptions) -> Nothing:
         write(draft, parcel.blocks, get)
         if _damaged(parcel, draft):
             raise MachineError(
                 f"{parcel.name or 'a folder of images'}: arrived damaged, or changed on the way",
                 "run again",
             )
-        return {}
+        return NOTHING
 
-    kept = Store(store.root).run(
-        Stage("received", 1, (), run), {}, {"digest": parcel.digest, "name": parcel.name}
-    )
+    stage = Stage("received", 1, (), run, Nothing)
+    kept = Store(store.root).run(stage, NOTHING, ReceiveOptions(parcel.digest, parcel.name))
     return File(kept.folder / parcel.name, parcel.digest, _beside(parcel, kept.folder))
 
 

@@ -29,7 +29,7 @@ TRIES = 4  # to connect
 ACCELERATOR = "accelerator_type:"
 MAKERS = ("nvidia", "tesla")  # in the names of GPUs, not in Ray's
 Carried = list[
-    tuple[Artifact, dict[str, list[bytes]]]
+    tuple[Artifact[object], dict[str, list[bytes]]]
 ]  # entries, and their files where the caller lacks them
 
 
@@ -211,7 +211,7 @@ def _look(
 
 def _message(
     put: parcel.Put, sent: dict[str, Parcel], work: Work, cell: Cell
-) -> tuple[bytes, dict[str, Parcel], list[tuple[Artifact, dict[str, list[Any]]]]]:
+) -> tuple[bytes, dict[str, Parcel], list[tuple[Artifact[object], dict[str, list[Any]]]]]:
     """What ``_run_on_node`` needs; files that were sent for another cell are not sent again."""
     content, files = parcel.pack((work, cell.arguments))
     for file in files:
@@ -238,7 +238,7 @@ def _run_on_node(
     force: bool,
     content: bytes,
     parcels: dict[str, Parcel],
-    known: list[tuple[Artifact, dict[str, list[Any]]]],
+    known: list[tuple[Artifact[object], dict[str, list[Any]]]],
 ) -> tuple[CellResult, Carried]:
     """A cell, on its node."""
     import ray

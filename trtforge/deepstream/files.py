@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from trtforge.bundle import manifest
+from trtforge.bundle.folder import MANIFEST
 from trtforge.deepstream.app import pipeline as app
 from trtforge.deepstream.config import describe, nvinfer
 from trtforge.deepstream.format import app_keys, config
@@ -122,7 +122,7 @@ def check_folder(out: Path) -> None:
     """
     if out.exists() and not out.is_dir():
         raise ForgeError(f"{out}: is a file", "give a folder with -o")
-    if (out / manifest.MANIFEST).is_file():
+    if (out / MANIFEST).is_file():
         raise ForgeError(
             f"{out}: is a bundle, whose manifest lists what is in it", "give another folder with -o"
         )

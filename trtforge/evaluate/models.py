@@ -14,6 +14,7 @@ from trtforge.backends import _plan
 from trtforge.bundle.read import read_prepared
 from trtforge.errors import ForgeError, MachineError
 from trtforge.graph.nms import OUTPUTS
+from trtforge.names import Backend
 from trtforge.recipe import Nms, Preprocess, Recipe
 
 if TYPE_CHECKING:
@@ -92,9 +93,8 @@ def _open_folder(path: Path) -> OpenedModel:
     engines = sorted(path.glob("*.onnx_b*.engine"))
     if engines:
         return _open_tensorrt(engines[0], ready.recipe)
-    backend = next(
-        each for each in ("tensorrt-rtx", "onnxruntime", "tensorrt") if each in ready.graphs
-    )
+    order: tuple[Backend, ...] = ("tensorrt-rtx", "onnxruntime", "tensorrt")
+    backend = next(name for name in order if name in ready.graphs)
     file = ready.graphs[backend].path
     rtx = list(path.glob("*.rtx.engine"))
     note = (

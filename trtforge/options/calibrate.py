@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 from trtforge import outfile, parse
 from trtforge.errors import ForgeError
 from trtforge.recipe import Method, Recipe
 
-METHODS = get_args(Method)
+if TYPE_CHECKING:
+    from trtforge.stages.calibrate import CalibrateOptions
+    from trtforge.stages.observe import ObserveOptions
+
+METHODS: tuple[Method, ...] = get_args(Method)
 
 
 @dataclass(frozen=True)
@@ -22,8 +26,8 @@ class Calibration:
     images: Path | None
     shards: list[Path]
     shard: tuple[int, int] | None
-    observing: dict[str, Any]
-    choosing: dict[str, Any]
+    observing: ObserveOptions
+    choosing: CalibrateOptions
 
 
 def asked(
@@ -43,14 +47,23 @@ def asked(
     """
     from trtforge.backends.onnxruntime import calibration_provider
     from trtforge.graph.quantize.taps import TAPS
+    from trtforge.stages.calibrate import CalibrateOptions
+    from trtforge.stages.observe import ObserveOptions
 
-    given = {"method": parse.one_of(method, METHODS, "--method")} if method else {}
-    choosing = recipe.calibration.model_dump(exclude={"images", "refine"}) | given
-    observing = {
-        "preprocess": recipe.preprocess.model_dump(mode="json"),
-        "taps": parse.one_of(taps, TAPS, "--taps"),
-        "provider": parse.provider(provider),
-    }
+    spec = recipe.calibration
+    if method:
+        parse.one_of(method, METHODS, "--method")
+    choosing = CalibrateOptions(
+        method=next((known for known in METHODS if known == method), spec.method),
+        percentile=spec.percentile,
+        methods=spec.methods,
+    )
+    parse.one_of(taps, TAPS, "--taps")
+    observing = ObserveOptions(
+        preprocess=recipe.preprocess,
+        taps=next(known for known in TAPS if known == taps),
+        provider=parse.provider(provider),
+    )
     if merge:
         if calib or shard is not None:
             raise ForgeError("--merge takes tables, neither --calib nor --shard", "drop them")
@@ -62,10 +75,9 @@ def asked(
         )
     if images is None:
         raise ForgeError("calibration needs photographs", "give --calib FOLDER")
-    observing["provider"] = calibration_provider(provider)
-    return Calibration(
-        files[0], images, [], parse.shard(shard) if shard is not None else None, observing, choosing
-    )
+    observing = replace(observing, provider=calibration_provider(provider))
+    part = parse.shard(shard) if shard is not None else None
+    return Calibration(files[0], images, [], part, observing, choosing)
 
 
 def check_cache(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -10,7 +10,6 @@ from pydantic import ValidationError
 from trtforge import recipe as recipes
 from trtforge.errors import ForgeError
 from trtforge.recipe import Nms, Recipe
-from trtforge.store import Facts
 
 NMS_FORMS = ("auto", "none", "keep", "onnx", "efficientnms", "deepstream")
 
@@ -38,7 +37,7 @@ def load(
         "max_det": max_det,
         "class_agnostic": class_agnostic or None,
     }
-    changes: Facts = {
+    changes: dict[str, object] = {
         "nms": found.nms.model_dump()
         | {key: value for key, value in given.items() if value is not None}
     }
@@ -59,7 +58,7 @@ def load(
         ) from error
 
 
-def check_nms(form: str, given: Facts) -> None:
+def check_nms(form: str, given: Mapping[str, object]) -> None:
     """Refuse options about an NMS where none is put in.
 
     Args:
@@ -83,14 +82,14 @@ def check_nms(form: str, given: Facts) -> None:
         )
 
 
-def nms(base: Nms, given: Facts) -> Nms:
+def nms(base: Nms, given: Mapping[str, object]) -> Nms:
     """``base`` with the command line's word above it.
 
     Raises:
         ForgeError: a value is out of its range.
     """
     try:
-        return Nms.model_validate(base.model_dump() | given)
+        return Nms.model_validate({**base.model_dump(), **given})
     except ValidationError as error:
         first = error.errors()[0]
         raise ForgeError(

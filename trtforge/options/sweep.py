@@ -14,7 +14,7 @@ from trtforge.options.build import check_precision, work
 from trtforge.pipeline.job import Job
 
 if TYPE_CHECKING:
-    from trtforge.sweeping import Asked
+    from trtforge.sweeping import SweepRequest
     from trtforge.sweeping.rows import Pick
 
 MOST_LEVEL = 5
@@ -35,14 +35,14 @@ def asked(
     duration: str,
     provider: str,
     target: Target,
-) -> tuple[Job, Asked, Pick | None]:
+) -> tuple[Job, SweepRequest, Pick | None]:
     """What ``trtforge sweep`` was asked for: the job that all cells share, the axes, and what to
     pick.
 
     Raises:
         ForgeError: an option is wrong, or they contradict each other.
     """
-    from trtforge.sweeping import Asked
+    from trtforge.sweeping import SweepRequest
     from trtforge.sweeping.rows import PICKS
 
     precisions: list[Any] = parse.names(precision, "--precision", get_args(Precision))
@@ -58,7 +58,7 @@ def asked(
         raise ForgeError(f"{model}: a prepared folder has one precision", "sweep the ONNX file")
     for each in precisions:
         check_precision(replace(job, precision=each), [target])
-    axes = Asked(
+    axes = SweepRequest(
         precisions=precisions,
         batches=parse.numbers(batch, "--batch", parse.MOST_BATCH) if batch else [],
         workspaces=list(

@@ -1,25 +1,50 @@
-"""model -> model: the user's own patches, and deviations of channels folded into the first
-convolution.
+"""model -> model: the recipe's own patches, and deviations folded into the first convolution.
 
-Only for recipes that have either: nvinfer knows one scale for all channels, so a deviation of each
-has to be in the
-weights before anything is measured.
+Only recipes that have either need this stage. nvinfer knows one scale for all channels, so a
+deviation of each channel has to be in the weights before anything is measured.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from trtforge.patches import Patch
+from trtforge.recipe import Preprocess
 from trtforge.stages import MODEL
-from trtforge.store import Facts, Stage
+from trtforge.store import File, Stage
 
 
-def run(draft: Path, model: Path, *, recipe: dict[str, Any]) -> Facts:
+@dataclass(frozen=True)
+class AdaptInputs:
+    """The user's model."""
+
+    model: File
+
+
+@dataclass(frozen=True)
+class AdaptOptions:
+    """The sections ``patches`` and ``preprocess`` of the recipe."""
+
+    patches: tuple[Patch, ...]
+    preprocess: Preprocess
+
+
+@dataclass(frozen=True)
+class AdaptFacts:
+    """What was changed.
+
+    Attributes:
+        patches: number of patches.
+        std: deviations were folded into the first convolution.
+    """
+
+    patches: int = 0
+    std: bool = False
+
+
+def run(draft: Path, inputs: AdaptInputs, options: AdaptOptions) -> AdaptFacts:
     """Write ``draft/model.onnx``.
-
-    Args:
-        recipe: its sections ``patches`` and ``preprocess``.
 
     Raises:
         ForgeError: a patch does not fit the model, or its first convolution can't be found.
@@ -29,20 +54,18 @@ def run(draft: Path, model: Path, *, recipe: dict[str, Any]) -> Facts:
     from trtforge.graph.edit.patches import apply_patches
     from trtforge.graph.edit.preprocess import fold_std
     from trtforge.graph.model import graph_of, load, model_of, save
-    from trtforge.recipe import Recipe
 
-    spec = Recipe.model_validate(recipe)
-    graph = graph_of(onnx.shape_inference.infer_shapes(load(model)))
-    apply_patches(graph, spec.patches)
-    fold_std(graph, spec.preprocess)
+    graph = graph_of(onnx.shape_inference.infer_shapes(load(inputs.model.path)))
+    apply_patches(graph, options.patches)
+    fold_std(graph, options.preprocess)
     save(model_of(graph), draft / MODEL)
-    return {"patches": len(spec.patches), "std": spec.preprocess.std is not None}
+    return AdaptFacts(len(options.patches), options.preprocess.std is not None)
 
 
-def say(facts: Facts) -> str:
-    return f"{facts['patches']} patches" + (
-        ", deviations folded into the first convolution" if facts["std"] else ""
-    )
+def summarize(facts: AdaptFacts) -> str:
+    """Return the facts in a line for people."""
+    folded = ", deviations folded into the first convolution" if facts.std else ""
+    return f"{facts.patches} patches{folded}"
 
 
-STAGE = Stage("adapt", 1, ("onnx", "onnx-graphsurgeon", "numpy"), run, say)
+STAGE = Stage("adapt", 2, ("onnx", "onnx-graphsurgeon", "numpy"), run, AdaptFacts, summarize)

@@ -100,8 +100,7 @@ def subject(path: Path) -> Subject:
             for name in ("onnxruntime", "tensorrt-rtx", "tensorrt")
             if name in ready.graphs
         )
-        height, width = ready.facts["size"]
-        return Subject(os.fspath(path), engine, graph, ready.batch[1], (height, width))
+        return Subject(os.fspath(path), engine, graph, ready.batch[1], ready.facts.size)
     if not path.is_file():
         raise ForgeError(
             f"{path}: no such file or folder",

@@ -1,132 +1,195 @@
-"""ready -> engine: by the one backend that serves the target."""
+"""ready -> engine: built by the one backend that serves the target."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trtforge import present
-from trtforge.backends.options import BuildOptions
+from trtforge.backends.options import PLAIN, BuildOptions
+from trtforge.bundle.facts import BuildFacts
+from trtforge.calibration import CACHE
 from trtforge.errors import BuildError, ForgeError
-from trtforge.store import Facts, Stage
+from trtforge.names import Backend
+from trtforge.recipe import Preprocess
+from trtforge.store import File, Stage
 
 if TYPE_CHECKING:
     import numpy as np
 
     from trtforge.backends.tensorrt import Calibration
-    from trtforge.reporting.model import LayerReport
+    from trtforge.reporting.model import Layer, LayerReport
+    from trtforge.reporting.origin import Origin
+
+__all__ = ["ENGINE", "LAYERS", "BuildFacts", "EngineInputs", "EngineOptions", "run", "stage"]
 
 ENGINE = "engine"
-CACHE = "calibration.cache"
-UNUSED = 0.05  # share of quantized convolutions that may run in float without a word
 LAYERS = "layers.json"
+UNUSED = 0.05  # share of quantized convolutions that may run in float without a remark
 
 
-def run(
-    draft: Path,
-    model: Path,
-    *,
-    backend: str,
-    sm: int | None,
-    gpu: str | None,
-    batch: list[int],
-    size: list[int],
-    options: dict[str, Any],
-    ranges: Path | None = None,
-    images: Path | None = None,
-    preprocess: dict[str, Any] | None = None,
-) -> Facts:
-    """Write ``draft/engine`` and ``draft/layers.json``, and ``draft/calibration.cache`` where
-    TensorRT made one.
+@dataclass(frozen=True)
+class EngineInputs:
+    """What an engine is built from.
 
-    Args:
-        model: ready graph.
-        backend: tensorrt, tensorrt-rtx or onnxruntime.
-        sm: compute capability to build for, None on a CPU.
-        gpu: name of the GPU that kernels are timed on, where they are timed.
-        batch: smallest, best and largest.
-        size: height and width in pixels.
-        options: fields of ``trtforge.backends.options.BuildOptions``.
-        ranges: our table, for implicit INT8.
-        images: folder that TensorRT calibrates implicit INT8 on itself.
+    Attributes:
+        model: graph that is ready for the backend.
+        ranges: our table of ranges, for implicit INT8.
+        images: folder that TensorRT itself calibrates implicit INT8 on.
+    """
+
+    model: File
+    ranges: File | None = None
+    images: File | None = None
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """For what an engine is built, and how.
+
+    Attributes:
+        sm: compute capability to build for; None on a CPU.
+        gpu: name of the GPU, for a backend that times kernels on it.
+        batch: smallest, best and largest batch.
+        size: height and width of the input in pixels.
+        options: options of the builder.
         preprocess: the recipe's section, for ``images``.
+    """
 
-    Returns:
-        engine bytes, layers, bytes crossing layers by datatype, convolutions and those with INT8
-        inputs, memory, and under ``built`` what made the engine, and for which GPU.
+    backend: Backend
+    sm: int | None
+    gpu: str | None
+    batch: tuple[int, int, int]
+    size: tuple[int, int]
+    options: BuildOptions = PLAIN
+    preprocess: Preprocess | None = None
+
+
+@dataclass(frozen=True)
+class _Built:
+    """What a backend made.
+
+    Attributes:
+        engine: the serialized engine.
+        layers: its layers.
+        built: what made it, and for which GPU.
+        figures: memory in bytes, by name, where the builder tells it.
+        cache: the calibration cache that TensorRT itself made.
+    """
+
+    engine: bytes
+    layers: Sequence[Layer]
+    built: Mapping[str, bool | int | str | None] = field(default_factory=dict)
+    figures: Mapping[str, int] = field(default_factory=dict)
+    cache: bytes | None = None
+
+
+def run(draft: Path, inputs: EngineInputs, options: EngineOptions) -> BuildFacts:
+    """Write ``draft/engine`` and ``draft/layers.json``.
+
+    Where TensorRT itself has calibrated, its cache is written to ``draft/calibration.cache``.
 
     Raises:
         BuildError: the builder refuses the model.
         MachineError: the backend or the driver is missing.
     """
-    from trtforge.backends import onnxruntime, tensorrt, tensorrt_rtx
     from trtforge.graph.model import load
-    from trtforge.reporting import assemble, inspector, origin, ort, rtx_log
+    from trtforge.reporting import assemble, origin
     from trtforge.reporting.cost import bytes_crossing
     from trtforge.reporting.model import EngineInfo, to_json
 
-    chosen = BuildOptions(**options)
-    shape: dict[str, Any] = {"batch": tuple(batch), "size": tuple(size), "options": chosen}
-    figures: dict[str, int] = {}
-    built: dict[str, Any] = {}
-    graph = origin.from_model(load(model))
+    backend, sm = options.backend, options.sm
+    graph = origin.from_model(load(inputs.model.path))
     with present.progress(f"building with {backend}") as done:
         if backend == "onnxruntime":
-            optimised = onnxruntime.build(model, batches=tuple(batch), size=(size[0], size[1]))
-            layers = ort.layers(optimised, graph)
-            engine = model.read_bytes()
+            made = _onnxruntime(inputs, options, graph)
+        elif backend == "tensorrt-rtx":
+            made = _tensorrt_rtx(inputs, options, done)
         else:
-            if backend == "tensorrt-rtx":
-                engine, record = tensorrt_rtx.build(model, sm=sm or 0, progress=done, **shape)
-                layers = rtx_log.parse(record.layers)
-                built = {"version": str(tensorrt_rtx.module().__version__), "sm": sm}
-            else:
-                calibration = (
-                    _calibration(model, ranges, images, preprocess, size)
-                    if chosen.implicit
-                    else None
-                )
-                engine, record = tensorrt.build(
-                    model, progress=done, calibration=calibration, **shape
-                )
-                layers = inspector.parse(record.layers, "inspector")
-                built = tensorrt.facts(chosen)
-            figures = record.figures
-            if record.cache and images:
-                (draft / CACHE).write_bytes(record.cache)
-    served = tensorrt_rtx.compute_capabilities(engine) if backend == "tensorrt-rtx" else []
-    if backend == "tensorrt-rtx" and served != [sm]:
-        raise BuildError(
-            f"{model.name}: the engine is for SM {served}, not for SM{sm}", "please report it"
-        )
-    (draft / ENGINE).write_bytes(engine)
-    which = EngineInfo(backend=backend, sm=sm, batch=batch[1], size=size)
-    report = assemble.assemble(layers, graph, which, figures)
+            made = _tensorrt(inputs, options, done)
+    (draft / ENGINE).write_bytes(made.engine)
+    if made.cache and inputs.images:
+        (draft / CACHE).write_bytes(made.cache)
+    which = EngineInfo(backend=backend, sm=sm, batch=options.batch[1], size=list(options.size))
+    report = assemble.assemble(made.layers, graph, which, made.figures)
     (draft / LAYERS).write_text(to_json(report), encoding="utf-8")
-    return {
-        "backend": backend,
-        "sm": sm,
-        "engine_bytes": len(engine),
-        "layers": len(layers),
-        "crossing_bytes": bytes_crossing(report.layers, batch[1]),
-        "built": built,
-        **_convolutions(report),
-        **figures,
-    }
+    learned, quantized, int8 = _convolutions(report)
+    return BuildFacts(
+        backend=backend,
+        sm=sm,
+        engine_bytes=len(made.engine),
+        layers=len(made.layers),
+        crossing_bytes=bytes_crossing(report.layers, options.batch[1]),
+        built=made.built,
+        convolutions=learned,
+        quantized_convolutions=quantized,
+        int8_convolutions=int8,
+        scratch_bytes=made.figures.get("scratch_bytes"),
+        activation_bytes=made.figures.get("activation_bytes"),
+        weight_bytes=made.figures.get("weight_bytes"),
+    )
 
 
-def _calibration(
-    model: Path,
-    ranges: Path | None,
-    images: Path | None,
-    preprocess: dict[str, Any] | None,
-    size: list[int],
-) -> Calibration:
-    """Our ranges, whole; or images, as the network sees them.
+def _onnxruntime(inputs: EngineInputs, options: EngineOptions, graph: Origin) -> _Built:
+    """Let ONNX Runtime optimise the graph; its engine is the graph itself."""
+    from trtforge.backends import onnxruntime
+    from trtforge.reporting import ort
+
+    model = inputs.model.path
+    optimised = onnxruntime.build(model, batches=options.batch, size=options.size)
+    return _Built(model.read_bytes(), ort.layers(optimised, graph))
+
+
+def _tensorrt_rtx(
+    inputs: EngineInputs, options: EngineOptions, done: Callable[[float], None]
+) -> _Built:
+    from trtforge.backends import tensorrt_rtx
+    from trtforge.reporting import rtx_log
+
+    engine, record = tensorrt_rtx.build(
+        inputs.model.path,
+        sm=options.sm or 0,
+        progress=done,
+        batch=options.batch,
+        size=options.size,
+        options=options.options,
+    )
+    served = tensorrt_rtx.compute_capabilities(engine)
+    if served != [options.sm]:
+        raise BuildError(
+            f"{inputs.model.path.name}: the engine is for SM {served}, not for SM{options.sm}",
+            "please report it",
+        )
+    built = {"version": str(tensorrt_rtx.module().__version__), "sm": options.sm}
+    return _Built(engine, rtx_log.parse(record.layers), built, record.figures)
+
+
+def _tensorrt(
+    inputs: EngineInputs, options: EngineOptions, done: Callable[[float], None]
+) -> _Built:
+    from trtforge.backends import tensorrt
+    from trtforge.reporting import inspector
+
+    engine, record = tensorrt.build(
+        inputs.model.path,
+        progress=done,
+        calibration=_calibration(inputs, options) if options.options.implicit else None,
+        batch=options.batch,
+        size=options.size,
+        options=options.options,
+    )
+    layers = inspector.parse(record.layers, "inspector")
+    built = tensorrt.facts(options.options)
+    return _Built(engine, layers, built, record.figures, record.cache)
+
+
+def _calibration(inputs: EngineInputs, options: EngineOptions) -> Calibration:
+    """Return what TensorRT's calibrator reads: our ranges, or images as the network sees them.
 
     Raises:
-        ForgeError: activations without a range; too few images.
+        ForgeError: an activation has no range; there are too few images.
     """
     from trtforge.backends.tensorrt import Calibration
     from trtforge.calibration.ranges import load, per_tensor
@@ -134,36 +197,36 @@ def _calibration(
     from trtforge.graph.quantize.taps import require_implicit
     from trtforge.stages.calibrate import cache_text
 
-    if ranges:
-        table = load(ranges)
-        graph = onnx_file.graph_of(onnx_file.load(model))
-        require_implicit(graph, per_tensor(table.groups, table.amax), str(ranges))
-        return Calibration(cache=lambda version: cache_text(ranges, version))
-    assert images and preprocess is not None
-    return Calibration(
-        batches=lambda count: _batches(images, preprocess, (size[0], size[1]), count)
-    )
+    if inputs.ranges:
+        path = inputs.ranges.path
+        table = load(path)
+        graph = onnx_file.graph_of(onnx_file.load(inputs.model.path))
+        require_implicit(graph, per_tensor(table.groups, table.amax), str(path))
+        return Calibration(cache=lambda version: cache_text(path, version))
+    if inputs.images:
+        folder, preprocess = inputs.images.path, options.preprocess or Preprocess()
+        return Calibration(batches=lambda count: _batches(folder, preprocess, options.size, count))
+    return Calibration()
 
 
 def _batches(
-    folder: Path, preprocess: dict[str, Any], size: tuple[int, int], count: int
+    folder: Path, preprocess: Preprocess, size: tuple[int, int], count: int
 ) -> Iterator[np.ndarray]:
-    """Readable images of a folder in batches of ``count``, float32 (count, 3, H, W); what is over
-    is left out.
+    """Yield the readable images of a folder, float32 ``(count, 3, H, W)``.
+
+    Images that do not fill a last batch are left out.
 
     Raises:
-        ForgeError: they do not fill one batch.
+        ForgeError: the images do not fill one batch.
     """
     import numpy as np
 
     from trtforge.calibration import images as pictures
-    from trtforge.recipe import Preprocess
 
-    spec = Preprocess.model_validate(preprocess)
     batch, made = [], 0
     for file in pictures.list_images(folder):
         try:
-            batch.append(pictures.prepare(file, spec, size))
+            batch.append(pictures.prepare(file, preprocess, size))
         except pictures.CorruptImage:
             continue
         if len(batch) == count:
@@ -175,48 +238,44 @@ def _batches(
         )
 
 
-def _convolutions(report: LayerReport) -> dict[str, int]:
-    """Learned convolutions, those that carry Q/DQ, and those that are computed in INT8."""
+def _convolutions(report: LayerReport) -> tuple[int, int, int]:
+    """Count learned convolutions: all, those that carry Q/DQ, those that are computed in INT8."""
     from trtforge.reporting.origin import QUANTIZED
     from trtforge.reporting.remarks import homes
 
     home = homes(report)
-    found = [node for node in report.nodes if node.learned and node.op == "Conv"]
-    int8 = [
-        node
-        for node in found
-        if node.name in home and report.layers[home[node.name]].precision in QUANTIZED
-    ]
-    return {
-        "convolutions": len(found),
-        "quantized_convolutions": sum(node.quantized for node in found),
-        "int8_convolutions": len(int8),
-    }
-
-
-def say(facts: Facts) -> str:
-    where = f"SM{facts['sm']}, " if facts["sm"] else ""
-    int8 = (
-        f", {facts['int8_convolutions']} of {facts['convolutions']} convolutions with 8-bit inputs"
+    learned = [node for node in report.nodes if node.learned and node.op == "Conv"]
+    quantized = sum(node.quantized for node in learned)
+    int8 = sum(
+        node.name in home and report.layers[home[node.name]].precision in QUANTIZED
+        for node in learned
     )
-    size = present.size(facts["engine_bytes"])
-    return (
-        f"{where}{size}, {facts['layers']} layers{int8 if facts['quantized_convolutions'] else ''}"
-    )
+    return len(learned), quantized, int8
 
 
-def remark(facts: Facts) -> str:
-    """What the user should know of INT8 that the builder does not use; empty if it does."""
-    unused = facts["quantized_convolutions"] - facts["int8_convolutions"]
-    if unused <= UNUSED * facts["quantized_convolutions"]:
+def summarize(facts: BuildFacts) -> str:
+    """Return the facts in a line for people."""
+    where = f"SM{facts.sm}, " if facts.sm else ""
+    summary = f"{where}{present.size(facts.engine_bytes)}, {facts.layers} layers"
+    if facts.quantized_convolutions:
+        int8 = f"{facts.int8_convolutions} of {facts.convolutions}"
+        summary += f", {int8} convolutions with 8-bit inputs"
+    return summary
+
+
+def remark(facts: BuildFacts) -> str:
+    """Return what the user should know of INT8 that the builder does not use; empty if it does."""
+    quantized = facts.quantized_convolutions
+    unused = quantized - facts.int8_convolutions
+    if unused <= UNUSED * quantized:
         return ""
-    where = f" on SM{facts['sm']}" if facts["sm"] else ""
+    where = f" on SM{facts.sm}" if facts.sm else ""
     return (
-        f"{facts['backend']} computes {unused} of {facts['quantized_convolutions']} quantized convolutions in float"
+        f"{facts.backend} computes {unused} of {quantized} quantized convolutions in float"
         f"{where}: accuracy as INT8, but no faster than FP16 or FP32"
     )
 
 
-def stage(backend: str) -> Stage:
-    """The stage, whose results depend on the version of the one builder that makes them."""
-    return Stage(f"build-{backend}", 3, (backend,), run, say)
+def stage(backend: Backend) -> Stage[EngineInputs, EngineOptions, BuildFacts]:
+    """Return the stage of a backend: its results depend on the version of that one builder."""
+    return Stage(f"build-{backend}", 4, (backend,), run, BuildFacts, summarize)

@@ -2,185 +2,193 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from trtforge.bundle import manifest
+from trtforge.bundle import folder
+from trtforge.bundle.folder import Contents
+from trtforge.bundle.manifest import Manifest, TargetEntry
 from trtforge.bundle.prepared import Prepared, Target
+from trtforge.calibration import CACHE, TABLE
 from trtforge.deepstream.app import pipeline as app
 from trtforge.deepstream.config import describe, nvinfer
 from trtforge.deepstream.config.graph import inspect
 from trtforge.deepstream.format import app_keys, config
 from trtforge.deepstream.format.labels import labels
 from trtforge.devices import stacks
-from trtforge.stages import calibrate
-from trtforge.stages.build import ENGINE, LAYERS
-from trtforge.store import Artifact, version_of
+from trtforge.names import Backend
+from trtforge.stages.build import ENGINE, LAYERS, BuildFacts
+from trtforge.stages.calibrate import cache_text
+from trtforge.store import Artifact, to_json, version_of
 
 TOOLS = ("numpy", "onnx", "onnx-graphsurgeon", "onnxruntime", "pillow")
 
 
+@dataclass(frozen=True)
+class Written:
+    """A folder that was made.
+
+    Attributes:
+        changed: it had to be written; False if it was there already, with the same contents.
+        remarks: what the user should know.
+    """
+
+    changed: bool
+    remarks: tuple[str, ...]
+
+
 def write(
     out: Path,
-    ready: Prepared,
+    prepared: Prepared,
     target: Target,
-    engine: Artifact | None,
+    engine: Artifact[BuildFacts] | None,
     deepstream: str | None,
     force: bool,
     dla_core: int | None = None,
-) -> tuple[bool, list[str]]:
-    """The folder of one target; without engine, a prepared one.
+) -> Written:
+    """Write the folder of one target: a bundle, or, without engine, a prepared folder.
 
     Args:
-        deepstream: version the configuration is for; None is the device's newest.
-        dla_core: that the engine is for; None is the GPU.
-
-    Returns:
-        Whether anything had to be written, and remarks for the user.
+        deepstream: the version that the configuration is for; None is the device's newest.
+        dla_core: the DLA core that the engine is for; None is the GPU.
 
     Raises:
         ForgeError: labels do not fit the model, or the folder can't be used.
     """
     device = target.device
     own = device.deepstream if device else None
-    deepstream = deepstream or ready.deepstream or own or stacks.default_deepstream()
-    patch = ready.patches["tensorrt"]
-    names, origin = labels(ready.recipe.labels, patch.get("classes"))
-    contents: manifest.Contents = {}
-    graphs = _graphs(ready, target)
-    contents |= {ready.file_name(backend): ready.graphs[backend] for backend in graphs}
-    if ready.table:
+    deepstream = deepstream or prepared.deepstream or own or stacks.default_deepstream()
+    classes = prepared.patches["tensorrt"].classes
+    names, origin = labels(prepared.recipe.labels, classes)
+    graphs = _graphs(prepared, target)
+    contents: Contents = {
+        prepared.file_name(backend): prepared.graphs[backend] for backend in graphs
+    }
+    if prepared.table:
         tensorrt = stacks.tensorrt_for(deepstream, device)
-        contents |= {
-            calibrate.TABLE: ready.table,
-            calibrate.CACHE: _text(calibrate.cache_text(ready.table.path, tensorrt)),
-        }
-    elif engine and ready.images:
-        contents[calibrate.CACHE] = engine.file(calibrate.CACHE)  # TensorRT has calibrated itself
-    network, labelled = _network(ready, deepstream, dla_core)
-    contents |= _deepstream(network, labelled)
+        contents[TABLE] = prepared.table
+        contents[CACHE] = _text(cache_text(prepared.table.path, tensorrt))
+    elif engine and prepared.images:
+        contents[CACHE] = engine.file(CACHE)  # TensorRT has calibrated itself
+    network, labels_text = _network(prepared, deepstream, dla_core)
+    contents |= _deepstream(network, labels_text)
     if engine:
-        contents |= _engine(ready, target, engine, network.engine)
-    wrote = manifest.write(
-        out, contents, _manifest(ready, target, engine, graphs, names, deepstream), force
-    )
-    return wrote, [f"labels: {origin}"] if patch.get("classes") else []
+        contents |= _engine(prepared, target, engine, network.engine)
+    manifest = _manifest(prepared, target, engine, graphs, names, deepstream)
+    changed = folder.write(out, contents, to_json(manifest), force)
+    return Written(changed, (f"labels: {origin}",) if classes else ())
 
 
-def _graphs(ready: Prepared, target: Target) -> list[str]:
-    """The DeepStream form is for every bundle; the target's own graph lies beside it."""
-    return (
-        list(dict.fromkeys(["tensorrt", target.backend])) if target.backend else list(ready.graphs)
-    )
+def _graphs(prepared: Prepared, target: Target) -> tuple[Backend, ...]:
+    """Return the backends whose graphs the folder holds.
+
+    The DeepStream form is in every folder; the graph that the engine comes from lies beside it.
+    """
+    if target.backend:
+        return tuple(dict.fromkeys(("tensorrt", target.backend)))
+    return tuple(prepared.graphs)
 
 
-def _engine(ready: Prepared, target: Target, engine: Artifact, name: str) -> manifest.Contents:
+def _engine(
+    prepared: Prepared, target: Target, engine: Artifact[BuildFacts], tensorrt_name: str
+) -> Contents:
+    """Return the engine and its report.
+
+    Args:
+        tensorrt_name: the name that nvinfer looks for.
+    """
     from trtforge.reporting import assemble, model, page
     from trtforge.stages.report import beside, title
 
-    names = {
-        "tensorrt": name,
-        "tensorrt-rtx": f"{ready.name}.rtx.engine",
-    }
     report = assemble.for_device(
         model.load(engine.file(LAYERS).path),
         target.device,
-        model=ready.name,
-        precision=_precision(ready),
+        model=prepared.name,
+        precision=prepared.built_precision,
     )
     context = page.Context(
-        title(report), target.device, beside(ready.table.path if ready.table else None)
+        title(report), target.device, beside(prepared.table.path if prepared.table else None)
     )
-    contents: manifest.Contents = {
+    contents: Contents = {
         LAYERS: _text(model.to_json(report)),
         "report.html": _text(page.html(report, context)),
     }
-    if target.backend and target.backend in names:  # ONNX Runtime's engine is the .ort.onnx
-        contents[names[target.backend]] = engine.file(ENGINE)
+    # The engine of ONNX Runtime is its graph.
+    if target.backend == "tensorrt":
+        contents[tensorrt_name] = engine.file(ENGINE)
+    elif target.backend == "tensorrt-rtx":
+        contents[f"{prepared.name}.rtx.engine"] = engine.file(ENGINE)
     return contents
 
 
-def _network(ready: Prepared, deepstream: str, dla_core: int | None) -> tuple[nvinfer.Network, str]:
-    """What nvinfer has to know, and the labels in the form that the network wants."""
-    patch, graph = ready.patches["tensorrt"], inspect(ready.graphs["tensorrt"].path)
+def _network(
+    prepared: Prepared, deepstream: str, dla_core: int | None
+) -> tuple[nvinfer.Network, str]:
+    """Return what nvinfer has to know, and the labels in the form that the network wants."""
+    patch, graph = prepared.patches["tensorrt"], inspect(prepared.graphs["tensorrt"].path)
+    reads_cache = prepared.implicit and prepared.precision == "int8"
     model = describe.Model(
-        Path(ready.file_name("tensorrt")),
+        Path(prepared.file_name("tensorrt")),
         graph,
-        ready.recipe,
-        ready.batch[2],
-        _precision(ready),
-        patch.get("classes"),
-        score=ready.recipe.nms.score if patch.get("parser") else None,
-        weak=ready.implicit,
-        cache=Path(calibrate.CACHE) if ready.implicit and ready.precision == "int8" else None,
+        prepared.recipe,
+        prepared.batch[2],
+        prepared.built_precision,
+        patch.classes,
+        score=prepared.recipe.nms.score if patch.parser else None,
+        weak=prepared.implicit,
+        cache=Path(CACHE) if reads_cache else None,
         dla=dla_core,
     )
     kind = graph.kind()
     unread = kind == "detector" and not graph.stock
-    return describe.network(
-        model, describe.Wish(kind="tensors" if unread else kind), Path(), deepstream
-    )
+    wish = describe.Wish(kind="tensors" if unread else kind)
+    return describe.network(model, wish, Path(), deepstream)
 
 
-def _deepstream(network: nvinfer.Network, names: str) -> manifest.Contents:
-    """Configuration of nvinfer in both dialects, labels, and a pipeline."""
+def _deepstream(network: nvinfer.Network, labels_text: str) -> Contents:
+    """Return the configuration of nvinfer in both dialects, the labels, and a pipeline."""
     sections, comments = nvinfer.config(network)
     pipeline, remarks = app.config(app.Pipeline((), app.Gie("pgie_config.txt", network.batch)))
     return {
-        "labels.txt": _text(names),
+        "labels.txt": _text(labels_text),
         "pgie_config.txt": _text(config.write(sections, "ini", comments)),
         "pgie_config.yml": _text(config.write(sections, "yaml", comments)),
         "deepstream_app.txt": _text(config.write(pipeline, "ini", remarks, app_keys.app)),
     }
 
 
-def _precision(ready: Prepared) -> str:
-    """What the graph holds: one that came with Q/DQ or FP16 inside is typed, whatever was asked
-    for.
-    """
-    return "mixed" if ready.precision == "fp32" and ready.facts.get("typed") else ready.precision
-
-
 def _manifest(
-    ready: Prepared,
+    prepared: Prepared,
     target: Target,
-    engine: Artifact | None,
-    graphs: list[str],
+    engine: Artifact[BuildFacts] | None,
+    graphs: tuple[Backend, ...],
     names: list[str],
     deepstream: str,
-) -> dict[str, Any]:
-    """Everything that decided the contents, and nothing that differs between two equal runs: no
-    times, no paths.
-    """
-    recipe = ready.recipe.model_copy(
-        update={
-            "model": None,
-            "labels": tuple(names) or None,
-            "calibration": ready.recipe.calibration.model_copy(update={"images": None}),
-        }
+) -> Manifest:
+    """Return the manifest, without the paths of the user's files in the recipe."""
+    calibration = prepared.recipe.calibration.model_copy(update={"images": None})
+    recipe = prepared.recipe.model_copy(
+        update={"model": None, "labels": tuple(names) or None, "calibration": calibration}
     )
-    return {
-        "model": ready.name,
-        "precision": ready.precision,
-        "weak": ready.implicit,
-        "batch": list(ready.batch),
-        "target": {
-            "backend": target.backend,
-            "device": target.device.name if target.device else None,
-            "sm": target.device.sm if target.device else None,
-        },
-        "deepstream": deepstream,
-        "inputs": ready.inputs,
-        "recipe": recipe.model_dump(mode="json"),
-        "facts": ready.facts,
-        "graphs": graphs,
-        "patches": {backend: ready.patches[backend] for backend in graphs},
-        "engine": engine.facts if engine else None,
-        "tools": {
-            tool: version_of(tool)
-            for tool in (*TOOLS, *([target.backend] if target.backend else []))
-        },
-    }
+    device = target.device
+    tools = [*TOOLS, *([target.backend] if target.backend else [])]
+    return Manifest(
+        model=prepared.name,
+        precision=prepared.precision,
+        implicit=prepared.implicit,
+        batch=prepared.batch,
+        target=TargetEntry(
+            target.backend, device.name if device else None, device.sm if device else None
+        ),
+        deepstream=deepstream,
+        inputs=prepared.sources,
+        recipe=recipe,
+        facts=prepared.facts,
+        graphs=graphs,
+        patches={backend: prepared.patches[backend] for backend in graphs},
+        engine=engine.facts if engine else None,
+        tools={tool: version_of(tool) for tool in tools},
+    )
 
 
 def _text(content: str) -> bytes:

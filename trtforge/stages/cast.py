@@ -1,22 +1,41 @@
-"""clean, or Q/DQ -> typed: what is float becomes FP16, but for inputs, outputs and the decode."""
+"""clean, or Q/DQ -> typed: float becomes FP16, except in inputs, outputs and the decode."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from trtforge.stages import MODEL
-from trtforge.store import Facts, Stage
+from trtforge.store import File, Stage
 
 
-def run(draft: Path, model: Path, *, keep: list[str]) -> Facts:
+@dataclass(frozen=True)
+class CastInputs:
+    """A float32 model, with or without Q/DQ."""
+
+    model: File
+
+
+@dataclass(frozen=True)
+class CastOptions:
+    """What stays as it is.
+
+    Attributes:
+        keep: patterns of the names of nodes that stay FP32.
+    """
+
+    keep: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class CastFacts:
+    """The number of Cast nodes in the result."""
+
+    casts: int = 0
+
+
+def run(draft: Path, inputs: CastInputs, options: CastOptions) -> CastFacts:
     """Write ``draft/model.onnx``.
-
-    Args:
-        model: float32 model, with or without Q/DQ.
-        keep: node name patterns that stay FP32.
-
-    Returns:
-        number of Cast nodes in the result.
 
     Raises:
         ForgeError: the model has control flow.
@@ -24,14 +43,15 @@ def run(draft: Path, model: Path, *, keep: list[str]) -> Facts:
     from trtforge.graph.model import graph_of, load, model_of, save
     from trtforge.graph.precision.half import to_half
 
-    graph = to_half(graph_of(load(model)), tuple(keep))
+    graph = to_half(graph_of(load(inputs.model.path)), options.keep)
     result = model_of(graph)
     save(result, draft / MODEL)
-    return {"casts": sum(node.op_type == "Cast" for node in result.graph.node)}
+    return CastFacts(sum(node.op_type == "Cast" for node in result.graph.node))
 
 
-def say(facts: Facts) -> str:
-    return f"FP16, {facts['casts']} casts"
+def summarize(facts: CastFacts) -> str:
+    """Return the facts in a line for people."""
+    return f"FP16, {facts.casts} casts"
 
 
-STAGE = Stage("cast", 2, ("onnx", "onnx-graphsurgeon", "numpy"), run, say)
+STAGE = Stage("cast", 3, ("onnx", "onnx-graphsurgeon", "numpy"), run, CastFacts, summarize)

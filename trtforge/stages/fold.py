@@ -2,142 +2,179 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from trtforge.bundle.facts import DetectorFacts, FoldFacts
 from trtforge.errors import ForgeError
+from trtforge.recipe import Decode
 from trtforge.stages import MODEL
-from trtforge.store import Facts, Stage
+from trtforge.store import File, Stage
 
 if TYPE_CHECKING:
     import onnx
 
+    from trtforge.graph.detection import Detection
 
-def run(
-    draft: Path,
-    model: Path,
-    *,
-    size: list[int] | None,
-    default_size: list[int],
-    head: str,
-    check: bool,
-    decode: dict[str, Any] | None = None,
-    batch: int | None = None,
-    image: bool = True,
-    opset: int | None = None,
-) -> Facts:
-    """Fold ``model`` into ``draft/model.onnx``.
+__all__ = ["STAGE", "FoldFacts", "FoldInputs", "FoldOptions", "run", "summarize"]
 
-    Args:
-        size: height and width in pixels that the model must have or take.
-        default_size: height and width for dynamic ones otherwise.
-        head: the recipe's word on the outputs, ``auto`` without one.
-        opset: the model is raised to, if it is older; None is the one that Q/DQ and casts need.
-        check: run both graphs in ONNX Runtime and compare.
+
+@dataclass(frozen=True)
+class FoldInputs:
+    """The user's model, adapted where the recipe says so."""
+
+    model: File
+
+
+@dataclass(frozen=True)
+class FoldOptions:
+    """How the model is folded.
+
+    Attributes:
+        size: height and width in pixels that the model must have or take; None leaves them.
+        default_size: height and width in pixels for dynamic ones without ``size``.
         decode: figures of the head, the recipe's section.
+        head: form of the outputs: the recipe's, or auto, or none.
+        check: run both graphs in ONNX Runtime and compare them.
         batch: the batch that the model must have or take; None leaves it.
         image: refuse a model whose input is not one batch of colour images.
+        opset: raise the model to this opset, if it is older; None is the one that Q/DQ and casts
+            need.
+    """
 
-    Returns:
-        nodes before and after, input and its size (None without one image input), batch (None is
-        dynamic), outputs, typed (it holds Q/DQ or FP16 already), detection (None if there is none),
-        names of nodes that are constant and too large to be folded, likely (what the outputs may
-        be, and what decides).
+    size: tuple[int, int] | None
+    default_size: tuple[int, int]
+    decode: Decode
+    head: str = "auto"
+    check: bool = True
+    batch: int | None = None
+    image: bool = True
+    opset: int | None = None
+
+
+def run(draft: Path, inputs: FoldInputs, options: FoldOptions) -> FoldFacts:
+    """Fold the model into ``draft/model.onnx``.
 
     Raises:
         ForgeError: the model can't be read, has NaN among its weights, or does not fit the options.
     """
-    from trtforge.graph.detection import existing_nms, looks_like, recognise
+    from trtforge.graph.detection import existing_nms
     from trtforge.graph.fold import OPSET, fold
-    from trtforge.graph.fold.constants import left_alone, nan_weight
-    from trtforge.graph.fold.equality import different
+    from trtforge.graph.fold.constants import left_alone
     from trtforge.graph.inputs import dims, image_input
     from trtforge.graph.model import graph_of, load, model_of, save
     from trtforge.graph.nms.strip import strip_nms
     from trtforge.graph.shapes import Shapes
-    from trtforge.recipe import Decode
 
-    original = load(model)
-    if image:
+    original = load(inputs.model.path)
+    if options.image:
         image_input(original)
-    height_width = (default_size[0], default_size[1])
     folded = fold(
         original,
-        (size and (size[0], size[1])) or None,
-        default_size=height_width,
-        batch=batch,
-        opset=opset or OPSET,
+        options.size,
+        default_size=options.default_size,
+        batch=options.batch,
+        opset=options.opset or OPSET,
     )
-    broken = nan_weight(folded)
+    _refuse_nan(folded)
+    if options.check:
+        _refuse_changes(original, folded)
+    graph = graph_of(folded)
+    too_large = left_alone(graph, Shapes(graph))
+    # ONNX's own NonMaxSuppression runs everywhere; a plugin runs in TensorRT alone.
+    nms = existing_nms(graph)
+    plugin = str(nms.op) if nms is not None and nms.op != "NonMaxSuppression" else None
+    if plugin:
+        strip_nms(graph)
+        folded = model_of(graph)
+    detection, likely = _recognise(folded, options)
+    save(folded, draft / MODEL)
+    input_name, size, batch = _image(folded)
+    return FoldFacts(
+        nodes_before=len(original.graph.node),
+        nodes=len(folded.graph.node),
+        input=input_name,
+        size=size,
+        batch=batch,
+        outputs={output.name: tuple(dims(output)) for output in folded.graph.output},
+        typed=_is_typed(folded),
+        stripped_nms=plugin,
+        detection=_detector_facts(detection) if detection else None,
+        likely=likely,
+        too_large=tuple(too_large),
+    )
+
+
+def _refuse_nan(model: onnx.ModelProto) -> None:
+    from trtforge.graph.fold.constants import nan_weight
+
+    broken = nan_weight(model)
     if broken:
         raise ForgeError(
-            f"node {broken[0]!r} has NaN among its weights ({broken[1]!r}), so the model computes nothing",
+            f"node {broken[0]!r} has NaN among its weights ({broken[1]!r}), so the model computes "
+            "nothing",
             "export it from a checkpoint whose training did not diverge",
         )
-    changed = different(original, folded) if check else None
+
+
+def _refuse_changes(original: onnx.ModelProto, folded: onnx.ModelProto) -> None:
+    from trtforge.graph.fold.equality import different
+
+    changed = different(original, folded)
     if changed:
         raise ForgeError(
             f"folding changed {changed!r}",
             "please report the model; --no-check folds it all the same",
         )
-    graph = graph_of(folded)
-    large = left_alone(graph, Shapes(graph))
-    stripped = existing_nms(graph)
-    if stripped is not None and stripped.op != "NonMaxSuppression":
-        strip_nms(graph)
-        folded = model_of(graph)
-    figures = Decode.model_validate(decode or {})
-    found = (
-        None
-        if head == "none"
-        else recognise(graph_of(folded), None if head == "auto" else head, figures)
+
+
+def _recognise(model: onnx.ModelProto, options: FoldOptions) -> tuple[Detection | None, str]:
+    """Return the detector in a folded model, or else what its outputs look like."""
+    from trtforge.graph.detection import looks_like, recognise
+    from trtforge.graph.model import graph_of
+
+    if options.head == "none":
+        return None, ""
+    hint = None if options.head == "auto" else options.head
+    detection = recognise(graph_of(model), hint, options.decode)
+    if detection:
+        return detection, ""
+    likely = looks_like(graph_of(model))
+    return None, f"{likely[0].why}: {likely[0].ask}" if likely else ""
+
+
+def _detector_facts(detection: Detection) -> DetectorFacts:
+    return DetectorFacts(detection.form, detection.classes, detection.boxes, detection.why)
+
+
+def _is_typed(model: onnx.ModelProto) -> bool:
+    """Return whether a graph decides its own precisions: it holds Q/DQ nodes or FP16 weights."""
+    return any(node.op_type == "DequantizeLinear" for node in model.graph.node) or any(
+        tensor.data_type == tensor.FLOAT16 for tensor in model.graph.initializer
     )
-    likely = [] if found or head == "none" else looks_like(graph_of(folded))
-    save(folded, draft / MODEL)
-    return {
-        "nodes_before": len(original.graph.node),
-        "nodes": len(folded.graph.node),
-        **_image(folded),
-        "outputs": {output.name: dims(output) for output in folded.graph.output},
-        "typed": any(node.op_type == "DequantizeLinear" for node in folded.graph.node)
-        or any(tensor.data_type == tensor.FLOAT16 for tensor in folded.graph.initializer),
-        "stripped_nms": stripped.op
-        if stripped is not None and stripped.op != "NonMaxSuppression"
-        else None,
-        "detection": {
-            "form": found.form,
-            "classes": found.classes,
-            "boxes": found.boxes,
-            "why": found.why,
-        }
-        if found
-        else None,
-        "likely": f"{likely[0].why}: {likely[0].ask}" if likely else "",
-        "too_large": large,
-    }
 
 
-def _image(model: onnx.ModelProto) -> Facts:
+def _image(model: onnx.ModelProto) -> tuple[str | None, tuple[int, int] | None, int | None]:
+    """Return name, height and width, and batch of the image input; None for what is not fixed."""
     from trtforge.graph.inputs import dims, images, inputs
 
     if len(inputs(model)) != 1 or not images(model):
-        return {"input": None, "size": None, "batch": None}
-    batch, _, height, width = dims(images(model)[0])
-    return {
-        "input": images(model)[0].name,
-        "size": [height, width],
-        "batch": batch if isinstance(batch, int) else None,
-    }
+        return None, None, None
+    image = images(model)[0]
+    batch, _, height, width = dims(image)
+    size = (height, width) if isinstance(height, int) and isinstance(width, int) else None
+    return image.name, size, batch if isinstance(batch, int) else None
 
 
-def say(facts: Facts) -> str:
-    said = f"{facts['nodes_before']} nodes, now {facts['nodes']}"
-    large = facts["too_large"]
-    return (
-        f"{said}; {len(large)} constant results stay unfolded for their size: {large[0]}"
-        if large
-        else said
-    )
+def summarize(facts: FoldFacts) -> str:
+    """Return the facts in a line for people."""
+    summary = f"{facts.nodes_before} nodes, now {facts.nodes}"
+    large = facts.too_large
+    if large:
+        summary += f"; {len(large)} constant results stay unfolded for their size: {large[0]}"
+    return summary
 
 
-STAGE = Stage("fold", 7, ("onnx", "onnx-graphsurgeon", "onnxruntime", "numpy"), run, say)
+TOOLS = ("onnx", "onnx-graphsurgeon", "onnxruntime", "numpy")
+STAGE = Stage("fold", 8, TOOLS, run, FoldFacts, summarize)

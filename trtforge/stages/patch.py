@@ -1,177 +1,282 @@
-"""typed -> ready: the outputs that the target wants."""
+"""typed -> ready: the outputs that the target reads."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Literal, cast
 
+from trtforge.bundle.facts import PatchFacts
+from trtforge.recipe import Decode, Nms
 from trtforge.stages import MODEL
-from trtforge.store import Facts, Stage
+from trtforge.store import File, Stage, from_json, to_json
 
 if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
 
+    from trtforge.graph.detection import Detection
+    from trtforge.graph.nms import NmsForm, NmsImpl
     from trtforge.recipe import Recipe
 
+__all__ = [
+    "STAGE",
+    "EditFacts",
+    "EditOptions",
+    "FloatFeed",
+    "FrameFeed",
+    "Listing",
+    "PatchFacts",
+    "PatchInputs",
+    "PatchOptions",
+    "edit",
+    "listed",
+    "run",
+    "summarize",
+]
 
-def run(
-    draft: Path,
-    model: Path,
-    *,
-    form: str,
-    impl: str,
-    head: str,
-    nms: Mapping[str, Any],
-    decode: Mapping[str, Any] | None = None,
-) -> Facts:
-    """Write ``draft/model.onnx`` with NMS in the given form, and a decode that fuses.
 
-    Args:
-        model: typed model.
+@dataclass(frozen=True)
+class PatchInputs:
+    """A typed model."""
+
+    model: File
+
+
+@dataclass(frozen=True)
+class PatchOptions:
+    """The NMS that the graph gets.
+
+    Attributes:
         form: none, keep, onnx, efficientnms or deepstream.
-        impl: auto, plugin or onnx, what the deepstream form is made of.
-        head: the recipe's word on the outputs, ``auto`` without one.
+        impl: what the deepstream form is made of: auto, plugin or onnx.
+        head: form of the outputs: the recipe's, or auto.
         nms: thresholds, the recipe's section.
         decode: figures of the head, the recipe's section.
+    """
 
-    Returns:
-        see ``trtforge.graph.nms.apply``.
+    form: str
+    impl: str
+    head: str
+    nms: Nms
+    decode: Decode
+
+
+@dataclass(frozen=True)
+class EditOptions:
+    """Everything that ``trtforge patch`` can do with a file.
+
+    Attributes:
+        form, impl: see ``PatchOptions``.
+        recipe: patches, preprocessing, head and thresholds.
+        front: put the way from uint8 NHWC to normalised NCHW into the graph.
+        normalization: fold means and deviations into the first convolution.
+        color: the order of channels that the graph is to take; None leaves the recipe's.
+    """
+
+    form: str
+    impl: str
+    recipe: Recipe
+    front: bool = False
+    normalization: bool = False
+    color: str | None = None
+
+
+@dataclass(frozen=True)
+class FloatFeed:
+    """Normalised images that a graph takes: ``scale * (pixel - offset) / std``.
+
+    Attributes:
+        name: name of the input; None where the graph has no image input.
+        color: order of the channels.
+    """
+
+    name: str | None
+    dtype: Literal["float32"] = "float32"
+    order: Literal["NCHW"] = "NCHW"
+    scale: float = 1.0
+    offsets: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] | None = None
+    color: str = "rgb"
+
+
+@dataclass(frozen=True)
+class FrameFeed:
+    """Frames that a graph takes as they are."""
+
+    name: str
+    dtype: Literal["uint8"] = "uint8"
+    order: Literal["NHWC"] = "NHWC"
+    color: str = "rgb"
+
+
+@dataclass(frozen=True)
+class EditFacts(PatchFacts):
+    """What editing changed in a graph.
+
+    Attributes:
+        feed: what the graph takes now.
+        patches: kinds of the recipe's patches that were made.
+    """
+
+    feed: FloatFeed | FrameFeed = FloatFeed(None)
+    patches: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ListedTensor:
+    """An input or output of a graph."""
+
+    kind: Literal["input", "output"]
+    name: str
+    dtype: str
+    shape: tuple[int | str | None, ...]
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A detector that the outputs may be: the evidence, and what would decide it."""
+
+    why: str
+    ask: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What ``trtforge patch --list`` shows of a graph.
+
+    Attributes:
+        nodes: number of nodes.
+        nms: name and operator of the NMS in the graph; None without one.
+        detection: the detector among the outputs; None if none is recognised.
+        likely: what the outputs may be instead.
+        other: what a model without boxes does; None if nothing shows it.
+    """
+
+    tensors: tuple[ListedTensor, ...]
+    nodes: int
+    opset: int
+    nms: str | None
+    detection: Detection | None
+    likely: tuple[Guess, ...]
+    other: str | None
+
+    def document(self) -> dict[str, object]:
+        """Return the JSON document, without the figures that the recipe itself has given."""
+        document = to_json(self)
+        if self.detection:
+            document["detection"] = {**to_json(self.detection), "decode": None}
+        return document
+
+
+def run(draft: Path, inputs: PatchInputs, options: PatchOptions) -> PatchFacts:
+    """Write ``draft/model.onnx`` with NMS in the given form, and a decode that fuses.
 
     Raises:
-        ForgeError: no detector is recognised and ``form`` is not none.
+        ForgeError: the form needs a detector, and none is recognised.
     """
     from trtforge.graph.model import graph_of, load, model_of, save
 
-    graph = graph_of(load(model))
-    facts = _suppressed(graph, form, impl, head, nms, decode)
+    graph = graph_of(load(inputs.model.path))
+    facts = _put_in_nms(graph, options)
     save(model_of(graph), draft / MODEL)
     return facts
 
 
-def edit(
-    draft: Path,
-    model: Path,
-    *,
-    form: str,
-    impl: str,
-    recipe: Recipe,
-    front: bool,
-    normalization: bool,
-    color: str | None,
-) -> Facts:
-    """Everything that ``trtforge patch`` can do, on one file: the recipe's patches, what comes
-    before the first convolution, and NMS.
+def edit(draft: Path, model: Path, options: EditOptions) -> EditFacts:
+    """Write ``draft/model.onnx``, edited as ``trtforge patch`` says.
 
-    Args:
-        form, impl: as for ``run``.
-        recipe: patches, preprocessing, head, thresholds.
-        front: put uint8 NHWC to normalised NCHW into the graph.
-        normalization: fold means and deviations into the first convolution.
-        color: the order of channels that the graph is to take; None leaves the recipe's.
-
-    Returns:
-        as ``run``; and ``feed``, what the graph takes now.
+    The order is: the recipe's patches, what comes before the first convolution, NMS.
 
     Raises:
-        ForgeError: see the graph functions.
+        ForgeError: see the functions of ``trtforge.graph``.
     """
     import onnx
 
-    from trtforge.graph.edit.nodes import image_input
+    from trtforge.graph.edit.nodes import first_image
     from trtforge.graph.edit.patches import apply_patches
     from trtforge.graph.edit.preprocess import fold_normalization, image_front, swap_channels
     from trtforge.graph.model import graph_of, load, model_of, save
 
+    recipe = options.recipe
     graph = graph_of(onnx.shape_inference.infer_shapes(load(model)))
     apply_patches(graph, recipe.patches)
     spec = recipe.preprocess
-    if color and color != spec.color:
+    if options.color and options.color != spec.color:
         spec = swap_channels(graph, spec)
-    if normalization:
+    if options.normalization:
         spec = fold_normalization(graph, spec)
-    facts = _suppressed(
-        graph, form, impl, recipe.head, recipe.nms.model_dump(), recipe.decode.model_dump()
-    )
-    image = image_input(graph)
-    feed: Facts = {
-        "dtype": "float32",
-        "order": "NCHW",
-        **spec.model_dump(include={"scale", "offsets", "std", "color"}),
-    }
-    if front:
+    nms = PatchOptions(options.form, options.impl, recipe.head, recipe.nms, recipe.decode)
+    facts = _put_in_nms(graph, nms)
+    image = first_image(graph)
+    feed: FloatFeed | FrameFeed
+    if options.front:
         image_front(graph, spec)
-        feed = {"dtype": "uint8", "order": "NHWC", "color": "rgb"}
-    facts["feed"] = {
-        "name": graph.inputs[0].name if front else image.name if image else None,
-        **feed,
-    }
-    facts["patches"] = [each.patch for each in recipe.patches]
+        feed = FrameFeed(str(graph.inputs[0].name))
+    else:
+        feed = FloatFeed(
+            str(image.name) if image else None,
+            scale=spec.scale,
+            offsets=spec.offsets,
+            std=spec.std,
+            color=spec.color,
+        )
     save(model_of(graph), draft / MODEL)
-    return facts
+    patches = tuple(patch.patch for patch in recipe.patches)
+    return EditFacts(**vars(facts), feed=feed, patches=patches)
 
 
-def _suppressed(
-    graph: gs.Graph,
-    form: str,
-    impl: str,
-    head: str,
-    nms: Mapping[str, Any],
-    decode: Mapping[str, Any] | None,
-) -> Facts:
-    """NMS in its form, and a decode that fuses."""
+def _put_in_nms(graph: gs.Graph, options: PatchOptions) -> PatchFacts:
+    """Put NMS into a graph, and make its decode fuse, in place."""
     from trtforge.graph.fold.expectation import fuse_expectations
-    from trtforge.graph.nms import NmsForm, NmsImpl, NmsOptions, apply
-    from trtforge.recipe import Decode
+    from trtforge.graph.nms import NmsOptions, apply
 
-    hint = None if head in ("auto", "none") else head
-    figures = Decode.model_validate(decode or {})
+    hint = None if options.head in ("auto", "none") else options.head
     facts = apply(
-        graph, cast("NmsForm", form), NmsOptions(**nms), cast("NmsImpl", impl), hint, figures
+        graph,
+        cast("NmsForm", options.form),
+        NmsOptions(**options.nms.model_dump()),
+        cast("NmsImpl", options.impl),
+        hint,
+        options.decode,
     )
     fuse_expectations(graph)
-    return facts
+    return from_json(PatchFacts, facts)
 
 
-def listed(model: Path, recipe: Recipe) -> Facts:
-    """What ``trtforge patch --list`` shows: inputs, outputs, what they are taken for and why, and
-    NMS that is there.
+def listed(model: Path, recipe: Recipe) -> Listing:
+    """Return what ``trtforge patch --list`` shows of a model.
 
     Raises:
         ForgeError: the file is no model.
     """
-    from dataclasses import asdict
-
     from trtforge.graph.detection import existing_nms, looks_like, recognise, without_boxes
     from trtforge.graph.model import graph_of, load
 
     graph = graph_of(load(model))
     node = existing_nms(graph)
-    found = recognise(graph, recipe.head_hint, recipe.decode)
-    likely = [] if found else looks_like(graph)
-    tensors = [
-        {
-            "kind": kind,
-            "name": tensor.name,
-            "dtype": str(tensor.dtype),
-            "shape": list(tensor.shape or []),
-        }
-        for kind, each in (("input", graph.inputs), ("output", graph.outputs))
-        for tensor in each
-    ]
-    return {
-        "tensors": tensors,
-        "nodes": len(graph.nodes),
-        "opset": graph.opset,
-        "nms": f"{node.name} ({node.op})" if node is not None else None,
-        "detection": {**asdict(found), "decode": None} if found else None,
-        "likely": [{"why": each.why, "ask": each.ask} for each in likely],
-        "other": None if found or likely else without_boxes(graph),
-    }
+    detection = recognise(graph, recipe.head_hint, recipe.decode)
+    likely = [] if detection else looks_like(graph)
+    return Listing(
+        tensors=(*_listed(graph, "input"), *_listed(graph, "output")),
+        nodes=len(graph.nodes),
+        opset=graph.opset,
+        nms=f"{node.name} ({node.op})" if node is not None else None,
+        detection=detection,
+        likely=tuple(Guess(guess.why, guess.ask) for guess in likely),
+        other=None if detection or likely else without_boxes(graph),
+    )
 
 
-def say(facts: Facts) -> str:
-    return f"NMS: {facts['form']}" + (f" ({facts['impl']})" if facts["impl"] else "")
+def _listed(graph: gs.Graph, kind: Literal["input", "output"]) -> Iterator[ListedTensor]:
+    for tensor in graph.inputs if kind == "input" else graph.outputs:
+        yield ListedTensor(kind, tensor.name, str(tensor.dtype), tuple(tensor.shape or ()))
 
 
-STAGE = Stage("patch", 3, ("onnx", "onnx-graphsurgeon", "onnxruntime", "numpy"), run, say)
+def summarize(facts: PatchFacts) -> str:
+    """Return the facts in a line for people."""
+    return f"NMS: {facts.form}" + (f" ({facts.impl})" if facts.impl else "")
+
+
+TOOLS = ("onnx", "onnx-graphsurgeon", "onnxruntime", "numpy")
+STAGE = Stage("patch", 4, TOOLS, run, PatchFacts, summarize)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from trtforge.bundle.manifest import swap
+from trtforge.bundle.folder import swap
 from trtforge.errors import ForgeError
 from trtforge.store.drafts import draft_in
 

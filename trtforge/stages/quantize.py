@@ -2,41 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
+from trtforge.calibration import TABLE
 from trtforge.errors import ForgeError
 from trtforge.stages import MODEL, refine
-from trtforge.stages.calibrate import TABLE
-from trtforge.store import Facts, Stage, digest
+from trtforge.store import File, Stage, digest
+
+Form = Literal["int8", "fp8"]
 
 
-def run(
-    draft: Path,
-    model: Path,
-    ranges: Path,
-    weights: Path | None = None,
-    *,
-    keep: list[str],
-    float_heads: bool,
-    only: Sequence[str] = (),
-    form: str = "int8",
-) -> Facts:
-    """Write ``draft/model.onnx``: INT8 or FP8 at learned convolutions and matrix products, float
-    elsewhere.
+@dataclass(frozen=True)
+class QuantizeInputs:
+    """What is quantized.
 
-    Args:
+    Attributes:
         model: folded float model.
-        ranges: calibration table of that model, or a calibration cache that TensorRT made of it.
-        weights: refined INT8 weights (see ``trtforge.stages.refine``); None rounds them to nearest.
-        keep: node name patterns that stay float.
-        float_heads: whether the last learned operator of each branch stays float.
-        only: patterns of the names of all that may be quantized; none is no limit.
-        form: ``int8`` or ``fp8``.
+        ranges: calibration table of the model, or a calibration cache that TensorRT made of it.
+        weights: refined INT8 weights (see ``trtforge.stages.refine``); None rounds to nearest.
+    """
 
-    Returns:
-        numbers of learned operators, of those quantized, and of tensors with Q/DQ.
+    model: File
+    ranges: File
+    weights: File | None = None
+
+
+@dataclass(frozen=True)
+class QuantizeOptions:
+    """Which operators are quantized, and how.
+
+    Attributes:
+        keep: patterns of the names of nodes that stay float.
+        only: patterns of the names of all nodes that may be quantized; none is no limit.
+        float_heads: the last learned operator of each branch stays float.
+        form: ``int8`` or ``fp8``.
+    """
+
+    keep: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
+    float_heads: bool = False
+    form: Form = "int8"
+
+
+@dataclass(frozen=True)
+class QuantizeFacts:
+    """What was quantized.
+
+    Attributes:
+        learned: number of learned operators.
+        quantized: number of those that are quantized.
+        tensors: number of tensors with Q/DQ.
+        form: ``int8`` or ``fp8``.
+    """
+
+    learned: int = 0
+    quantized: int = 0
+    tensors: int = 0
+    form: Form = "int8"
+
+
+def run(draft: Path, inputs: QuantizeInputs, options: QuantizeOptions) -> QuantizeFacts:
+    """Write ``draft/model.onnx``: learned convolutions and matrix products with Q/DQ nodes.
 
     Raises:
         ForgeError: the table does not belong to the model, or is damaged.
@@ -47,40 +75,44 @@ def run(
     from trtforge.graph.quantize import rounding
     from trtforge.graph.quantize.qdq import FORMATS, place, quantize
 
-    table = tables.load(ranges)
+    model = inputs.model.path
+    table = tables.load(inputs.ranges.path)
     if table.source and table.source.model != digest(model):
         raise ForgeError(
-            f"{ranges}: made from another model than {model.name}", "calibrate this one"
+            f"{inputs.ranges.path}: made from another model than {model.name}", "calibrate this one"
         )
     graph = graph_of(load(model))
     total = len(learned(graph))
-    placement = place(graph, tuple(keep), float_heads, tuple(only))
+    placement = place(graph, options.keep, options.float_heads, options.only)
     quantize(
         graph,
         placement,
         tables.per_tensor(placement.groups, table.amax),
-        FORMATS[form],
-        rounding.load(weights) if weights else None,
+        FORMATS[options.form],
+        rounding.load(inputs.weights.path) if inputs.weights else None,
     )
     save(model_of(graph), draft / MODEL)
-    return {
-        "learned": total,
-        "quantized": len(placement.operators),
-        "tensors": len(placement.tensors),
-        "form": form,
-    }
-
-
-def refined(draft: Path, model: Path, ranges: Path, images: Path, **options: Any) -> Facts:
-    """Refine, then quantize: for ``trtforge quantize --calib``."""
-    refine.run(draft, model, ranges, images)
-    return run(draft, model, draft / TABLE, draft / refine.WEIGHTS, **options)
-
-
-def say(facts: Facts) -> str:
-    return (
-        f"{facts['quantized']} of {facts['learned']} learned operators in {facts['form'].upper()}"
+    return QuantizeFacts(
+        learned=total,
+        quantized=len(placement.operators),
+        tensors=len(placement.tensors),
+        form=options.form,
     )
 
 
-STAGE = Stage("quantize", 2, ("onnx", "onnx-graphsurgeon", "numpy"), run, say)
+def refine_and_quantize(
+    draft: Path, inputs: refine.RefineInputs, options: QuantizeOptions
+) -> QuantizeFacts:
+    """Refine ranges and weights, then quantize, for ``trtforge quantize --calib``."""
+    refine.run(draft, inputs)
+    refined = QuantizeInputs(inputs.model, File(draft / TABLE), File(draft / refine.WEIGHTS))
+    return run(draft, refined, options)
+
+
+def summarize(facts: QuantizeFacts) -> str:
+    """Return the facts in a line for people."""
+    return f"{facts.quantized} of {facts.learned} learned operators in {facts.form.upper()}"
+
+
+TOOLS = ("onnx", "onnx-graphsurgeon", "numpy")
+STAGE = Stage("quantize", 3, TOOLS, run, QuantizeFacts, summarize)

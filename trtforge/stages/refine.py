@@ -1,15 +1,15 @@
-"""clean + ranges + images -> better ranges and weights: what a second look at the images buys INT8."""
+"""clean + ranges + images -> better ranges and weights for INT8, by a second look at the images."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trtforge import present
+from trtforge.calibration import TABLE
 from trtforge.errors import ForgeError
-from trtforge.stages.calibrate import TABLE
-from trtforge.store import Facts, Stage
+from trtforge.store import NOTHING, File, Nothing, Stage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,23 +17,43 @@ if TYPE_CHECKING:
 WEIGHTS = "weights.npz"
 
 
-def run(draft: Path, model: Path, ranges: Path, images: Path) -> Facts:
+@dataclass(frozen=True)
+class RefineInputs:
+    """What is refined.
+
+    Attributes:
+        model: folded float model.
+        ranges: calibration table of the model.
+        images: the folder that the table was made from.
+    """
+
+    model: File
+    ranges: File
+    images: File
+
+
+@dataclass(frozen=True)
+class RefineFacts:
+    """What was refined.
+
+    Attributes:
+        refined: number of operators with refined weights.
+        narrowed: number of narrowed ranges.
+    """
+
+    refined: int = 0
+    narrowed: int = 0
+
+
+def run(draft: Path, inputs: RefineInputs, options: Nothing = NOTHING) -> RefineFacts:
     """Write ``draft/calibration.json`` with some ranges narrowed, and ``draft/weights.npz``.
 
-    Both are for every operator that may be INT8; which of them a recipe keeps float changes
-    neither.
-
-    Args:
-        model: folded float model.
-        ranges: its calibration table.
-        images: the folder that the table was made from.
-
-    Returns:
-        numbers of operators with refined weights, and of narrowed ranges.
+    Both are for every operator that may be INT8; which of them a recipe keeps float does not
+    matter.
 
     Raises:
-        ForgeError: the table is no table of ours, or the folder holds none of its images, or
-            another of the same name.
+        ForgeError: the table is not one of ours, or the folder holds none of its images, or
+            another image of the same name.
     """
     from threadpoolctl import threadpool_limits
 
@@ -46,10 +66,11 @@ def run(draft: Path, model: Path, ranges: Path, images: Path) -> Facts:
     from trtforge.graph.quantize.qdq import place
     from trtforge.recipe import Preprocess
 
-    table = tables.load(ranges)
+    model, images = inputs.model.path, inputs.images.path
+    table = tables.load(inputs.ranges.path)
     if table.source is None:
         raise ForgeError(
-            f"{ranges}: does not say how its images were prepared",
+            f"{inputs.ranges.path}: does not say how its images were prepared",
             "refine a table of `trtforge calibrate`",
         )
     spec = Preprocess.model_validate(table.source.preprocess)
@@ -91,17 +112,13 @@ def run(draft: Path, model: Path, ranges: Path, images: Path) -> Facts:
         weights = refine.refine_weights(graph, placement, amax, files, prepare, done)
     tables.save(replace(table, amax=table.amax | amax), draft / TABLE)
     rounding.save(weights, draft / WEIGHTS)
-    return {"refined": len(weights), "narrowed": len(narrowed)}
+    return RefineFacts(refined=len(weights), narrowed=len(narrowed))
 
 
-def say(facts: Facts) -> str:
-    return f"weights of {facts['refined']} operators refined, {facts['narrowed']} ranges narrowed"
+def summarize(facts: RefineFacts) -> str:
+    """Return the facts in a line for people."""
+    return f"weights of {facts.refined} operators refined, {facts.narrowed} ranges narrowed"
 
 
-STAGE = Stage(
-    "refine",
-    2,
-    ("onnx", "onnx-graphsurgeon", "onnxruntime", "numpy", "pillow", "threadpoolctl"),
-    run,
-    say,
-)
+TOOLS = ("onnx", "onnx-graphsurgeon", "onnxruntime", "numpy", "pillow", "threadpoolctl")
+STAGE = Stage("refine", 3, TOOLS, run, RefineFacts, summarize)

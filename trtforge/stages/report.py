@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from trtforge import outfile
 from trtforge.backends._plan import MAGIC
-from trtforge.bundle import manifest
+from trtforge.bundle.folder import MANIFEST, listed_files
 from trtforge.devices import Device, catalogue
 from trtforge.errors import ForgeError, MachineError
 from trtforge.stages.build import LAYERS
@@ -121,7 +121,7 @@ def check(out: Path, *inputs: Path | None) -> None:
     """
     if out.exists() and not out.is_dir():
         raise ForgeError(f"{out}: is a file", "give a folder with -o")
-    if (out / manifest.MANIFEST).exists():
+    if (out / MANIFEST).exists():
         raise ForgeError(
             f"{out}: is a bundle, whose manifest lists its files", "give another folder with -o"
         )
@@ -150,10 +150,9 @@ def _bundle(folder: Path) -> tuple[LayerReport, Context]:
     from trtforge.reporting.page import Context
 
     path = folder / LAYERS
-    if not (folder / manifest.MANIFEST).is_file():  # written by `trtforge report -o`
+    if not (folder / MANIFEST).is_file():  # written by `trtforge report -o`
         return model.load(path), Context(folder.resolve().name)
-    content = manifest.read_manifest(folder)
-    if LAYERS not in content["files"]:
+    if LAYERS not in listed_files(folder):
         raise ForgeError(
             f"{folder}: a prepared folder, with no engine in it",
             "build it: `trtforge build FOLDER`",

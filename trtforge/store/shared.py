@@ -8,7 +8,6 @@ engines are code.
 
 from __future__ import annotations
 
-import json
 import shutil
 import tarfile
 import uuid
@@ -18,14 +17,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from trtforge.errors import ForgeError, MachineError
-from trtforge.store import RECORD
 from trtforge.store.drafts import DRAFT
+from trtforge.store.record import RECORD, Record, parse_record
 
 PACKED = "entry.tar"
 
 
 def fetch(url: str, name: str, draft: Path) -> bool:
-    """Write the files of an entry into ``draft``.
+    """Copy the files of an entry into ``draft``.
 
     Args:
         name: ``STAGE/KEY``.
@@ -52,8 +51,8 @@ def fetch(url: str, name: str, draft: Path) -> bool:
     return True
 
 
-def look(url: str, name: str) -> dict[str, Any] | None:
-    """The record of an entry, and nothing else of it; None if the shared store has none.
+def look(url: str, name: str) -> Record | None:
+    """Return the record of an entry, and read nothing else of it; None without such an entry.
 
     Args:
         name: ``STAGE/KEY``.
@@ -68,7 +67,7 @@ def look(url: str, name: str) -> dict[str, Any] | None:
                 tarfile.open(fileobj=stream, mode="r:") as archive,
             ):
                 content = archive.extractfile(RECORD)
-                record = json.loads(content.read()) if content else {}
+                return parse_record(content.read()) if content else None
         except (
             FileNotFoundError,
             KeyError,
@@ -77,11 +76,6 @@ def look(url: str, name: str) -> dict[str, Any] | None:
             ValueError,
         ):  # no entry, or as good as none
             return None
-    return (
-        record
-        if isinstance(record, dict) and {"request", "facts", "digests"} <= record.keys()
-        else None
-    )
 
 
 def publish(url: str, name: str, entry: Path, files: Iterable[str], draft: Path) -> None:

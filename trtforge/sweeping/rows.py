@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 from trtforge.backends.options import BuildOptions
 from trtforge.errors import BuildError, ForgeError
-from trtforge.names import Precision
+from trtforge.names import QUANTIZED, Precision
+from trtforge.pipeline.job import Job
 
 Pick = Literal["latency", "throughput", "memory"]
 PICKS: tuple[Pick, ...] = ("latency", "throughput", "memory")
@@ -84,6 +85,12 @@ class Swept:
     rows: list[Row]
     metric: str
     remarks: list[str]
+
+
+def job_for(job: Job, cell: Cell) -> Job:
+    """Return the job of one cell."""
+    images = job.images if cell.precision in QUANTIZED else None
+    return replace(job, precision=cell.precision, images=images, batch=(1, cell.batch, cell.batch))
 
 
 def best(rows: Sequence[Row], pick: Pick) -> Row:

@@ -22,7 +22,9 @@ from trtforge.graph.model import graph_of, load
 from trtforge.graph.quantize import rounding
 from trtforge.graph.quantize.qdq import place
 from trtforge.pipeline.job import Job
-from trtforge.store import Artifact, Facts, File, Stage, Store
+from trtforge.recipe import Decode, Nms, Preprocess
+from trtforge.store import Artifact, File, Stage, Store
+from trtforge.store.stage import Facts, Options
 
 TOOLS = ("onnx", "onnx-graphsurgeon", "onnxruntime", "numpy", "pillow")
 SHOWN_SCORE = 0.25  # without labels, what the float network finds above counts as the truth
@@ -33,13 +35,78 @@ SEARCHED, JUDGED = slice(0, None, 2), slice(1, None, 2)
 Accuracy = Callable[[np.ndarray | None], float]  # weights of the images -> 0..1
 
 
+@dataclass(frozen=True)
+class TuneInputs:
+    """The files that decide what is measured.
+
+    Attributes:
+        model: folded float model.
+        ranges: calibration table of the model.
+        images: folder of images that accuracy is measured on.
+        weights: refined INT8 weights; None rounds to nearest.
+    """
+
+    model: File
+    ranges: File
+    images: File
+    weights: File | None = None
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What decides every measurement besides the files.
+
+    Attributes:
+        preprocess, head, decode: of the recipe.
+        nms: thresholds that boxes are judged with.
+        keep_always: operators that the recipe keeps float.
+    """
+
+    preprocess: Preprocess
+    head: str
+    decode: Decode
+    nms: Nms
+    keep_always: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class HarmOptions:
+    """Which operators are float, and on how many images the harm is measured."""
+
+    setting: Setting
+    keep: tuple[str, ...]
+    probes: int
+
+
+@dataclass(frozen=True)
+class HarmFacts:
+    """Noise in the outputs."""
+
+    harm: float = 0.0
+
+
+@dataclass(frozen=True)
+class ScoreOptions:
+    """Which operators are float (None is all of them), and a part of the images as a slice."""
+
+    setting: Setting
+    keep: tuple[str, ...] | None
+    part: tuple[int | None, int | None, int | None]
+
+
+@dataclass(frozen=True)
+class ScoreFacts:
+    """The number of images that the network was run on."""
+
+    images: int = 0
+
+
 @dataclass
 class Bench:
     """Measures one network; what was measured once comes out of the store.
 
     Attributes:
-        inputs: what decides the results: model, ranges, and the images with their labels.
-        options: likewise: preprocessing, head and its figures, thresholds.
+        inputs, setting: what decides the results.
         files, names: the images, and what labels call them; without labels, their paths in the
             folder.
         macs: of each learned operator.
@@ -50,8 +117,8 @@ class Bench:
 
     network: Network
     store: Store
-    inputs: dict[str, File]
-    options: Facts
+    inputs: TuneInputs
+    setting: Setting
     files: Sequence[Path]
     names: Sequence[str]
     probes: Sequence[np.ndarray]
@@ -62,11 +129,14 @@ class Bench:
     deadline: float
 
     def harm(self, keep: Sequence[str]) -> float:
-        """Noise in the outputs with the operators ``keep`` float, on the probes."""
-        stage = Stage("tune-harm", 3, TOOLS, lambda draft, **_: {"harm": self._harm(keep)})
-        return float(
-            self._run(stage, {"keep": sorted(keep), "probes": len(self.probes)}).facts["harm"]
-        )
+        """Return the noise in the outputs with the operators ``keep`` float, on the probes."""
+
+        def run(draft: Path, inputs: TuneInputs, options: HarmOptions) -> HarmFacts:
+            return HarmFacts(self._harm(keep))
+
+        stage = Stage("tune-harm", 4, TOOLS, run, HarmFacts)
+        options = HarmOptions(self.setting, tuple(sorted(keep)), len(self.probes))
+        return self._run(stage, options).facts.harm
 
     def accuracy(self, keep: Sequence[str] | None, part: slice) -> Accuracy:
         """Accuracy on a part of the images with the operators ``keep`` float; None is all of them."""
@@ -91,23 +161,22 @@ class Bench:
         return measure_harm(self._reference, self.network.open([*keep, *self.always]), self.probes)
 
     def _found(self, keep: Sequence[str] | None, part: slice) -> Path:
-        stage = Stage(
-            "tune-score", 2, TOOLS, lambda draft, **_: self._find(draft, keep, self.files[part])
-        )
-        options = {
-            "keep": keep if keep is None else sorted(keep),
-            "part": [part.start, part.stop, part.step],
-        }
+        def run(draft: Path, inputs: TuneInputs, options: ScoreOptions) -> ScoreFacts:
+            return self._find(draft, keep, self.files[part])
+
+        stage = Stage("tune-score", 3, TOOLS, run, ScoreFacts)
+        kept = None if keep is None else tuple(sorted(keep))
+        options = ScoreOptions(self.setting, kept, (part.start, part.stop, part.step))
         return self._run(stage, options).file(RESULT).path
 
-    def _find(self, draft: Path, keep: Sequence[str] | None, files: Sequence[Path]) -> Facts:
+    def _find(self, draft: Path, keep: Sequence[str] | None, files: Sequence[Path]) -> ScoreFacts:
         infer = self.network.open(None if keep is None else [*keep, *self.always])
         with present.progress(f"accuracy on {len(files)} images", len(files)) as done:
             if self.network.classes is None:
                 np.savez(draft / RESULT, classes=classify(self.network, infer, files, done))
             else:
                 _save(detect_objects(self.network, infer, files, done), draft / RESULT)
-        return {"images": len(files)}
+        return ScoreFacts(len(files))
 
     def _true_boxes(self, part: slice) -> coco.Truth:
         names = self.names[part]
@@ -125,12 +194,12 @@ class Bench:
         found: np.ndarray = np.load(self._found(None, part))["classes"]
         return found
 
-    def _run(self, stage: Stage, options: Facts) -> Artifact:
+    def _run(self, stage: Stage[TuneInputs, Options, Facts], options: Options) -> Artifact[Facts]:
         if time.monotonic() > self.deadline:
             raise GateError(
                 "the time is up", "run the same command again: what was measured is kept"
             )
-        return self.store.run(stage, self.inputs, {**self.options, **options})
+        return self.store.run(stage, self.inputs, options)
 
 
 def bench(
@@ -146,7 +215,7 @@ def bench(
         seconds: from now until no new measurement begins.
 
     Raises:
-        ForgeError: see ``trtforge.pipeline.calibrated``; labels that don't fit the images; fewer
+        ForgeError: see ``trtforge.pipeline.calibrated_model``; labels that don't fit the images; fewer
             than 8 images; over 5 % of them unreadable, or two of one name that labels can't tell
             apart.
     """
@@ -167,11 +236,11 @@ def bench(
         pictures.label_names(files, folder) if labels else pictures.relative_names(files, folder)
     )
     digests = pictures.image_digests(files, folder)
-    inputs = pipeline.calibrated(job, store)
+    calibrated = pipeline.calibrated_model(job, store)
     network = Network(
-        model=inputs["model"].path,
-        amax=ranges.load(inputs["ranges"].path).amax,
-        rounded=rounding.load(inputs["weights"].path) if "weights" in inputs else {},
+        model=calibrated.model.path,
+        amax=ranges.load(calibrated.ranges.path).amax,
+        rounded=rounding.load(calibrated.weights.path) if calibrated.weights else {},
         preprocess=recipe.preprocess,
         head=recipe.head,
         figures=recipe.decode,
@@ -184,15 +253,17 @@ def bench(
         ).operators
     )
     costs = macs(graph)
+    always = sorted(costs.keys() - set(candidates))
     return Bench(
         network=network,
         store=store,
-        inputs={**inputs, "images": File(folder, pictures.folder_digest(digests))},
-        options={
-            **recipe.model_dump(mode="json", include={"preprocess", "head", "decode"}),
-            "nms": EVALUATION.model_dump(),
-            "keep_always": sorted(costs.keys() - set(candidates)),
-        },
+        inputs=TuneInputs(
+            model=calibrated.model,
+            ranges=calibrated.ranges,
+            images=File(folder, pictures.folder_digest(digests)),
+            weights=calibrated.weights,
+        ),
+        setting=Setting(recipe.preprocess, recipe.head, recipe.decode, EVALUATION, tuple(always)),
         files=files,
         names=names,
         probes=[
@@ -202,7 +273,7 @@ def bench(
         truth=_truth(network, labels, files, names),
         macs=costs,
         candidates=candidates,
-        always=sorted(costs.keys() - set(candidates)),
+        always=always,
         deadline=deadline,
     )
 

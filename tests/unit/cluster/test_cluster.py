@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,25 @@ from trtforge.cluster import RETRIES, Cell, open_workers, parcel
 from trtforge.cluster.ray_nodes import demand
 from trtforge.devices import catalogue
 from trtforge.errors import BuildError, ForgeError, MachineError
-from trtforge.store import Facts, File, Stage, Store, source
+from trtforge.store import NOTHING, File, Nothing, Stage, Store, source
 
 
-def twice(draft: Path, text: Path) -> Facts:
-    (draft / "out.txt").write_text(text.read_text() * 2)
-    return {"pid": os.getpid()}
+@dataclass(frozen=True)
+class Text:
+    text: File
 
 
-STAGE = Stage("twice", 1, (), twice)
+@dataclass(frozen=True)
+class Process:
+    pid: int = 0
+
+
+def twice(draft: Path, inputs: Text, options: Nothing) -> Process:
+    (draft / "out.txt").write_text(inputs.text.path.read_text() * 2)
+    return Process(os.getpid())
+
+
+STAGE = Stage("twice", 1, (), twice, Process)
 
 
 def work(arguments: tuple[str, Path], store: Store) -> int:
@@ -33,7 +44,7 @@ def work(arguments: tuple[str, Path], store: Store) -> int:
         with path.with_suffix(".tried").open("a") as tried:
             tried.write("x")
         os._exit(9)
-    return int(store.run(STAGE, {"text": source(path)}, {}).facts["pid"])
+    return store.run(STAGE, Text(source(path)), NOTHING).facts.pid
 
 
 @pytest.fixture

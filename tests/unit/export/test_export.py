@@ -13,29 +13,19 @@ import pytest
 from tests.extras import needs
 from trtforge.errors import ForgeError, GateError, MachineError
 from trtforge.stages import MODEL, export
+from trtforge.store import to_json
 
 SIZE = (64, 64)
 
 
 def run(draft: Path, source: str | Path, **given):
-    needs("torch")
+    pytest.importorskip("torch", reason="needs the extra [torch]")
+    options = {"default_size": (640, 640), "data": "out.onnx.data", "size": SIZE} | given
+    options = {"atol": 1e-4, "rtol": 1e-4} | options
     options = {
-        "kwargs": {},
-        "weights": None,
-        "trusted": False,
-        "batch": None,
-        "size": SIZE,
-        "default_size": (640, 640),
-        "dynamic": [],
-        "wanted": [],
-        "opset": 18,
-        "atol": 1e-4,
-        "rtol": 1e-4,
-        "check": True,
-        "data": "out.onnx.data",
-        **given,
+        name: tuple(value) if isinstance(value, list) else value for name, value in options.items()
     }
-    return export.run(draft, source, **options)
+    return to_json(export.run(draft, source, export.ExportOptions(**options)))
 
 
 @pytest.fixture(autouse=True)
@@ -46,23 +36,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_torch_it_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(MachineError, match="export needs torch") as caught:
-        export.run(
-            tmp_path,
-            "torch_models:Wide",
-            kwargs={},
-            weights=None,
-            trusted=False,
-            batch=None,
-            size=None,
-            default_size=SIZE,
-            dynamic=[],
-            wanted=[],
-            opset=18,
-            atol=1,
-            rtol=1,
-            check=True,
-            data="x",
-        )
+        export.run(tmp_path, "torch_models:Wide", export.ExportOptions(SIZE, "x"))
     assert "trtforge[torch]" in caught.value.hint
 
 
@@ -98,15 +72,15 @@ def test_dict_of_outputs_with_other_types_keeps_its_keys(tmp_path):
 
 @pytest.mark.parametrize("name", ["mask", "aux_0"])
 def test_only_the_outputs_that_are_asked_for_are_kept(tmp_path, name):
-    facts = run(tmp_path, "torch_models:Named", wanted=[name])
+    facts = run(tmp_path, "torch_models:Named", outputs=[name])
     assert [each["name"] for each in facts["outputs"]] == [name]
     with pytest.raises(ForgeError, match=r"--output boxes: the model has no such output") as caught:
-        run(tmp_path, "torch_models:Named", wanted=["boxes"])
+        run(tmp_path, "torch_models:Named", outputs=["boxes"])
     assert caught.value.hint == "it has: mask, images_, aux_0"
 
 
 def test_output_that_another_one_is_computed_from_can_be_left_out(tmp_path):
-    facts = run(tmp_path, "torch_models:Detector", wanted=["output0"])
+    facts = run(tmp_path, "torch_models:Detector", outputs=["output0"])
     assert [each["name"] for each in facts["outputs"]] == ["output0"]
 
 
@@ -178,7 +152,7 @@ def test_exported_program_decides_what_may_change(tmp_path):
     assert facts["input"][0]["shape"] == ["batch", 3, "height", 32]
     assert facts["difference"]["shapes"] == [[1, 3, 32, 32], [3, 3, 96, 32]]
     assert set(
-        run(tmp_path, tmp_path / "named.pt2", trusted=True, wanted=["mask"])["difference"]
+        run(tmp_path, tmp_path / "named.pt2", trusted=True, outputs=["mask"])["difference"]
     ) >= {"largest"}
     assert len(onnx.load(tmp_path / MODEL).graph.output) == 1
     for given, text in (

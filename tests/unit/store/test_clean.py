@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from trtforge.errors import ForgeError
-from trtforge.store import RECORD, Stage, Store, clean
+from trtforge.store import NOTHING, RECORD, Nothing, Stage, Store, clean
 from trtforge.store.drafts import STALE_S, draft_in, draft_name
 
 DAY = 86400.0
@@ -22,9 +23,9 @@ def fill(root: Path, stage: str, number: int, size: int = 1000, age: float = 0.0
     made = (
         Store(root)
         .run(
-            Stage(stage, 1, (), lambda draft, size, number: write(draft, size)),
-            {},
-            {"size": size, "number": number},
+            Stage(stage, 1, (), write, Nothing),
+            NOTHING,
+            Entry(number),
         )
         .folder
     )
@@ -35,9 +36,14 @@ def fill(root: Path, stage: str, number: int, size: int = 1000, age: float = 0.0
     return made
 
 
-def write(draft: Path, size: int) -> dict[str, int]:
+@dataclass(frozen=True)
+class Entry:
+    number: int
+
+
+def write(draft: Path, inputs: Nothing, options: Entry) -> Nothing:
     (draft / "data").write_bytes(b"x")
-    return {}
+    return NOTHING
 
 
 def run(root: Path, **limits: float) -> list[str]:
@@ -72,10 +78,10 @@ def test_both_limits(tmp_path: Path) -> None:
 
 def test_a_use_is_what_counts(tmp_path: Path) -> None:
     """The store notes it, and does not make the entry again."""
-    stage = Stage("fold", 1, (), lambda draft: write(draft, 1))
-    folder = Store(tmp_path).run(stage, {}, {}).folder
+    stage = Stage("fold", 1, (), write, Nothing)
+    folder = Store(tmp_path).run(stage, NOTHING, Entry(1)).folder
     os.utime(folder / RECORD, (1, 1))
-    assert Store(tmp_path).run(stage, {}, {}).cached
+    assert Store(tmp_path).run(stage, NOTHING, Entry(1)).cached
     assert (folder / RECORD).stat().st_mtime > 1_000_000
 
 

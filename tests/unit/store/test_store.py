@@ -7,25 +7,36 @@ import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from trtforge import store as module
 from trtforge.errors import ForgeError
 from trtforge.store import (
     RECORD,
-    Facts,
     File,
     Stage,
     Store,
     default_root,
     digest,
     source,
+    tools,
     version_of,
 )
 from trtforge.store.drafts import draft_in, draft_name
+
+
+@dataclass(frozen=True)
+class Text:
+    text: File
+
+
+@dataclass(frozen=True)
+class Times:
+    times: int = 1
 
 
 class Counting:
@@ -35,12 +46,12 @@ class Counting:
         self.runs = 0
         self.fail = fail
 
-    def __call__(self, draft: Path, text: Path, *, times: int = 1) -> Facts:
+    def __call__(self, draft: Path, inputs: Text, options: Times) -> Times:
         self.runs += 1
-        (draft / "out.txt").write_text(text.read_text() * times)
+        (draft / "out.txt").write_text(inputs.text.path.read_text() * options.times)
         if self.fail:
             raise ForgeError("it failed", "")
-        return {"times": times}
+        return options
 
 
 @pytest.fixture
@@ -49,8 +60,9 @@ def text(tmp_path: Path) -> Path:
     return tmp_path / "in.txt"
 
 
-def stage(run: Any, **changes: Any) -> Stage:
-    return Stage(**({"name": "repeat", "version": 1, "tools": ("numpy",), "run": run} | changes))
+def stage(run: Any, **changes: Any) -> Stage[Any, Any, Any]:
+    given = {"name": "repeat", "version": 1, "tools": ("numpy",), "run": run, "facts": Times}
+    return Stage(**(given | changes))
 
 
 def entries(root: Path) -> list[Path]:
@@ -59,18 +71,18 @@ def entries(root: Path) -> list[Path]:
 
 def test_a_stage_runs_once(text: Path, store_root: Path) -> None:
     run = Counting()
-    first = Store(store_root).run(stage(run), {"text": source(text)}, {"times": 2})
-    again = Store(store_root).run(stage(run), {"text": source(text)}, {"times": 2})
+    first = Store(store_root).run(stage(run), Text(source(text)), Times(2))
+    again = Store(store_root).run(stage(run), Text(source(text)), Times(2))
     assert run.runs == 1
     assert (first.cached, again.cached) == (False, True)
     assert (first.why, again.why) == ("first time", "unchanged")
     assert first.folder == again.folder
-    assert again.facts == {"times": 2}
+    assert again.facts == Times(2)
     assert (again.folder / "out.txt").read_text() == "abcabc"
 
 
 def test_artifacts_hand_out_their_files_by_digest(text: Path, store_root: Path) -> None:
-    made = Store(store_root).run(stage(Counting()), {"text": source(text)}, {})
+    made = Store(store_root).run(stage(Counting()), Text(source(text)), Times())
     assert made.file("out.txt") == File(made.folder / "out.txt", digest(made.folder / "out.txt"))
     assert made.file("out.txt").digest == digest(text)
 
@@ -78,7 +90,7 @@ def test_artifacts_hand_out_their_files_by_digest(text: Path, store_root: Path) 
 def test_what_ran_is_remembered_in_order(text: Path, store_root: Path) -> None:
     store = Store(store_root)
     for times in (1, 2, 1):
-        store.run(stage(Counting()), {"text": source(text)}, {"times": times})
+        store.run(stage(Counting()), Text(source(text)), Times(times))
     assert [artifact.cached for artifact in store.ran] == [False, False, True]
 
 
@@ -88,7 +100,7 @@ def test_the_same_contents_elsewhere_are_the_same_input(
     run = Counting()
     (tmp_path / "copy.txt").write_text("abc")
     for path in (text, tmp_path / "copy.txt"):
-        Store(store_root).run(stage(run), {"text": source(path)}, {})
+        Store(store_root).run(stage(run), Text(source(path)), Times())
     assert run.runs == 1
 
 
@@ -98,51 +110,53 @@ def test_the_same_contents_elsewhere_are_the_same_input(
 
 def test_changed_options(text: Path, store_root: Path) -> None:
     store, run = Store(store_root), Counting()
-    store.run(stage(run), {"text": source(text)}, {"times": 1})
-    assert store.run(stage(run), {"text": source(text)}, {"times": 2}).why == "times changed"
+    store.run(stage(run), Text(source(text)), Times(1))
+    assert store.run(stage(run), Text(source(text)), Times(2)).why == "times changed"
     assert run.runs == 2
 
 
 def test_changed_inputs(text: Path, store_root: Path) -> None:
     store, run = Store(store_root), Counting()
-    store.run(stage(run), {"text": source(text)}, {})
+    store.run(stage(run), Text(source(text)), Times())
     text.write_text("xyz")
-    assert store.run(stage(run), {"text": source(text)}, {}).why == "text changed"
+    assert store.run(stage(run), Text(source(text)), Times()).why == "text changed"
     assert run.runs == 2
 
 
 def test_changed_version(text: Path, store_root: Path) -> None:
     store, run = Store(store_root), Counting()
-    store.run(stage(run), {"text": source(text)}, {})
-    assert store.run(stage(run, version=2), {"text": source(text)}, {}).why == "trtforge changed"
+    store.run(stage(run), Text(source(text)), Times())
+    assert store.run(stage(run, version=2), Text(source(text)), Times()).why == "trtforge changed"
     assert run.runs == 2
 
 
 def test_changed_tool(text: Path, store_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store, run = Store(store_root), Counting()
-    store.run(stage(run), {"text": source(text)}, {})
-    monkeypatch.setattr(module, "version_of", lambda tool: "0.0")
-    assert store.run(stage(run), {"text": source(text)}, {}).why == "numpy changed"
+    store.run(stage(run), Text(source(text)), Times())
+    monkeypatch.setattr(tools, "version_of", lambda tool: "0.0")
+    assert store.run(stage(run), Text(source(text)), Times()).why == "numpy changed"
     assert run.runs == 2
 
 
 def test_the_most_similar_entry_is_compared(text: Path, store_root: Path) -> None:
     store, run = Store(store_root), Counting()
-    store.run(stage(run), {"text": source(text)}, {"times": 1})
+    store.run(stage(run), Text(source(text)), Times(1))
     text.write_text("xyz")
-    store.run(stage(run, version=2), {"text": source(text)}, {"times": 2})
-    assert (
-        store.run(stage(run, version=2), {"text": source(text)}, {"times": 1}).why
-        == "times changed"
-    )
+    store.run(stage(run, version=2), Text(source(text)), Times(2))
+    assert store.run(stage(run, version=2), Text(source(text)), Times(1)).why == "times changed"
 
 
 def test_force(text: Path, store_root: Path) -> None:
     run = Counting()
-    Store(store_root).run(stage(run), {"text": source(text)}, {})
-    made = Store(store_root, force=True).run(stage(run), {"text": source(text)}, {})
+    Store(store_root).run(stage(run), Text(source(text)), Times())
+    made = Store(store_root, force=True).run(stage(run), Text(source(text)), Times())
     assert (run.runs, made.why, made.cached) == (2, "forced", False)
     assert len(entries(store_root)) == 1
+
+
+@dataclass(frozen=True)
+class Sizes:
+    sizes: Sequence[int]
 
 
 def test_options_of_other_types_with_the_same_json_are_the_same(
@@ -150,11 +164,11 @@ def test_options_of_other_types_with_the_same_json_are_the_same(
 ) -> None:
     run = Counting()
 
-    def ignoring(draft: Path, text: Path, **_: Any) -> Facts:
-        return run(draft, text)
+    def ignoring(draft: Path, inputs: Text, options: Sizes) -> Times:
+        return run(draft, inputs, Times())
 
     for value in ((1, 2), [1, 2]):
-        Store(store_root).run(stage(ignoring), {"text": source(text)}, {"sizes": value})
+        Store(store_root).run(stage(ignoring), Text(source(text)), Sizes(value))
     assert run.runs == 1
 
 
@@ -166,7 +180,7 @@ def test_a_failure_is_never_stored(text: Path, store_root: Path) -> None:
     run = Counting(fail=True)
     for _ in range(2):
         with pytest.raises(ForgeError, match="it failed"):
-            Store(store_root).run(stage(run), {"text": source(text)}, {})
+            Store(store_root).run(stage(run), Text(source(text)), Times())
     assert run.runs == 2
     assert entries(store_root) == []
     assert not list(store_root.glob(".trtforge-*"))
@@ -175,28 +189,27 @@ def test_a_failure_is_never_stored(text: Path, store_root: Path) -> None:
 @pytest.mark.parametrize("content", ["", "{", "null", "[]", '{"digests": {}}', '{"request": 1}'])
 def test_a_damaged_record_is_made_anew(text: Path, store_root: Path, content: str) -> None:
     run = Counting()
-    made = Store(store_root).run(stage(run), {"text": source(text)}, {})
+    made = Store(store_root).run(stage(run), Text(source(text)), Times())
     (made.folder / RECORD).write_text(content)
-    again = Store(store_root).run(stage(run), {"text": source(text)}, {})
+    again = Store(store_root).run(stage(run), Text(source(text)), Times())
     assert (run.runs, again.cached) == (2, False)
     assert json.loads((made.folder / RECORD).read_text())["facts"] == {"times": 1}
 
 
 def test_an_entry_without_its_file_is_made_anew(text: Path, store_root: Path) -> None:
     run = Counting()
-    made = Store(store_root).run(stage(run), {"text": source(text)}, {})
+    made = Store(store_root).run(stage(run), Text(source(text)), Times())
     (made.folder / "out.txt").unlink()
-    again = Store(store_root).run(stage(run), {"text": source(text)}, {})
+    again = Store(store_root).run(stage(run), Text(source(text)), Times())
     assert run.runs == 2
     assert (again.folder / "out.txt").read_text() == "abc"
 
 
 def test_a_damaged_neighbour_does_not_matter(text: Path, store_root: Path) -> None:
-    made = Store(store_root).run(stage(Counting()), {"text": source(text)}, {})
+    made = Store(store_root).run(stage(Counting()), Text(source(text)), Times())
     (made.folder / RECORD).write_text("null")
     assert (
-        Store(store_root).run(stage(Counting()), {"text": source(text)}, {"times": 3}).why
-        == "first time"
+        Store(store_root).run(stage(Counting()), Text(source(text)), Times(3)).why == "first time"
     )
 
 
@@ -205,12 +218,12 @@ def test_a_store_that_may_not_be_written(text: Path, store_root: Path) -> None:
     store_root.mkdir()
     store_root.chmod(0o500)
     with pytest.raises(ForgeError, match="can't be written"):
-        Store(store_root).run(stage(Counting()), {"text": source(text)}, {})
+        Store(store_root).run(stage(Counting()), Text(source(text)), Times())
 
 
 def test_a_store_below_a_file(text: Path) -> None:
     with pytest.raises(ForgeError, match="can't be written"):
-        Store(text / "store").run(stage(Counting()), {"text": source(text)}, {})
+        Store(text / "store").run(stage(Counting()), Text(source(text)), Times())
 
 
 def test_a_missing_input(tmp_path: Path) -> None:
@@ -223,38 +236,43 @@ def test_an_input_that_is_edited_meanwhile_is_not_published(text: Path, store_ro
     run, before = Counting(), source(text)
     text.write_text("xyz")
     with pytest.raises(ForgeError, match=r"in\.txt: changed while it was read"):
-        Store(store_root).run(stage(run), {"text": before}, {})
+        Store(store_root).run(stage(run), Text(before), Times())
     assert entries(store_root) == [] and text.read_text() == "xyz"
     text.write_text("abc")
-    made = Store(store_root).run(stage(run), {"text": source(text)}, {})
+    made = Store(store_root).run(stage(run), Text(source(text)), Times())
     assert (made.folder / "out.txt").read_text() == "abc" and not made.cached
 
 
 def test_what_belongs_to_an_input_counts(text: Path, store_root: Path, tmp_path: Path) -> None:
     (tmp_path / "data").write_text("1")
     given = source(text, tmp_path / "data")
-    Store(store_root).run(stage(Counting()), {"text": given}, {})
+    Store(store_root).run(stage(Counting()), Text(given), Times())
     (tmp_path / "data").write_text("2")
     with pytest.raises(ForgeError, match="changed while it was read"):
-        Store(store_root, force=True).run(stage(Counting()), {"text": given}, {})
+        Store(store_root, force=True).run(stage(Counting()), Text(given), Times())
 
 
 def test_a_folder_and_what_went_away_are_not_looked_at(text: Path, store_root: Path) -> None:
-    def run(draft: Path, text: Path, folder: Path) -> Facts:
-        text.unlink()
-        return {}
+    @dataclass(frozen=True)
+    class TextAndFolder:
+        text: File
+        folder: File
 
-    inputs = {"text": source(text), "folder": File(text.parent, "0")}
-    assert not Store(store_root).run(stage(run), inputs, {}).cached
+    def run(draft: Path, inputs: TextAndFolder, options: Times) -> Times:
+        inputs.text.path.unlink()
+        return Times()
+
+    inputs = TextAndFolder(source(text), File(text.parent, "0"))
+    assert not Store(store_root).run(stage(run), inputs, Times()).cached
 
 
 def test_an_input_damaged_in_the_store_is_made_anew(text: Path, store_root: Path) -> None:
     store = Store(store_root)
-    first = store.run(stage(Counting()), {"text": source(text)}, {})
+    first = store.run(stage(Counting()), Text(source(text)), Times())
     (first.folder / "out.txt").write_text("flipped")
     with pytest.raises(ForgeError, match="damaged in the store"):
-        store.run(stage(Counting(), name="second"), {"text": first.file("out.txt")}, {})
-    assert store.run(stage(Counting()), {"text": source(text)}, {}).file(
+        store.run(stage(Counting(), name="second"), Text(first.file("out.txt")), Times())
+    assert store.run(stage(Counting()), Text(source(text)), Times()).file(
         "out.txt"
     ).digest == digest(text)
 
@@ -265,22 +283,22 @@ def test_an_input_damaged_in_the_store_is_made_anew(text: Path, store_root: Path
 
 def test_planning_runs_nothing(text: Path, store_root: Path) -> None:
     run = Counting()
-    planned = Store(store_root, planning=True).run(stage(run), {"text": source(text)}, {})
+    planned = Store(store_root, planning=True).run(stage(run), Text(source(text)), Times())
     assert (run.runs, planned.cached, planned.why) == (0, False, "first time")
     assert not store_root.exists()
 
 
 def test_planning_says_what_is_there(text: Path, store_root: Path) -> None:
-    Store(store_root).run(stage(Counting()), {"text": source(text)}, {})
+    Store(store_root).run(stage(Counting()), Text(source(text)), Times())
     assert (
-        Store(store_root, planning=True).run(stage(Counting()), {"text": source(text)}, {}).cached
+        Store(store_root, planning=True).run(stage(Counting()), Text(source(text)), Times()).cached
     )
 
 
 def test_planning_behind_what_is_not_made_yet(text: Path, store_root: Path) -> None:
     store = Store(store_root, planning=True)
-    first = store.run(stage(Counting()), {"text": source(text)}, {})
-    second = store.run(stage(Counting()), {"text": first.file("out.txt")}, {})
+    first = store.run(stage(Counting()), Text(source(text)), Times())
+    second = store.run(stage(Counting()), Text(first.file("out.txt")), Times())
     assert second.why == "its inputs are made anew"
 
 
@@ -336,10 +354,19 @@ def test_what_others_call_alike_stays(tmp_path: Path) -> None:
 PROGRAM = textwrap.dedent(
     """
     import os, sys, time
+    from dataclasses import dataclass
     from pathlib import Path
-    from trtforge.store import Stage, Store, source
+    from trtforge.store import NOTHING, File, Nothing, Stage, Store, source
 
-    def run(draft, text):
+    @dataclass(frozen=True)
+    class Text:
+        text: File
+
+    @dataclass(frozen=True)
+    class Process:
+        pid: int = 0
+
+    def run(draft, inputs, options):
         (draft / "one.txt").write_text("one")
         if "die" in sys.argv:
             os._exit(9)
@@ -347,10 +374,10 @@ PROGRAM = textwrap.dedent(
         while "wait" in sys.argv and not Path(sys.argv[2]).exists():
             time.sleep(0.001)
         (draft / "two.txt").write_text("two")
-        return {"pid": os.getpid()}
+        return Process(os.getpid())
 
     store = Store(Path(os.environ["TRTFORGE_STORE"]))
-    made = store.run(Stage("repeat", 1, (), run), {"text": source(Path("in.txt"))}, {})
+    made = store.run(Stage("repeat", 1, (), run, Process), Text(source(Path("in.txt"))), NOTHING)
     assert (made.folder / "one.txt").read_text() + (made.folder / "two.txt").read_text() == "onetwo"
     """
 )
@@ -384,16 +411,16 @@ def test_two_processes_at_one_key_leave_one_whole_entry(text: Path, store_root: 
 def test_an_entry_that_another_process_made_meanwhile_stays(text: Path, store_root: Path) -> None:
     """It is the same, and someone may be reading it."""
 
-    def race(draft: Path, text: Path) -> Facts:
+    def race(draft: Path, inputs: Text, options: Times) -> Times:
         (draft / "out.txt").write_text("late")
-        Store(store_root).run(stage(early), {"text": source(text)}, {})
-        return {}
+        Store(store_root).run(stage(early), Text(source(text)), Times())
+        return Times()
 
-    def early(draft: Path, text: Path) -> Facts:
+    def early(draft: Path, inputs: Text, options: Times) -> Times:
         (draft / "out.txt").write_text("early")
-        return {}
+        return Times()
 
-    made = Store(store_root).run(stage(race), {"text": source(text)}, {})
+    made = Store(store_root).run(stage(race), Text(source(text)), Times())
     assert (made.folder / "out.txt").read_text() == "early"
     assert made.digests["out.txt"] == digest(made.folder / "out.txt")
 

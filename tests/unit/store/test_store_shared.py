@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 import textwrap
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +18,33 @@ import pytest
 
 from tests.extras import needs
 from trtforge.errors import ForgeError, MachineError
-from trtforge.store import RECORD, Facts, Stage, Store, digest, opened, shared, source
+from trtforge.store import RECORD, File, Stage, Store, digest, opened, shared, source
 
 needs("shared")
 
 
-def run(draft: Path, text: Path, **options: Any) -> Facts:
+@dataclass(frozen=True)
+class Text:
+    text: File
+
+
+@dataclass(frozen=True)
+class Times:
+    times: int = 0
+
+
+def run(draft: Path, inputs: Text, options: Times) -> Times:
     (draft / "sub").mkdir()
-    (draft / "sub" / "out.txt").write_text(text.read_text() * 2)
-    return {"times": 2}
+    (draft / "sub" / "out.txt").write_text(inputs.text.path.read_text() * 2)
+    return Times(2)
 
 
-def never(draft: Path, text: Path, **options: Any) -> Facts:
+def never(draft: Path, inputs: Text, options: Times) -> Times:
     raise AssertionError("it is there already")
 
 
-def stage(runs: Any = run) -> Stage:
-    return Stage("repeat", 1, (), runs)
+def stage(runs: Any = run) -> Stage[Text, Times, Times]:
+    return Stage("repeat", 1, (), runs, Times)
 
 
 @pytest.fixture
@@ -53,8 +64,8 @@ def packed(tmp_path: Path) -> Path:
 
 
 def test_what_one_machine_makes_the_other_reads(text: Path, tmp_path: Path, url: str) -> None:
-    made = Store(tmp_path / "a", shared=url).run(stage(), {"text": source(text)}, {})
-    read = Store(tmp_path / "b", shared=url).run(stage(never), {"text": source(text)}, {})
+    made = Store(tmp_path / "a", shared=url).run(stage(), Text(source(text)), Times())
+    read = Store(tmp_path / "b", shared=url).run(stage(never), Text(source(text)), Times())
     assert (made.cached, read.cached) == (False, True)
     assert (read.digests, read.facts) == (made.digests, made.facts) and list(read.digests) == [
         "sub/out.txt"
@@ -65,7 +76,7 @@ def test_what_one_machine_makes_the_other_reads(text: Path, tmp_path: Path, url:
     ]
     packed(tmp_path).unlink()
     assert (
-        Store(tmp_path / "b", shared=url).run(stage(never), {"text": source(text)}, {}).cached
+        Store(tmp_path / "b", shared=url).run(stage(never), Text(source(text)), Times()).cached
     )  # a copy of its own
 
 
@@ -79,9 +90,9 @@ def test_the_environment_names_folder_or_url(
 
 
 def test_force_replaces_the_shared_entry(text: Path, tmp_path: Path, url: str) -> None:
-    Store(tmp_path / "a", shared=url).run(stage(), {"text": source(text)}, {})
+    Store(tmp_path / "a", shared=url).run(stage(), Text(source(text)), Times())
     before = packed(tmp_path).stat().st_ino
-    Store(tmp_path / "b", shared=url, force=True).run(stage(), {"text": source(text)}, {})
+    Store(tmp_path / "b", shared=url, force=True).run(stage(), Text(source(text)), Times())
     assert packed(tmp_path).stat().st_ino != before
 
 
@@ -115,63 +126,65 @@ def a_link(path: Path) -> None:
 def test_a_damaged_shared_entry_is_made_anew(
     text: Path, tmp_path: Path, url: str, damage: Any
 ) -> None:
-    Store(tmp_path / "a", shared=url).run(stage(), {"text": source(text)}, {})
+    Store(tmp_path / "a", shared=url).run(stage(), Text(source(text)), Times())
     whole = digest(packed(tmp_path))
     damage(packed(tmp_path))
     assert digest(packed(tmp_path)) != whole
-    made = Store(tmp_path / "b", shared=url).run(stage(), {"text": source(text)}, {})
+    made = Store(tmp_path / "b", shared=url).run(stage(), Text(source(text)), Times())
     assert not made.cached and (made.folder / "sub" / "out.txt").read_text() == "abcabc"
     assert not list(tmp_path.glob("**/escaped")) and not list((tmp_path / "b").glob(".trtforge-*"))
-    assert Store(tmp_path / "c", shared=url).run(stage(never), {"text": source(text)}, {}).cached
+    assert Store(tmp_path / "c", shared=url).run(stage(never), Text(source(text)), Times()).cached
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_shared_store_that_may_not_be_written(text: Path, tmp_path: Path, url: str) -> None:
     (tmp_path / "shared").mkdir(mode=0o500)
     with pytest.raises(ForgeError, match="the shared store fails"):
-        Store(tmp_path / "a", shared=url).run(stage(), {"text": source(text)}, {})
+        Store(tmp_path / "a", shared=url).run(stage(), Text(source(text)), Times())
 
 
 def test_a_url_that_nobody_knows_keeps_its_password(text: Path, tmp_path: Path) -> None:
     store = Store(tmp_path / "a", shared="nosuch://user:secret@host/x")
     with pytest.raises(ForgeError) as error:
-        store.run(stage(), {"text": source(text)}, {})
+        store.run(stage(), Text(source(text)), Times())
     assert error.value.problem.startswith("nosuch://host/x: ") and "secret" not in str(error.value)
 
 
 def test_an_upload_that_failed_is_made_up_for(text: Path, tmp_path: Path, url: str) -> None:
-    inputs = {"text": source(text)}
+    inputs = Text(source(text))
     (tmp_path / "shared").mkdir()
     (tmp_path / "shared" / "repeat").write_text("in the way")
     with pytest.raises(ForgeError, match="the shared store fails"):
-        Store(tmp_path / "a", shared=url).run(stage(), inputs, {})
+        Store(tmp_path / "a", shared=url).run(stage(), inputs, Times())
     (tmp_path / "shared" / "repeat").unlink()
     assert (
-        Store(tmp_path / "a").run(stage(never), inputs, {}).cached
+        Store(tmp_path / "a").run(stage(never), inputs, Times()).cached
     )  # without the URL nothing is shared
-    assert Store(tmp_path / "a", shared=url, planning=True).run(stage(never), inputs, {}).cached
+    assert (
+        Store(tmp_path / "a", shared=url, planning=True).run(stage(never), inputs, Times()).cached
+    )
     assert not (tmp_path / "shared" / "repeat").exists()
-    assert Store(tmp_path / "a", shared=url).run(stage(never), inputs, {}).cached
+    assert Store(tmp_path / "a", shared=url).run(stage(never), inputs, Times()).cached
     before = packed(tmp_path).stat().st_ino
-    assert Store(tmp_path / "a", shared=url).run(stage(never), inputs, {}).cached
+    assert Store(tmp_path / "a", shared=url).run(stage(never), inputs, Times()).cached
     assert packed(tmp_path).stat().st_ino == before  # once is enough
-    assert Store(tmp_path / "b", shared=url).run(stage(never), inputs, {}).cached
+    assert Store(tmp_path / "b", shared=url).run(stage(never), inputs, Times()).cached
 
 
 def test_planning_copies_nothing(text: Path, tmp_path: Path, url: str) -> None:
-    made = Store(tmp_path / "a", shared=url).run(stage(), {"text": source(text)}, {})
+    made = Store(tmp_path / "a", shared=url).run(stage(), Text(source(text)), Times())
     planned = Store(tmp_path / "b", shared=url, planning=True).run(
-        stage(never), {"text": source(text)}, {}
+        stage(never), Text(source(text)), Times()
     )
     assert planned.cached and (planned.digests, planned.facts) == (made.digests, made.facts)
     assert not (tmp_path / "b").exists()
     other = Store(tmp_path / "b", shared=url, planning=True).run(
-        stage(never), {"text": source(text)}, {"more": 1}
+        stage(never), Text(source(text)), Times(1)
     )
     assert not other.cached
     of_another_key(packed(tmp_path))
     planned = Store(tmp_path / "b", shared=url, planning=True).run(
-        stage(never), {"text": source(text)}, {}
+        stage(never), Text(source(text)), Times()
     )
     assert not planned.cached and not (tmp_path / "b").exists()
 
@@ -180,26 +193,26 @@ def test_planning_copies_nothing(text: Path, tmp_path: Path, url: str) -> None:
 def test_planning_with_a_damaged_shared_entry(
     text: Path, tmp_path: Path, url: str, damage: Any
 ) -> None:
-    Store(tmp_path / "a", shared=url).run(stage(), {"text": source(text)}, {})
+    Store(tmp_path / "a", shared=url).run(stage(), Text(source(text)), Times())
     damage(packed(tmp_path))
     store = Store(tmp_path / "b", shared=url, planning=True)
-    assert not store.run(stage(never), {"text": source(text)}, {}).cached
+    assert not store.run(stage(never), Text(source(text)), Times()).cached
 
 
 def test_a_url_keeps_the_secret_in_its_query(text: Path, tmp_path: Path) -> None:
     for url in ("nosuch://host/x?sas=Xy7", f"file://{text}/x?sas=Xy7"):
         with pytest.raises(ForgeError) as error:
-            Store(tmp_path / "a", shared=url).run(stage(), {"text": source(text)}, {})
+            Store(tmp_path / "a", shared=url).run(stage(), Text(source(text)), Times())
         assert "Xy7" not in error.value.problem + error.value.hint
 
 
 def test_a_file_in_the_way_of_the_folder(text: Path, tmp_path: Path) -> None:
     with pytest.raises(ForgeError, match="the shared store fails"):
-        Store(tmp_path / "a", shared=f"file://{text}").run(stage(), {"text": source(text)}, {})
+        Store(tmp_path / "a", shared=f"file://{text}").run(stage(), Text(source(text)), Times())
 
 
 def test_an_entry_of_another_store_is_adopted(text: Path, tmp_path: Path) -> None:
-    made = Store(tmp_path / "a").run(stage(), {"text": source(text)}, {})
+    made = Store(tmp_path / "a").run(stage(), Text(source(text)), Times())
 
     def fill(draft: Path) -> None:
         for name, path in made.files.items():
@@ -209,7 +222,7 @@ def test_an_entry_of_another_store_is_adopted(text: Path, tmp_path: Path) -> Non
     store = Store(tmp_path / "b")
     kept = store.adopt(made, fill)
     assert kept.folder == tmp_path / "b" / made.name and store.ran == [kept] and not kept.cached
-    assert store.run(stage(never), {"text": source(text)}, {}).cached
+    assert store.run(stage(never), Text(source(text)), Times()).cached
     assert store.adopt(made, never).digests == made.digests  # type: ignore[arg-type]
 
     def lie(draft: Path) -> None:
@@ -230,22 +243,32 @@ def test_fetch_of_what_is_not_there(tmp_path: Path, url: str) -> None:
 KILLING = textwrap.dedent(
     """
     import json, os, random, signal, sys, time
+    from dataclasses import dataclass
     from pathlib import Path
     import fsspec.implementations.local  # once, not in each child
     from trtforge.store import shared
-    from trtforge.store import RECORD, Stage, Store, digest, source
+    from trtforge.store import RECORD, File, Stage, Store, digest, from_json, source
 
     folder, tries = Path(sys.argv[1]), int(sys.argv[2])
     chance = random.Random(9)
     text = folder / "in.txt"
     text.write_text("abc")
 
-    def run(draft, text, number):
-        for name in "abcdef":
-            (draft / name).write_bytes(f"{name}{number}".encode() * 5_000)
-        return {"number": number}
+    @dataclass(frozen=True)
+    class Text:
+        text: File
 
-    stage = Stage("fill", 1, (), run)
+    @dataclass(frozen=True)
+    class Number:
+        number: int = 0
+
+    def run(draft, inputs, options):
+        for name in "abcdef":
+            (draft / name).write_bytes(f"{name}{options.number}".encode() * 5_000)
+        return options
+
+    stage = Stage("fill", 1, (), run, Number)
+    from_json(Number, {})  # imports pydantic once, not in each child
 
     def stores(force=False):
         url = f"file://{folder}/url"
@@ -256,7 +279,7 @@ KILLING = textwrap.dedent(
         pid = os.fork()
         if not pid:
             try:
-                store.run(stage, {"text": source(text)}, {"number": number})
+                store.run(stage, Text(source(text)), Number(number))
                 os._exit(0)
             except BaseException:
                 import traceback
@@ -309,7 +332,7 @@ KILLING = textwrap.dedent(
             assert status in (0, signal.SIGKILL), status
             killed += status == signal.SIGKILL
         if number % 10 == 9:  # both that would have repaired it may have been killed
-            stores()[0].run(stage, {"text": source(text)}, {"number": key})
+            stores()[0].run(stage, Text(source(text)), Number(key))
         if reader:
             (folder / "over").touch()
             assert os.waitpid(reader, 0)[1] == 0
@@ -319,7 +342,7 @@ KILLING = textwrap.dedent(
                 seen += 1
     for number in range(tries):  # everything can be had, by all, and by a machine that comes late
         for store in [*stores(), Store(folder / "late", shared=f"file://{folder}/url")]:
-            check(store.run(stage, {"text": source(text)}, {"number": number}).folder)
+            check(store.run(stage, Text(source(text)), Number(number)).folder)
     print(json.dumps({"killed": killed, "seen": seen}))
     """
 )

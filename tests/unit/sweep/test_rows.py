@@ -10,8 +10,9 @@ import pytest
 from trtforge import summary
 from trtforge.bundle.prepared import Target
 from trtforge.errors import BuildError, ForgeError
-from trtforge.sweeping import Asked, _cells
+from trtforge.sweeping import SweepRequest
 from trtforge.sweeping import picture as sweep_picture
+from trtforge.sweeping.engines import list_cells
 from trtforge.sweeping.rows import Cell, Row, Swept, best, mib, on_front, thresholds
 
 MIB = 2**20
@@ -40,9 +41,9 @@ def failed(number: int, workspace: int) -> Row:
     )
 
 
-def asked(**changes) -> Asked:
+def asked(**changes) -> SweepRequest:
     return replace(
-        Asked(["fp32", "fp16"], [1, 8], [MIB, 2 * MIB], [3, 5], None, None, 1.0), **changes
+        SweepRequest(["fp32", "fp16"], [1, 8], [MIB, 2 * MIB], [3, 5], None, None, 1.0), **changes
     )
 
 
@@ -51,11 +52,11 @@ def asked(**changes) -> Asked:
     [("tensorrt", 16, 0), ("tensorrt-rtx", 8, 1), ("onnxruntime", 4, 2)],
 )
 def test_axes_that_a_backend_ignores_are_said_and_not_built_twice(backend, count, said) -> None:
-    cells, remarks = _cells(backend, asked())
+    cells, remarks = list_cells(backend, asked())
     assert (len(cells), len(remarks)) == (count, said)
     assert len(set(cells)) == count
     assert (
-        _cells(backend, asked(workspaces=[None], opt_levels=[None]))[1] == []
+        list_cells(backend, asked(workspaces=[None], opt_levels=[None]))[1] == []
     )  # nothing asked, nothing to say
 
 
@@ -143,7 +144,7 @@ def test_the_table_shortens_what_the_builder_says() -> None:
 
 
 def test_target_needs_a_backend() -> None:
-    from trtforge.sweeping import _runtime
+    from trtforge.sweeping.engines import _runtime
 
     assert _runtime(Target("onnxruntime", None)) == "onnxruntime"
-    assert _runtime(Target("tensorrt-rtx", None)) == ""
+    assert _runtime(Target("tensorrt-rtx", None)) is None

@@ -17,7 +17,7 @@ from trtforge.options import sweep as options
 from trtforge.pipeline import prepare
 from trtforge.pipeline.job import Job
 from trtforge.store import Store
-from trtforge.sweeping import Asked, check, deliver_best, sweep
+from trtforge.sweeping import SweepRequest, check, deliver_best, sweep
 from trtforge.sweeping.rows import Swept
 
 CPU = Target("onnxruntime", None)
@@ -32,7 +32,7 @@ def swept(images: Path, store_root: Path, batch: int | str = "batch") -> Swept:
     model = images.with_name("model.onnx")
     onnx.save(photos.classifier(batch), model)
     labels = photos.label(images, images.with_name("labels.csv"))
-    asked = Asked(["fp32"], [], [None], [None], images, labels, 0.001)
+    asked = SweepRequest(["fp32"], [], [None], [None], images, labels, 0.001)
     return sweep(Job(model, photos.RECIPE, "fp32"), CPU, Store(store_root), asked)
 
 
@@ -53,8 +53,8 @@ def test_the_picked_engine_is_the_one_that_was_measured(
     model = tmp_path / "model.onnx"
     onnx.save(photos.classifier(), model)
     job, used = Job(model, photos.RECIPE, "fp32"), Store(tmp_path / "store")
-    found = sweep(job, CPU, used, Asked(["fp32"], [], [None], [None], None, None, 0.001))
-    monkeypatch.setattr(store, "version_of", lambda tool: "another")
+    found = sweep(job, CPU, used, SweepRequest(["fp32"], [], [None], [None], None, None, 0.001))
+    monkeypatch.setattr(store.tools, "version_of", lambda tool: "another")
     folder = deliver_best(found, "memory", job, CPU, used, tmp_path)
     assert len(list((used.root / "build-onnxruntime").iterdir())) == 1
     assert store.digest(folder / "model.ort.onnx") == found.rows[0].digest
@@ -68,7 +68,7 @@ def test_a_sweep_puts_nms_where_build_does(tmp_path: Path, store_root: Path) -> 
     job, _, _ = options.asked(
         model, None, "fp32", None, None, None, None, None, None, None, None, "1s", "cpu", target
     )
-    assert prepare(job, Store(store_root), ["tensorrt"]).patches["tensorrt"]["impl"] == "onnx"
+    assert prepare(job, Store(store_root), ["tensorrt"]).patches["tensorrt"].impl == "onnx"
 
 
 def test_a_folder_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_labels_that_do_not_fit_are_refused_before_the_first_build(
 ) -> None:
     model, labels = images.with_name("model.onnx"), images.with_name("labels.csv")
     onnx.save(photos.classifier(), model)
-    asked = Asked(["fp32"], [], [None], [None], images, labels, 0.001)
+    asked = SweepRequest(["fp32"], [], [None], [None], images, labels, 0.001)
     with pytest.raises(ForgeError, match="no such file"):
         sweep(Job(model, photos.RECIPE, "fp32"), CPU, Store(store_root), asked)
     labels.write_text("00.png,0\n")

@@ -100,23 +100,21 @@ def model(path: Path, recipe: Recipe | None) -> Model:
 
 def _bundle(path: Path, recipe: Recipe | None) -> Model:
     from trtforge.bundle.read import read_prepared
-    from trtforge.stages.calibrate import CACHE
+    from trtforge.calibration import CACHE
 
     ready = read_prepared(path)
     patch = ready.patches["tensorrt"]
     file = path / ready.file_name("tensorrt")
-    precision = (
-        "mixed" if ready.precision == "fp32" and ready.facts.get("typed") else ready.precision
-    )
+    precision = "mixed" if ready.precision == "fp32" and ready.facts.typed else ready.precision
     return Model(
         file,
         inspect(file),
         recipe or ready.recipe,
         ready.batch[2],
         precision,
-        patch.get("classes"),
+        patch.classes,
         ready.deepstream,
-        ready.recipe.nms.score if patch.get("parser") else None,
+        ready.recipe.nms.score if patch.parser else None,
         weak=ready.implicit,
         cache=path / CACHE if ready.implicit and ready.precision == "int8" else None,
     )

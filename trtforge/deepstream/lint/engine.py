@@ -102,13 +102,14 @@ def loadable(subject: Subject) -> Iterator[Finding]:
 
 
 def _version(subject: Subject, folder: Any) -> Iterator[Finding]:
-    from trtforge.bundle import manifest
+    from trtforge.bundle.folder import read_document
 
     versions = tensorrts(subject.deepstream)
     try:
-        built = manifest.read_manifest(folder).get("tools", {}).get("tensorrt")
+        tools = read_document(folder).get("tools")
     except ForgeError:
         return
+    built = tools.get("tensorrt") if isinstance(tools, dict) else None
     if not versions or not isinstance(built, str):
         return
     if not any(f"{built}.".startswith(f"{version}.") for version in versions):

@@ -241,10 +241,10 @@ def _recipe(folder: Path) -> Recipe | None:
     """Of the bundle that the ONNX file lies in."""
     from pydantic import ValidationError
 
-    from trtforge.bundle import manifest
+    from trtforge.bundle.folder import read_document
 
     try:
-        return Recipe.model_validate(manifest.read_manifest(folder).get("recipe"))
+        return Recipe.model_validate(read_document(folder).get("recipe"))
     except (ForgeError, ValidationError):
         return None
 

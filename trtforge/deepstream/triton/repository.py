@@ -80,9 +80,9 @@ def write(bundle: Path, out: Path, backend: str, serving: Serving) -> dict[str, 
     engine = _engine(bundle)
     chosen = _backend(backend, engine, bundle)
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", ready.name)  # a folder's name, and part of a URL
-    if ready.facts.get("batch") is not None:
+    if ready.facts.batch is not None:
         raise ForgeError(
-            f"{bundle}: the model's batch is fixed at {ready.facts['batch']}, and Triton makes batches",
+            f"{bundle}: the model's batch is fixed at {ready.facts.batch}, and Triton makes batches",
             "export the model with a dynamic batch",
         )
     check_folder(out)
@@ -135,7 +135,7 @@ def _tensors(ready: Prepared) -> tuple[list[Message], list[Message], bytes]:
 
     graph = graph_of(load(ready.graphs["tensorrt"].path))
     inputs: list[Message] = [
-        {**_tensor(tensor, [3, *ready.facts["size"]]), "format": Name("FORMAT_NCHW")}
+        {**_tensor(tensor, [3, *ready.facts.image_size]), "format": Name("FORMAT_NCHW")}
         for tensor in graph.inputs
     ]
     outputs = [
@@ -210,10 +210,8 @@ def _nvinferserver(
         if serving.grpc
         else {"model_repo": {"root": [MODELS], "strict_model_config": True, "log_level": 1}}
     )
-    parser, classes = (
-        ready.patches["tensorrt"].get("parser"),
-        ready.patches["tensorrt"].get("classes"),
-    )
+    patch = ready.patches["tensorrt"]
+    parser, classes = patch.parser, patch.classes
     detector = bool(parser and classes)
     found: Message = {
         "labelfile_path": labels,

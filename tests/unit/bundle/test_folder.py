@@ -13,10 +13,18 @@ from typing import Any
 
 import pytest
 
-from trtforge.bundle import manifest
-from trtforge.bundle.manifest import MANIFEST, Contents, changed, check_output, read_manifest, write
+from trtforge.bundle import folder as module
+from trtforge.bundle.folder import (
+    MANIFEST,
+    Contents,
+    changed,
+    check_output,
+    listed_files,
+    read_document,
+    write,
+)
 from trtforge.errors import ForgeError
-from trtforge.store import Facts, File, Stage, Store, digest
+from trtforge.store import NOTHING, File, Nothing, Stage, Store, digest
 from trtforge.store.drafts import draft_in
 
 
@@ -27,11 +35,12 @@ def out(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def contents(tmp_path: Path) -> Contents:
-    def run(draft: Path) -> Facts:
+    def run(draft: Path, inputs: Nothing, options: Nothing) -> Nothing:
         (draft / "model.onnx").write_bytes(b"model")
-        return {}
+        return NOTHING
 
-    stored = Store(tmp_path / "store").run(Stage("make", 1, (), run), {}, {}).file("model.onnx")
+    stage = Stage("make", 1, (), run, Nothing)
+    stored = Store(tmp_path / "store").run(stage, NOTHING, NOTHING).file("model.onnx")
     return {"a.onnx": stored, "labels.txt": b"cat\n"}
 
 
@@ -51,8 +60,8 @@ def test_a_new_folder(out: Path, contents: Contents) -> None:
     assert write(out, contents, {"name": "x"}, force=False)
     assert names(out) == ["a.onnx", "labels.txt", MANIFEST]
     assert names(out.parent) == ["out"]
-    found = read_manifest(out)
-    assert (found["name"], found["files"]["labels.txt"]["bytes"]) == ("x", 4)
+    assert read_document(out)["name"] == "x"
+    assert listed_files(out)["labels.txt"].bytes == 4
     assert changed(out) == []
 
 
@@ -207,7 +216,7 @@ def test_names_that_leave_the_folder_are_refused(out: Path, contents: Contents, 
     write(out, contents, {}, force=False)
     edited(out, files={name: {"sha256": "0", "bytes": 0}})
     with pytest.raises(ForgeError, match="which is no file in the folder"):
-        read_manifest(out)
+        listed_files(out)
 
 
 @pytest.mark.parametrize("files", [[], None, "x", {"a": 1}, {"a": {}}, ...])
@@ -215,7 +224,7 @@ def test_lists_of_files_that_are_none(out: Path, contents: Contents, files: Any)
     write(out, contents, {}, force=False)
     edited(out, files=files)
     with pytest.raises(ForgeError):
-        read_manifest(out)
+        listed_files(out)
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"\xff\xfe", b"[" * 100000])
@@ -223,19 +232,19 @@ def test_manifests_that_are_no_json(out: Path, text: bytes) -> None:
     out.mkdir(parents=True)
     (out / MANIFEST).write_bytes(text)
     with pytest.raises(ForgeError, match="can't be read"):
-        read_manifest(out)
+        listed_files(out)
 
 
 def test_another_format(out: Path, contents: Contents) -> None:
     write(out, contents, {}, force=False)
     edited(out, format="trtforge-bundle-99")
     with pytest.raises(ForgeError, match="not a manifest of this version"):
-        read_manifest(out)
+        listed_files(out)
 
 
 def test_no_manifest(tmp_path: Path) -> None:
     with pytest.raises(ForgeError, match=r"no manifest\.json"):
-        read_manifest(tmp_path)
+        listed_files(tmp_path)
 
 
 # ----------------------------------------------------------------------------------------------------------
@@ -279,7 +288,7 @@ def test_a_failure_leaves_the_old_folder(out: Path, contents: Contents) -> None:
 KILLED = """
 import os, sys
 from pathlib import Path
-from trtforge.bundle.manifest import write
+from trtforge.bundle.folder import write
 
 def die(draft, out):
     os._exit(9)  # the old folder is away, the new one not there yet
@@ -329,7 +338,7 @@ def test_a_folder_that_cannot_be_moved(
         raise OSError(errno.ENOSPC, "full", str(other))
 
     write(out, contents, {}, force=False)
-    monkeypatch.setattr(manifest, "set_aside", busy)
+    monkeypatch.setattr(module, "set_aside", busy)
     write(out, {"labels.txt": b"dog"}, {}, force=False)
     assert names(out) == ["labels.txt", MANIFEST] and changed(out) == []
     monkeypatch.setattr(shutil, "copyfile", full)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from trtforge.bundle import manifest
+from trtforge.bundle import folder
 from trtforge.bundle.read import read_prepared
 from trtforge.errors import ForgeError
 
@@ -27,7 +27,7 @@ SAID: dict[str, Any] = {
 
 
 def written(out: Path, **changes: Any) -> Path:
-    manifest.write(out, {"m.onnx": b"graph"}, SAID | changes, force=False)
+    folder.write(out, {"m.onnx": b"graph"}, SAID | changes, force=False)
     return out
 
 

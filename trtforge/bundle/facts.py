@@ -1,0 +1,131 @@
+"""What stages found out about a model, as the manifest of an output folder carries it.
+
+The stages ``fold``, ``patch`` and ``build`` return these records. They are defined here, because a
+prepared folder is read back by code that knows no stages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Union
+
+from trtforge.store.codec import OMIT_NONE
+
+Dims = tuple[Union[int, str], ...]  # numbers for fixed dimensions, names for dynamic ones
+
+
+@dataclass(frozen=True)
+class DetectorFacts:
+    """The detector that was recognised among the outputs.
+
+    Attributes:
+        form: form of the outputs (see ``trtforge.graph.detection``).
+        classes: number of classes; None where the graph does not show it.
+        boxes: number of boxes; None where the input's size is dynamic.
+        why: the evidence, in one sentence.
+    """
+
+    form: str
+    classes: int | None
+    boxes: int | None
+    why: str
+
+
+@dataclass(frozen=True)
+class FoldFacts:
+    """What folding found out about a model.
+
+    Attributes:
+        nodes_before, nodes: number of nodes of the original and of the folded model.
+        input: name of the input; None unless the model has exactly one image input.
+        size: height and width of the input in pixels; None without an image input.
+        batch: batch of the input; None if it is dynamic.
+        outputs: dimensions of every output, by name.
+        typed: the original holds Q/DQ nodes or FP16 weights.
+        stripped_nms: operator of the NMS plugin that was cut away; None if there was none.
+        detection: the detector that was recognised; None if there is none.
+        likely: what the outputs may be, and what would decide it; empty if they look like nothing.
+        too_large: names of nodes that are constant, and too large to be folded.
+    """
+
+    nodes_before: int = 0
+    nodes: int = 0
+    input: str | None = None
+    size: tuple[int, int] | None = None
+    batch: int | None = None
+    outputs: Mapping[str, Dims] = field(default_factory=dict)
+    typed: bool = False
+    stripped_nms: str | None = None
+    detection: DetectorFacts | None = None
+    likely: str = ""
+    too_large: tuple[str, ...] = ()
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the input in pixels; 0 while they are not known."""
+        return self.size or (0, 0)
+
+
+@dataclass(frozen=True)
+class TensorFacts:
+    """An output of a patched graph; None for what the graph does not say."""
+
+    name: str
+    dtype: str | None
+    shape: tuple[int | str | None, ...] | None
+
+
+@dataclass(frozen=True)
+class PatchFacts:
+    """What patching changed in a graph.
+
+    Attributes:
+        form: form of the NMS: none, keep, onnx, efficientnms or deepstream.
+        impl: what the NMS is made of, plugin or onnx; None without NMS.
+        classes, boxes: of the detector; None without one.
+        parser: name of the function of DeepStream that reads the outputs; None if none fits.
+        outputs: the outputs of the patched graph.
+        dropped: names of the model's outputs that are gone.
+        why: the evidence for a detector; None without one.
+    """
+
+    form: str = ""
+    impl: str | None = None
+    classes: int | None = None
+    boxes: int | None = None
+    parser: str | None = None
+    outputs: tuple[TensorFacts, ...] = ()
+    dropped: tuple[str, ...] = ()
+    why: str | None = None
+
+
+@dataclass(frozen=True)
+class BuildFacts:
+    """What is known of a built engine.
+
+    Attributes:
+        backend: the backend that built it.
+        sm: compute capability that it was built for; None for a CPU.
+        engine_bytes: size of the engine.
+        layers: number of layers.
+        crossing_bytes: bytes that layers hand to each other, by datatype.
+        built: what made the engine, and for which GPU.
+        convolutions: number of learned convolutions.
+        quantized_convolutions: number of those that carry Q/DQ.
+        int8_convolutions: number of those that are computed with 8-bit inputs.
+        scratch_bytes, activation_bytes, weight_bytes: memory, where the builder tells it.
+    """
+
+    backend: str = ""
+    sm: int | None = None
+    engine_bytes: int = 0
+    layers: int = 0
+    crossing_bytes: Mapping[str, int] = field(default_factory=dict)
+    built: Mapping[str, bool | int | str | None] = field(default_factory=dict)
+    convolutions: int = 0
+    quantized_convolutions: int = 0
+    int8_convolutions: int = 0
+    scratch_bytes: int | None = field(default=None, metadata=OMIT_NONE)
+    activation_bytes: int | None = field(default=None, metadata=OMIT_NONE)
+    weight_bytes: int | None = field(default=None, metadata=OMIT_NONE)

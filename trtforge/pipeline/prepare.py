@@ -1,0 +1,149 @@
+"""Prepare a model: every stage that needs no GPU, in order.
+
+adapt -> fold -> observe -> calibrate -> refine -> quantize or cast -> patch
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from trtforge.bundle.facts import FoldFacts, PatchFacts
+from trtforge.bundle.manifest import Sources
+from trtforge.bundle.prepared import Prepared
+from trtforge.deepstream.format.labels import labels
+from trtforge.errors import ForgeError
+from trtforge.names import QUANTIZED, Backend
+from trtforge.pipeline.calibrate import Calibrated, calibrate_model
+from trtforge.pipeline.job import Job
+from trtforge.pipeline.nms import patch_options
+from trtforge.pipeline.precision import apply_precision
+from trtforge.pipeline.sources import calibration_images, model_entry, model_file
+from trtforge.recipe import Recipe
+from trtforge.stages import MODEL, adapt, fold, patch
+from trtforge.store import Artifact, File, Store
+
+TENSORRT_8_OPSET = 17  # its parser's newest, and enough for a graph without Q/DQ
+DEFAULT_SIZE = (640, 640)  # height and width of a dynamic input whose recipe names none
+DEEPSTREAM_FORM: tuple[Backend, ...] = ("tensorrt",)  # nvinfer builds from TensorRT's graph
+
+
+def prepare(job: Job, store: Store, backends: Sequence[Backend]) -> Prepared:
+    """Run every stage that needs no GPU.
+
+    Args:
+        backends: a graph is made for each of them; the DeepStream form is always among the graphs.
+
+    Raises:
+        ForgeError: see the stages.
+    """
+    user_model = model_file(job.model)
+    job, model = _adapt(job, user_model, store)
+    folded = _fold(job, model, store)
+    _check(job, folded.facts)
+    batch = _batch(job.batch, folded.facts.batch)
+    images = calibration_images(job) if job.precision in QUANTIZED else None
+    clean = folded.file(MODEL)
+    typed = apply_precision(job, clean, images.folder if images else None, store)
+    graphs: dict[Backend, File] = {}
+    patches: dict[Backend, PatchFacts] = {}
+    for backend in dict.fromkeys((*DEEPSTREAM_FORM, *backends)):
+        graph = typed.cpu_graph if backend == "onnxruntime" else typed.graph
+        options = patch_options(job, backend, folded.facts)
+        patched = store.run(patch.STAGE, patch.PatchInputs(graph), options)
+        graphs[backend], patches[backend] = patched.file(MODEL), patched.facts
+    return Prepared(
+        name=job.model.stem,
+        precision=job.precision,
+        batch=batch,
+        recipe=job.recipe,
+        facts=folded.facts,
+        sources=Sources(model_entry(user_model), images.entry if images else None),
+        graphs=graphs,
+        patches=patches,
+        table=typed.table,
+        remarks=typed.remarks,
+        implicit=job.implicit,
+        images=typed.images,
+    )
+
+
+def calibrated_model(job: Job, store: Store) -> Calibrated:
+    """Run the stages up to calibration, for a search that quantizes by itself.
+
+    The model takes images as the recipe ``after_adapting`` says.
+
+    Raises:
+        ForgeError: see the stages.
+    """
+    job, model = _adapt(job, model_file(job.model), store)
+    folded = _fold(job, model, store)
+    return calibrate_model(job, folded.file(MODEL), calibration_images(job).folder, store)
+
+
+def after_adapting(recipe: Recipe) -> Recipe:
+    """Return what is left of a recipe for the graphs of the pipeline.
+
+    The patches are made, and the deviations are in the weights.
+    """
+    preprocess = recipe.preprocess.model_copy(update={"std": None})
+    return recipe.model_copy(update={"patches": (), "preprocess": preprocess})
+
+
+def _adapt(job: Job, model: File, store: Store) -> tuple[Job, File]:
+    """Work the recipe's patches and deviations into the model; the returned job has them no more."""
+    recipe = job.recipe
+    if not recipe.patches and recipe.preprocess.std is None:
+        return job, model
+    options = adapt.AdaptOptions(recipe.patches, recipe.preprocess)
+    adapted = store.run(adapt.STAGE, adapt.AdaptInputs(model), options)
+    return replace(job, recipe=after_adapting(recipe)), adapted.file(MODEL)
+
+
+def _fold(job: Job, model: File, store: Store) -> Artifact[FoldFacts]:
+    options = fold.FoldOptions(
+        size=job.size,
+        default_size=job.recipe.preprocess.size or DEFAULT_SIZE,
+        head=job.recipe.head,
+        check=job.check,
+        decode=job.recipe.decode,
+        opset=TENSORRT_8_OPSET if job.implicit else None,
+    )
+    return store.run(fold.STAGE, fold.FoldInputs(model), options)
+
+
+def _check(job: Job, facts: FoldFacts) -> None:
+    """Refuse, before any longer work, what the folded model does not go with.
+
+    Raises:
+        ForgeError: an NMS plugin is to be kept; the labels are wrong, or not as many as classes.
+    """
+    if job.nms == "keep" and facts.stripped_nms:
+        raise ForgeError(
+            f"{job.model}: --nms keep: its {facts.stripped_nms} runs in TensorRT alone, not where "
+            "it is calibrated",
+            "without --nms it is put back as each target needs it",
+        )
+    labels(job.recipe.labels, facts.detection.classes if facts.detection else None)
+
+
+def _batch(batch: tuple[int, int, int] | None, fixed: int | None) -> tuple[int, int, int]:
+    """Return smallest, best and largest batch.
+
+    Args:
+        batch: what the user gave.
+        fixed: the model's own batch; None if it is dynamic.
+
+    Raises:
+        ForgeError: the two differ.
+    """
+    if batch is None:
+        return (fixed or 1,) * 3
+    if fixed is None:
+        return batch
+    if batch[2] != fixed:
+        raise ForgeError(
+            f"the model's batch is fixed at {fixed}, not {':'.join(map(str, batch))}",
+            "drop --batch, or export the model with a dynamic batch",
+        )
+    return (fixed,) * 3
