@@ -1,4 +1,4 @@
-"""What an exporter leaves in a graph that nobody needs, and what somebody does."""
+"""Clean up an exported graph: names of axes, notes of the exporter, outputs; and write it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ from trtforge.graph.model import save
 def tidy(model: onnx.ModelProto, axes: Mapping[int, str]) -> None:
     """Name the input's dynamic axes, and drop notes on where each node came from, in place.
 
-    They hold lines of the model's code and paths of this machine, and make the same model differ
-    from folder to folder.
+    The notes contain lines of the model's code and paths on this machine, so the same model would
+    have other bytes in another folder.
+
+    Args:
+        axes: name of each dynamic axis of the input, by index.
     """
     del model.metadata_props[:]
     for graph in [*_graphs(model.graph), *model.functions]:
@@ -47,7 +50,7 @@ def tidy(model: onnx.ModelProto, axes: Mapping[int, str]) -> None:
 
 
 def cut(graph: onnx.GraphProto, outputs: Sequence[str]) -> None:
-    """Keep these outputs, and of the nodes and weights what they need, in place."""
+    """Keep only these outputs, and the nodes and weights that they need, in place."""
     needed, nodes = set(outputs), []
     for node in reversed(graph.node):
         if needed & set(node.output):
@@ -67,17 +70,20 @@ def cut(graph: onnx.GraphProto, outputs: Sequence[str]) -> None:
 
 
 def write(model: onnx.ModelProto, path: Path, data: str, external_bytes: int) -> dict[str, int]:
-    """Write a model, with weights over ``external_bytes`` in the file ``data`` beside it, and run
-    the ONNX checker.
+    """Write a model, and run the ONNX checker.
+
+    Args:
+        data: name of the file for the weights.
+        external_bytes: weights of more bytes go into that file, beside the model.
 
     Returns:
-        bytes and external_bytes, those in the second file; 0 without one.
+        ``bytes`` of the model's file, and ``external_bytes`` of the weights' file; 0 without one.
 
     Raises:
         ForgeError: the model is not valid ONNX.
     """
     external = path.with_name(data)
-    external.unlink(missing_ok=True)  # of another exporter's attempt
+    external.unlink(missing_ok=True)  # the other exporter may have written it before it failed
     weights = sum(len(tensor.raw_data) for tensor in model.graph.initializer)
     if weights > external_bytes:
         onnx_ir.save(onnx_ir.from_proto(model), path, external_data=data)
@@ -87,7 +93,7 @@ def write(model: onnx.ModelProto, path: Path, data: str, external_bytes: int) ->
         onnx.checker.check_model(os.fspath(path))
     except onnx.checker.ValidationError as error:
         raise ForgeError(
-            f"the exporter wrote no valid ONNX: {str(error).strip().splitlines()[0]}",
+            f"the exporter wrote invalid ONNX: {str(error).strip().splitlines()[0]}",
             "try another --opset",
         ) from error
     return {
@@ -97,12 +103,13 @@ def write(model: onnx.ModelProto, path: Path, data: str, external_bytes: int) ->
 
 
 def _subgraphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
-    found = [graph for attribute in node.attribute for graph in attribute.graphs]
-    return found + [attribute.g for attribute in node.attribute if attribute.HasField("g")]
+    """Return the subgraphs that are attributes of a node, such as the branches of an If."""
+    lists = [graph for attribute in node.attribute for graph in attribute.graphs]
+    return lists + [attribute.g for attribute in node.attribute if attribute.HasField("g")]
 
 
 def _nodes(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
-    """The node and those in its subgraphs, whose inputs may come from around it."""
+    """Yield the node and the nodes of its subgraphs, whose inputs may come from outside."""
     yield node
     for graph in _subgraphs(node):
         for inner in graph.node:
@@ -110,6 +117,7 @@ def _nodes(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
 
 
 def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """Yield the graph and the subgraphs of its nodes."""
     yield graph
     for node in graph.node:
         for inner in _subgraphs(node):
