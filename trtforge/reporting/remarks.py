@@ -96,7 +96,7 @@ def _not_quantized(report: LayerReport) -> list[Remark]:
         collected.append(
             make_remark(
                 report,
-                f"{number_of(first, 'operator')} reading the image left in float",
+                f"{number_of(first, 'operator')} at the image input in float",
                 [layer_of[node.name] for node in first],
                 f"{some_names(node.name for node in first)}, {_share(first, total)} of the MACs. "
                 "This is intended: an image has 256 levels, and symmetric INT8 has only 127 for "
@@ -179,7 +179,7 @@ def _gaps_of_the_report(report: LayerReport) -> list[Remark]:
     collected: list[Remark] = []
     unreadable = [number for number, layer in enumerate(report.layers) if layer.type == UNREADABLE]
     if unreadable:
-        title = f"{number_of(unreadable, 'row')} of the builder's list unreadable"
+        title = f"{number_of(unreadable, 'unreadable row')} in the builder's list"
         why = "They have a form that trtforge does not know, and are missing in every sum."
         collected.append(make_remark(report, title, unreadable, why))
     bare = [
