@@ -6,12 +6,18 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import onnx
 import onnx_ir
 
 from trtforge.errors import ForgeError
 from trtforge.graph.model import save
+
+if TYPE_CHECKING:
+    from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
+
+Part = TypeVar("Part", onnx.ValueInfoProto, onnx.NodeProto, onnx.TensorProto)
 
 
 def tidy(model: onnx.ModelProto, axes: Mapping[int, str]) -> None:
@@ -21,17 +27,10 @@ def tidy(model: onnx.ModelProto, axes: Mapping[int, str]) -> None:
     from folder to folder.
     """
     del model.metadata_props[:]
-    for graph in [*_graphs(model.graph), *model.functions]:
-        del graph.metadata_props[:]
-        for each in [
-            *graph.node,
-            *graph.value_info,
-            *getattr(graph, "input", []),
-            *getattr(graph, "output", []),
-        ]:
-            if not isinstance(each, str):  # the inputs of a function are no more than names
-                del each.metadata_props[:]
-                each.doc_string = ""
+    for graph in _graphs(model.graph):
+        _without_notes(graph, [*graph.node, *graph.value_info, *graph.input, *graph.output])
+    for function in model.functions:  # its inputs and outputs are no more than names
+        _without_notes(function, [*function.node, *function.value_info])
     dims = model.graph.input[0].type.tensor_type.shape.dim
     names = {
         dims[axis].dim_param: name
@@ -46,6 +45,16 @@ def tidy(model: onnx.ModelProto, axes: Mapping[int, str]) -> None:
                     dim.dim_param = old.sub(lambda found: names[found[1]], dim.dim_param)
 
 
+def _without_notes(
+    graph: onnx.GraphProto | onnx.FunctionProto,
+    parts: Sequence[onnx.NodeProto | onnx.ValueInfoProto],
+) -> None:
+    del graph.metadata_props[:]
+    for part in parts:
+        del part.metadata_props[:]
+        part.doc_string = ""
+
+
 def cut(graph: onnx.GraphProto, outputs: Sequence[str]) -> None:
     """Keep these outputs, and of the nodes and weights what they need, in place."""
     needed, nodes = set(outputs), []
@@ -54,16 +63,17 @@ def cut(graph: onnx.GraphProto, outputs: Sequence[str]) -> None:
             nodes.append(node)
             needed |= {name for inner in _nodes(node) for name in inner.input}
             needed |= {value.name for graph in _subgraphs(node) for value in graph.output}
-    kept = {
-        "output": [value for value in graph.output if value.name in outputs],
-        "node": nodes[::-1],
-        "initializer": [tensor for tensor in graph.initializer if tensor.name in needed],
-    }
-    for field, values in kept.items():
-        if len(values) < len(getattr(graph, field)):
-            copies = [type(value).FromString(value.SerializeToString()) for value in values]
-            graph.ClearField(field)
-            getattr(graph, field).extend(copies)
+    _keep(graph.output, [value for value in graph.output if value.name in outputs])
+    _keep(graph.node, nodes[::-1])
+    _keep(graph.initializer, [tensor for tensor in graph.initializer if tensor.name in needed])
+
+
+def _keep(field: RepeatedCompositeFieldContainer[Part], parts: list[Part]) -> None:
+    """Leave only some parts in a field of a graph, in place."""
+    if len(parts) < len(field):
+        copies = [type(part).FromString(part.SerializeToString()) for part in parts]
+        del field[:]
+        field.extend(copies)
 
 
 def write(model: onnx.ModelProto, path: Path, data: str, external_bytes: int) -> dict[str, int]:
