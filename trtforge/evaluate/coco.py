@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, TypedDict, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trtforge.documents import load_json
 from trtforge.errors import ForgeError
 from trtforge.evaluate.detections import Objects
 
@@ -398,8 +398,8 @@ def _load(path: Path) -> _FileJson:
     if path.stat().st_size > LARGEST:
         raise ForgeError(f"{path}: larger than 2 GiB, so not a label file", HINT)
     try:
-        labels: _FileJson = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+        labels = cast("_FileJson", load_json(path.read_text(encoding="utf-8"), repeats=True))
+    except ValueError as error:
         raise ForgeError(f"{path}: not JSON", HINT) from error
     if not isinstance(labels, dict):
         raise ForgeError(f"{path}: not COCO labels (no object at the top)", HINT)

@@ -1,9 +1,9 @@
 """A store that many machines share, at a URL that fsspec knows: s3://, gs://, file://, ...
 
-An entry is one tar file, ``STAGE/KEY.tar``. It is uploaded under a name of its own and moved into
-place, which replaces it at once or not at all on file systems and object stores alike; readers
-compare every file with the digests inside. Who may write there is trusted as the machine itself is:
-engines are code.
+An entry is one tar file, ``STAGE/KEY.tar``. It is uploaded under a temporary name and then moved to
+its place, which happens at once or not at all on file systems and object stores alike. Readers
+compare every file with the digests inside. Whoever may write there is trusted as much as the
+machine itself: engines are code.
 """
 
 from __future__ import annotations
@@ -83,16 +83,16 @@ def publish(url: str, name: str, entry: Path, files: Iterable[str], draft: Path)
 
     Args:
         name: ``STAGE/KEY``.
-        files: of ``entry``, but for the record.
-        draft: folder to pack it in.
+        files: names of the files of ``entry``, without the record.
+        draft: folder to pack them in.
 
     Raises:
         ForgeError, MachineError: the URL can't be written.
     """
     packed = draft / PACKED
     with tarfile.open(packed, "w") as archive:
-        for each in (*files, RECORD):
-            archive.add(entry / each, each, recursive=False)
+        for file in (*files, RECORD):
+            archive.add(entry / file, file, recursive=False)
     with _opened(url) as (system, root):
         place = f"{root}/{name}.tar"
         upload = f"{root}/{DRAFT}{uuid.uuid4().hex}"
@@ -102,10 +102,10 @@ def publish(url: str, name: str, entry: Path, files: Iterable[str], draft: Path)
 
 
 def _unpack(archive: tarfile.TarFile, member: tarfile.TarInfo, draft: Path) -> None:
-    """One file, inside the folder.
+    """Write one file of an archive into a folder.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: the member is not a plain file, or would leave the folder.
     """
     path = PurePosixPath(member.name)
     content = archive.extractfile(member) if member.isreg() else None
@@ -118,7 +118,7 @@ def _unpack(archive: tarfile.TarFile, member: tarfile.TarInfo, draft: Path) -> N
 
 @contextmanager
 def _opened(url: str) -> Iterator[tuple[Any, str]]:
-    """The file system behind a URL, and the path in it."""
+    """Open the file system behind a URL, and give the path in it."""
     scheme, _, place = url.partition("?")[0].partition("://")
     # without name and password, and what a query may hold
     shown = f"{scheme}://{place.rpartition('@')[2]}"
