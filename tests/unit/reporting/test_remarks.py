@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.unit.report.rows import layer, t
+from tests.unit.reporting.rows import layer, t
 from trtforge.reporting.model import UNREADABLE, EngineInfo, Layer, LayerReport, Node, Remark
 from trtforge.reporting.remarks import remarks
 
