@@ -46,7 +46,7 @@ def tidy(model: onnx.ModelProto, axes: Mapping[int, str]) -> None:
         for value in [*model.graph.input, *model.graph.output, *model.graph.value_info]:
             for dim in value.type.tensor_type.shape.dim:
                 if dim.dim_param:
-                    dim.dim_param = old.sub(lambda found: names[found[1]], dim.dim_param)
+                    dim.dim_param = old.sub(lambda match: names[match[1]], dim.dim_param)
 
 
 def _drop_notes(graph: onnx.GraphProto | onnx.FunctionProto) -> None:

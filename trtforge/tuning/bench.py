@@ -14,7 +14,7 @@ from trtforge import pipeline, present
 from trtforge.calibration import images as pictures
 from trtforge.calibration.observed import check_corrupt
 from trtforge.errors import ForgeError, GateError
-from trtforge.evaluate import classes, coco
+from trtforge.evaluate import average_precision, classes, coco
 from trtforge.evaluate.detections import Objects
 from trtforge.evaluate.variant import Network, classify, detect_objects, measure_harm
 from trtforge.graph.macs import macs
@@ -154,7 +154,7 @@ class Bench:
         if self.network.classes is None:
             right = np.load(found)["classes"] == self._true_classes(part)
             return lambda weights: float(np.average(right, weights=weights))
-        matches = coco.match(self._true_boxes(part), _objects(found, self.names[part]))
+        matches = average_precision.match(self._true_boxes(part), _objects(found, self.names[part]))
         return lambda weights: matches.mean_average_precision(weights)[0]
 
     def share(self, keep: Sequence[str]) -> float:
