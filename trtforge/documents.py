@@ -22,13 +22,14 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 MOST_YAML_BYTES = 1 << 20  # nobody writes a larger file by hand
+MOST_JSON_BYTES = 1 << 30  # a calibration table with the histograms of a large model has 0.1 GB
 # No document of ours nests more than 8 levels. PyYAML's scanner takes time quadratic in the depth.
 MOST_LEVELS = 32
 Schema = TypeVar("Schema", bound=BaseModel)
 Location = tuple[str | int, ...]
 
 
-class DocumentError(Exception):
+class DocumentError(ValueError):
     """A text that is no acceptable YAML or JSON document.
 
     Attributes:
@@ -71,13 +72,43 @@ def read_yaml(
     """
     if not path.is_file():
         raise ForgeError(f"{path}: no such file", f"give the path of a {noun}")
-    if path.stat().st_size > MOST_YAML_BYTES:
-        raise ForgeError(f"{path}: larger than 1 MiB, so not a {noun}", "")
-    try:
-        text = path.read_text(encoding="utf-8")
-    except ValueError as error:
-        raise ForgeError(f"{path}: not YAML: not UTF-8 text", hint) from error
+    text = read_text(path, noun, hint, MOST_YAML_BYTES)
     return checked_yaml(text, str(path), schema, hint, context)
+
+
+def read_json(path: Path, noun: str, hint: str, *, repeats: bool = False) -> object:
+    """Return what a JSON file holds.
+
+    Args:
+        noun: what such a file is called.
+        hint: how to get a correct one.
+        repeats: a key may occur twice in an object; the last value counts.
+
+    Raises:
+        ForgeError: the file is missing, too large or not JSON, nests too deeply, or has a key twice.
+    """
+    try:
+        return load_json(read_text(path, noun, hint, MOST_JSON_BYTES), repeats=repeats)
+    except DocumentError as error:
+        raise ForgeError(f"{path}: not a {noun}: {error.reason}", hint) from error
+
+
+def read_text(path: Path, noun: str, hint: str, most_bytes: int) -> str:
+    """Return the text of a file that is not too large.
+
+    Raises:
+        ForgeError: the file is missing, too large or not UTF-8 text, or can't be read.
+    """
+    try:
+        if path.stat().st_size > most_bytes:
+            raise ForgeError(f"{path}: larger than {most_bytes >> 20} MiB, so not a {noun}", hint)
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ForgeError(f"{path}: no such file", hint) from error
+    except UnicodeDecodeError as error:
+        raise ForgeError(f"{path}: not a {noun}: not UTF-8 text", hint) from error
+    except OSError as error:
+        raise ForgeError(f"{path}: can't be read ({error.strerror})", hint) from error
 
 
 def checked_yaml(
@@ -135,6 +166,8 @@ def load_yaml(text: str) -> Document:
         check_events(text, MOST_LEVELS)
         node = yaml.compose(text, Loader=loader())
         return Document(yaml.load(text, Loader=loader()), _lines(node))
+    except DocumentError:
+        raise
     except (yaml.YAMLError, ValueError) as error:  # ValueError: for example 2026-02-30
         raise yaml_error(error) from error
 
@@ -177,14 +210,19 @@ def yaml_error(error: Exception) -> DocumentError:
     return DocumentError(str(reason), mark.line + 1 if mark else None)
 
 
-def load_json(text: str) -> object:
+def load_json(text: str, *, repeats: bool = False) -> object:
     """Parse JSON.
+
+    Args:
+        repeats: a key may occur twice in an object; the last value counts. This is faster.
 
     Raises:
         DocumentError: it is not JSON, nests too deeply, or has a key twice.
     """
     try:
-        content: object = json.loads(text, object_pairs_hook=_object)
+        content: object = json.loads(text, object_pairs_hook=None if repeats else _object)
+    except DocumentError:
+        raise
     except RecursionError as error:  # Python's scanner is linear, and stops at a few thousand
         raise DocumentError("nested too deeply") from error
     except ValueError as error:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from trtforge import documents
 from trtforge.documents import DocumentError, load_json, load_yaml
+from trtforge.errors import ForgeError
 
 
 @pytest.mark.parametrize("loader", ["C", "Python"])
@@ -61,3 +64,31 @@ def test_json_that_is_refused(text: str, reason: str) -> None:
 
 def test_json() -> None:
     assert load_json('{"a": [1, null]}') == {"a": [1, None]}
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"[" * 100_000, "table.json: not a table: nested too deeply"),
+        (b"\xff", "table.json: not a table: not UTF-8 text"),
+        (b'{"a": 1, "a": 2}', "table.json: not a table: has the key 'a' twice"),
+        (b" " * 2000, "table.json: larger than 0 MiB, so not a table"),
+    ],
+)
+def test_a_json_file_that_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, reason: str
+) -> None:
+    monkeypatch.setattr(documents, "MOST_JSON_BYTES", 500_000 if len(content) > 9999 else 1000)
+    path = tmp_path / "table.json"
+    path.write_bytes(content)
+    with pytest.raises(ForgeError) as caught:
+        documents.read_json(path, "table", "make one")
+    assert caught.value.problem == f"{tmp_path}/{reason}"
+
+
+def test_a_json_file(tmp_path: Path) -> None:
+    path = tmp_path / "labels.json"
+    path.write_text('{"a": 1, "a": 2}', "utf-8")
+    assert documents.read_json(path, "file of labels", "", repeats=True) == {"a": 2}
+    with pytest.raises(ForgeError, match="no such file"):
+        documents.read_json(tmp_path / "none.json", "file of labels", "")

@@ -19,11 +19,11 @@ from trtforge.options.values import (
 from trtforge.present import ProgressCallback, listening
 
 if TYPE_CHECKING:
-    from trtforge.api.results import Detections
     from trtforge.deepstream.files import NetworkJson, PipelineJson
     from trtforge.deepstream.lint.report import LintReport
     from trtforge.deepstream.parser.source import ParserJson
     from trtforge.deepstream.triton.repository import TritonJson
+    from trtforge.stages.preview import Preview
 
 OutFolder = Annotated[PathLike, Option(("-o", "--out"), help="Folder for the files.", reads=Path)]
 Version = Annotated[
@@ -274,7 +274,7 @@ def deepstream_preview(
     out: OutFolder,
     *,
     progress: Optional[ProgressCallback] = None,
-) -> "Detections":
+) -> "Preview":
     """Draw what DeepStream will show, without DeepStream: nvinfer's arithmetic, on the CPU.
 
     Args:
@@ -286,11 +286,10 @@ def deepstream_preview(
     Raises:
         ForgeError: an input is wrong.
     """
-    from trtforge.api.results import Detections
     from trtforge.stages.preview import run
 
     with listening(progress):
-        return Detections.of(run(Path(bundle), paths_of(images), Path(out)), Path(out))
+        return run(Path(bundle), paths_of(images), Path(out))
 
 
 def deepstream_parser(

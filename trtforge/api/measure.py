@@ -26,8 +26,8 @@ from trtforge.present import ProgressCallback, listening
 if TYPE_CHECKING:
     import torch as pytorch
 
-    from trtforge.api.results import Detections
     from trtforge.evaluate.verification import Verification
+    from trtforge.stages.detect import Detections
     from trtforge.timing.table import BenchResult
 
 LARGEST_STREAMS = 64
@@ -231,7 +231,6 @@ def detect(
         ForgeError: an input is wrong.
     """
     from trtforge.api.recipes import load_recipe, thresholds
-    from trtforge.api.results import Detections
     from trtforge.recipe import Nms
     from trtforge.stages.detect import detect as run
 
@@ -239,7 +238,7 @@ def detect(
     thresholds(Nms(), figures)  # refuses what is out of range before any work
     given = {name: value for name, value in figures.items() if value is not None}
     with listening(progress):
-        drawn = run(
+        return run(
             Path(engine),
             paths_of(images),
             Path(out),
@@ -247,7 +246,6 @@ def detect(
             path_of(labels),
             given,
         )
-    return Detections.of(drawn, Path(out))
 
 
 def _torch_module(

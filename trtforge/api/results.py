@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypedDict, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, TypedDict, TypeVar
 
 if TYPE_CHECKING:
     from trtforge.pipeline import Built
     from trtforge.reporting.model import LayerReport
     from trtforge.stages.build import BuildFacts
-    from trtforge.stages.detect import DetectionsJson, ImageJson, ObjectJson
-    from trtforge.stages.preview import PreviewJson
     from trtforge.store import Store
     from trtforge.sweeping.rows import Swept
     from trtforge.tuning import Block, Trial, Tuned
@@ -183,100 +181,6 @@ def build_result(store: Store, built: Sequence[Built]) -> BuildResult:
 
 
 @dataclass(frozen=True)
-class DetectedObject:
-    """An object on an image.
-
-    Attributes:
-        label: number of its class.
-        name: name of its class.
-        score: 0..1.
-        box: left, top, right and bottom in pixels of the image.
-    """
-
-    label: int
-    name: str
-    score: float
-    box: tuple[float, float, float, float]
-
-
-@dataclass(frozen=True)
-class ImageObjects:
-    """An image with its objects.
-
-    Attributes:
-        image: the file.
-        picture: the file with the objects drawn.
-        objects: in no particular order.
-    """
-
-    image: Path
-    picture: Path
-    objects: list[DetectedObject]
-
-
-@dataclass(frozen=True)
-class Detections:
-    """What was detected on images.
-
-    Attributes:
-        out: folder of the pictures.
-        images: in the order in which they were given.
-        sheet: a picture of several images; None for a single one.
-        remarks: what the user should know.
-        dropped: with ``deepstream_preview``, how many objects nvinfer drops, by the reason.
-    """
-
-    out: Path
-    images: list[ImageObjects]
-    sheet: Path | None
-    remarks: list[str]
-    dropped: dict[str, int] | None = None
-
-    @classmethod
-    def of(cls, drawn: DetectionsJson | PreviewJson, out: Path) -> Detections:
-        """Return the detections of a document whose pictures lie in ``out``."""
-        images = [
-            ImageObjects(
-                Path(image["image"]),
-                out / image["picture"],
-                [_detected(found) for found in image["objects"]],
-            )
-            for image in drawn["images"]
-        ]
-        sheet = out / drawn["sheet"] if drawn["sheet"] else None
-        dropped = drawn.get("dropped")
-        return cls(out, images, sheet, drawn["remarks"], cast("dict[str, int] | None", dropped))
-
-    def document(self) -> DetectionsJson | PreviewJson:
-        """Return the JSON document."""
-        images: list[ImageJson] = [
-            {
-                "image": str(each.image),
-                "picture": each.picture.name,
-                "objects": [
-                    {
-                        "class": found.label,
-                        "name": found.name,
-                        "score": found.score,
-                        "box": list(found.box),
-                    }
-                    for found in each.objects
-                ],
-            }
-            for each in self.images
-        ]
-        sheet = self.sheet.name if self.sheet else None
-        if self.dropped is None:
-            return {"images": images, "sheet": sheet, "remarks": self.remarks}
-        return {
-            "images": images,
-            "sheet": sheet,
-            "dropped": self.dropped,
-            "remarks": self.remarks,
-        }
-
-
-@dataclass(frozen=True)
 class SweepResult:
     """The engines of a sweep.
 
@@ -352,8 +256,3 @@ class ReportResult:
         from trtforge.reporting.markdown import markdown
 
         return markdown(self.layers, self.title)
-
-
-def _detected(found: ObjectJson) -> DetectedObject:
-    left, top, right, bottom = found["box"]
-    return DetectedObject(found["class"], found["name"], found["score"], (left, top, right, bottom))

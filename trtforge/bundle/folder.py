@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trtforge import __version__
+from trtforge.documents import read_json
 from trtforge.errors import FULL, ForgeError
 from trtforge.store import File, digest, lost
 from trtforge.store.drafts import draft_in, draft_name, set_aside
@@ -142,14 +143,11 @@ def read_document(folder: Path) -> dict[str, object]:
         ForgeError: there is no manifest, or it can't be read.
     """
     path = folder / MANIFEST
-    try:
-        content: object = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+    if not path.exists():
         raise ForgeError(
             f"{folder}: no {MANIFEST} in it", "give a folder made by `trtforge prepare`"
-        ) from error
-    except (ValueError, OSError, RecursionError) as error:
-        raise ForgeError(f"{path}: can't be read", "make the folder again") from error
+        )
+    content = read_json(path, "manifest", "make the folder again")
     return content if isinstance(content, dict) else {}
 
 

@@ -13,12 +13,13 @@ import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TypedDict
+from typing import TypedDict, cast
 
 import numpy as np
 
 from trtforge.calibration.histogram import Histogram
 from trtforge.calibration.loops import BINS
+from trtforge.documents import read_json
 from trtforge.errors import ForgeError
 from trtforge.graph.moves import Group
 
@@ -190,7 +191,7 @@ def load(path: Path) -> Observed:
         ForgeError: the file is missing, or not such a table.
     """
     try:
-        content: _ShardJson = json.loads(path.read_text(encoding="utf-8"))
+        content = cast("_ShardJson", read_json(path, "table of histograms", MAKE))
         if content.get("format") != FORMAT:
             raise ForgeError(f"{path}: not a table of histograms of this version ({FORMAT})", MAKE)
         observed = Observed(
@@ -202,8 +203,6 @@ def load(path: Path) -> Observed:
         sources = {name for _, sources in observed.groups for name in sources}
         if not observed.early or not observed.early.keys() == observed.late.keys() == sources:
             raise ValueError("not one histogram for each tensor")
-    except FileNotFoundError as error:
-        raise ForgeError(f"{path}: no such file", MAKE) from error
     except INVALID as error:
         raise ForgeError(f"{path}: not a table of histograms", MAKE) from error
     return observed

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TypedDict
+from typing import TypedDict, cast
 
 from trtforge.calibration import cache
 from trtforge.calibration.histogram import Histogram
@@ -25,6 +25,7 @@ from trtforge.calibration.observed import (
     unpack,
 )
 from trtforge.calibration.threshold import threshold
+from trtforge.documents import load_json
 from trtforge.errors import ForgeError
 from trtforge.graph.moves import Group
 
@@ -168,7 +169,7 @@ def _from_cache(text: str) -> Ranges:
 
 
 def _from_json(text: str, path: Path) -> Ranges:
-    content: _TableJson = json.loads(text)
+    content = cast("_TableJson", load_json(text))
     if content.get("format") == SHARD:
         raise ForgeError(
             f"{path}: the histograms of a shard, not ranges",
@@ -183,6 +184,8 @@ def _from_json(text: str, path: Path) -> Ranges:
         groups=read_groups(content["groups"]),
         methods={str(name): str(method) for name, method in content["methods"].items()},
         moved={str(name): float(value) for name, value in content["moved"].items()},
-        histograms={str(name): unpack(each) for name, each in content["histograms"].items()},
+        histograms={
+            str(name): unpack(histogram) for name, histogram in content["histograms"].items()
+        },
         source=read_provenance(content["source"]),
     )

@@ -90,7 +90,7 @@ class _Window:
     """The geometry of a convolution."""
 
     def __init__(self, node: gs.Node) -> None:
-        self.kernel: tuple[int, ...] = fixed_shape(node.inputs[1])[2:]
+        self.kernel = tuple(fixed_shape(node.inputs[1])[2:])
         self.strides: Sequence[int] = node.attrs.get("strides", (1, 1))
         self.dilations: Sequence[int] = node.attrs.get("dilations", (1, 1))
         self.pads: Sequence[int] = node.attrs.get("pads", (0, 0, 0, 0))

@@ -1,5 +1,6 @@
 """``trtforge deepstream``: configuration, pipelines, and what is wrong with either."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,11 +12,11 @@ from trtforge.options.option import Option
 from trtforge.options.values import parse_choice
 
 if TYPE_CHECKING:
-    from trtforge.api.results import Detections
     from trtforge.deepstream.files import NetworkJson, PipelineJson
     from trtforge.deepstream.lint.report import LintReport
     from trtforge.deepstream.parser.source import ParserJson
     from trtforge.deepstream.triton.repository import TritonJson
+    from trtforge.stages.detect import Detections
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -73,7 +74,7 @@ def lint(
 
 
 @command(deepstream.deepstream_preview)
-def preview(result: "Detections") -> str:
+def preview(result: "Detections", out: Path) -> str:
     """Draw what DeepStream will show, without DeepStream: nvinfer's arithmetic as pgie_config.txt
     says, on the CPU.
 
@@ -81,7 +82,7 @@ def preview(result: "Detections") -> str:
     """
     from trtforge.cli.text.detect import summarize
 
-    return summarize(result)
+    return summarize(result, out)
 
 
 @command(deepstream.deepstream_parser)

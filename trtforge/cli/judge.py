@@ -1,5 +1,6 @@
 """Commands that look at what was made: accuracy, speed, pictures, layers."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from trtforge.api import layers, measure
@@ -7,9 +8,10 @@ from trtforge.cli.expand import Run, command, custom_command
 from trtforge.options.option import Option
 
 if TYPE_CHECKING:
-    from trtforge.api.results import Detections, ReportResult
+    from trtforge.api.results import ReportResult
     from trtforge.evaluate.verification import Verification
     from trtforge.reporting.diff import Diff
+    from trtforge.stages.detect import Detections
     from trtforge.timing.table import BenchResult
 
 
@@ -37,14 +39,14 @@ def bench(result: "BenchResult") -> str:
 
 
 @command(measure.detect)
-def detect(result: "Detections") -> str:
+def detect(result: "Detections", out: Path) -> str:
     """Draw what an engine finds on images, and list it.
 
     Example: trtforge detect out/ street.jpg -o pictures
     """
     from trtforge.cli.text.detect import summarize
 
-    return summarize(result)
+    return summarize(result, out)
 
 
 @custom_command(layers.report)

@@ -29,11 +29,12 @@ def doctor(
     from trtforge import doctor as doctor_
     from trtforge.devices.machine import probe
     from trtforge.errors import ForgeError
+    from trtforge.store import default_root
 
     if not root.is_dir():
         raise ForgeError(f"{root}: no such folder", "give the root folder of a machine")
     target = devices.device(device) if device else None
-    machine = probe(root)
+    machine = probe(root, default_root())
     findings = doctor_.examine(machine, target)
     document = doctor_.document(machine, target, findings)
     show(as_json, document, lambda: doctor_.text(findings))

@@ -13,7 +13,6 @@ from typing import Literal, get_args
 from trtforge.devices import Device, device
 from trtforge.devices.stacks import Stack, stack
 from trtforge.errors import ForgeError, MachineError
-from trtforge.present import note
 
 Contents = Literal["deepstream", "tensorrt"]
 PYTHON = (3, 10)  # the oldest that trtforge runs on
@@ -84,18 +83,22 @@ def _use(contents: Contents, versions: Stack) -> str:
     )
 
 
+def _note(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
 def main(arguments: list[str]) -> int:
     """Print the image for ``DEVICE [deepstream|tensorrt]``; return the exit code."""
     if not 1 <= len(arguments) <= 2 or (arguments[1:] and arguments[1] not in get_args(Contents)):
-        note("usage: python -m trtforge.devices.image DEVICE [deepstream|tensorrt]")
+        _note("usage: python -m trtforge.devices.image DEVICE [deepstream|tensorrt]")
         return ForgeError.code
     try:
         target = device(arguments[0])
         image, why = base(target, "tensorrt" if "tensorrt" in arguments[1:] else "deepstream")
     except ForgeError as error:
-        note(f"error: {error.problem}\n hint: {error.hint}")
+        _note(f"error: {error.problem}\n hint: {error.hint}")
         return error.code
-    note("\n".join([f"{target.name}: {image}", *(f"  {line}" for line in why)]))
+    _note("\n".join([f"{target.name}: {image}", *(f"  {line}" for line in why)]))
     platform = "linux/arm64" if target.arch == "aarch64" else "linux/amd64"
     print(f"{image} {platform}")
     return 0

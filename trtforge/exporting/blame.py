@@ -1,4 +1,4 @@
-"""Whose line it was: the operator and the line of the user's model behind an exporter's error."""
+"""Find the operator and the line of the user's model that caused an exporter's error."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import sysconfig
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -19,71 +18,75 @@ LIBRARIES = tuple(
     {sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib", "scripts")}
     | {str(Path(torch.__file__).parents[1])}
 )
-FRAME = re.compile(
-    r'File "([^"]+)", line (\d+)'
-)  # as Python and torch.fx write it, the innermost last
-TRACED = re.compile(
-    r"(?:^|in )([^\n()]+)\((\d+)\): ", re.MULTILINE
-)  # as TorchScript's tracer does, innermost first
+# How Python and torch.fx write a line of code; the innermost call is the last.
+FRAME = re.compile(r'File "([^"]+)", line (\d+)')
+# How TorchScript's tracer writes it; the innermost call is the first.
+TRACED = re.compile(r"(?:^|in )([^\n()]+)\((\d+)\): ", re.MULTILINE)
 
 
 def first_line(error: BaseException) -> str:
-    """What an exception says, in a line."""
+    """Return the type and the first line of an exception."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0].strip()}" if lines else type(error).__name__
 
 
 def user_line(error: BaseException) -> str:
-    """`` (model.py:18: y = f(x))``: the last line of the user's own code on the way to the error,
-    or nothing.
+    """Return the last line of the user's code on the way to an error, or nothing.
+
+    For example: `` (model.py:18: y = f(x))``.
     """
-    found = [
+    lines = [
         (frame.filename, frame.lineno or 0)
-        for each in _chain(error)
-        for frame in traceback.extract_tb(each.__traceback__)
+        for link in _chain(error)
+        for frame in traceback.extract_tb(link.__traceback__)
     ]
-    return _last(found)
+    return _last_user_line(lines)
 
 
 def explain_dynamo_error(error: BaseException) -> str:
-    """Why torch.export or its translation to ONNX failed, and at which line."""
+    """Say why torch.export or its translation to ONNX failed, and at which line."""
     cause = list(_chain(error))[-1]
     node = _node(error)
     if node is not None:
-        lines = _named(node.meta.get("stack_trace") or "")
-        return f"no ONNX for operator {str(node.target).removesuffix('.default')}{_last(lines)}"
-    if (
-        type(cause).__name__ == "GuardOnDataDependentSymNode"
-    ):  # the name is all that torch makes public
+        operator = str(node.target).removesuffix(".default")
+        lines = _lines_in(str(node.meta.get("stack_trace") or ""))
+        return f"no ONNX for operator {operator}{_last_user_line(lines)}"
+    # torch does not make this class public, so its name has to do.
+    if type(cause).__name__ == "GuardOnDataDependentSymNode":
         return f"control flow that depends on a tensor's values{user_line(error)}"
     return first_line(cause) + user_line(error)
 
 
 def explain_torchscript_error(error: BaseException, module: nn.Module, images: torch.Tensor) -> str:
-    """Why the TorchScript exporter failed, and at which line."""
+    """Say why the TorchScript exporter failed, and at which line."""
     operator = re.search(r"operator '(\w+::\w+)'", str(error))
     if not operator:
-        return first_line(error) + (_last(_named(str(error))) or user_line(error))
-    return f"no ONNX for operator {operator[1]}{_last(_places(operator[1], module, images))}"
+        return first_line(error) + (_last_user_line(_lines_in(str(error))) or user_line(error))
+    lines = _lines_of_operator(operator[1], module, images)
+    return f"no ONNX for operator {operator[1]}{_last_user_line(lines)}"
 
 
-def _places(kind: str, module: nn.Module, images: torch.Tensor) -> list[tuple[str, int]]:
-    """Where an operator comes from: TorchScript's graph knows its lines, the exporter's message
-    does not.
+def _lines_of_operator(kind: str, module: nn.Module, images: torch.Tensor) -> list[tuple[str, int]]:
+    """Return the lines of code that an operator comes from.
+
+    TorchScript's graph contains the lines; the exporter's message does not.
     """
     if not isinstance(module, torch.jit.ScriptModule):
         module = torch.jit.trace(module, images, check_trace=False)
     node = next((node for node in _nodes(module.inlined_graph) if node.kind() == kind), None)
-    return _named(node.sourceRange()) if node else []
+    return _lines_in(node.sourceRange()) if node else []
 
 
-def _named(text: str) -> list[tuple[str, int]]:
-    """The files and lines that a text of TorchScript names, the innermost last."""
-    found = FRAME.findall(text.partition("\nSerialized")[0]) or TRACED.findall(text)[::-1]
-    return [(file, int(line)) for file, line in found]
+def _lines_in(text: str) -> list[tuple[str, int]]:
+    """Return the files and lines in a text of TorchScript, the innermost last."""
+    matches: list[tuple[str, str]] = (
+        FRAME.findall(text.partition("\nSerialized")[0]) or TRACED.findall(text)[::-1]
+    )
+    return [(file, int(line)) for file, line in matches]
 
 
-def _nodes(block: Any) -> Iterator[Any]:
+def _nodes(block: torch.jit.Block) -> Iterator[torch.jit.GraphNode]:
+    """Yield the nodes of a block and of the blocks inside."""
     for node in block.nodes():
         yield node
         for inner in node.blocks():
@@ -91,25 +94,28 @@ def _nodes(block: Any) -> Iterator[Any]:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it came from, the first cause last."""
-    each: BaseException | None = error
-    while each is not None:
-        yield each
-        each = each.__cause__ or (None if each.__suppress_context__ else each.__context__)
+    """Yield an error, its cause, the cause of that, and so on."""
+    link: BaseException | None = error
+    while link is not None:
+        yield link
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
 
 
 def _node(error: BaseException) -> torch.fx.Node | None:
-    """The node that could not be translated: only the frames of the translation know it."""
-    for each in _chain(error):
-        for frame, _ in traceback.walk_tb(each.__traceback__):
-            node = frame.f_locals.get("node")
+    """Return the node that could not be translated.
+
+    The exception does not contain it, so it is taken from the local variables of the translation.
+    """
+    for link in _chain(error):
+        for frame, _ in traceback.walk_tb(link.__traceback__):
+            node: object = frame.f_locals.get("node")
             if isinstance(node, torch.fx.Node):
                 return node
     return None
 
 
 def describe_line(file: str, line: int) -> str:
-    """``model.py:18: y = f(x)``, or nothing if the line is a library's."""
+    """Return ``model.py:18: y = f(x)``, or nothing for a line of a library."""
     if file.startswith((*LIBRARIES, OURS, "<")):
         return ""
     code = linecache.getline(file, line).strip()
@@ -117,8 +123,9 @@ def describe_line(file: str, line: int) -> str:
     return f"{short}:{line}: {code}" if code else f"{short}:{line}"
 
 
-def _last(places: list[tuple[str, int]]) -> str:
-    found = next(
-        (text for file, line in reversed(places) if (text := describe_line(file, line))), ""
-    )
-    return f" ({found})" if found else ""
+def _last_user_line(lines: list[tuple[str, int]]) -> str:
+    for file, line in reversed(lines):
+        text = describe_line(file, line)
+        if text:
+            return f" ({text})"
+    return ""

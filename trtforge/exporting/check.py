@@ -1,31 +1,41 @@
-"""ONNX Runtime against PyTorch."""
+"""Compare an exported model in ONNX Runtime with the PyTorch model."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trtforge.backends.onnxruntime import run, session
 from trtforge.errors import GateError
 from trtforge.exporting.inputs import random_images
 
-INPUTS = 3  # random ones, for each shape
+INPUTS = 3  # random images for each shape
 
-Infer = Callable[[np.ndarray], dict[str, np.ndarray]]
+Infer = Callable[[NDArray[np.float32]], dict[str, NDArray[np.generic]]]
+
+
+class DeviationFacts(TypedDict):
+    """A ``Deviation`` as the stage's facts contain it."""
+
+    shapes: list[list[int]]
+    inputs: int
+    largest: float
+    relative: float
 
 
 @dataclass(frozen=True)
 class Deviation:
-    """How far ONNX Runtime is from PyTorch, over all inputs.
+    """How far ONNX Runtime's outputs are from PyTorch's, over all inputs.
 
     Attributes:
-        shapes: of the images; several random ones of each.
+        shapes: shapes of the images; there were several random images of each shape.
         largest: largest difference of any value.
-        relative: largest difference over the magnitude of PyTorch's value, where that is over 1.
+        relative: largest difference relative to PyTorch's value; values below 1 count as 1.
     """
 
     shapes: list[tuple[int, ...]]
@@ -33,7 +43,8 @@ class Deviation:
     relative: float
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> DeviationFacts:
+        """The figures for the stage's facts."""
         return {
             "shapes": [list(shape) for shape in self.shapes],
             "inputs": INPUTS * len(self.shapes),
@@ -45,13 +56,12 @@ class Deviation:
 def compare(
     model: Path, reference: Infer, shapes: Sequence[tuple[int, ...]], atol: float, rtol: float
 ) -> Deviation:
-    """Run both on random images of each shape.
+    """Run both models on random images of each shape.
 
     Args:
-        reference: PyTorch's outputs by name, for float32 images (N, C, H, W).
-        shapes: of the images.
-        atol: largest difference allowed, plus
-        rtol: this share of PyTorch's magnitude.
+        reference: returns PyTorch's outputs by name, for float32 images (N, C, H, W).
+        shapes: shapes of the images.
+        atol, rtol: a difference of ``atol + rtol * |PyTorch's value|`` is allowed.
 
     Raises:
         GateError: an output differs by more, or has another shape or type.
@@ -62,40 +72,43 @@ def compare(
     for shape in shapes:
         for seed in range(INPUTS):
             images = random_images(shape, seed)
-            found = run(engine, images)
+            outputs = run(engine, images)
             for name, expected in reference(images).items():
-                one, two = _gate(name, expected, found[name], shape, atol, rtol)
-                largest, relative = max(largest, one), max(relative, two)
+                where = f"on images of {'x'.join(map(str, shape))}"
+                apart, share = _compare_output(name, expected, outputs[name], where, atol, rtol)
+                largest, relative = max(largest, apart), max(relative, share)
     return Deviation(list(shapes), largest, relative)
 
 
-def _gate(
+def _compare_output(
     name: str,
-    expected: np.ndarray,
-    found: np.ndarray,
-    shape: tuple[int, ...],
+    expected: NDArray[np.generic],
+    actual: NDArray[np.generic],
+    where: str,
     atol: float,
     rtol: float,
 ) -> tuple[float, float]:
-    at = f"on images of {'x'.join(map(str, shape))}"
-    if expected.shape != found.shape or expected.dtype != found.dtype:
+    """Return the largest difference and the largest relative difference of one output."""
+    if expected.shape != actual.shape or expected.dtype != actual.dtype:
         raise GateError(
-            f"{name} is {found.dtype} {found.shape} in ONNX Runtime {at}, and {expected.dtype} {expected.shape} in "
-            "PyTorch",
-            "a size was taken for constant: see --dynamic",
+            f"{name} is {actual.dtype} {actual.shape} in ONNX Runtime {where}, and "
+            f"{expected.dtype} {expected.shape} in PyTorch",
+            "the export made a size constant: see --dynamic",
         )
     if not expected.size:
         return 0.0, 0.0
-    one, two = expected.astype(np.float64), found.astype(np.float64)
-    # Equal infinities differ by NaN, and so do two NaN: both are agreement.
+    one, two = expected.astype(np.float64), actual.astype(np.float64)
+    # Equal infinities have the difference NaN, and so have two NaN: both count as equal.
     same = (one == two) | (np.isnan(one) & np.isnan(two))
     with np.errstate(invalid="ignore"):
-        apart = np.where(same, 0.0, np.abs(one - two))
-    magnitude = np.where(np.isfinite(one), np.abs(one), 0.0)
-    worst = np.nanmax(apart) if np.isfinite(apart).all() else float("inf")
-    if not (apart <= atol + rtol * magnitude).all():  # NaN against a number is never within
+        apart: NDArray[np.float64] = np.where(same, 0.0, np.abs(one - two))
+    magnitude: NDArray[np.float64] = np.where(np.isfinite(one), np.abs(one), 0.0)
+    worst = float(np.nanmax(apart)) if np.isfinite(apart).all() else float("inf")
+    # NaN is never within the limit: it means that one value is NaN and the other is a number.
+    if not (apart <= atol + rtol * magnitude).all():
         raise GateError(
-            f"{name} differs from PyTorch by up to {worst:.2g} {at}, over --atol {atol:g} and --rtol {rtol:g}",
-            "a branch or a size was taken for constant, or the model draws random numbers",
+            f"{name} differs from PyTorch by up to {worst:.2g} {where}, over --atol {atol:g} and "
+            f"--rtol {rtol:g}",
+            "the export made a branch or a size constant, or the model draws random numbers",
         )
-    return float(worst), float((apart / np.maximum(magnitude, 1.0)).max())
+    return worst, float((apart / np.maximum(magnitude, 1.0)).max())

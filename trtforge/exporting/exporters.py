@@ -1,4 +1,4 @@
-"""torch's two exporters: dynamo (torch.export) first, TorchScript as the fallback."""
+"""Run torch's two exporters: first dynamo (torch.export), then TorchScript if dynamo fails."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Generic, TypeVar
 
 import onnx
 import torch
@@ -22,32 +22,34 @@ from trtforge.errors import ForgeError, GateError
 from trtforge.exporting import blame
 from trtforge.exporting.inputs import NAME, Images
 
-TORCHSCRIPT_OPSETS = range(
-    9, 21
-)  # older ones TensorRT does not read, newer ones it claims and does not know
-MISMATCH_HINT = "a branch or a size taken for constant does that, and a model that draws random numbers; see --dynamic"
+# TensorRT does not read older opsets. The exporter accepts newer ones, but writes wrong graphs.
+TORCHSCRIPT_OPSETS = range(9, 21)
+MISMATCH_HINT = (
+    "the export made a branch or a size constant (see --dynamic), or the model draws random numbers"
+)
+T = TypeVar("T")
 
 
 class Refused(Exception):
-    """An exporter does not take the model, and why."""
+    """An exporter can't export the model; the message says why."""
 
 
 @dataclass(frozen=True)
-class Exported:
-    """A model in ONNX.
+class Exported(Generic[T]):
+    """An exported model.
 
     Attributes:
         exporter: ``dynamo`` or ``torchscript``.
-        why: why it was not the first choice; empty if it was.
-        baked: lines of the user's code whose outcome the trace took for constant.
-        report: what ``accept`` made of it.
+        why: why dynamo failed; empty if it did not.
+        baked: lines of the user's code whose result the trace made constant.
+        report: the result of ``accept``.
     """
 
     model: onnx.ModelProto
     exporter: str
     why: str
     baked: list[str]
-    report: Any
+    report: T
 
 
 def export(
@@ -56,19 +58,20 @@ def export(
     images: Images,
     names: Sequence[str],
     opset: int,
-    accept: Callable[[onnx.ModelProto], Any],
-) -> Exported:
-    """Export with the first exporter that takes the model, reaches the opset, and makes what
-    ``accept`` accepts.
+    accept: Callable[[onnx.ModelProto], T],
+) -> Exported[T]:
+    """Export with the first exporter whose result ``accept`` accepts.
 
     Args:
-        program: the exported program that ``module`` runs, if it does.
-        module: returns tensors in a row, called ``names``.
-        accept: raises ForgeError for a model that is no good.
+        program: the exported program that ``module`` runs; None for other modules.
+        module: returns tensors in a row.
+        names: the names of these tensors.
+        accept: checks an exported model; raises ForgeError to refuse it.
 
     Raises:
-        ForgeError: neither takes it; it says each one's reason, with operator and line.
-        GateError: one takes it, but ``accept`` does not.
+        ForgeError: neither exporter can export the model; the message has both reasons, each with
+            operator and line.
+        GateError: an exporter can export the model, but ``accept`` refuses the result.
     """
     try:
         model = _dynamo(program or module, images, names, opset)
@@ -82,11 +85,11 @@ def export(
         both = f"dynamo: {first}; TorchScript: {error}"
         if isinstance(first, GateError) or isinstance(error, GateError):
             raise GateError(
-                f"no exporter makes what PyTorch computes: {both}", MISMATCH_HINT
+                f"no exported model computes what PyTorch computes: {both}", MISMATCH_HINT
             ) from error
         raise ForgeError(
-            f"neither exporter takes the model: {both}",
-            "write that line with operators that ONNX has, or leave it out of what is exported",
+            f"neither exporter can export the model: {both}",
+            "write that line with operators that ONNX has, or leave it out of the export",
         ) from error
 
 
@@ -96,26 +99,29 @@ def _dynamo(
     names: Sequence[str],
     opset: int,
 ) -> onnx.ModelProto:
-    of_module = isinstance(model, nn.Module)
-    example = torch.zeros(images.shape)
-    if of_module and any(isinstance(each, torch.jit.ScriptModule) for each in model.modules()):
-        raise Refused("torch.export takes no TorchScript")
+    shapes = None  # an exported program has its dynamic shapes inside
+    if isinstance(model, nn.Module):
+        if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
+            raise Refused("torch.export can't export TorchScript")
+        model, shapes = _copy(model), (images.axes,)
     try:
         with _quiet():
-            made = torch.onnx.export(
-                _copy(model) if of_module else model,
-                (example,),
+            result = torch.onnx.export(
+                model,
+                (torch.zeros(images.shape),),
                 dynamo=True,
                 verbose=False,
                 opset_version=opset,
                 input_names=[NAME],
                 output_names=list(names),
-                dynamic_shapes=(images.axes,) if of_module else None,
+                dynamic_shapes=shapes,
             )
-    except Exception as error:  # torch.export has no class of its own for what it can't do
+    except Exception as error:  # torch.export raises many types, with no common base
         raise Refused(blame.explain_dynamo_error(error)) from error
-    graph: onnx.ModelProto = made.model_proto
-    reached = next(each.version for each in graph.opset_import if each.domain in ("", "ai.onnx"))
+    if result is None:
+        raise Refused("torch.onnx.export returned nothing")
+    graph = result.model_proto
+    reached = next(row.version for row in graph.opset_import if row.domain in ("", "ai.onnx"))
     if reached != opset:
         raise Refused(f"its graph can't be converted from opset {reached} to {opset}")
     return graph
@@ -132,7 +138,7 @@ def _torchscript(
     with tempfile.TemporaryDirectory() as folder, _quiet() as warned:
         path = Path(folder, "model.onnx")
         try:
-            if of_program:  # its module refuses the modes that the exporter sets
+            if of_program:  # a program's module can't change to the modes that the exporter sets
                 module = torch.jit.trace(module, example, check_trace=False)
             torch.onnx.export(
                 module,
@@ -144,22 +150,22 @@ def _torchscript(
                 output_names=list(names),
                 dynamic_axes={NAME: images.axes},
             )
-        except Exception as error:  # the tracer runs the user's own code: anything can come
+        except Exception as error:  # the tracer runs the user's code, which can raise any type
             raise Refused(blame.explain_torchscript_error(error, module, example)) from error
         model = onnx.load(path)
     places = [
-        (each.filename, each.lineno)
-        for each in warned
-        if issubclass(each.category, torch.jit.TracerWarning)
+        (warning.filename, warning.lineno)
+        for warning in warned
+        if issubclass(warning.category, torch.jit.TracerWarning)
     ]
-    return model, list(
-        dict.fromkeys(found for place in places if (found := blame.describe_line(*place)))
-    )
+    lines = [blame.describe_line(file, line) for file, line in places]
+    return model, list(dict.fromkeys(filter(None, lines)))
 
 
 def _copy(module: nn.Module) -> nn.Module:
-    """A copy on the same weights: what forward() keeps in attributes is torch.export's placeholders
-    afterwards.
+    """Return a copy with the same weights.
+
+    torch.export leaves its placeholders in attributes that forward() sets, so it gets a copy.
     """
     shared = [*module.parameters(), *module.buffers()]
     return copy.deepcopy(module, {id(tensor): tensor for tensor in shared})
@@ -167,10 +173,10 @@ def _copy(module: nn.Module) -> nn.Module:
 
 @contextmanager
 def _quiet() -> Iterator[list[warnings.WarningMessage]]:
-    """Keeps torch's advice to its own developers off the terminal, and hands out its warnings.
+    """Collect torch's warnings, and keep its other output off the terminal.
 
-    Both exporters print whole graphs when they fail, the TorchScript one from C++, below Python's
-    streams.
+    Both exporters print whole graphs when they fail. The TorchScript exporter prints from C++, so
+    the file descriptor is redirected, not only Python's streams.
     """
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)

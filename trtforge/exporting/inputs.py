@@ -1,22 +1,23 @@
-"""The images that a model is exported for and compared on: how large, and what of it may change."""
+"""Describe the images for which a model is exported: their shape, and which axes may change."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from trtforge.errors import ForgeError
 
-# what most detectors' exports call it; trtforge and TensorRT go by whatever name there is
-NAME = "images"
+NAME = "images"  # of the input, as in most exports of detectors; trtforge takes any name
 AXES = {"batch": 0, "height": 2, "width": 3}
 CHANNELS = 3
-TRACED_BATCH = 2  # a dynamic axis of one is an axis of one to much code
-UNLIMITED = 2**31 - 1
-# How much larger a dynamic axis is the second time: other for height and width, so that no mix-up
-# goes unseen, and multiples of the coarsest stride there is (64).
+TRACED_BATCH = 2  # much code treats an axis of size 1 as constant, even if it is dynamic
+UNLIMITED = 2**31 - 1  # PyTorch's largest size of an axis
+# How much larger a dynamic axis is in the second comparison. Height and width differ, so that mixed
+# up axes are noticed; both are multiples of the largest stride of detectors, 64.
 STEPS = {"batch": 1, "height": 64, "width": 128}
 
 
@@ -26,7 +27,7 @@ class Images:
 
     Attributes:
         shape: (N, C, H, W) of the example that is traced.
-        other: a second shape, different in every dynamic axis; the same without any.
+        other: a second shape, different in every dynamic axis; equal without dynamic axes.
         dynamic: names of the dynamic axes.
     """
 
@@ -36,22 +37,23 @@ class Images:
 
     @property
     def axes(self) -> dict[int, str]:
+        """Name of each dynamic axis by its index."""
         return {AXES[name]: name for name in self.dynamic}
 
     @property
     def checked(self) -> list[tuple[int, ...]]:
-        """The shapes to compare on: with a dynamic batch, one image alone and one more than were
-        traced.
-        """
+        """The shapes to compare on; with a dynamic batch, one of them is a single image."""
         first = (1, *self.shape[1:]) if "batch" in self.dynamic else self.shape
         return list(dict.fromkeys((first, self.other)))
 
 
 def from_options(batch: int | None, size: tuple[int, int], dynamic: tuple[str, ...]) -> Images:
-    """The images that the options describe; a dynamic batch is traced with two images, where none
-    says how many.
+    """Return the images that the options describe.
+
+    A dynamic batch is traced with two images, if ``batch`` is None.
     """
-    shape = (batch or (TRACED_BATCH if "batch" in dynamic else 1), CHANNELS, *size)
+    default = TRACED_BATCH if "batch" in dynamic else 1
+    shape = (batch or default, CHANNELS, *size)
     return Images(shape, _other(shape, dynamic), dynamic)
 
 
@@ -61,36 +63,23 @@ def from_program(
     size: tuple[int, int] | None,
     dynamic: tuple[str, ...],
 ) -> Images:
-    """The images that an exported program was made for: it alone says what may change.
+    """Return the images for which an exported program was made: it decides what may change.
 
     Raises:
-        ForgeError: it takes something else than one batch of images, or the options contradict it.
+        ForgeError: the program takes something other than one batch of images, or the options
+            contradict it.
     """
-    names = program.graph_signature.user_inputs
-    found = [
-        node.meta["val"]
-        for node in program.graph.nodes
-        if node.op == "placeholder" and node.name in names
-    ]
-    if len(found) != 1 or not isinstance(found[0], torch.Tensor) or found[0].ndim != 4:
-        kinds = ", ".join(
-            str(tuple(each.shape)) if isinstance(each, torch.Tensor) else type(each).__name__
-            for each in found
-        )
-        raise ForgeError(
-            f"the program takes {kinds or 'nothing'}, not one batch of images (N, C, H, W)",
-            "export it again with torch.export for images alone",
-        )
-    dims = found[0].shape
+    dims = _input_dims(program)
     free = tuple(name for name, axis in AXES.items() if not isinstance(dims[axis], int))
     least, most = _limits(program, dims)
-    wanted = {"batch": batch, "height": size and size[0], "width": size and size[1]}
-    for name, value in wanted.items():
+    height, width = size or (None, None)
+    requested = {"batch": batch, "height": height, "width": width}
+    for name, value in requested.items():
         axis = AXES[name]
         if value and not least[axis] <= value <= most[axis]:
-            allows = least[axis] if name not in free else f"{least[axis]} to {most[axis]}"
+            limits = f"{least[axis]} to {most[axis]}" if name in free else f"{least[axis]}"
             raise ForgeError(
-                f"the program was exported for {name} {allows}, not {value}",
+                f"the program was exported for {name} {limits}, not {value}",
                 "drop the option, or export the program again",
             )
         if name in dynamic and name not in free:
@@ -100,9 +89,33 @@ def from_program(
             )
     traced = [dim if isinstance(dim, int) else int(dim.node.hint) for dim in dims]
     for name in free:
-        traced[AXES[name]] = wanted[name] or traced[AXES[name]]
+        traced[AXES[name]] = requested[name] or traced[AXES[name]]
     shape = tuple(traced)
     return Images(shape, tuple(map(min, _other(shape, free), most)), free)
+
+
+def _input_dims(program: torch.export.ExportedProgram) -> Sequence[int | torch.SymInt]:
+    """Return the dimensions (N, C, H, W) of the program's only input.
+
+    Raises:
+        ForgeError: the program takes something other than one batch of images.
+    """
+    names = program.graph_signature.user_inputs
+    inputs = [
+        node.meta["val"]
+        for node in program.graph.nodes
+        if node.op == "placeholder" and node.name in names
+    ]
+    if len(inputs) == 1 and isinstance(inputs[0], torch.Tensor) and inputs[0].ndim == 4:
+        return inputs[0].shape
+    kinds = [
+        str(tuple(value.shape)) if isinstance(value, torch.Tensor) else type(value).__name__
+        for value in inputs
+    ]
+    raise ForgeError(
+        f"the program takes {', '.join(kinds) or 'nothing'}, not one batch of images (N, C, H, W)",
+        "export it again with torch.export, with images as its only input",
+    )
 
 
 def _other(shape: tuple[int, ...], dynamic: tuple[str, ...]) -> tuple[int, ...]:
@@ -110,11 +123,15 @@ def _other(shape: tuple[int, ...], dynamic: tuple[str, ...]) -> tuple[int, ...]:
     return tuple(dim + steps.get(axis, 0) for axis, dim in enumerate(shape))
 
 
-def _limits(program: torch.export.ExportedProgram, dims: torch.Size) -> tuple[list[int], list[int]]:
-    """The least and the largest size of each axis; what an expression (32 * s) allows, PyTorch
-    says.
+def _limits(
+    program: torch.export.ExportedProgram, dims: Sequence[int | torch.SymInt]
+) -> tuple[list[int], list[int]]:
+    """Return the smallest and the largest size of each axis.
+
+    For a size that is an expression, such as 32 * s, PyTorch knows the limits.
     """
-    least, most = [], []
+    least: list[int] = []
+    most: list[int] = []
     for dim in dims:
         if isinstance(dim, int):
             low = high = dim
@@ -127,6 +144,6 @@ def _limits(program: torch.export.ExportedProgram, dims: torch.Size) -> tuple[li
     return least, most
 
 
-def random_images(shape: tuple[int, ...], seed: int) -> np.ndarray:
-    """Images of noise, float32 in 0..1."""
+def random_images(shape: tuple[int, ...], seed: int) -> NDArray[np.float32]:
+    """Return images of noise: float32 in 0..1."""
     return np.random.default_rng(seed).random(shape, np.float32)

@@ -1,12 +1,12 @@
-"""What a model returns, as ONNX can say it: tensors in a row, each with a name."""
+"""Turn what a model returns into named tensors in a row, the only form that ONNX has."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from trtforge.errors import ForgeError
@@ -14,78 +14,80 @@ from trtforge.exporting.blame import first_line, user_line
 from trtforge.exporting.inputs import NAME
 
 
-def run(module: nn.Module, images: np.ndarray) -> Any:
-    """What PyTorch returns for float32 images (N, C, H, W).
+def run(module: nn.Module, images: NDArray[np.float32]) -> object:
+    """Return what PyTorch computes for float32 images (N, C, H, W).
 
     Raises:
         ForgeError: the model fails on them.
     """
     try:
         with torch.no_grad():
-            return module(torch.from_numpy(images))
-    except Exception as error:  # the user's own code: anything can come
+            result: object = module(torch.from_numpy(images))
+            return result
+    except Exception as error:  # the user's code can raise any type
         shape = "x".join(map(str, images.shape))
         raise ForgeError(
             f"PyTorch fails on images of {shape}: {first_line(error)}{user_line(error)}",
-            "give --size and --batch as the model wants them, and --dynamic only for what may change",
+            "give the --size and --batch that the model needs, and --dynamic only for what may change",
         ) from error
 
 
-def infer(module: nn.Module, names: Sequence[str], images: np.ndarray) -> dict[str, np.ndarray]:
-    """PyTorch's outputs of these names.
+def infer(
+    module: nn.Module, names: Sequence[str], images: NDArray[np.float32]
+) -> dict[str, NDArray[np.generic]]:
+    """Return PyTorch's outputs with these names.
 
     Raises:
-        ForgeError: the model fails on the images, or returns something else than tensors.
+        ForgeError: the model fails on the images, or returns something other than tensors.
     """
     tensors = flatten(run(module, images))
     return {name: tensors[name].numpy() for name in names}
 
 
-def select_outputs(result: Any, wanted: Sequence[str]) -> list[str]:
-    """Names of the outputs to keep: those wanted, in the model's order, or all without any.
+def select_outputs(result: object, requested: Sequence[str]) -> list[str]:
+    """Return the names of the outputs to keep, in the model's order; all if none are requested.
 
     Raises:
         ForgeError: the model has no such output.
     """
     names = list(flatten(result))
-    for name in wanted:
+    for name in requested:
         if name not in names:
             raise ForgeError(
                 f"--output {name}: the model has no such output", f"it has: {', '.join(names)}"
             )
-    return [name for name in names if name in wanted] if wanted else names
+    return [name for name in names if name in requested] if requested else names
 
 
-def flatten(result: Any) -> dict[str, Tensor]:
-    """The tensors of a model's result by name, in order.
+def flatten(result: object) -> dict[str, Tensor]:
+    """Return the tensors of a model's result by name, in order.
 
-    In a dict they are called after their keys, otherwise ``output0``, ``output1`` ... as most
-    detectors' exports have it. None is left out.
+    Tensors in a dict are named after their keys; others are ``output0``, ``output1`` and so on, as
+    in most exports of detectors. None in a result is left out.
 
     Raises:
-        ForgeError: there is something else than tensors in it, or nothing.
+        ForgeError: the result contains something other than tensors, or nothing.
     """
-    found: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     for keys, tensor in _leaves(result, ()):
-        name = (
-            "_".join(map(str, keys))
-            if any(isinstance(key, str) for key in keys)
-            else f"output{len(found)}"
-        )
-        while name in found or name == NAME:
+        name = f"output{len(tensors)}"
+        if any(isinstance(key, str) for key in keys):
+            name = "_".join(map(str, keys))
+        while name in tensors or name == NAME:
             name += "_"
-        found[name] = tensor
-    if not found:
+        tensors[name] = tensor
+    if not tensors:
         raise ForgeError(
             "the model returns no tensor",
-            "let its forward() return what to detect or classify with",
+            "change its forward() so that it returns the tensors to detect or classify with",
         )
-    return found
+    return tensors
 
 
 def _leaves(
-    result: Any, keys: tuple[str | int, ...]
+    result: object, keys: tuple[str | int, ...]
 ) -> Iterator[tuple[tuple[str | int, ...], Tensor]]:
+    """Yield every tensor in a result, with the keys that lead to it."""
     if isinstance(result, Tensor):
         yield keys, result
     elif isinstance(result, Mapping):
@@ -96,26 +98,29 @@ def _leaves(
             yield from _leaves(value, (*keys, number))
     elif result is not None:
         raise ForgeError(
-            f"the model returns {type(result).__name__}, where ONNX knows only tensors",
-            "let its forward() return tensors, alone or in tuples, lists and dicts",
+            f"the model returns {type(result).__name__}, but ONNX has only tensors",
+            "change its forward() so that it returns tensors, also in tuples, lists and dicts",
         )
 
 
-class Flat(nn.Module):  # type: ignore[misc]  # torch is untyped here
-    """A model whose result is a tuple of tensors, whatever it was before."""
+class Flat(nn.Module):
+    """A model whose result is a tuple of tensors, whatever the inner model returns."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
-        self.training = model.training  # exporters put this mode back, in the model as well
+        # Exporters restore this mode, and set it in the inner model as well.
+        self.training = model.training
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Return the tensors of the inner model's result."""
         return tuple(flatten(self.model(images)).values())
 
 
-def with_flat_outputs(module: nn.Module, result: Any) -> nn.Module:
-    """``module``, wrapped only if its result is more than tensors in a row: the graph keeps the
-    model's own names.
+def with_flat_outputs(module: nn.Module, result: object) -> nn.Module:
+    """Return the model, wrapped if its result is more than tensors in a row.
+
+    Without a wrapper, the graph keeps the model's own names.
     """
-    row = result if isinstance(result, tuple) else (result,)
-    return module if all(isinstance(each, Tensor) for each in row) else Flat(module)
+    row: tuple[object, ...] = result if isinstance(result, tuple) else (result,)
+    return module if all(isinstance(part, Tensor) for part in row) else Flat(module)

@@ -1,4 +1,4 @@
-"""What is exported: a model that Python builds, a TorchScript archive, or an exported program."""
+"""Load the model to export: Python code, a TorchScript archive, or an exported program."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -21,15 +21,17 @@ from trtforge.errors import ForgeError
 from trtforge.exporting import trust, weights
 from trtforge.exporting.blame import first_line, user_line
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
 class LoadedModel:
     """A model in FP32 on the CPU, in evaluation mode.
 
     Attributes:
-        module: takes images, gives tensors.
-        program: the exported program that ``module`` runs; None for other sources.
-        notes: what the user should know of how it was loaded.
+        module: takes images, returns tensors.
+        program: the exported program that ``module`` runs; None for other models.
+        notes: what the user should know about how the model was loaded.
     """
 
     module: nn.Module
@@ -38,28 +40,28 @@ class LoadedModel:
 
 
 def load(
-    origin: str | Path, kwargs: Mapping[str, Any], checkpoint: Path | None, trusted: bool
+    origin: str | Path, kwargs: Mapping[str, object], checkpoint: Path | None, trusted: bool
 ) -> LoadedModel:
-    """Load what Python makes, a TorchScript archive or a ``.pt2`` file.
+    """Load a model from Python code, a TorchScript archive or a ``.pt2`` file.
 
     Args:
-        origin: ``package.module:callable``, or a file, which is told by its contents.
+        origin: ``package.module:callable``, or a file, whose contents decide what it is.
         kwargs: arguments for the callable.
-        checkpoint: weights for the model that the callable makes.
-        trusted: files may run code.
+        checkpoint: weights for the model that the callable returns.
+        trusted: whether files may run code.
 
     Raises:
-        ForgeError: there is no such model, its own code fails, the file is damaged or has to be
-            trusted first.
+        ForgeError: there is no such model, its code fails, or the file is damaged or is not
+            trusted.
     """
     if isinstance(origin, str):
         return _from_python(origin, kwargs, checkpoint, trusted)
     if kwargs or checkpoint:
         raise ForgeError(
-            f"{origin}: holds its arguments and weights already",
+            f"{origin}: contains its arguments and weights already",
             "drop --kwargs and --weights, or give package.module:callable",
         )
-    kind = _kind(origin)
+    kind = _archive_kind(origin)
     if kind == "torchscript":
         trust.check_torchscript(origin, trusted)
         return LoadedModel(_ready(_load(origin, _torchscript)), None, [])
@@ -67,40 +69,37 @@ def load(
         trust.check_program(origin, trusted)
         program = _load(origin, torch.export.load)
         return LoadedModel(program.module(), program, [])
+    content = "contains weights, but no model" if kind else "neither TorchScript nor a .pt2 file"
     raise ForgeError(
-        f"{origin}: holds weights, and no model"
-        if kind
-        else f"{origin}: no TorchScript and no .pt2 file",
-        f"give the Python that makes the model: package.module:callable --weights {origin}",
+        f"{origin}: {content}",
+        f"give the Python code that makes the model: package.module:callable --weights {origin}",
     )
 
 
 def _torchscript(path: Path) -> nn.Module:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of torch.jit.load as such
+        warnings.simplefilter("ignore", DeprecationWarning)  # torch.jit.load is deprecated
         return torch.jit.load(path, map_location="cpu")
 
 
-def _kind(path: Path) -> str | None:
-    """``torchscript``, ``program`` or ``checkpoint``, by the members of the archive."""
+def _archive_kind(path: Path) -> str | None:
+    """Return ``torchscript``, ``program`` or ``checkpoint``, by the members of the archive."""
     if not zipfile.is_zipfile(path):
         return None
     with zipfile.ZipFile(path) as archive:
-        names = [name.partition("/")[2] for name in archive.namelist()]
-        flat = archive.namelist()
+        members = archive.namelist()
+    names = [member.partition("/")[2] for member in members]  # without the archive's own folder
     if any(name.startswith("code/") for name in names):
         return "torchscript"
-    if "archive_format" in names or "serialized_exported_program.json" in flat:
+    if "archive_format" in names or "serialized_exported_program.json" in members:
         return "program"
     return "checkpoint" if "data.pkl" in names else None
 
 
-def _load(path: Path, loader: Callable[[Path], Any]) -> Any:
+def _load(path: Path, loader: Callable[[Path], T]) -> T:
     try:
         return loader(path)
-    except (
-        Exception
-    ) as error:  # torch raises RuntimeError, AssertionError, KeyError ... for a damaged archive
+    except Exception as error:  # for damaged files: RuntimeError, AssertionError, KeyError, ...
         raise ForgeError(
             f"{path}: torch can't load it: {first_line(error)}",
             f"save it again; this is torch {torch.__version__}",
@@ -108,36 +107,35 @@ def _load(path: Path, loader: Callable[[Path], Any]) -> Any:
 
 
 def _from_python(
-    name: str, kwargs: Mapping[str, Any], checkpoint: Path | None, trusted: bool
+    name: str, kwargs: Mapping[str, object], checkpoint: Path | None, trusted: bool
 ) -> LoadedModel:
     module_name, colon, attribute = name.partition(":")
-    if not colon or not all(
-        part.isidentifier() for part in [*module_name.split("."), *attribute.split(".")]
-    ):
-        missing = not colon and (os.sep in name or Path(name).suffix)
-        raise ForgeError(
-            f"{name}: no such file"
-            if missing
-            else f"{name}: neither a file nor package.module:callable",
-            "for example: trtforge export mymodels.yolo:build -o yolo.onnx",
+    parts = [*module_name.split("."), *attribute.split(".")]
+    if not colon or not all(part.isidentifier() for part in parts):
+        looks_like_file = not colon and (os.sep in name or Path(name).suffix)
+        problem = (
+            "no such file" if looks_like_file else "neither a file nor package.module:callable"
         )
-    made = _attribute(module_name, attribute)
-    if not isinstance(made, nn.Module):
-        made = _call(made, name, kwargs)
+        raise ForgeError(
+            f"{name}: {problem}", "for example: trtforge export mymodels.yolo:build -o yolo.onnx"
+        )
+    model = _attribute(module_name, attribute)
+    if not isinstance(model, nn.Module):
+        model = _call(model, name, kwargs)
     elif kwargs:
-        raise ForgeError(f"{name}: is a model already, and takes no --kwargs", "drop them")
-    if not isinstance(made, nn.Module):
+        raise ForgeError(f"{name}: is already a model, and takes no arguments", "drop --kwargs")
+    if not isinstance(model, nn.Module):
         raise ForgeError(
-            f"{name}: gives {type(made).__name__}, not a torch.nn.Module",
-            "name what makes the model",
+            f"{name}: returns {type(model).__name__}, not a torch.nn.Module",
+            "name the function or class that makes the model",
         )
-    notes = [weights.load_into(made, checkpoint, trusted)] if checkpoint else []
-    return LoadedModel(_ready(made), None, notes)
+    notes = [weights.load_into(model, checkpoint, trusted)] if checkpoint else []
+    return LoadedModel(_ready(model), None, notes)
 
 
 @contextmanager
 def importable(folder: str) -> Iterator[None]:
-    """The folder comes first on Python's path, as the current one does with ``python -m``."""
+    """Put a folder first on Python's path, as ``python -m`` does with the current folder."""
     sys.path.insert(0, folder)
     try:
         yield
@@ -145,24 +143,27 @@ def importable(folder: str) -> Iterator[None]:
         sys.path.remove(folder)
 
 
-def _attribute(module_name: str, attribute: str) -> Any:
+def _attribute(module_name: str, attribute: str) -> object:
+    """Import a module, and return its attribute."""
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name and (module_name == error.name or module_name.startswith(error.name + ".")):
             raise ForgeError(
                 f"there is no Python module {error.name}",
-                f"run where it lies (this is {os.getcwd()}), or install it",
+                f"run in the folder that contains it (this is {os.getcwd()}), or install it",
             ) from error
         raise ForgeError(
             f"{module_name} needs the Python module {error.name}{user_line(error)}", "install it"
         ) from error
-    except Exception as error:  # the user's own code: anything can come
+    except Exception as error:  # the user's code can raise any type
         raise ForgeError(
-            f"{module_name} can't be imported: {first_line(error)}{user_line(error)}", ""
+            f"{module_name} can't be imported: {first_line(error)}{user_line(error)}",
+            "correct the module",
         ) from error
     try:
-        return attrgetter(attribute)(module)
+        value: object = attrgetter(attribute)(module)
+        return value
     except AttributeError as error:
         public = [
             name
@@ -174,20 +175,27 @@ def _attribute(module_name: str, attribute: str) -> Any:
         ) from error
 
 
-def _call(factory: Any, name: str, kwargs: Mapping[str, Any]) -> Any:
+def _call(factory: object, name: str, kwargs: Mapping[str, object]) -> object:
+    if not callable(factory):
+        raise ForgeError(
+            f"{name}: is {type(factory).__name__}, which can't be called",
+            "name the function or class that makes the model",
+        )
     try:
-        return factory(**kwargs)
-    except Exception as error:  # the user's own code: anything can come
+        result: object = factory(**kwargs)
+        return result
+    except Exception as error:  # the user's code can raise any type
         raise ForgeError(
             f"{name} fails: {first_line(error)}{user_line(error)}",
-            "--kwargs takes its arguments: --kwargs '{\"classes\": 10}'",
+            "give its arguments with --kwargs, such as --kwargs '{\"classes\": 10}'",
         ) from error
 
 
 def _ready(module: nn.Module) -> nn.Module:
-    """FP32, on the CPU, in evaluation mode. Precision is a later stage's, and FP16 runs on few
-    CPUs.
+    """Return the module in FP32, on the CPU, in evaluation mode.
+
+    A later stage changes the precision; few CPUs run FP16.
     """
-    for parameter in module.parameters():  # a ScriptModule has no requires_grad_ of its own
+    for parameter in module.parameters():  # a ScriptModule itself has no requires_grad_
         parameter.requires_grad_(False)
     return module.cpu().float().eval()

@@ -21,7 +21,12 @@ def values_of(tensor: gs.Tensor) -> Array:
     return tensor.values
 
 
-def fixed_shape(tensor: gs.Tensor) -> tuple[int, ...]:
+def sides(tensor: gs.Tensor) -> list[int | str | None]:
+    """Return the sides of a shape: names where dynamic; none where the shape is unknown."""
+    return list(tensor.shape or ())
+
+
+def fixed_shape(tensor: gs.Tensor) -> list[int]:
     """Return the shape of a tensor without dynamic sides.
 
     Raises:
@@ -30,4 +35,4 @@ def fixed_shape(tensor: gs.Tensor) -> tuple[int, ...]:
     sides = [side for side in tensor.shape or () if isinstance(side, int)]
     if tensor.shape is None or len(sides) < len(tensor.shape):
         raise TypeError(f"{tensor.name} has a dynamic shape")
-    return tuple(sides)
+    return sides

@@ -7,13 +7,13 @@ kernel, ``PWN(a)`` is a pointwise kernel, and ``{ForeignNode[a...b]}`` is everyt
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from math import prod
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
+from trtforge.documents import DocumentError, load_json
 from trtforge.errors import ForgeError
 from trtforge.reporting import rtx_log
 from trtforge.reporting.model import Layer, Tensor, unreadable_layer
@@ -62,10 +62,10 @@ def parse(text: str, origin: str) -> list[Layer]:
         ForgeError: the text is not such JSON.
     """
     try:
-        document: object = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        document = load_json(text, repeats=True)
+    except DocumentError as error:
         raise ForgeError(
-            f"{origin}: not JSON ({error})", "give what `trtexec --exportLayerInfo` wrote"
+            f"{origin}: {error.reason}", "give what `trtexec --exportLayerInfo` wrote"
         ) from error
     if isinstance(document, dict):
         document = next((document[root] for root in _ROOTS if root in document), None)
@@ -87,12 +87,12 @@ def profile(text: str, origin: str) -> list[tuple[str, float]]:
         ForgeError: the text is not such JSON.
     """
     try:
-        content: list[Row] = json.loads(text)
+        content = cast("list[Row]", load_json(text, repeats=True))
         rows = [row for row in content if "name" in row]
         if not rows:
             raise ValueError("no layers")
         return [(_text(row["name"]), _milliseconds(row)) for row in rows]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise ForgeError(
             f"{origin}: not a profile of layers", "give what `trtexec --exportProfile` wrote"
         ) from error

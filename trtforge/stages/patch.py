@@ -193,7 +193,7 @@ def edit(draft: Path, model: Path, options: EditOptions) -> EditFacts:
     """
     import onnx
 
-    from trtforge.graph.edit.nodes import image_input
+    from trtforge.graph.edit.nodes import first_image
     from trtforge.graph.edit.patches import apply_patches
     from trtforge.graph.edit.preprocess import fold_normalization, image_front, swap_channels
     from trtforge.graph.model import graph_of, load, model_of, save
@@ -208,7 +208,7 @@ def edit(draft: Path, model: Path, options: EditOptions) -> EditFacts:
         spec = fold_normalization(graph, spec)
     nms = PatchOptions(options.form, options.impl, recipe.head, recipe.nms, recipe.decode)
     facts = _put_in_nms(graph, nms)
-    image = image_input(graph)
+    image = first_image(graph)
     feed: FloatFeed | FrameFeed
     if options.front:
         image_front(graph, spec)

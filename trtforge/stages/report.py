@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from trtforge import outfile
 from trtforge.backends._plan import MAGIC
 from trtforge.bundle.folder import MANIFEST, listed_files
 from trtforge.devices import Device, catalogue
+from trtforge.documents import DocumentError, load_json
 from trtforge.errors import ForgeError, MachineError
 from trtforge.stages.build import LAYERS
 
@@ -274,8 +274,8 @@ def _times(text: str, origin: str) -> list[tuple[str, float]]:
     from trtforge.reporting import inspector, ort
 
     try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
+        document = load_json(text, repeats=True)
+    except DocumentError:
         document = None
     return ort.profile(text) if ort.is_profile(document) else inspector.profile(text, origin)
 
@@ -284,13 +284,13 @@ def _accuracy(path: Path) -> VerificationJson:
     from trtforge.reporting.model import read_text
 
     try:
-        document: VerificationJson = json.loads(read_text(path))
+        document = cast("VerificationJson", load_json(read_text(path)))
         engines, accuracy = document["engines"], document["accuracy"]
         if len(engines) != len(accuracy) or not all(
             isinstance(each, (int, float)) for each in accuracy
         ):
             raise ValueError("engines and accuracy differ in length")
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise ForgeError(
             f"{path}: not what `trtforge verify --json` writes ({error})", "give that"
         ) from error

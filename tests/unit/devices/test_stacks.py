@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[3]
 OLDER = """
 nx-jp6: {like: orin-nx, jetpack: "6.1", deepstream: "7.1", tensorrt: "10.3", cuda: "12.6"}
 nx-follows: {like: orin-nx, jetpack: "6.1", deepstream: "7.1"}
+nx-jp60: {like: orin-nx, jetpack: "6.0", deepstream: "7.0"}
 nx-odd: {like: orin-nx, deepstream: "9.0"}
 """
 
@@ -64,6 +65,10 @@ def test_tensorrt_of_each_deepstream(deepstream: str, tensorrt: tuple[str, ...])
         ("9.1", "l4", "10.16"),
         ("6.3", "l4", "8.5.3"),
         ("6.3", "xavier-nx", "8.5.2"),
+        ("6.2", "orin-nx", "8.5.2"),
+        ("9.2", "orin-nx", "10.16.1"),
+        ("9", "orin-nx", "10.13"),
+        ("9.0", "l4", "10.14"),
         ("8.0", "orin-nx", "10.13.2"),
         ("4.0", "xavier-nx", "8.5.2"),  # unknown: the device's own
         ("4.0", None, "10.16"),  # unknown: the default DeepStream's
@@ -121,6 +126,7 @@ def test_image_of_a_users_own_device() -> None:
 def test_tensorrt_and_cuda_follow_from_deepstream_and_jetpack() -> None:
     follows, odd = own("nx-follows"), own("nx-odd")
     assert (follows.tensorrt, follows.cuda) == ("10.3", "12.6")
+    assert (own("nx-jp60").tensorrt, own("nx-jp60").cuda) == ("8.6.2", "12.2")
     assert (odd.tensorrt, odd.cuda) == (None, None)  # no row for JetPack 7.2 with DeepStream 9.0
 
 

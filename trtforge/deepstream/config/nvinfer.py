@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 
 from trtforge.deepstream.config.graph import Kind
 from trtforge.deepstream.format.config import Config
-from trtforge.deepstream.format.keys import Value
+from trtforge.deepstream.format.keys import Value, version
 from trtforge.errors import ForgeError
 from trtforge.recipe import Preprocess
 
@@ -352,9 +352,3 @@ def _output_comments(network: Network) -> list[str]:
     if network.kind == "instance-segmentation":
         return ["The parser must fill a mask for each object; DeepStream has none for YOLO's."]
     return []
-
-
-def version(text: str) -> tuple[int, int]:
-    """Major and minor number."""
-    major, _, minor = text.partition(".")
-    return int(major), int(minor.split(".")[0] or 0) if minor else 0

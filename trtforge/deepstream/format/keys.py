@@ -37,6 +37,7 @@ class Key:
         prefix: nvinfer's YAML parser takes the number that the text begins with: 2.7 is 2.
         cut: characters that the YAML parser keeps of a text.
         since: oldest DeepStream that was seen to know it.
+        until: newest DeepStream that was seen to apply it; later ones read it without effect.
         instead: the key that replaces this deprecated one.
         remark: why setting it is not what it seems.
     """
@@ -52,8 +53,15 @@ class Key:
     prefix: bool = False
     cut: int | None = None
     since: str | None = None
+    until: str | None = None
     instead: str | None = None
     remark: str = ""
+
+    def applies_to(self, deepstream: str) -> bool:
+        """Return whether a DeepStream such as ``6.3`` was seen to apply the key."""
+        wanted = version(deepstream)
+        known = self.since is None or version(self.since) <= wanted
+        return known and (self.until is None or wanted <= version(self.until))
 
     def fault(self, value: Value) -> str:
         """What is wrong with a typed value: empty if nothing is."""
@@ -70,6 +78,12 @@ class Key:
         if isinstance(value, tuple) and self.most is not None and len(value) > self.most:
             return f"has {len(value)} values, more than {self.most}"
         return ""
+
+
+def version(text: str) -> tuple[int, int]:
+    """Return the major and minor number of a DeepStream version; 9 is 9.0."""
+    major, minor = f"{text}.0".split(".")[:2]
+    return int(major), int(minor)
 
 
 def _range(low: float, high: float) -> str:
@@ -98,11 +112,11 @@ _MODEL: dict[str, Key] = {
     "custom-network-config": replace(_NAME, remark="not resolved against this file's folder, but against the "
                                      "folder that the process runs in"),
     "engine-create-func-name": _NAME,
-    "model-file": replace(_PATH, remark=_GONE),
-    "proto-file": replace(_PATH, remark=_GONE),
-    "uff-file": replace(_PATH, remark=_GONE),
-    "uff-input-blob-name": replace(_NAME, remark=_GONE),
-    "uff-input-order": Key("int", 0, choices={**_ORDER, 2: "NC"}, remark=_GONE),
+    "model-file": replace(_PATH, until="6.3", remark=_GONE),
+    "proto-file": replace(_PATH, until="6.3", remark=_GONE),
+    "uff-file": replace(_PATH, until="6.3", remark=_GONE),
+    "uff-input-blob-name": replace(_NAME, until="6.3", remark=_GONE),
+    "uff-input-order": Key("int", 0, choices={**_ORDER, 2: "NC"}, until="6.3", remark=_GONE),
     "tlt-encoded-model": _PATH,
     "tlt-model-key": _NAME,
     "input-dims": Key("ints", count=4, dialects=("ini",), instead="infer-dims"),
@@ -112,7 +126,7 @@ _MODEL: dict[str, Key] = {
     "batch-size": Key("int", 1, low=1, high=1024),
     "network-mode": Key("int", 0, choices={0: "FP32", 1: "INT8", 2: "FP16", 3: "best"}),
     "strongly-typed": replace(_BOOL, since="9.0"),
-    "workspace-size": Key("int", 0, low=0, remark="stored, and never applied: the builder takes what it wants"),
+    "workspace-size": Key("int", 0, low=0, until="6.3", remark="stored, and never applied: the builder takes what it wants"),
     "force-implicit-batch-dim": replace(_BOOL, remark="no longer does anything: implicit batches are gone"),
     "output-blob-names": Key("strings", cut=63),
     "output-io-formats": Key("strings", cut=63),

@@ -13,8 +13,8 @@ from trtforge.deepstream.config.nvinfer import (
     MODE_NAMES,
     STRONGLY_TYPED_SINCE,
     engine_name,
-    version,
 )
+from trtforge.deepstream.format.keys import version
 from trtforge.deepstream.lint.finding import Finding
 from trtforge.deepstream.lint.subject import Subject
 from trtforge.devices.stacks import tensorrts

@@ -6,10 +6,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from trtforge.deepstream.config.nvinfer import version
 from trtforge.deepstream.format import app_keys
 from trtforge.deepstream.format.document import Entry
-from trtforge.deepstream.format.keys import CLASS_ATTRS, PROPERTY, Key, nearest
+from trtforge.deepstream.format.keys import CLASS_ATTRS, PROPERTY, Key, nearest, version
 from trtforge.deepstream.format.values import parse
 from trtforge.deepstream.lint.finding import Finding
 from trtforge.deepstream.lint.subject import Subject

@@ -116,20 +116,16 @@ def _objects(found: preview_objects.Found, image: Image.Image) -> Objects:
 
 def _input(graph: gs.Graph, settings: Settings) -> tuple[int, tuple[int, int]]:
     """Images to a run, 1 where it is dynamic; and height and width in pixels."""
-    from trtforge.graph.edit.nodes import image_input
+    from trtforge.graph.edit.nodes import first_image, input_size
+    from trtforge.graph.tensors import sides
 
-    image = image_input(graph)
-    if image is None or len(graph.inputs) != 1 or image.shape[1] != 3:
+    image = first_image(graph)
+    if image is None or len(graph.inputs) != 1 or sides(image)[1] != 3:
         raise ForgeError(
             f"{settings.onnx}: no model of one input of shape (N, 3, H, W)",
             "a preview runs no other",
         )
-    sides = image.shape[2:]
-    own = (
-        (int(sides[0]), int(sides[1]))
-        if all(isinstance(side, int) and side > 0 for side in sides)
-        else None
-    )
+    own = input_size(graph)
     size = settings.size or own
     if size is None:
         raise ForgeError(
@@ -141,7 +137,7 @@ def _input(graph: gs.Graph, settings: Settings) -> tuple[int, tuple[int, int]]:
             f"{settings.onnx}: takes {own[0]}x{own[1]}, but infer-dims says {size[0]}x{size[1]}",
             "set infer-dims to what the model takes",
         )
-    batch = image.shape[0]
+    batch = sides(image)[0]
     return batch if isinstance(batch, int) and batch > 0 else 1, size
 
 

@@ -75,10 +75,13 @@ class Machine:
         return next((found for found in self.packages if found.name == name), None)
 
 
-def probe(root: Path = HERE) -> Machine:
-    """The machine whose root folder this is: this one, a mounted disk, or an unpacked image.
+def probe(root: Path = HERE, store: Path | None = None) -> Machine:
+    """Return what is installed under a root folder: of this machine, a disk or an unpacked image.
 
-    Of another root no program is run: it may be anybody's.
+    Programs run only for this machine: another root may hold anybody's.
+
+    Args:
+        store: the folder of this machine's store, whose disk is measured.
     """
     root = root.resolve()
     gpus = (ask_nvidia_smi() if root == HERE else ()) or listed_gpus(root)
@@ -110,5 +113,5 @@ def probe(root: Path = HERE) -> Machine:
         onnxruntime=packages.onnxruntime(root, folders, found),
         deepstream=libraries.deepstream(root),
         memory=system.memory(root),
-        disk=system.disk(root),
+        disk=system.disk(root, store),
     )

@@ -12,7 +12,6 @@ import shutil
 from pathlib import Path
 
 from trtforge.devices.machine.files import HERE, first, read
-from trtforge.store import default_root
 
 
 def arch(root: Path) -> str:
@@ -66,11 +65,15 @@ def memory(root: Path) -> int | None:
     return min(limits, default=None)
 
 
-def disk(root: Path) -> int | None:
-    """Bytes free where the store of this machine is, or on the disk of another root."""
-    if root == HERE:
-        store = default_root().absolute()
-        root = next(folder for folder in (store, *store.parents) if folder.exists())
+def disk(root: Path, folder: Path | None = None) -> int | None:
+    """Return the free bytes on the disk of a folder, which need not exist yet.
+
+    Args:
+        folder: a folder of this machine; None, or another machine's root: the root itself.
+    """
+    if root == HERE and folder is not None:
+        path = folder.absolute()
+        root = next(parent for parent in (path, *path.parents) if parent.exists())
     try:
         return shutil.disk_usage(root).free
     except OSError:

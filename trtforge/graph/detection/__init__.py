@@ -27,7 +27,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from types import ModuleType
-from typing import Any, cast, get_args
+from typing import cast, get_args
 
 import onnx_graphsurgeon as gs
 
@@ -37,7 +37,8 @@ from trtforge.graph.detection.decoding import Decoded, corners_of, to_corners
 from trtforge.graph.detection.found import Coding, Detection, Extra, Geometry, Size
 from trtforge.graph.detection.probe import Probe, probe
 from trtforge.graph.detection.tasks import without_boxes
-from trtforge.graph.edit.nodes import image_input
+from trtforge.graph.edit.nodes import first_image
+from trtforge.graph.tensors import sides
 from trtforge.recipe import Decode, HeadForm
 
 __all__ = [
@@ -126,13 +127,13 @@ def _found(seen: Probe) -> Iterator[Detection]:
 
 def _declared(graph: gs.Graph, found: Iterator[Detection]) -> Iterator[Detection]:
     """The detections without what only holds for the probe's stand-in size."""
-    height, width = image_input(graph).shape[2:]
-    fixed = isinstance(height, int) and isinstance(width, int)
+    image = first_image(graph)
+    fixed = image is not None and all(isinstance(side, int) for side in sides(image)[2:])
     for detection in found:
         yield detection if fixed else replace(detection, boxes=None, size=None)
 
 
-def existing_nms(graph: gs.Graph) -> Any:
+def existing_nms(graph: gs.Graph) -> gs.Node | None:
     """The node that already suppresses boxes: a TensorRT plugin or ONNX's NonMaxSuppression; None
     without one.
     """

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -27,6 +26,7 @@ from trtforge.graph.detection.levels import Level, cell_rows, constant, levels, 
 from trtforge.graph.detection.probe import Probe
 from trtforge.graph.detection.sources import sources
 from trtforge.graph.edit.nodes import add_node, channels, float32
+from trtforge.graph.tensors import fixed_shape
 from trtforge.recipe import Decode, HeadForm
 
 FORM: HeadForm = "yolo-anchors"
@@ -50,10 +50,10 @@ def find(seen: Probe) -> Iterator[Detection]:
 
 def _width(level: Level, anchors: int) -> int | None:
     """Channels of an anchor, 5 + C."""
-    shape = level.tensor.shape
+    shape = fixed_shape(level.tensor)
     if len(shape) == 5:
-        return int(shape[4]) if shape[1] == anchors else None
-    return int(shape[1]) // anchors if shape[1] % anchors == 0 else None
+        return shape[4] if shape[1] == anchors else None
+    return shape[1] // anchors if shape[1] % anchors == 0 else None
 
 
 def hinted(seen: Probe, form: HeadForm, decode: Decode) -> Iterator[Detection]:
@@ -80,12 +80,14 @@ def _detection(
     end = width - sum(decode.extra.values())
     classes, boxes = (
         end - _ROW,
-        sum(anchors * int(np.prod(level.tensor.shape[2:4])) for level in found),
+        sum(anchors * int(np.prod(fixed_shape(level.tensor)[2:4])) for level in found),
     )
-    axis = len(found[0].tensor.shape) - 1 if len(found[0].tensor.shape) == 5 else 1
+    axis = len(fixed_shape(found[0].tensor)) - 1 if len(fixed_shape(found[0].tensor)) == 5 else 1
     steps = ", ".join(str(level.stride) for level in found)
     first = found[0].tensor
-    activation = told.activation(decode, sources(first, axis, 0, first.shape[axis]), "sigmoid")
+    activation = told.activation(
+        decode, sources(first, axis, 0, fixed_shape(first)[axis]), "sigmoid"
+    )
     text = f"{shown(found)} are {FORM} of stride {steps} with {told.count(classes, 'class')}{why}"
     names, strides = zip(*((level.tensor.name, level.stride) for level in found), strict=True)
     return Detection(
@@ -155,7 +157,7 @@ def decode(graph: gs.Graph, detection: Detection) -> Decoded:
     return Decoded(boxes, "centre", scores, extras(graph, [table], detection))
 
 
-def _rows(graph: gs.Graph, detection: Detection, tensor: Any) -> Any:
+def _rows(graph: gs.Graph, detection: Detection, tensor: gs.Tensor) -> gs.Tensor:
     width = _ROW + (detection.classes or 0) + sum(each.high - each.low for each in detection.extras)
     if detection.axes[0] == 1:
         return cell_rows(graph, tensor, width)
@@ -165,8 +167,8 @@ def _rows(graph: gs.Graph, detection: Detection, tensor: Any) -> Any:
 
 
 def _extent(
-    graph: gs.Graph, raw: Any, probabilities: Any, sizes: np.ndarray, figures: Decode
-) -> Any:
+    graph: gs.Graph, raw: gs.Tensor, probabilities: gs.Tensor, sizes: np.ndarray, figures: Decode
+) -> gs.Tensor:
     if figures.extent == "exp":
         grown = add_node(graph, "Exp", [channels(graph, raw, 2, 4, "log_extent")], "grown")
         return add_node(graph, "Mul", [grown, constant(sizes)], "extent")

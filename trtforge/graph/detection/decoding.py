@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -24,13 +23,13 @@ class Decoded:
         extras: `(B, N, channels)`, by name.
     """
 
-    boxes: Any
+    boxes: gs.Tensor
     coding: Coding
-    scores: Any
-    extras: dict[str, Any]
+    scores: gs.Tensor
+    extras: dict[str, gs.Tensor]
 
 
-def rows(graph: gs.Graph, detection: Detection, index: int) -> Any:
+def rows(graph: gs.Graph, detection: Detection, index: int) -> gs.Tensor:
     """An output as `(B, N, channels)`, float32."""
     tensor = float32(graph, graph.tensors()[detection.outputs[index]])
     axis = detection.axes[index]
@@ -39,7 +38,7 @@ def rows(graph: gs.Graph, detection: Detection, index: int) -> Any:
     return add_node(graph, "Transpose", [tensor], "rows", perm=[0, 2, 1]) if axis == 1 else tensor
 
 
-def in_pixels(graph: gs.Graph, boxes: Any, detection: Detection) -> Any:
+def in_pixels(graph: gs.Graph, boxes: gs.Tensor, detection: Detection) -> gs.Tensor:
     """Decoded boxes with x before y, times the input's width and height where they are fractions of
     them.
 
@@ -63,7 +62,7 @@ def in_pixels(graph: gs.Graph, boxes: Any, detection: Detection) -> Any:
     )
 
 
-def final_scores(graph: gs.Graph, scores: Any, detection: Detection) -> Any:
+def final_scores(graph: gs.Graph, scores: gs.Tensor, detection: Detection) -> gs.Tensor:
     """Scores `(B, N, C)` with the activation that they still need, without the background."""
     if detection.activation == "sigmoid":
         scores = add_node(graph, "Sigmoid", [scores], "probabilities")
@@ -75,7 +74,7 @@ def final_scores(graph: gs.Graph, scores: Any, detection: Detection) -> Any:
     return channels(graph, scores, first, first + (detection.classes or 0), "foreground")
 
 
-def extras(graph: gs.Graph, tensors: list[Any], detection: Detection) -> dict[str, Any]:
+def extras(graph: gs.Graph, tensors: list[gs.Tensor], detection: Detection) -> dict[str, gs.Tensor]:
     """The detection's extras out of rows of its outputs."""
     return {
         each.name: channels(graph, tensors[each.output], each.low, each.high, each.name)
@@ -83,7 +82,7 @@ def extras(graph: gs.Graph, tensors: list[Any], detection: Detection) -> dict[st
     }
 
 
-def to_corners(graph: gs.Graph, boxes: Any) -> Any:
+def to_corners(graph: gs.Graph, boxes: gs.Tensor) -> gs.Tensor:
     """cx, cy, w, h to x1, y1, x2, y2, both `(B, N, 4)`.
 
     Not a MatMul with a 4x4 matrix, which would be shorter: TensorRT multiplies matrices in TF32,
@@ -99,5 +98,5 @@ def to_corners(graph: gs.Graph, boxes: Any) -> Any:
     return add_node(graph, "Concat", [low, high], "corners", axis=2)
 
 
-def corners_of(graph: gs.Graph, decoded: Decoded) -> Any:
+def corners_of(graph: gs.Graph, decoded: Decoded) -> gs.Tensor:
     return decoded.boxes if decoded.coding == "corners" else to_corners(graph, decoded.boxes)

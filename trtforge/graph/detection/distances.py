@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import groupby
-from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -24,6 +23,7 @@ from trtforge.graph.detection.levels import Level, cell_rows, constant, levels, 
 from trtforge.graph.detection.probe import Probe
 from trtforge.graph.detection.sources import sources
 from trtforge.graph.edit.nodes import add_node, channels, float32
+from trtforge.graph.tensors import fixed_shape
 from trtforge.recipe import Decode, HeadForm
 
 FORM: HeadForm = "distances"
@@ -42,32 +42,34 @@ def hinted(seen: Probe, form: HeadForm, decode: Decode) -> Iterator[Detection]:
     width = 4 * decode.bins
     found = levels(seen, 4)
     groups = [list(group) for _, group in groupby(found, key=lambda level: level.stride)]
-    groups = [sorted(group, key=lambda level: level.tensor.shape[1] != width) for group in groups]
+    groups = [
+        sorted(group, key=lambda level: fixed_shape(level.tensor)[1] != width) for group in groups
+    ]
     for each in ([group[:1] for group in groups], groups):
         classes = {_classes(group, width) for group in each}
         if len(each) > 1 and len(classes) == 1 and None not in classes:
             yield _maps(seen, each, classes.pop() or 0, decode)
             return
     for tensor in seen.outputs(3):
-        grid = grid_of(tensor.shape[2], seen.size)
-        if grid and grid[0] == 1 and tensor.shape[1] > width and decode.bins > 1:
-            yield _one(seen, tensor, int(tensor.shape[1]) - width, decode, grid[1])
+        grid = grid_of(fixed_shape(tensor)[2], seen.size)
+        if grid and grid[0] == 1 and fixed_shape(tensor)[1] > width and decode.bins > 1:
+            yield _one(seen, tensor, int(fixed_shape(tensor)[1]) - width, decode, grid[1])
 
 
 def _classes(group: list[Level], width: int) -> int | None:
-    first = int(group[0].tensor.shape[1])
+    first = int(fixed_shape(group[0].tensor)[1])
     if len(group) == 1:
         return first - width if first > width else None
-    return int(group[1].tensor.shape[1]) if len(group) == 2 and first == width else None
+    return int(fixed_shape(group[1].tensor)[1]) if len(group) == 2 and first == width else None
 
 
 def _maps(seen: Probe, groups: list[list[Level]], classes: int, decode: Decode) -> Detection:
     flat = [level for group in groups for level in group]
     strides = tuple(group[0].stride for group in groups)
     last = groups[0][-1].tensor
-    kinds = sources(last, 1, last.shape[1] - classes, last.shape[1])
+    kinds = sources(last, 1, fixed_shape(last)[1] - classes, fixed_shape(last)[1])
     text = f"{shown(flat)} are {FORM} of stride {', '.join(map(str, strides))} with {told.count(classes, 'class')}"
-    boxes = sum(int(np.prod(group[0].tensor.shape[2:])) for group in groups)
+    boxes = sum(int(np.prod(fixed_shape(group[0].tensor)[2:])) for group in groups)
     return Detection(
         FORM,
         tuple(level.tensor.name for level in flat),
@@ -84,16 +86,16 @@ def _maps(seen: Probe, groups: list[list[Level]], classes: int, decode: Decode) 
 
 
 def _one(
-    seen: Probe, tensor: Any, classes: int, decode: Decode, strides: tuple[int, ...]
+    seen: Probe, tensor: gs.Tensor, classes: int, decode: Decode, strides: tuple[int, ...]
 ) -> Detection:
     text = f"{tensor.name} {told.shown(tensor)} is {FORM} with {told.count(classes, 'class')}"
-    kinds = sources(tensor, 1, 4 * decode.bins, tensor.shape[1])
+    kinds = sources(tensor, 1, 4 * decode.bins, fixed_shape(tensor)[1])
     return Detection(
         FORM,
         (tensor.name,),
         (1,),
         Geometry("corners"),
-        int(tensor.shape[2]),
+        int(fixed_shape(tensor)[2]),
         classes,
         seen.size,
         text,
@@ -124,7 +126,7 @@ def decode(graph: gs.Graph, detection: Detection) -> Decoded:
     return Decoded(boxes, "corners", scores, {})
 
 
-def _table(graph: gs.Graph, detection: Detection, width: int, classes: int) -> Any:
+def _table(graph: gs.Graph, detection: Detection, width: int, classes: int) -> gs.Tensor:
     """All levels' rows `(B, N, 4 * bins + C)`."""
     tensors = [graph.tensors()[name] for name in detection.outputs]
     count = len(detection.decode.strides)
@@ -140,7 +142,7 @@ def _table(graph: gs.Graph, detection: Detection, width: int, classes: int) -> A
     return add_node(graph, "Concat", halves, "rows", axis=2)
 
 
-def _means(graph: gs.Graph, bins: Any, count: int) -> Any:
+def _means(graph: gs.Graph, bins: gs.Tensor, count: int) -> gs.Tensor:
     """`(B, N, 4 * bins)` to `(B, N, 4)`: the mean of each side's distribution, in cells.
 
     A convolution, and not a MatMul, which TensorRT computes in TF32; of four groups, so that no

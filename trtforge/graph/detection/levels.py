@@ -13,6 +13,7 @@ from trtforge.graph.detection.found import Detection, Size
 from trtforge.graph.detection.grid import rows_and_columns
 from trtforge.graph.detection.probe import Probe
 from trtforge.graph.edit.nodes import add_node, float32
+from trtforge.graph.tensors import fixed_shape
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Level:
         stride: pixels between its cells.
     """
 
-    tensor: Any
+    tensor: gs.Tensor
     stride: int
 
 
@@ -33,19 +34,20 @@ def levels(seen: Probe, rank: int) -> list[Level]:
     """The outputs of that rank that are maps of cells of a whole stride, finest first."""
     found = []
     for tensor in seen.outputs(rank):
-        stride = round(seen.size[1] / tensor.shape[3])
-        if stride >= 4 and list(rows_and_columns(seen.size, stride)) == tensor.shape[2:4]:
+        stride = round(seen.size[1] / fixed_shape(tensor)[3])
+        if stride >= 4 and list(rows_and_columns(seen.size, stride)) == fixed_shape(tensor)[2:4]:
             found.append(Level(tensor, stride))
     return sorted(found, key=lambda level: level.stride)
 
 
 def shown(found: list[Level]) -> str:
     return ", ".join(
-        f"{level.tensor.name} [B, {', '.join(map(str, level.tensor.shape[1:]))}]" for level in found
+        f"{level.tensor.name} [B, {', '.join(map(str, fixed_shape(level.tensor)[1:]))}]"
+        for level in found
     )
 
 
-def cell_rows(graph: gs.Graph, tensor: Any, width: int) -> Any:
+def cell_rows(graph: gs.Graph, tensor: gs.Tensor, width: int) -> gs.Tensor:
     """A map `(B, anchors * width, H, W)` as rows `(B, H * W * anchors, width)`: cell by cell, its
     anchors together.
     """

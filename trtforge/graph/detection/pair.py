@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import permutations
-from typing import Any
 
 import onnx_graphsurgeon as gs
 
@@ -24,6 +23,7 @@ from trtforge.graph.detection.found import Detection, Extra, Geometry
 from trtforge.graph.detection.grid import cells_of, evidence, geometry, grid_of
 from trtforge.graph.detection.probe import Probe, trial
 from trtforge.graph.detection.sources import decoded, operations, probabilities, sources
+from trtforge.graph.tensors import fixed_shape
 from trtforge.recipe import Decode, HeadForm
 
 FORM: HeadForm = "boxes-scores"
@@ -34,9 +34,13 @@ _WHICH = (
 
 def find(seen: Probe) -> Iterator[Detection]:
     for boxes, box_axis, scores, axis in candidates(seen):
-        grid = grid_of(boxes.shape[1 if box_axis > 1 else 2], seen.size)
-        least = cells_of(seen.size, max(grid[1])) if grid else boxes.shape[1 if box_axis > 1 else 2]
-        kinds = sources(scores, axis, 0, scores.shape[axis])
+        grid = grid_of(fixed_shape(boxes)[1 if box_axis > 1 else 2], seen.size)
+        least = (
+            cells_of(seen.size, max(grid[1]))
+            if grid
+            else fixed_shape(boxes)[1 if box_axis > 1 else 2]
+        )
+        kinds = sources(scores, axis, 0, fixed_shape(scores)[axis])
         softmax = operations(kinds) == {"Softmax"}
         if not decoded(boxes, box_axis, least) or not (softmax or probabilities(kinds)):
             continue
@@ -49,25 +53,25 @@ def find(seen: Probe) -> Iterator[Detection]:
         yield replace(found, sure="likely", ask=_WHICH) if softmax else found
 
 
-def candidates(seen: Probe) -> Iterator[tuple[Any, int, Any, int]]:
+def candidates(seen: Probe) -> Iterator[tuple[gs.Tensor, int, gs.Tensor, int]]:
     """Pairs of outputs whose shapes are those of boxes and scores, each with the axis of its
     channels.
     """
     flat = [(tensor, axis) for tensor in seen.outputs(3) for axis in (2, 1)]
-    single = [(tensor, 3) for tensor in seen.outputs(4) if tensor.shape[2:] == [1, 4]]
+    single = [(tensor, 3) for tensor in seen.outputs(4) if fixed_shape(tensor)[2:] == [1, 4]]
     for (boxes, box_axis), (scores, axis) in permutations([*flat, *single], 2):
-        count = boxes.shape[2 if box_axis == 1 else 1]
+        count = fixed_shape(boxes)[2 if box_axis == 1 else 1]
         fits = (
             boxes is not scores
             and axis < 3
-            and boxes.shape[box_axis] == 4
-            and scores.shape[3 - axis] == count
+            and fixed_shape(boxes)[box_axis] == 4
+            and fixed_shape(scores)[3 - axis] == count
         )
         if fits and operations(sources(boxes, box_axis, 0, 4)) != {"Softmax"}:
             yield boxes, box_axis, scores, axis
 
 
-def _place(seen: Probe, boxes: Any, axis: int) -> Geometry | None:
+def _place(seen: Probe, boxes: gs.Tensor, axis: int) -> Geometry | None:
     value = trial(seen, boxes)
     if value is None:
         return None
@@ -81,7 +85,7 @@ def hinted(seen: Probe, form: HeadForm, decode: Decode) -> Iterator[Detection]:
     for boxes, box_axis, scores, axis in candidates(seen):
         place = told.geometry(decode, _place(seen, boxes, box_axis), Geometry("corners"))
         found = _detection(seen, boxes, box_axis, scores, axis, "the recipe says so", place)
-        kinds = sources(scores, axis, 0, scores.shape[axis])
+        kinds = sources(scores, axis, 0, fixed_shape(scores)[axis])
         others = extra_outputs(seen, decode, found)
         yield replace(
             found,
@@ -105,7 +109,8 @@ def extra_outputs(seen: Probe, decode: Decode, found: Detection) -> list[tuple[s
                 (
                     axis
                     for axis in (2, 1)
-                    if tensor.shape[axis] == width and tensor.shape[3 - axis] == found.boxes
+                    if fixed_shape(tensor)[axis] == width
+                    and fixed_shape(tensor)[3 - axis] == found.boxes
                 ),
                 None,
             )
@@ -118,9 +123,15 @@ def extra_outputs(seen: Probe, decode: Decode, found: Detection) -> list[tuple[s
 
 
 def _detection(
-    seen: Probe, boxes: Any, box_axis: int, scores: Any, axis: int, why: str, place: Geometry
+    seen: Probe,
+    boxes: gs.Tensor,
+    box_axis: int,
+    scores: gs.Tensor,
+    axis: int,
+    why: str,
+    place: Geometry,
 ) -> Detection:
-    classes, count = int(scores.shape[axis]), int(scores.shape[3 - axis])
+    classes, count = int(fixed_shape(scores)[axis]), int(fixed_shape(scores)[3 - axis])
     shown = f"{boxes.name} {told.shown(boxes)} and {scores.name} {told.shown(scores)}"
     why = f"{shown} is {FORM} with {told.count(classes, 'class')}: {why}"
     return Detection(

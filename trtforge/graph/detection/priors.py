@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -31,6 +30,7 @@ from trtforge.graph.detection.pair import candidates, extra_outputs
 from trtforge.graph.detection.probe import Probe
 from trtforge.graph.detection.sources import decoded, operations, sources
 from trtforge.graph.edit.nodes import add_node, channels
+from trtforge.graph.tensors import fixed_shape
 from trtforge.recipe import Decode, HeadForm
 
 FORM: HeadForm = "priors"
@@ -41,7 +41,7 @@ _WHICH = "--recipe ssd, retinaface or another whose head is priors: the priors a
 
 def find(seen: Probe) -> Iterator[Detection]:
     for deltas, delta_axis, scores, axis in candidates(seen):
-        if delta_axis == 3 or deltas.shape[3 - delta_axis] < _LEAST:
+        if delta_axis == 3 or fixed_shape(deltas)[3 - delta_axis] < _LEAST:
             continue
         raw = "Sigmoid" not in operations(sources(deltas, delta_axis, 0, 4))
         if raw and not decoded(deltas, delta_axis, cells_of(seen.size, _COARSEST)):
@@ -88,10 +88,12 @@ def _count(seen: Probe, decode: Decode) -> int:
 
 
 def _detection(
-    seen: Probe, deltas: Any, delta_axis: int, scores: Any, axis: int, decode: Decode
+    seen: Probe, deltas: gs.Tensor, delta_axis: int, scores: gs.Tensor, axis: int, decode: Decode
 ) -> Detection:
-    classes = int(scores.shape[axis]) - (decode.background != "none")
-    activation = told.activation(decode, sources(scores, axis, 0, scores.shape[axis]), "sigmoid")
+    classes = int(fixed_shape(scores)[axis]) - (decode.background != "none")
+    activation = told.activation(
+        decode, sources(scores, axis, 0, fixed_shape(scores)[axis]), "sigmoid"
+    )
     why = (
         f"{deltas.name} {told.shown(deltas)} and {scores.name} {told.shown(scores)} are deltas over {FORM} with "
         f"{told.count(classes, 'class')}"
@@ -101,7 +103,7 @@ def _detection(
         (deltas.name, scores.name),
         (delta_axis, axis),
         Geometry(),
-        int(deltas.shape[3 - delta_axis]),
+        int(fixed_shape(deltas)[3 - delta_axis]),
         classes,
         seen.size,
         why,
@@ -140,7 +142,9 @@ def decode(graph: gs.Graph, detection: Detection) -> Decoded:
     return Decoded(boxes, "centre", final_scores(graph, tensors[1], detection), extras)
 
 
-def _points(graph: gs.Graph, deltas: Any, place: np.ndarray, reach: np.ndarray, width: int) -> Any:
+def _points(
+    graph: gs.Graph, deltas: gs.Tensor, place: np.ndarray, reach: np.ndarray, width: int
+) -> gs.Tensor:
     """Landmarks in pixels: each pair is a delta as a box's centre is."""
     moved = add_node(graph, "Mul", [deltas, constant(np.tile(reach, width // 2))], "points_moved")
     return add_node(graph, "Add", [moved, constant(np.tile(place, width // 2))], "points")

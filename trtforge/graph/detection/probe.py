@@ -12,7 +12,7 @@ import onnx_graphsurgeon as gs
 
 from trtforge.graph.detection.found import Size
 from trtforge.graph.detection.sources import known
-from trtforge.graph.edit.nodes import PREFIX, image_input
+from trtforge.graph.edit.nodes import PREFIX, first_image, input_size
 from trtforge.graph.fold import quiet
 from trtforge.graph.heads import decode
 from trtforge.graph.model import exported
@@ -36,7 +36,7 @@ class Probe:
     fixed: gs.Graph
     size: Size
 
-    def outputs(self, rank: int) -> list[Any]:
+    def outputs(self, rank: int) -> list[gs.Tensor]:
         return [
             tensor
             for tensor in self.fixed.outputs
@@ -46,11 +46,11 @@ class Probe:
 
 def probe(graph: gs.Graph) -> Probe | None:
     """None where the graph has no image input."""
-    if image_input(graph) is None:
+    if first_image(graph) is None:
         return None
     fixed = _fixed_copy(graph)
-    height, width = image_input(fixed).shape[2:]
-    return Probe(graph, fixed, (height, width))
+    size = input_size(fixed)
+    return Probe(graph, fixed, size) if size else None
 
 
 def _fixed_copy(graph: gs.Graph) -> gs.Graph:
@@ -97,7 +97,7 @@ def _inferred(graph: gs.Graph) -> gs.Graph:
     return gs.import_onnx(onnx.shape_inference.infer_shapes(exported(graph), data_prop=True))
 
 
-def trial(found: Probe, tensor: Any, spread: float = 0.0) -> np.ndarray | None:
+def trial(found: Probe, tensor: gs.Tensor, spread: float = 0.0) -> np.ndarray | None:
     """The value of an output where every learned operator gives noise of that spread, or zeros.
 
     Only what comes after the last learned operators is run, so this costs milliseconds whatever the

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import onnx_graphsurgeon as gs
 
@@ -26,6 +25,7 @@ from trtforge.graph.detection.pair import candidates
 from trtforge.graph.detection.probe import Probe
 from trtforge.graph.detection.sources import ARITHMETIC, operations, probabilities, sources
 from trtforge.graph.edit.nodes import channels, upstream
+from trtforge.graph.tensors import fixed_shape
 from trtforge.recipe import Decode, HeadForm
 
 FORM: HeadForm = "queries"
@@ -36,7 +36,7 @@ _WHICH = "--recipe detr, or head: queries in a recipe of yours: how scores are t
 
 def find(seen: Probe) -> Iterator[Detection]:
     for boxes, scores, low in _pairs(seen):
-        count = int(boxes.shape[1])
+        count = int(fixed_shape(boxes)[1])
         kinds = operations(sources(boxes, 2, 0, 4))
         if count > _MOST or not kinds:
             continue
@@ -44,7 +44,7 @@ def find(seen: Probe) -> Iterator[Detection]:
         fractions = kinds == {"Sigmoid"} or (
             kinds <= ARITHMETIC and selected and _over_sigmoid(boxes)
         )
-        classes = sources(scores, 2, low, scores.shape[2])
+        classes = sources(scores, 2, low, fixed_shape(scores)[2])
         if not fractions or (operations(classes) & {"Softmax", "Gather", "GatherElements"}):
             continue
         evidence = ", and queries selected by a TopK" if selected else ""
@@ -55,16 +55,16 @@ def find(seen: Probe) -> Iterator[Detection]:
             yield replace(found, sure="likely", ask=_WHICH)
 
 
-def _pairs(seen: Probe) -> Iterator[tuple[Any, Any, int]]:
+def _pairs(seen: Probe) -> Iterator[tuple[gs.Tensor, gs.Tensor, int]]:
     for boxes, box_axis, scores, axis in candidates(seen):
         if (box_axis, axis) == (2, 2):
             yield boxes, scores, 0
     for tensor in seen.outputs(3):
-        if tensor.shape[2] > 4:
+        if fixed_shape(tensor)[2] > 4:
             yield tensor, tensor, 4
 
 
-def _over_sigmoid(boxes: Any) -> bool:
+def _over_sigmoid(boxes: gs.Tensor) -> bool:
     """Whether arithmetic alone leads from a Sigmoid to the boxes."""
     return any(node.op == "Sigmoid" for node in upstream(boxes))
 
@@ -76,7 +76,7 @@ def hinted(seen: Probe, form: HeadForm, decode: Decode) -> Iterator[Detection]:
         _pairs(seen), key=lambda each: operations(sources(each[0], 2, 0, 4)) != {"Sigmoid"}
     )
     for boxes, scores, low in tried:
-        kinds = sources(scores, 2, low, scores.shape[2])
+        kinds = sources(scores, 2, low, fixed_shape(scores)[2])
         found = _detection(seen, boxes, scores, low, "the recipe says so")
         activation: Activation = told.activation(decode, kinds, "sigmoid")
         yield replace(
@@ -90,9 +90,9 @@ def hinted(seen: Probe, form: HeadForm, decode: Decode) -> Iterator[Detection]:
         )
 
 
-def _detection(seen: Probe, boxes: Any, scores: Any, low: int, why: str) -> Detection:
+def _detection(seen: Probe, boxes: gs.Tensor, scores: gs.Tensor, low: int, why: str) -> Detection:
     tensors = [boxes] if boxes is scores else [boxes, scores]
-    classes, count = int(scores.shape[2]) - low, int(boxes.shape[1])
+    classes, count = int(fixed_shape(scores)[2]) - low, int(fixed_shape(boxes)[1])
     shown = " and ".join(f"{tensor.name} {told.shown(tensor)}" for tensor in tensors)
     why = f"{shown} is {count} {FORM} with {told.count(classes, 'class')}: {why}"
     return Detection(

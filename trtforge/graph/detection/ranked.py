@@ -22,6 +22,7 @@ from trtforge.graph.detection.found import Detection, Extra, Geometry, Unit
 from trtforge.graph.detection.probe import Probe, trial
 from trtforge.graph.detection.sources import operations, sources
 from trtforge.graph.edit.nodes import add_node, channels, float32
+from trtforge.graph.tensors import fixed_shape
 from trtforge.recipe import Decode, HeadForm
 
 FORM: HeadForm = "ranked"
@@ -32,18 +33,21 @@ _SPREAD = 3.0  # of noise in the heads, in a trial: boxes of all sizes
 
 def find(seen: Probe) -> Iterator[Detection]:
     for tensor in seen.outputs(3):
-        scores, classes = (sources(tensor, 2, at, at + 1) for at in (_SCORE, _CLASS))
+        score, kind = (sources(tensor, 2, at, at + 1) for at in (_SCORE, _CLASS))
         gathered = operations(sources(tensor, 2, 0, _BOX)) <= _GATHERED
-        if tensor.shape[2] >= _ROW and gathered and _best(scores) and _whole(classes):
+        if fixed_shape(tensor)[2] >= _ROW and gathered and _best(score) and _whole(kind):
             yield from _single(seen, tensor)
     for boxes, scores, classes in _triples(seen):
-        if _best(sources(scores, 1, 0, scores.shape[1])) and np.dtype(classes.dtype).kind == "i":
+        if (
+            _best(sources(scores, 1, 0, fixed_shape(scores)[1]))
+            and np.dtype(classes.dtype).kind == "i"
+        ):
             place = _place(seen, boxes)
             if place:
                 yield _apart(seen, boxes, scores, classes, place, "scores are the best of a TopK")
 
 
-def _single(seen: Probe, tensor: Any) -> Iterator[Detection]:
+def _single(seen: Probe, tensor: gs.Tensor) -> Iterator[Detection]:
     place = _place(seen, tensor)
     if place is None:
         return
@@ -53,9 +57,11 @@ def _single(seen: Probe, tensor: Any) -> Iterator[Detection]:
         place,
         "boxes gathered by a TopK of the scores, with whole numbers for classes",
     )
-    width = tensor.shape[2] - _ROW
+    width = fixed_shape(tensor)[2] - _ROW
     prototypes = [
-        each.name for each in seen.outputs(4) if each.shape[1] == width and min(each.shape[2:]) > 1
+        each.name
+        for each in seen.outputs(4)
+        if fixed_shape(each)[1] == width and min(fixed_shape(each)[2:]) > 1
     ]
     if width and len(prototypes) != 1:
         ask = f"the recipe's decode.extra: what channels {_ROW} to {_ROW + width - 1} are"
@@ -75,20 +81,20 @@ def _whole(found: list[Any]) -> bool:
     )
 
 
-def _triples(seen: Probe) -> Iterator[tuple[Any, Any, Any]]:
+def _triples(seen: Probe) -> Iterator[tuple[gs.Tensor, gs.Tensor, gs.Tensor]]:
     flat = seen.outputs(2)
     for boxes in seen.outputs(3):
         for scores in flat:
             for classes in flat:
                 if (
                     scores is not classes
-                    and boxes.shape[1:] == [scores.shape[1], _BOX]
+                    and fixed_shape(boxes)[1:] == [fixed_shape(scores)[1], _BOX]
                     and scores.shape == classes.shape
                 ):
                     yield boxes, scores, classes
 
 
-def _place(seen: Probe, tensor: Any) -> Geometry | None:
+def _place(seen: Probe, tensor: gs.Tensor) -> Geometry | None:
     """From a trial with noise: far corners are never before near ones; sizes are, as often as not."""
     value = trial(seen, tensor, _SPREAD)
     if value is None:
@@ -101,7 +107,7 @@ def _place(seen: Probe, tensor: Any) -> Geometry | None:
 def hinted(seen: Probe, form: HeadForm, decode: Decode) -> Iterator[Detection]:
     default = Geometry("corners")
     for tensor in seen.outputs(3):
-        if tensor.shape[2] == _ROW + sum(decode.extra.values()):
+        if fixed_shape(tensor)[2] == _ROW + sum(decode.extra.values()):
             place = told.geometry(decode, _place(seen, tensor), default)
             yield replace(
                 _row(seen, tensor, place, "the recipe says so"),
@@ -119,15 +125,15 @@ def hinted(seen: Probe, form: HeadForm, decode: Decode) -> Iterator[Detection]:
             )
 
 
-def _row(seen: Probe, tensor: Any, place: Geometry, why: str) -> Detection:
-    why = f"{tensor.name} {told.shown(tensor)} is {tensor.shape[1]} {FORM} detections: {why}"
+def _row(seen: Probe, tensor: gs.Tensor, place: Geometry, why: str) -> Detection:
+    why = f"{tensor.name} {told.shown(tensor)} is {fixed_shape(tensor)[1]} {FORM} detections: {why}"
     classes = _classes([source.node for source in sources(tensor, 2, _CLASS, _ROW)])
     return Detection(
         FORM,
         (tensor.name,),
         (2,),
         place,
-        int(tensor.shape[1]),
+        int(fixed_shape(tensor)[1]),
         classes,
         seen.size,
         why,
@@ -136,11 +142,11 @@ def _row(seen: Probe, tensor: Any, place: Geometry, why: str) -> Detection:
 
 
 def _apart(
-    seen: Probe, boxes: Any, scores: Any, classes: Any, place: Geometry, why: str
+    seen: Probe, boxes: gs.Tensor, scores: gs.Tensor, classes: gs.Tensor, place: Geometry, why: str
 ) -> Detection:
     names = (boxes.name, scores.name, classes.name)
-    why = f"{', '.join(names)} are {boxes.shape[1]} {FORM} detections: {why}"
-    count = int(boxes.shape[1])
+    why = f"{', '.join(names)} are {fixed_shape(boxes)[1]} {FORM} detections: {why}"
+    count = int(fixed_shape(boxes)[1])
     return Detection(
         FORM,
         names,
@@ -154,7 +160,7 @@ def _apart(
     )
 
 
-def _classes(nodes: list[Any]) -> int | None:
+def _classes(nodes: list[gs.Node]) -> int | None:
     """C, by which a flat index of box and class is divided to get the class; None where nothing is."""
     seen: set[int] = set()
     while nodes:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -26,6 +25,7 @@ from trtforge.graph.detection.grid import cells_of, evidence, geometry, grid_of
 from trtforge.graph.detection.probe import Probe, trial
 from trtforge.graph.detection.sources import decoded, operations, overlap, probabilities, sources
 from trtforge.graph.edit.nodes import add_node, channels, upstream
+from trtforge.graph.tensors import fixed_shape
 from trtforge.recipe import Decode, HeadForm
 
 _BOX = 4
@@ -40,8 +40,8 @@ def find(seen: Probe) -> Iterator[Detection]:
             yield from _find(seen, tensor, axis)
 
 
-def _find(seen: Probe, tensor: Any, axis: int) -> Iterator[Detection]:
-    width, grid = tensor.shape[axis], grid_of(tensor.shape[3 - axis], seen.size)
+def _find(seen: Probe, tensor: gs.Tensor, axis: int) -> Iterator[Detection]:
+    width, grid = fixed_shape(tensor)[axis], grid_of(fixed_shape(tensor)[3 - axis], seen.size)
     if (
         width <= _BOX
         or grid is None
@@ -80,7 +80,7 @@ def _find(seen: Probe, tensor: Any, axis: int) -> Iterator[Detection]:
         )
 
 
-def _has_objectness(tensor: Any, axis: int, end: int, anchors: int) -> bool:
+def _has_objectness(tensor: gs.Tensor, axis: int, end: int, anchors: int) -> bool:
     """Whether the first score is objectness.
 
     One Sigmoid over everything is YOLOv5/v7's objectness where cells have several anchors, and
@@ -92,7 +92,7 @@ def _has_objectness(tensor: Any, axis: int, end: int, anchors: int) -> bool:
     return end > _BOX + 1 and plain and (anchors > 1 or not overlap(first, rest))
 
 
-def _neutral_rows(seen: Probe, tensor: Any, axis: int) -> np.ndarray | None:
+def _neutral_rows(seen: Probe, tensor: gs.Tensor, axis: int) -> np.ndarray | None:
     """The first image's rows `(N, channels)` for heads of zeros."""
     value = trial(seen, tensor)
     if value is None:
@@ -102,12 +102,14 @@ def _neutral_rows(seen: Probe, tensor: Any, axis: int) -> np.ndarray | None:
 
 
 def _tail(
-    seen: Probe, tensor: Any, axis: int, low: int, neutral: np.ndarray, found: Geometry
+    seen: Probe, tensor: gs.Tensor, axis: int, low: int, neutral: np.ndarray, found: Geometry
 ) -> tuple[str, tuple[str, ...], str] | None:
     """What channels from `low` on are: an extra's name, outputs that go with it, and the evidence."""
-    width = tensor.shape[axis] - low
+    width = fixed_shape(tensor)[axis] - low
     prototypes = [
-        each for each in seen.outputs(4) if each.shape[1] == width and min(each.shape[2:]) > 1
+        each
+        for each in seen.outputs(4)
+        if fixed_shape(each)[1] == width and min(fixed_shape(each)[2:]) > 1
     ]
     if len(prototypes) == 1:
         name = prototypes[0].name
@@ -126,11 +128,13 @@ def _tail(
     return None
 
 
-def _turned(tensor: Any, axis: int) -> bool:
+def _turned(tensor: gs.Tensor, axis: int) -> bool:
     """Whether the boxes' places depend on the cosine of what the last channel is."""
     angle = {
         id(node)
-        for source in sources(tensor, axis, tensor.shape[axis] - 1, tensor.shape[axis])
+        for source in sources(
+            tensor, axis, fixed_shape(tensor)[axis] - 1, fixed_shape(tensor)[axis]
+        )
         for node in (source.node, *upstream(source.node.outputs[0]))
     }
     turns = [
@@ -158,8 +162,10 @@ def _on_grid(points: np.ndarray, centres: np.ndarray, step: int) -> bool:
 def hinted(seen: Probe, form: HeadForm, decode: Decode) -> Iterator[Detection]:
     """Every output that can have the form, structure unseen."""
     for tensor in seen.outputs(3):
-        axis = 1 if tensor.shape[1] < tensor.shape[2] else 2  # boxes outnumber channels
-        end = tensor.shape[axis] - sum(decode.extra.values())
+        axis = (
+            1 if fixed_shape(tensor)[1] < fixed_shape(tensor)[2] else 2
+        )  # boxes outnumber channels
+        end = fixed_shape(tensor)[axis] - sum(decode.extra.values())
         if end <= _BOX + (form == "objectness"):
             continue
         neutral = _neutral_rows(seen, tensor, axis)
@@ -180,18 +186,25 @@ def hinted(seen: Probe, form: HeadForm, decode: Decode) -> Iterator[Detection]:
 
 def _prototypes(seen: Probe, decode: Decode) -> tuple[str, ...]:
     width = decode.extra.get("coefficients")
-    return tuple(each.name for each in seen.outputs(4) if each.shape[1] == width)
+    return tuple(each.name for each in seen.outputs(4) if fixed_shape(each)[1] == width)
 
 
 def _detection(
-    seen: Probe, form: HeadForm, tensor: Any, axis: int, end: int, why: str, found: Geometry
+    seen: Probe, form: HeadForm, tensor: gs.Tensor, axis: int, end: int, why: str, found: Geometry
 ) -> Detection:
     classes = end - _BOX - (form == "objectness")
     shown = (
         f"{tensor.name} {told.shown(tensor)} is {form} with {told.count(classes, 'class')}: {why}"
     )
     return Detection(
-        form, (tensor.name,), (axis,), found, int(tensor.shape[3 - axis]), classes, seen.size, shown
+        form,
+        (tensor.name,),
+        (axis,),
+        found,
+        int(fixed_shape(tensor)[3 - axis]),
+        classes,
+        seen.size,
+        shown,
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import onnx_graphsurgeon as gs
 
 from trtforge.graph.edit.nodes import PREFIX
+from trtforge.graph.tensors import fixed_shape
 
 PASS = {"Identity", "Cast", "QuantizeLinear", "DequantizeLinear"}
 RESHAPE = {"Reshape", "Flatten", "Squeeze", "Unsqueeze"}
@@ -21,13 +22,13 @@ ARITHMETIC = {"Add", "Sub", "Mul", "Div", "Pow", "Exp"}
 class Source(NamedTuple):
     """A node, and the channels `low:high` on `axis` of its output that are meant."""
 
-    node: Any
+    node: gs.Node
     axis: int
     low: int
     high: int
 
 
-def sources(tensor: Any, axis: int, low: int, high: int) -> list[Source]:
+def sources(tensor: gs.Tensor, axis: int, low: int, high: int) -> list[Source]:
     """What computes channels `low:high` of `tensor` along `axis`, seen through all that only moves
     values.
 
@@ -40,20 +41,20 @@ def sources(tensor: Any, axis: int, low: int, high: int) -> list[Source]:
     here = [Source(node, axis, low, high)]
     if node.op not in MOVE or not known(tensor) or not all(known(t) for t in node.inputs[:1]):
         return here
-    data: Any = node.inputs[0]
+    data: gs.Tensor = node.inputs[0]
     if node.op in PASS:
         return sources(data, axis, low, high)
     if node.op == "Concat":
         return _through_concat(here[0])
     if node.op == "Transpose":
-        perm = node.attrs.get("perm", list(reversed(range(len(tensor.shape)))))
+        perm = node.attrs.get("perm", list(reversed(range(len(fixed_shape(tensor))))))
         return sources(data, perm[axis], low, high)
     if node.op in RESHAPE:
         moved = _same_axis(tensor.shape, axis, data.shape)
         if (
-            moved is None and tensor.shape[axis] == 1 and data.shape
+            moved is None and fixed_shape(tensor)[axis] == 1 and fixed_shape(data)
         ):  # a new axis: the whole tensor is meant
-            return sources(data, len(data.shape) - 1, 0, data.shape[-1])
+            return sources(data, len(fixed_shape(data)) - 1, 0, fixed_shape(data)[-1])
         return here if moved is None else sources(data, moved, low, high)
     start = _split_start(node, tensor, axis) if node.op == "Split" else _slice_start(node, axis)
     return here if start is None else sources(data, axis, low + start, high + start)
@@ -63,27 +64,27 @@ def _through_concat(source: Source) -> list[Source]:
     node, axis, low, high = source
     if not all(known(tensor) for tensor in node.inputs):
         return [source]
-    if node.attrs["axis"] % len(node.outputs[0].shape) != axis:
+    if node.attrs["axis"] % len(fixed_shape(node.outputs[0])) != axis:
         return [found for tensor in node.inputs for found in sources(tensor, axis, low, high)]
     found: list[Source] = []
     before = 0
     for tensor in node.inputs:
-        width = tensor.shape[axis]
+        width = fixed_shape(tensor)[axis]
         found += sources(tensor, axis, max(low - before, 0), min(high - before, width))
         before += width
     return found
 
 
-def operand(source: Source, tensor: Any) -> list[Source]:
+def operand(source: Source, tensor: gs.Tensor) -> list[Source]:
     """The same channels of an operand of elementwise `source`, which may be broadcast."""
     if not known(tensor) or not known(source.node.outputs[0]):
         return []
-    axis = source.axis - len(source.node.outputs[0].shape) + len(tensor.shape)
+    axis = source.axis - len(fixed_shape(source.node.outputs[0])) + len(fixed_shape(tensor))
     if axis < 0:
         return []
     return (
         sources(tensor, axis, 0, 1)
-        if tensor.shape[axis] == 1
+        if fixed_shape(tensor)[axis] == 1
         else sources(tensor, axis, *source[2:])
     )
 
@@ -96,22 +97,22 @@ def _same_axis(shape: Any, axis: int, other: Any) -> int | None:
     )
 
 
-def _split_start(node: Any, tensor: Any, axis: int) -> int | None:
+def _split_start(node: gs.Node, tensor: gs.Tensor, axis: int) -> int | None:
     """Where `tensor`, an output of a Split, starts on `axis`."""
-    if node.attrs.get("axis", 0) % len(tensor.shape) != axis:
+    if node.attrs.get("axis", 0) % len(fixed_shape(tensor)) != axis:
         return 0
     index = next(i for i, output in enumerate(node.outputs) if output is tensor)
     before = node.outputs[:index]
     return (
-        sum(output.shape[axis] for output in before)
+        sum(fixed_shape(output)[axis] for output in before)
         if all(known(output) for output in before)
         else None
     )
 
 
-def _slice_start(node: Any, axis: int) -> int | None:
+def _slice_start(node: gs.Node, axis: int) -> int | None:
     """Where a Slice starts on `axis`; None unless constant with step 1."""
-    rank = len(node.inputs[0].shape)
+    rank = len(fixed_shape(node.inputs[0]))
     values: list[Any] = [
         t.values.tolist() if isinstance(t, gs.Constant) else None for t in node.inputs[1:]
     ]
@@ -122,7 +123,7 @@ def _slice_start(node: Any, axis: int) -> int | None:
     steps = values[3] if len(values) > 3 else [1] * len(starts)
     for start, sliced, step in zip(starts, axes, steps, strict=True):
         if sliced % rank == axis:
-            dim = node.inputs[0].shape[axis]
+            dim = fixed_shape(node.inputs[0])[axis]
             return None if step != 1 else int(min(start + dim if start < 0 else start, dim))
     return 0
 
@@ -131,7 +132,7 @@ def overlap(one: list[Source], other: list[Source]) -> bool:
     return bool({id(source.node) for source in one} & {id(source.node) for source in other})
 
 
-def known(tensor: Any) -> bool:
+def known(tensor: gs.Tensor) -> bool:
     return tensor.shape is not None and all(
         isinstance(dim, int) and dim > 0 for dim in tensor.shape
     )
@@ -152,7 +153,7 @@ def _product(source: Source) -> bool:
     )
 
 
-def decoded(tensor: Any, axis: int, elements: int) -> bool:
+def decoded(tensor: gs.Tensor, axis: int, elements: int) -> bool:
     """Whether channels 0:4 are arithmetic, and no probabilities, with a position grid added or
     subtracted in it.
 
@@ -168,7 +169,7 @@ def decoded(tensor: Any, axis: int, elements: int) -> bool:
     return adds_constant([source.node for source in found], elements)
 
 
-def adds_constant(nodes: list[Any], elements: int) -> bool:
+def adds_constant(nodes: list[gs.Node], elements: int) -> bool:
     pending, seen = list(nodes), set()
     while pending:
         node = pending.pop()
@@ -176,7 +177,7 @@ def adds_constant(nodes: list[Any], elements: int) -> bool:
             continue
         seen.add(id(node))
         if node.op in {"Add", "Sub"} and any(
-            is_constant(t) and prod(t.shape) >= elements for t in node.inputs
+            is_constant(tensor) and prod(fixed_shape(tensor)) >= elements for tensor in node.inputs
         ):
             return True
         if node.op in ARITHMETIC | MOVE:
@@ -184,7 +185,7 @@ def adds_constant(nodes: list[Any], elements: int) -> bool:
     return False
 
 
-def is_constant(tensor: Any) -> bool:
+def is_constant(tensor: gs.Tensor) -> bool:
     """A constant, or a weight that the probe carries as a tensor without a producer (see
     `probe_of`).
     """

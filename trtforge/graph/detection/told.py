@@ -4,10 +4,11 @@ evidence.
 
 from __future__ import annotations
 
-from typing import Any
+import onnx_graphsurgeon as gs
 
 from trtforge.graph.detection.found import Activation, Background, Extra, Geometry
 from trtforge.graph.detection.sources import Source, operations
+from trtforge.graph.tensors import fixed_shape
 from trtforge.recipe import Decode
 
 
@@ -48,8 +49,8 @@ def extras(decode: Decode, low: int, output: int = 0) -> tuple[Extra, ...]:
     return tuple(found)
 
 
-def shown(tensor: Any) -> str:
-    return "[B, " + ", ".join(map(str, tensor.shape[1:])) + "]"
+def shown(tensor: gs.Tensor) -> str:
+    return "[B, " + ", ".join(map(str, fixed_shape(tensor)[1:])) + "]"
 
 
 def count(number: int, noun: str) -> str:

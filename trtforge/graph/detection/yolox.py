@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import onnx_graphsurgeon as gs
 
@@ -23,6 +22,7 @@ from trtforge.graph.detection.levels import constant, size_of
 from trtforge.graph.detection.probe import Probe
 from trtforge.graph.detection.sources import ARITHMETIC, operations, overlap, probabilities, sources
 from trtforge.graph.edit.nodes import add_node, channels
+from trtforge.graph.tensors import fixed_shape
 from trtforge.recipe import Decode, HeadForm
 
 FORM: HeadForm = "yolox-raw"
@@ -35,18 +35,18 @@ _WHICH = (
 def find(seen: Probe) -> Iterator[Detection]:
     for tensor, axis, found in _candidates(seen):
         boxes, first = sources(tensor, axis, 0, 4), sources(tensor, axis, 4, _ROW)
-        rest = sources(tensor, axis, _ROW, tensor.shape[axis])
+        rest = sources(tensor, axis, _ROW, fixed_shape(tensor)[axis])
         raw = not operations(boxes) & (ARITHMETIC | {"Sigmoid", "Softmax", "Relu"})
         if raw and probabilities(first) and probabilities(rest) and not overlap(first, rest):
             yield replace(found, sure="likely", ask=_WHICH)
 
 
-def _candidates(seen: Probe) -> Iterator[tuple[Any, int, Detection]]:
+def _candidates(seen: Probe) -> Iterator[tuple[gs.Tensor, int, Detection]]:
     for tensor in seen.outputs(3):
         for axis in (2, 1):
-            grid = grid_of(tensor.shape[3 - axis], seen.size)
-            if tensor.shape[axis] > _ROW and grid and grid[0] == 1:
-                classes = int(tensor.shape[axis]) - _ROW
+            grid = grid_of(fixed_shape(tensor)[3 - axis], seen.size)
+            if fixed_shape(tensor)[axis] > _ROW and grid and grid[0] == 1:
+                classes = int(fixed_shape(tensor)[axis]) - _ROW
                 text = (
                     f"{tensor.name} {told.shown(tensor)} is {FORM} with {told.count(classes, 'class')}: "
                     f"{evidence(grid, seen.size)}, not decoded"
@@ -59,7 +59,7 @@ def _candidates(seen: Probe) -> Iterator[tuple[Any, int, Detection]]:
                         (tensor.name,),
                         (axis,),
                         Geometry(),
-                        int(tensor.shape[3 - axis]),
+                        int(fixed_shape(tensor)[3 - axis]),
                         classes,
                         seen.size,
                         text,
@@ -70,7 +70,7 @@ def _candidates(seen: Probe) -> Iterator[tuple[Any, int, Detection]]:
 
 def hinted(seen: Probe, form: HeadForm, decode: Decode) -> Iterator[Detection]:
     for tensor, axis, found in _candidates(seen):
-        kinds = sources(tensor, axis, 4, tensor.shape[axis])
+        kinds = sources(tensor, axis, 4, fixed_shape(tensor)[axis])
         strides = decode.strides or found.decode.strides
         yield replace(
             found,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,12 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from trtforge.errors import ForgeError
+from trtforge.graph.tensors import sides
 
 PREFIX = "trtforge/nms/"
 
 
-def image_input(graph: gs.Graph) -> Any:
+def first_image(graph: gs.Graph) -> gs.Tensor | None:
     """The first input of rank 4, `(B, channels, H, W)`, or None."""
     return next(
         (tensor for tensor in graph.inputs if tensor.shape is not None and len(tensor.shape) == 4),
@@ -23,22 +25,21 @@ def image_input(graph: gs.Graph) -> Any:
 
 def input_size(graph: gs.Graph) -> tuple[int, int] | None:
     """(height, width) of the image input, or None where there is none or either is dynamic."""
-    image = image_input(graph)
-    if image is None or not all(isinstance(side, int) and side > 0 for side in image.shape[2:]):
-        return None
-    return int(image.shape[2]), int(image.shape[3])
+    image = first_image(graph)
+    numbers = [side for side in sides(image)[2:] if isinstance(side, int)] if image else []
+    return (numbers[0], numbers[1]) if len(numbers) == 2 and min(numbers) > 0 else None
 
 
 def batch_dim(graph: gs.Graph) -> int | str:
     """The batch dimension of the image input, symbolic where dynamic."""
-    image = image_input(graph)
-    first = image.shape[0] if image is not None else None
+    image = first_image(graph)
+    first = sides(image)[0] if image is not None else None
     return first if isinstance(first, int | str) and first not in (-1, 0, "") else "batch"
 
 
-def upstream(*tensors: Any) -> list[Any]:
+def upstream(*tensors: gs.Tensor) -> list[gs.Node]:
     """Every node that tensors depend on."""
-    found: dict[int, Any] = {}
+    found: dict[int, gs.Node] = {}
     pending = [producer for tensor in tensors for producer in tensor.inputs]
     while pending:
         node = pending.pop()
@@ -48,13 +49,13 @@ def upstream(*tensors: Any) -> list[Any]:
     return list(found.values())
 
 
-def channels(graph: gs.Graph, tensor: Any, low: int, high: int, name: str) -> Any:
+def channels(graph: gs.Graph, tensor: gs.Tensor, low: int, high: int, name: str) -> gs.Tensor:
     """Channels `low:high` of rows `(B, N, channels)`."""
     bounds = [np.array([value], np.int64) for value in (low, high, 2)]
     return add_node(graph, "Slice", [tensor, *bounds], name, dtype=tensor.dtype)
 
 
-def float32(graph: gs.Graph, tensor: Any, dtype: Any = None) -> Any:
+def float32(graph: gs.Graph, tensor: gs.Tensor, dtype: Any = None) -> gs.Tensor:
     """`tensor`, cast where its type (or `dtype`, where the graph does not say it) is another."""
     dtype = tensor.dtype if tensor.dtype is not None else dtype
     if dtype is None or np.dtype(dtype) == np.float32:
@@ -63,8 +64,13 @@ def float32(graph: gs.Graph, tensor: Any, dtype: Any = None) -> Any:
 
 
 def add_node(
-    graph: gs.Graph, op: str, inputs: list[Any], name: str, dtype: Any = np.float32, **attrs: Any
-) -> Any:
+    graph: gs.Graph,
+    op: str,
+    inputs: Sequence[gs.Tensor | np.ndarray],
+    name: str,
+    dtype: Any = np.float32,
+    **attrs: Any,
+) -> gs.Tensor:
     """Append a node of one output under `trtforge/nms/NAME`, made unique, and return the output.
 
     NumPy arrays among the inputs become constants.
@@ -79,7 +85,7 @@ def add_node(
     return output
 
 
-def name_output(graph: gs.Graph, tensor: Any, name: str, shape: Any) -> Any:
+def name_output(graph: gs.Graph, tensor: gs.Tensor, name: str, shape: Any) -> gs.Tensor:
     """A graph output `name` that equals `tensor`, behind an Identity since `tensor` may serve
     others too.
 
@@ -107,12 +113,12 @@ def unique(graph: gs.Graph, name: str) -> str:
     return next(candidate for candidate in candidates if candidate not in taken)
 
 
-def cast(graph: gs.Graph, tensor: Any, dtype: Any, name: str) -> Any:
+def cast(graph: gs.Graph, tensor: gs.Tensor, dtype: Any, name: str) -> gs.Tensor:
     to = int(onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
     return add_node(graph, "Cast", [tensor], name, dtype, to=to)
 
 
-def top(graph: gs.Graph, tensor: Any, keep: int, axis: int) -> tuple[Any, Any]:
+def top(graph: gs.Graph, tensor: gs.Tensor, keep: int, axis: int) -> tuple[gs.Tensor, gs.Tensor]:
     """The `keep` largest along `axis`, largest first, and their int64 indices; the first wins a
     tie.
     """

@@ -13,7 +13,8 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from trtforge.errors import ForgeError
-from trtforge.graph.edit.nodes import PREFIX, add_node, cast, image_input, unique
+from trtforge.graph.edit.nodes import PREFIX, add_node, cast, first_image, unique
+from trtforge.graph.tensors import sides
 from trtforge.recipe import Preprocess
 
 _PASS = {"Identity", "Cast"}
@@ -49,8 +50,8 @@ def fold_normalization(graph: gs.Graph, spec: Preprocess) -> Preprocess:
         return spec
     means = np.array(spec.offsets) * spec.scale
     found = _first_convolutions(graph)
-    if any(_pads(convolution) for convolution, _ in found):
-        image = image_input(graph)
+    image = first_image(graph)
+    if image is not None and any(_pads(convolution) for convolution, _ in found):
         readers = list(image.outputs)
         moved = add_node(
             graph, "Sub", [image, means.astype(image.dtype).reshape(1, -1, 1, 1)], "normalise/means"
@@ -86,12 +87,12 @@ def image_front(graph: gs.Graph, spec: Preprocess) -> None:
 
     TensorRT wants a Cast right behind a uint8 input, so that comes first.
     """
-    image = image_input(graph)
-    if image is None or image.shape[1] != _COLOURS:
+    image = first_image(graph)
+    if image is None or sides(image)[1] != _COLOURS:
         raise ForgeError(
             "no input of shape (N, 3, H, W)", "export the model with an NCHW colour image input"
         )
-    batch, _, height, width = image.shape
+    batch, _, height, width = sides(image)
     frame = gs.Variable(image.name, np.uint8, [batch, height, width, _COLOURS])
     kind = image.dtype
     image.name = unique(graph, f"{PREFIX}front/{image.name}")
@@ -114,7 +115,7 @@ def image_front(graph: gs.Graph, spec: Preprocess) -> None:
     graph.cleanup().toposort()
 
 
-def _first_convolutions(graph: gs.Graph) -> list[tuple[Any, np.ndarray]]:
+def _first_convolutions(graph: gs.Graph) -> list[tuple[gs.Node, np.ndarray]]:
     """The convolutions that read the image, and their weights `(O, 3 n, h, w)`.
 
     Before them may be what only moves pixels: YOLOv5's and YOLOX's Focus puts every other pixel
@@ -124,8 +125,8 @@ def _first_convolutions(graph: gs.Graph) -> list[tuple[Any, np.ndarray]]:
     Raises:
         ForgeError: something else reads the image, or the weights are not constant.
     """
-    found: dict[int, tuple[Any, np.ndarray]] = {}
-    pending = [image_input(graph)]
+    found: dict[int, tuple[gs.Node, np.ndarray]] = {}
+    pending = [first_image(graph)]
     while pending:
         tensor = pending.pop()
         for node in tensor.outputs if tensor is not None else []:
@@ -147,7 +148,7 @@ def _first_convolutions(graph: gs.Graph) -> list[tuple[Any, np.ndarray]]:
     return list(found.values())
 
 
-def _weights(node: Any) -> np.ndarray:
+def _weights(node: gs.Node) -> np.ndarray:
     weights = node.inputs[1]
     if (
         not isinstance(weights, gs.Constant)
@@ -162,7 +163,7 @@ def _weights(node: Any) -> np.ndarray:
     return values
 
 
-def _spatial(node: Any) -> bool:
+def _spatial(node: gs.Node) -> bool:
     """Whether a Slice leaves batch and channels alone."""
     if len(node.inputs) < 4 or not isinstance(node.inputs[3], gs.Constant):
         return False
@@ -174,22 +175,22 @@ def _each_channel(weights: np.ndarray, colours: np.ndarray) -> np.ndarray:
     return np.tile(colours, weights.shape[1] // _COLOURS).reshape(1, -1, 1, 1)
 
 
-def _pads(node: Any) -> bool:
+def _pads(node: gs.Node) -> bool:
     return any(node.attrs.get("pads", [])) or node.attrs.get("auto_pad", "NOTSET") not in (
         "NOTSET",
         "VALID",
     )
 
 
-def _replace(graph: gs.Graph, node: Any, weights: np.ndarray) -> None:
+def _replace(graph: gs.Graph, node: gs.Node, weights: np.ndarray) -> None:
     """New weights of the old type; others that share the old ones keep them."""
     old = node.inputs[1]
     node.inputs[1] = gs.Constant(
-        unique(graph, f"{old.name}/patched"), np.ascontiguousarray(weights, old.values.dtype)
+        unique(graph, f"{old.name}/patched"), np.ascontiguousarray(weights, old.dtype)
     )
 
 
-def _replace_bias(graph: gs.Graph, node: Any, more: np.ndarray, dtype: Any) -> None:
+def _replace_bias(graph: gs.Graph, node: gs.Node, more: np.ndarray, dtype: Any) -> None:
     old = node.inputs[2] if len(node.inputs) > 2 else None
     if old is not None and not isinstance(old, gs.Constant):
         raise ForgeError(

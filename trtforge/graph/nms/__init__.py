@@ -39,6 +39,7 @@ model) are only ranked, whatever the form.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, get_args
 
 import numpy as np
@@ -56,7 +57,15 @@ from trtforge.graph.detection import (
 )
 from trtforge.graph.detection.probe import probe
 from trtforge.graph.edit.nodes import add_node, batch_dim, input_size, name_output
-from trtforge.graph.nms.options import MAX_DETECTIONS, OUTPUTS, Kept, NmsForm, NmsImpl, NmsOptions
+from trtforge.graph.nms.options import (
+    MAX_DETECTIONS,
+    OUTPUTS,
+    Four,
+    Kept,
+    NmsForm,
+    NmsImpl,
+    NmsOptions,
+)
 from trtforge.graph.nms.oriented import oriented_nms
 from trtforge.graph.nms.plugin import plugin_nms
 from trtforge.graph.nms.ranking import rank
@@ -226,7 +235,7 @@ def _detector(graph: gs.Graph, hint: str | None, figures: Decode | None) -> Dete
     )
 
 
-def _shape(tensor: Any) -> str:
+def _shape(tensor: gs.Tensor) -> str:
     return "[?]" if not tensor.shape else "[" + ", ".join(["B", *map(str, tensor.shape[1:])]) + "]"
 
 
@@ -260,8 +269,11 @@ def _facts(
 
 def _following(
     graph: gs.Graph, decoded: Decoded, detection: Detection, kept: Kept
-) -> list[tuple[str, Any, int]]:
+) -> list[tuple[str, gs.Tensor, int]]:
     """What belongs to the boxes that are kept: name, tensor `(B, K, channels)` and its channels."""
+    # The plugin does not tell which rows it keeps, so a model with extras never gets it (``_impl``).
+    if kept.where is None or kept.valid is None:
+        return []
     found = []
     for extra in detection.extras:
         rows = add_node(
@@ -273,7 +285,11 @@ def _following(
 
 
 def _replace_outputs(
-    graph: gs.Graph, four: Any, keep: int, detection: Detection, following: Any
+    graph: gs.Graph,
+    four: Four,
+    keep: int,
+    detection: Detection,
+    following: Sequence[tuple[str, gs.Tensor, int]],
 ) -> None:
     batch = batch_dim(graph)
     shapes = ([batch, 1], [batch, keep, 4], [batch, keep], [batch, keep])

@@ -56,7 +56,7 @@ def exchange_plugin(graph: gs.Graph) -> NmsOptions | None:
     return options
 
 
-def _options(node: Any) -> NmsOptions | None:
+def _options(node: gs.Node) -> NmsOptions | None:
     """The node's thresholds; None where one is missing or no number, or a class is background."""
     try:
         if _number(node, "background_class", -1) != -1:
@@ -71,7 +71,7 @@ def _options(node: Any) -> NmsOptions | None:
         return None
 
 
-def _number(node: Any, name: str, default: float | None = None) -> float:
+def _number(node: gs.Node, name: str, default: float | None = None) -> float:
     """An attribute that exporters write as a number or as a list of one."""
     return float(
         np.ravel(node.attrs[name] if default is None else node.attrs.get(name, default))[0]

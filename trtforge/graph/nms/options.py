@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
+
+import onnx_graphsurgeon as gs
 
 from trtforge.errors import ForgeError
 
@@ -14,7 +16,7 @@ NmsImpl = Literal["auto", "plugin", "onnx"]
 OUTPUTS = ("num_detections", "detection_boxes", "detection_scores", "detection_classes")
 MAX_DETECTIONS = 3840  # TensorRT's limit on the K of a TopK
 
-Four = tuple[Any, Any, Any, Any]  # tensors in the order of OUTPUTS
+Four = tuple[gs.Tensor, gs.Tensor, gs.Tensor, gs.Tensor]  # tensors in the order of OUTPUTS
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,6 @@ class Kept:
     """
 
     four: Four
-    where: Any
-    valid: Any
+    where: gs.Tensor | None
+    valid: gs.Tensor | None
     rows: int

@@ -71,10 +71,10 @@ def oriented_nms(
     return blanked(graph, final, corners, classes, picked, keep)
 
 
-def overlap(graph: gs.Graph, boxes: Any, angle: Any) -> Any:
+def overlap(graph: gs.Graph, boxes: gs.Tensor, angle: gs.Tensor) -> gs.Tensor:
     """ProbIoU `(B, K, K)` of boxes `(B, K, 4)`, coded as centres, turned by angles `(B, K, 1)`."""
 
-    def calc(op: str, *inputs: Any) -> Any:
+    def calc(op: str, *inputs: gs.Tensor | np.ndarray) -> gs.Tensor:
         return add_node(graph, op, list(inputs), f"overlap/{op.lower()}")
 
     x, y, w, h = (channels(graph, boxes, index, index + 1, "part") for index in range(4))
@@ -87,7 +87,7 @@ def overlap(graph: gs.Graph, boxes: Any, angle: Any) -> Any:
     c = calc("Mul", calc("Sub", along, across), both)
     determinant = calc("Mul", along, across)  # of a box's own covariance, whatever its angle
 
-    def pair(op: str, column: Any) -> Any:
+    def pair(op: str, column: gs.Tensor) -> gs.Tensor:
         return calc(
             op, column, add_node(graph, "Transpose", [column], "overlap/other", perm=[0, 2, 1])
         )
@@ -110,7 +110,9 @@ def overlap(graph: gs.Graph, boxes: Any, angle: Any) -> Any:
     return calc("Sub", np.array(1, np.float32), hellinger)
 
 
-def _hides(graph: gs.Graph, overlaps: Any, classes: Any, options: NmsOptions, count: int) -> Any:
+def _hides(
+    graph: gs.Graph, overlaps: gs.Tensor, classes: gs.Tensor, options: NmsOptions, count: int
+) -> gs.Tensor:
     """float32 `(B, K, K)`: 1 where the column's candidate is better, of the row's class, and
     overlaps it too much.
     """
@@ -127,7 +129,7 @@ def _hides(graph: gs.Graph, overlaps: Any, classes: Any, options: NmsOptions, co
     return add_node(graph, "Mul", [rivals, better], "hides")
 
 
-def _settle(graph: gs.Graph, hides: Any, above: Any, count: int) -> Any:
+def _settle(graph: gs.Graph, hides: gs.Tensor, above: gs.Tensor, count: int) -> gs.Tensor:
     """float32 `(B, K)`: 1 for those that greedy suppression keeps."""
     name = unique(graph, f"{PREFIX}settle")
     body = gs.Graph(opset=graph.opset, name=f"{name}/body")
@@ -138,7 +140,9 @@ def _settle(graph: gs.Graph, hides: Any, above: Any, count: int) -> Any:
     stays = gs.Variable(f"{name}/stays", np.float32)
     body.inputs = [turn, go_on, stays]
 
-    def calc(op: str, inputs: list[Any], dtype: Any = np.float32, **attrs: Any) -> Any:
+    def calc(
+        op: str, inputs: list[gs.Tensor | np.ndarray], dtype: Any = np.float32, **attrs: Any
+    ) -> gs.Tensor:
         output = gs.Variable(f"{name}/body/{len(body.nodes)}", dtype)
         operands = [
             gs.Constant(f"{output.name}/in{i}", each) if isinstance(each, np.ndarray) else each
@@ -165,5 +169,5 @@ def _settle(graph: gs.Graph, hides: Any, above: Any, count: int) -> Any:
     return settled
 
 
-def _float(graph: gs.Graph, tensor: Any, name: str) -> Any:
+def _float(graph: gs.Graph, tensor: gs.Tensor, name: str) -> gs.Tensor:
     return add_node(graph, "Cast", [tensor], name, to=1)

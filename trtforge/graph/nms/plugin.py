@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import onnx_graphsurgeon as gs
 
@@ -15,7 +13,7 @@ _PLUGIN = "EfficientNMS_TRT"
 
 
 def plugin_nms(
-    graph: gs.Graph, boxes: Any, scores: Any, options: NmsOptions, coding: Coding
+    graph: gs.Graph, boxes: gs.Tensor, scores: gs.Tensor, options: NmsOptions, coding: Coding
 ) -> Four:
     """One `EfficientNMS_TRT` node, version 1, no namespace.
 

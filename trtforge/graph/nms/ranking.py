@@ -4,8 +4,6 @@ order.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import onnx_graphsurgeon as gs
 
@@ -50,7 +48,7 @@ def rank(graph: gs.Graph, decoded: Decoded, detection: Detection, options: NmsOp
     return blanked(graph, scores, corners, classes, where, keep)
 
 
-def with_image(graph: gs.Graph, boxes: Any, box: Any) -> Any:
+def with_image(graph: gs.Graph, boxes: gs.Tensor, box: gs.Tensor) -> gs.Tensor:
     """int64 `(B, K, 2)`: image and box, from the boxes `(B, K)`."""
     nothing = add_node(graph, "Mul", [box, np.array(0, np.int64)], "no_boxes", np.int64)
     image = add_node(graph, "Add", [images(graph, boxes), nothing], "image_of_rank", np.int64)

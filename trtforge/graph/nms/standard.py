@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import onnx_graphsurgeon as gs
 
@@ -13,7 +11,7 @@ from trtforge.graph.nms.options import Kept, NmsOptions
 
 
 def standard_nms(
-    graph: gs.Graph, boxes: Any, scores: Any, options: NmsOptions, coding: Coding
+    graph: gs.Graph, boxes: gs.Tensor, scores: gs.Tensor, options: NmsOptions, coding: Coding
 ) -> Kept:
     """The plugin's outputs from operators that are alike in opsets 11 to 20.
 
@@ -49,15 +47,17 @@ def standard_nms(
     return blanked(graph, ranked, corners, classes, where, keep)
 
 
-def best_class(graph: gs.Graph, scores: Any) -> tuple[Any, Any]:
+def best_class(graph: gs.Graph, scores: gs.Tensor) -> tuple[gs.Tensor, gs.Tensor]:
     """Scores `(B, N, 1)` and int64 classes `(B, N)` of each box's best class."""
     values, indices = top(graph, scores, 1, axis=2)
     return values, column(graph, indices, 0, 2, "best_class_of_box")
 
 
-def _survivors(graph: gs.Graph, boxes: Any, by_class: Any, options: NmsOptions) -> Any:
+def _survivors(
+    graph: gs.Graph, boxes: gs.Tensor, by_class: gs.Tensor, options: NmsOptions
+) -> gs.Tensor:
     """int64 `(M, 3)`: image, class, box."""
-    limits = [
+    limits: list[gs.Tensor | np.ndarray] = [
         np.array([options.max_det], np.int64),
         np.array([options.iou], np.float32),
         np.array([options.score], np.float32),
@@ -72,18 +72,18 @@ def _survivors(graph: gs.Graph, boxes: Any, by_class: Any, options: NmsOptions) 
     )
 
 
-def _table(graph: gs.Graph, boxes: Any, rows: Any, score: Any) -> Any:
+def _table(graph: gs.Graph, boxes: gs.Tensor, rows: gs.Tensor, score: gs.Tensor) -> gs.Tensor:
     """float32 `(B, M + K)`: each row's score where the row is the image's, else 0."""
     owner = column(graph, rows, 0, 1, "row_image")
     mine = add_node(graph, "Equal", [images(graph, boxes), owner], "row_is_mine", np.bool_)
     return add_node(graph, "Where", [mine, score, np.array(0, np.float32)], "table")
 
 
-def images(graph: gs.Graph, boxes: Any) -> Any:
+def images(graph: gs.Graph, boxes: gs.Tensor) -> gs.Tensor:
     """int64 `(B, 1)`: the number of each image in the batch."""
     shape = add_node(graph, "Shape", [boxes], "shape", np.int64)
     batch = add_node(graph, "Gather", [shape, np.array(0, np.int64)], "batch", np.int64, axis=0)
-    bounds = [np.array(0, np.int64), batch, np.array(1, np.int64)]
+    bounds: list[gs.Tensor | np.ndarray] = [np.array(0, np.int64), batch, np.array(1, np.int64)]
     numbers = add_node(graph, "Range", bounds, "images", np.int64)
     return add_node(
         graph, "Reshape", [numbers, np.array([-1, 1], np.int64)], "images_down", np.int64
@@ -91,7 +91,12 @@ def images(graph: gs.Graph, boxes: Any) -> Any:
 
 
 def blanked(
-    graph: gs.Graph, scores: Any, corners: Any, classes: Any, where: Any, rows: int
+    graph: gs.Graph,
+    scores: gs.Tensor,
+    corners: gs.Tensor,
+    classes: gs.Tensor,
+    where: gs.Tensor,
+    rows: int,
 ) -> Kept:
     """The outputs, with zeros wherever the score is zero: no survivor has that, since `score >
     limit >= 0`.
@@ -106,7 +111,7 @@ def blanked(
     return Kept((cast(graph, total, np.int32, "count"), boxes, scores, narrow), where, valid, rows)
 
 
-def blank(graph: gs.Graph, rows: Any, valid: Any, name: str) -> Any:
+def blank(graph: gs.Graph, rows: gs.Tensor, valid: gs.Tensor, name: str) -> gs.Tensor:
     """Rows `(B, K, E)` with zeros where `valid` `(B, K)` is not."""
     down = add_node(
         graph, "Reshape", [valid, np.array([0, -1, 1], np.int64)], "valid_down", np.bool_
@@ -114,18 +119,18 @@ def blank(graph: gs.Graph, rows: Any, valid: Any, name: str) -> Any:
     return add_node(graph, "Where", [down, rows, np.array(0, np.float32)], name)
 
 
-def _sum_rows(graph: gs.Graph, tensor: Any) -> Any:
+def _sum_rows(graph: gs.Graph, tensor: gs.Tensor) -> gs.Tensor:
     """`(B, K)` to `(B, 1)`; ReduceSum takes its axes as an input from opset 13 on."""
     if graph.opset >= 13:
         return add_node(graph, "ReduceSum", [tensor, np.array([1], np.int64)], "total", keepdims=1)
     return add_node(graph, "ReduceSum", [tensor], "total", axes=[1], keepdims=1)
 
 
-def column(graph: gs.Graph, tensor: Any, index: int, axis: int, name: str) -> Any:
+def column(graph: gs.Graph, tensor: gs.Tensor, index: int, axis: int, name: str) -> gs.Tensor:
     """One int64 column, its axis dropped."""
     return add_node(graph, "Gather", [tensor, np.array(index, np.int64)], name, np.int64, axis=axis)
 
 
-def lookup(graph: gs.Graph, table: Any, where: Any) -> Any:
+def lookup(graph: gs.Graph, table: gs.Tensor, where: gs.Tensor) -> gs.Tensor:
     """int64 entries of `table` at the index rows `where`."""
     return add_node(graph, "GatherND", [table, where], "picked_class", np.int64)

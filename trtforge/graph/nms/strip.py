@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import onnx_graphsurgeon as gs
 
@@ -20,6 +18,7 @@ from trtforge.graph.edit.nodes import (
     upstream,
 )
 from trtforge.graph.heads import decode
+from trtforge.graph.tensors import fixed_shape
 from trtforge.recipe import Decode
 
 _HINT = "export the model without NMS, or keep the graph as it is with --nms keep"
@@ -74,7 +73,7 @@ def strip_nms(graph: gs.Graph, figures: Decode | None = None) -> Detection | Non
     return detection
 
 
-def _operator_inputs(graph: gs.Graph, node: Any) -> tuple[Any, Any]:
+def _operator_inputs(graph: gs.Graph, node: gs.Node) -> tuple[gs.Tensor, gs.Tensor]:
     """Boxes `(B, N, 4)` as they are coded, and scores `(B, N, C)`, before a NonMaxSuppression."""
     seen = probe(graph)
     like = existing_nms(seen.fixed) if seen else None
@@ -104,10 +103,11 @@ def _operator_inputs(graph: gs.Graph, node: Any) -> tuple[Any, Any]:
     return boxes, add_node(graph, "Transpose", [by_class], "cut/scores", perm=[0, 2, 1])
 
 
-def plugin_inputs(graph: gs.Graph, node: Any) -> tuple[Any, Any]:
+def plugin_inputs(graph: gs.Graph, node: gs.Node) -> tuple[gs.Tensor, gs.Tensor]:
     """Corners in pixels `(B, N, 4)` and probabilities `(B, N, C)` from the inputs of a plugin."""
     seen = probe(graph)
-    like = existing_nms(seen.fixed).inputs if seen else node.inputs
+    twin = existing_nms(seen.fixed) if seen else None
+    like = (twin or node).inputs
     shape = like[0].shape or []
     if len(node.inputs) > 2 or (len(shape) == 4 and shape[2] != 1):
         raise ForgeError(
@@ -136,16 +136,18 @@ def plugin_inputs(graph: gs.Graph, node: Any) -> tuple[Any, Any]:
     return boxes, _without_background(graph, node, scores, like[1])
 
 
-def _without_background(graph: gs.Graph, node: Any, scores: Any, like: Any) -> Any:
+def _without_background(
+    graph: gs.Graph, node: gs.Node, scores: gs.Tensor, like: gs.Tensor
+) -> gs.Tensor:
     """Scores of the plugin's background class are zero: the numbers of the others stay."""
     background = _integer(node, "background_class", _integer(node, "backgroundLabelId", -1))
     if background < 0:
         return scores
-    mask = np.ones(like.shape[-1], np.float32)
+    mask = np.ones(fixed_shape(like)[-1], np.float32)
     mask[background] = 0
     return add_node(graph, "Mul", [scores, mask], "cut/foreground")
 
 
-def _integer(node: Any, name: str, default: int) -> int:
+def _integer(node: gs.Node, name: str, default: int) -> int:
     """An attribute that exporters write as a number or as a list of one."""
     return int(np.ravel(node.attrs.get(name, default))[0])

@@ -49,8 +49,8 @@ def test_folder_is_importable_for_a_while_and_the_path_is_as_it_was_afterwards(t
             r"RuntimeError: no such luck \(torch_models\.py:\d+: raise RuntimeError",
         ),
         ("torch_models:Wide", {"depth": 3}, "unexpected keyword argument 'depth'"),
-        ("torch_models:number", {}, "gives int, not a torch.nn.Module"),
-        ("torch_models:ready", {"depth": 3}, "takes no --kwargs"),
+        ("torch_models:number", {}, "returns int, not a torch.nn.Module"),
+        ("torch_models:ready", {"depth": 3}, "takes no arguments"),
         ("torch_models", {}, "neither a file nor package.module:callable"),
         ("no/such/file.pt2", {}, "no/such/file.pt2: no such file"),
     ],
@@ -95,7 +95,7 @@ def test_torchscript_that_names_an_operator_that_writes_files_is_refused(
 ):
     monkeypatch.chdir(tmp_path)
     path = scripted(tmp_path / "writer.ts", Writer())
-    with pytest.raises(ForgeError, match="names save, which can write any file") as caught:
+    with pytest.raises(ForgeError, match="uses save, which can write any file") as caught:
         load(path, {}, None, trusted=False)
     assert "--trust-pickle" in caught.value.hint
     load(path, {}, None, trusted=True).module(torch.zeros(1))
@@ -148,10 +148,10 @@ def test_exported_program_has_to_be_trusted_because_torch_unpickles_what_is_in_i
 def test_files_that_hold_no_model(tmp_path):
     torch.save(Wide().state_dict(), tmp_path / "weights.pt")
     (tmp_path / "text.ts").write_text("hello")
-    with pytest.raises(ForgeError, match="holds weights, and no model") as caught:
+    with pytest.raises(ForgeError, match="contains weights, but no model") as caught:
         load(tmp_path / "weights.pt", {}, None, trusted=False)
     assert "--weights" in caught.value.hint
-    with pytest.raises(ForgeError, match=r"no TorchScript and no \.pt2 file"):
+    with pytest.raises(ForgeError, match=r"neither TorchScript nor a \.pt2 file"):
         load(tmp_path / "text.ts", {}, None, trusted=False)
 
 

@@ -65,7 +65,7 @@ def test_weights_are_found_wherever_training_scripts_keep_them(tmp_path, content
 def test_pickle_that_runs_code_is_refused_and_does_not_run(tmp_path):
     torch.save({"model": state(), "extra": Payload(tmp_path / "ran")}, tmp_path / "evil.pt")
     with pytest.raises(
-        ForgeError, match=r"evil\.pt: holds more than tensors \(\w*\.?mkdir\)"
+        ForgeError, match=r"evil\.pt: contains more than tensors \(\w*\.?mkdir\)"
     ) as caught:
         load_into(Wide(), tmp_path / "evil.pt", trusted=False)
     assert "--trust-pickle" in caught.value.hint
@@ -78,7 +78,7 @@ def test_pickle_of_a_whole_model_is_read_when_it_is_trusted_and_the_warning_says
     model = Wide()
     model.load_state_dict(state())
     torch.save({"model": model, "extra": Payload(tmp_path / "ran")}, tmp_path / "own.pt")
-    with pytest.raises(ForgeError, match="holds more than tensors"):
+    with pytest.raises(ForgeError, match="contains more than tensors"):
         load_into(Wide(), tmp_path / "own.pt", trusted=False)
     fresh = Wide()
     load_into(fresh, tmp_path / "own.pt", trusted=True)
@@ -129,5 +129,5 @@ def test_checkpoint_cut_short(tmp_path):
 
 def test_checkpoint_without_weights_says_what_it_holds(tmp_path):
     torch.save({"epoch": 3, "best": 0.5}, tmp_path / "c.pt")
-    with pytest.raises(ForgeError, match="it holds: epoch, best"):
+    with pytest.raises(ForgeError, match="contains no weights, but: epoch, best"):
         load_into(Wide(), tmp_path / "c.pt", trusted=False)

@@ -1,0 +1,43 @@
+"""The part of Ray that trtforge uses: its own types are not complete."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Generic, ParamSpec, Protocol, TypedDict, TypeVar
+
+from ray import exceptions as exceptions
+from ray import util as util
+
+_T = TypeVar("_T")
+_P = ParamSpec("_P")
+
+class ObjectRef(Generic[_T]): ...
+
+class Node(TypedDict):
+    Alive: bool
+    Resources: dict[str, float]
+
+class RemoteFunction(Generic[_P, _T]):
+    def remote(self, *args: _P.args, **kwargs: _P.kwargs) -> ObjectRef[_T]: ...
+    def options(
+        self, *, num_cpus: float = ..., num_gpus: float = ..., resources: Mapping[str, float] = ...
+    ) -> RemoteFunction[_P, _T]: ...
+
+class _Decorator(Protocol):
+    def __call__(self, function: Callable[_P, _T]) -> RemoteFunction[_P, _T]: ...
+
+def remote(*, max_retries: int, scheduling_strategy: str) -> _Decorator: ...
+def init(
+    address: str,
+    *,
+    resources: Mapping[str, float] = ...,
+    include_dashboard: bool = ...,
+    log_to_driver: bool = ...,
+    logging_level: int = ...,
+) -> object: ...
+def shutdown() -> None: ...
+def nodes() -> list[Node]: ...
+def put(value: _T) -> ObjectRef[_T]: ...
+def get(object_ref: ObjectRef[_T]) -> _T: ...
+def wait(
+    object_refs: Sequence[ObjectRef[_T]], *, timeout: float
+) -> tuple[list[ObjectRef[_T]], list[ObjectRef[_T]]]: ...
+def cancel(object_ref: ObjectRef[_T], *, force: bool) -> None: ...
