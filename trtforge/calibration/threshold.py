@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from trtforge.calibration.histogram import Histogram
 from trtforge.calibration.loops import BINS, LEVELS, search
 
-
 Floats = NDArray[np.float64]
 
 
