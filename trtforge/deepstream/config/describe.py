@@ -16,6 +16,7 @@ from trtforge.deepstream.config.nvinfer import STOCK_PARSERS, Network, Objects, 
 from trtforge.deepstream.format import labels as label_files
 from trtforge.errors import ForgeError
 from trtforge.recipe import Recipe
+from trtforge.traits import DEEPSTREAM
 
 STOCK_FUNCTION = "NvDsInferParseCustomTfSSD"
 CLASSIFIER_SCORE = 0.5
@@ -103,8 +104,8 @@ def _bundle(path: Path, recipe: Recipe | None) -> Model:
     from trtforge.calibration import CACHE
 
     ready = read_prepared(path)
-    patch = ready.patches["tensorrt"]
-    file = path / ready.file_name("tensorrt")
+    patch = ready.patches[DEEPSTREAM]
+    file = path / ready.file_name(DEEPSTREAM)
     precision = "mixed" if ready.precision == "fp32" and ready.facts.typed else ready.precision
     return Model(
         file,
