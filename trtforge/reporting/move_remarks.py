@@ -16,9 +16,9 @@ FLOAT = {"Float", "Half", "BFloat16"}
 # before it.
 PASSED = {"QuantizeLinear", "DequantizeLinear", "Conv", "Concat", "Slice", "Split"}
 _TITLES = {
-    "convert": "for nothing but another datatype",
-    "copy": "for nothing but a copy or another layout",
-    "kept": "converting around operators without Q/DQ",
+    "convert": "used only to convert the datatype",
+    "copy": "used only to copy or to change the layout",
+    "kept": "used to convert around operators without Q/DQ",
 }
 
 
@@ -135,7 +135,7 @@ def remarks_on_wide_outputs(report: LayerReport) -> list[Remark]:
     return [
         make_remark(
             report,
-            f"{number_of(numbers, 'INT8 layer')} writing float for another to quantize: "
+            f"{number_of(numbers, 'INT8 layer')} with float outputs for another layer to quantize: "
             f"{present.size(size)} written",
             numbers,
             f"The builder lists the operators after them ({names}) as kernels of their own. "

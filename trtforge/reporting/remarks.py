@@ -45,7 +45,7 @@ def homes(report: LayerReport) -> dict[str, int]:
 
 
 def _quantized_in_float(report: LayerReport) -> list[Remark]:
-    """Operators with Q/DQ that the builder computes in float."""
+    """Return a remark on operators with Q/DQ that the builder computes in float."""
     layer_of = homes(report)
     quantized = [node for node in report.nodes if node.quantized and node.name in layer_of]
     precision_of = {node.name: report.layers[layer_of[node.name]].precision for node in quantized}
@@ -84,7 +84,7 @@ def _quantized_in_float(report: LayerReport) -> list[Remark]:
 
 
 def _not_quantized(report: LayerReport) -> list[Remark]:
-    """Operators without Q/DQ in a quantized graph."""
+    """Return remarks on operators without Q/DQ in a quantized graph."""
     learned = [node for node in report.nodes if node.learned and node.place == "layer"]
     if not any(node.quantized for node in learned):
         return []
@@ -97,7 +97,7 @@ def _not_quantized(report: LayerReport) -> list[Remark]:
         collected.append(
             make_remark(
                 report,
-                f"{number_of(first, 'operator')} reading the image left in float",
+                f"{number_of(first, 'operator')} at the image input in float",
                 [layer_of[node.name] for node in first],
                 f"{some_names(node.name for node in first)}, {_share(first, total)} of the MACs. "
                 "This is intended: an image has 256 levels, and symmetric INT8 has only 127 for "
@@ -120,8 +120,8 @@ def _not_quantized(report: LayerReport) -> list[Remark]:
 
 
 def _computed_in_fp32(report: LayerReport) -> list[Remark]:
-    """Layers that compute in FP32."""
-    if report.engine.backend == ONNXRUNTIME:  # its kernels are not faster in FP16
+    """Return a remark on layers that compute in FP32."""
+    if report.engine.backend == ONNXRUNTIME:  # its CPU kernels are not faster in FP16
         return []
     wide = [
         number
@@ -155,7 +155,7 @@ def _computed_in_fp32(report: LayerReport) -> list[Remark]:
 
 
 def _mostly_weights(report: LayerReport) -> list[Remark]:
-    """An engine that mostly reads weights."""
+    """Return a remark on an engine that mostly reads weights."""
     weights = sum(layer.weight_bytes for layer in report.layers)
     total = sum(layer.bytes for layer in report.layers)
     if not total or weights < MUCH * total or report.engine.batch > 1:
@@ -176,11 +176,11 @@ def _mostly_weights(report: LayerReport) -> list[Remark]:
 
 
 def _gaps_of_the_report(report: LayerReport) -> list[Remark]:
-    """What the report itself does not know."""
+    """Return remarks on what the report itself does not know."""
     collected: list[Remark] = []
     unreadable = [number for number, layer in enumerate(report.layers) if layer.type == UNREADABLE]
     if unreadable:
-        title = f"{number_of(unreadable, 'row')} of the builder's list unreadable"
+        title = f"{number_of(unreadable, 'unreadable row')} in the builder's list"
         why = "They have a form that trtforge does not know, and are missing in every sum."
         collected.append(make_remark(report, title, unreadable, why))
     bare = [

@@ -14,13 +14,32 @@ import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Protocol
 
 from trtforge.errors import ForgeError, MachineError
 from trtforge.store.drafts import DRAFT
 from trtforge.store.record import RECORD, Record, parse_record
 
 PACKED = "entry.tar"
+
+
+class FileSystem(Protocol):
+    """The part of fsspec's file systems that is used here."""
+
+    def get_file(self, remote: str, local: str) -> None:
+        """Download a file."""
+
+    def put_file(self, local: str, remote: str) -> None:
+        """Upload a file."""
+
+    def open(self, path: str, mode: str) -> IO[bytes]:
+        """Open a file."""
+
+    def mv(self, source: str, target: str) -> None:
+        """Move a file, over one that is there."""
+
+    def makedirs(self, path: str, exist_ok: bool) -> None:
+        """Make a folder, with those around it."""
 
 
 def fetch(url: str, name: str, draft: Path) -> bool:
@@ -117,7 +136,7 @@ def _unpack(archive: tarfile.TarFile, member: tarfile.TarInfo, draft: Path) -> N
 
 
 @contextmanager
-def _opened(url: str) -> Iterator[tuple[Any, str]]:
+def _opened(url: str) -> Iterator[tuple[FileSystem, str]]:
     """Open the file system behind a URL, and give the path in it."""
     scheme, _, place = url.partition("?")[0].partition("://")
     # without name and password, and what a query may hold
@@ -129,8 +148,8 @@ def _opened(url: str) -> Iterator[tuple[Any, str]]:
             f"{shown}: fsspec is not installed", "pip install 'trtforge[shared]'"
         ) from error
     try:
-        system, root = url_to_fs(url)
-        yield system, root.rstrip("/")
+        opened: tuple[FileSystem, str] = url_to_fs(url)
+        yield opened[0], opened[1].rstrip("/")
     except ImportError as error:  # fsspec names the package
         raise MachineError(
             f"{shown}: {error}", f"pip install what {shown.partition(':')[0]}:// needs"
