@@ -126,20 +126,8 @@ def _network(
     prepared: Prepared, deepstream: str, dla_core: int | None
 ) -> tuple[nvinfer.Network, str]:
     """Return what nvinfer has to know, and the labels in the form that the network wants."""
-    patch, graph = prepared.patches[DEEPSTREAM], inspect(prepared.graphs[DEEPSTREAM].path)
-    reads_cache = prepared.implicit and prepared.precision == "int8"
-    model = describe.Model(
-        Path(prepared.file_name(DEEPSTREAM)),
-        graph,
-        prepared.recipe,
-        prepared.batch[2],
-        prepared.built_precision,
-        patch.classes,
-        score=prepared.recipe.nms.score if patch.parser else None,
-        weak=prepared.implicit,
-        cache=Path(CACHE) if reads_cache else None,
-        dla=dla_core,
-    )
+    graph = inspect(prepared.graphs[DEEPSTREAM].path)
+    model = describe.from_prepared(prepared, graph, Path(), dla=dla_core)
     kind = graph.kind()
     unread = kind == "detector" and not graph.stock
     wish = describe.Wish(kind="tensors" if unread else kind)
