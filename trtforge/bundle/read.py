@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from trtforge.bundle.folder import MANIFEST, changed, listed_files
+from trtforge.bundle.folder import MANIFEST, changed, listed_files, read_document
 from trtforge.bundle.manifest import Manifest
 from trtforge.bundle.prepared import IMPLICIT_SUFFIX, Prepared
 from trtforge.calibration import TABLE
@@ -31,7 +31,7 @@ def read_prepared(folder: Path) -> Prepared:
             f"{folder / edited[0]}: not the file that the manifest lists", "prepare again"
         )
     try:
-        manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+        manifest = Manifest.model_validate(read_document(folder))
         _check(manifest)
     except ValidationError as error:
         raise _incomplete(folder, _first_problem(error)) from error
