@@ -9,6 +9,7 @@ from trtforge.reporting.model import UNREADABLE, LayerReport, Node, Remark
 from trtforge.reporting.move_remarks import remarks_on_moves, remarks_on_wide_outputs
 from trtforge.reporting.origin import QUANTIZED
 from trtforge.reporting.remark import SHOWN, make_remark, number_of, some_names
+from trtforge.traits import ONNXRUNTIME
 
 EVERY = 0.95  # from this share on, the remark is about the whole engine
 LITTLE = 0.005  # share of the MACs below which FP32 costs nothing
@@ -120,7 +121,7 @@ def _not_quantized(report: LayerReport) -> list[Remark]:
 
 def _computed_in_fp32(report: LayerReport) -> list[Remark]:
     """Return a remark on layers that compute in FP32."""
-    if report.engine.backend == "onnxruntime":  # its CPU kernels are not faster in FP16
+    if report.engine.backend == ONNXRUNTIME:  # its CPU kernels are not faster in FP16
         return []
     wide = [
         number

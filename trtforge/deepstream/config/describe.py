@@ -17,6 +17,7 @@ from trtforge.deepstream.config.nvinfer import STOCK_PARSERS, Network, Objects, 
 from trtforge.deepstream.format import labels as label_files
 from trtforge.errors import ForgeError
 from trtforge.recipe import Recipe
+from trtforge.traits import DEEPSTREAM
 
 if TYPE_CHECKING:
     from trtforge.bundle.prepared import Prepared
@@ -106,7 +107,7 @@ def _bundle(path: Path, recipe: Recipe | None) -> Model:
     from trtforge.bundle.read import read_prepared
 
     prepared = read_prepared(path)
-    graph = inspect(path / prepared.file_name("tensorrt"))
+    graph = inspect(path / prepared.file_name(DEEPSTREAM))
     return from_prepared(prepared, graph, path, recipe)
 
 
@@ -125,10 +126,10 @@ def from_prepared(
         recipe: takes the place of the prepared model's own.
         dla: DLA core that the engine is for; None is the GPU.
     """
-    patch = prepared.patches["tensorrt"]
+    patch = prepared.patches[DEEPSTREAM]
     reads_cache = prepared.implicit and prepared.precision == "int8"
     return Model(
-        path=folder / prepared.file_name("tensorrt"),
+        path=folder / prepared.file_name(DEEPSTREAM),
         graph=graph,
         recipe=recipe or prepared.recipe,
         batch=prepared.batch[2],
