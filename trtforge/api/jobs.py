@@ -201,15 +201,16 @@ def check_precision(job: Job | Prepared, targets: Sequence[Target]) -> None:
         ForgeError: it names the device and what it has.
     """
     from trtforge.devices import FIRST_SM, no_kernels
+    from trtforge.traits import TRAITS
 
     for target in targets:
-        device = target.device
-        if target.backend == "onnxruntime":
-            if job.precision == "fp8":
-                raise ForgeError(
-                    "ONNX Runtime has no FP8 convolutions on the CPU", "give --device, or --int8"
-                )
-        elif device and (reason := no_kernels(device, job.precision)):
+        device, traits = target.device, TRAITS[target.backend] if target.backend else None
+        if job.precision == "fp8" and traits and not traits.fp8:
+            raise ForgeError(
+                "ONNX Runtime has no FP8 convolutions on the CPU", "give --device, or --int8"
+            )
+        on_gpu = traits is None or traits.on_gpu
+        if device and on_gpu and (reason := no_kernels(device, job.precision)):
             first = next(sm for name, sm in FIRST_SM.items() if name == job.precision)
             raise ForgeError(reason, f"{job.precision.upper()} needs SM{first} or newer")
 

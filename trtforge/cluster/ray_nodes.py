@@ -161,9 +161,11 @@ def demand(nodes: Nodes, cell: Cell) -> Demand | None:
     Args:
         nodes: resources of each node that is alive.
     """
-    most = max((node.get("CPU", 0) for node in nodes), default=0)
     if cell.device is None:
-        return {"num_cpus": most if cell.alone else 1} if most >= 1 else None
+        cpus = max((node.get("CPU", 0) for node in nodes), default=0)
+        if cpus < 1:
+            return None
+        return {"num_cpus": cpus if cell.alone else 1}
     for name in [cell.device.name, *_types(nodes, cell.device)]:
         is_type = name.startswith(ACCELERATOR)
         fitting = [node for node in nodes if node.get(name, 0) and (node.get("GPU") or not is_type)]

@@ -9,6 +9,7 @@ from trtforge.reporting.model import UNREADABLE, LayerReport, Node, Remark
 from trtforge.reporting.move_remarks import remarks_on_moves, remarks_on_wide_outputs
 from trtforge.reporting.origin import QUANTIZED
 from trtforge.reporting.remark import SHOWN, make_remark, number_of, some_names
+from trtforge.traits import ONNXRUNTIME
 
 EVERY = 0.95  # from this share on, the remark is about the whole engine
 LITTLE = 0.005  # share of the MACs below which FP32 costs nothing
@@ -44,7 +45,7 @@ def homes(report: LayerReport) -> dict[str, int]:
 
 
 def _quantized_in_float(report: LayerReport) -> list[Remark]:
-    """Operators with Q/DQ that the builder computes in float."""
+    """Return a remark on operators with Q/DQ that the builder computes in float."""
     layer_of = homes(report)
     quantized = [node for node in report.nodes if node.quantized and node.name in layer_of]
     precision_of = {node.name: report.layers[layer_of[node.name]].precision for node in quantized}
@@ -83,7 +84,7 @@ def _quantized_in_float(report: LayerReport) -> list[Remark]:
 
 
 def _not_quantized(report: LayerReport) -> list[Remark]:
-    """Operators without Q/DQ in a quantized graph."""
+    """Return remarks on operators without Q/DQ in a quantized graph."""
     learned = [node for node in report.nodes if node.learned and node.place == "layer"]
     if not any(node.quantized for node in learned):
         return []
@@ -119,8 +120,8 @@ def _not_quantized(report: LayerReport) -> list[Remark]:
 
 
 def _computed_in_fp32(report: LayerReport) -> list[Remark]:
-    """Layers that compute in FP32."""
-    if report.engine.backend == "onnxruntime":  # its CPU kernels are not faster in FP16
+    """Return a remark on layers that compute in FP32."""
+    if report.engine.backend == ONNXRUNTIME:  # its CPU kernels are not faster in FP16
         return []
     wide = [
         number
@@ -154,7 +155,7 @@ def _computed_in_fp32(report: LayerReport) -> list[Remark]:
 
 
 def _mostly_weights(report: LayerReport) -> list[Remark]:
-    """An engine that mostly reads weights."""
+    """Return a remark on an engine that mostly reads weights."""
     weights = sum(layer.weight_bytes for layer in report.layers)
     total = sum(layer.bytes for layer in report.layers)
     if not total or weights < MUCH * total or report.engine.batch > 1:
@@ -175,7 +176,7 @@ def _mostly_weights(report: LayerReport) -> list[Remark]:
 
 
 def _gaps_of_the_report(report: LayerReport) -> list[Remark]:
-    """What the report itself does not know."""
+    """Return remarks on what the report itself does not know."""
     collected: list[Remark] = []
     unreadable = [number for number, layer in enumerate(report.layers) if layer.type == UNREADABLE]
     if unreadable:
