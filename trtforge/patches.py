@@ -39,9 +39,7 @@ class Delete(Section):
 
 
 class Constant(Section):
-    """Give a constant another value of its shape; or turn any tensor, an input too, into a
-    constant.
-    """
+    """Give a constant another value, or turn any tensor, an input too, into a constant."""
 
     patch: Literal["constant"]
     tensor: Name

@@ -13,6 +13,7 @@ from trtforge.pipeline import Built
 from trtforge.store import Store, to_json
 
 if TYPE_CHECKING:
+    from trtforge.stages.detect import Detections
     from trtforge.stages.patch import FloatFeed, FrameFeed, Listing
     from trtforge.sweeping.rows import Row, Swept
     from trtforge.tuning import Tuned
@@ -275,27 +276,22 @@ def _shortened(why: str) -> str:
     return said if len(said) <= REASON else f"{said[: REASON - 1]}…"
 
 
-def detected(found: dict[str, Any], out: Path) -> str:
+def detected(found: Detections, out: Path) -> str:
     """A line for each object."""
     rows = [
         [
-            Path(each["image"]).name,
-            item["name"],
-            f"{item['score']:.2f}",
-            " ".join(f"{v:.0f}" for v in item["box"]),
+            picture.image.name,
+            item.name,
+            f"{item.score:.2f}",
+            " ".join(f"{side:.0f}" for side in item.box),
         ]
-        for each in found["images"]
-        for item in each["objects"]
+        for picture in found.pictures
+        for item in picture.objects
     ]
-    shown = (
-        present.table(rows, ["image", "class", "score", "left top right bottom"])
-        if rows
-        else "nothing found"
-    )
-    sheet = f", {found['sheet']}" if found["sheet"] else ""
-    return "\n".join(
-        [shown, "", *found["remarks"], f"{out}/: {len(found['images'])} pictures{sheet}"]
-    )
+    header = ["image", "class", "score", "left top right bottom"]
+    shown = present.table(rows, header) if rows else "nothing found"
+    sheet = f", {found.sheet}" if found.sheet else ""
+    return "\n".join([shown, "", *found.remarks, f"{out}/: {len(found.pictures)} pictures{sheet}"])
 
 
 def listed(found: Listing) -> str:

@@ -18,7 +18,6 @@ from torch import onnx as onnx
 _C = TypeVar("_C", bound=Callable[..., object])
 
 __version__: str
-__file__: str
 
 class dtype: ...
 

@@ -18,7 +18,7 @@ from trtforge.backends.onnxruntime import session
 from trtforge.calibration import images as pictures
 from trtforge.deepstream import preview
 from trtforge.errors import ForgeError
-from trtforge.evaluate import coco
+from trtforge.evaluate import average_precision, coco
 from trtforge.evaluate.detections import Objects, finder
 from trtforge.evaluate.models import open_model
 from trtforge.graph.model import graph_of, load, model_of
@@ -148,7 +148,7 @@ def previewed(folder: Path, files: list[Path]) -> Results:
 
 def mean_average_precision(found: dict[str, Objects], files: list[Path]) -> float:
     truth = coco.read(VALIDATION / "labels.json", [file.name for file in files])
-    return coco.match(
+    return average_precision.match(
         truth, {file.name: found[file.name] for file in files}
     ).mean_average_precision()[0]
 

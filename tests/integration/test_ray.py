@@ -216,9 +216,12 @@ def test_a_node_dies_in_a_sweep_of_24_and_nothing_is_lost(fleet, trtforge, tmp_p
 def test_options_that_contradict(fleet, trtforge, tmp_path):
     for words, problem in [
         (("--on", fleet.address), "a cluster has many GPUs"),
-        (("--on", fleet.address, "--device", "rtx-4090", "--dry-run"), "--dry-run asks no cluster"),
+        (
+            ("--on", fleet.address, "--device", "rtx-4090", "--dry-run"),
+            "--dry-run can't use a cluster",
+        ),
         (("--on", "ray://nowhere"), "--on ray://nowhere: not known"),
-        (("--timeout", "1s"), "--timeout is for nodes"),
+        (("--timeout", "1s"), "--timeout has no effect without a cluster"),
     ]:
         run = trtforge("build", DEMO, "-o", tmp_path / "o", *words)
         assert run.code == 2 and problem in run.err and "Traceback" not in run.err

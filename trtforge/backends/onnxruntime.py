@@ -120,7 +120,10 @@ def cuda_session(
     options = ort.SessionOptions()
     options.log_severity_level = 4
     _give(options, weights)
-    providers = [("CUDAExecutionProvider", {"use_tf32": "0"}), "CPUExecutionProvider"]
+    providers: list[str | tuple[str, dict[str, str]]] = [
+        ("CUDAExecutionProvider", {"use_tf32": "0"}),
+        "CPUExecutionProvider",
+    ]
     engine = ort.InferenceSession(model, options, providers=providers)
     if "CUDAExecutionProvider" not in engine.get_providers():
         raise MachineError(

@@ -11,9 +11,8 @@ from trtforge.devices import Device
 from trtforge.names import Backend, Precision
 from trtforge.recipe import Recipe
 from trtforge.store import File
+from trtforge.traits import TRAITS
 
-# How the name of the graph that a backend builds from ends in an output folder.
-SUFFIX = {"tensorrt": ".onnx", "tensorrt-rtx": ".rtx.onnx", "onnxruntime": ".ort.onnx"}
 IMPLICIT_SUFFIX = ".fp32.onnx"  # the one graph of a folder for implicit INT8 or FP16
 
 
@@ -70,4 +69,5 @@ class Prepared:
 
     def file_name(self, backend: Backend) -> str:
         """Return the name of a backend's graph in the output folder."""
-        return f"{self.name}{IMPLICIT_SUFFIX if self.implicit else SUFFIX[backend]}"
+        suffix = IMPLICIT_SUFFIX if self.implicit else TRAITS[backend].graph_suffix
+        return f"{self.name}{suffix}"

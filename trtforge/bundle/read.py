@@ -9,12 +9,13 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from trtforge.bundle.folder import MANIFEST, changed, listed_files
+from trtforge.bundle.folder import MANIFEST, changed, listed_files, read_document
 from trtforge.bundle.manifest import Manifest
-from trtforge.bundle.prepared import IMPLICIT_SUFFIX, SUFFIX, Prepared
+from trtforge.bundle.prepared import IMPLICIT_SUFFIX, Prepared
 from trtforge.calibration import TABLE
 from trtforge.errors import ForgeError
 from trtforge.store import File
+from trtforge.traits import DEEPSTREAM, TRAITS
 
 
 def read_prepared(folder: Path) -> Prepared:
@@ -30,14 +31,17 @@ def read_prepared(folder: Path) -> Prepared:
             f"{folder / edited[0]}: not the file that the manifest lists", "prepare again"
         )
     try:
-        manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+        manifest = Manifest.model_validate(read_document(folder))
         _check(manifest)
     except ValidationError as error:
         raise _incomplete(folder, _first_problem(error)) from error
     except ValueError as error:
         raise _incomplete(folder, str(error)) from error
     files = {name: File(folder / name, entry.sha256) for name, entry in listed.items()}
-    suffixes = dict.fromkeys(SUFFIX, IMPLICIT_SUFFIX) if manifest.implicit else SUFFIX
+    suffixes = {
+        name: IMPLICIT_SUFFIX if manifest.implicit else traits.graph_suffix
+        for name, traits in TRAITS.items()
+    }
     names = {backend: f"{manifest.model}{suffixes[backend]}" for backend in manifest.graphs}
     for name in names.values():
         if name not in files:
@@ -68,9 +72,9 @@ def _check(manifest: Manifest) -> None:
         raise ValueError("batch is not in order")
     if manifest.facts.size is None:
         raise ValueError("facts tell no size")
-    if "tensorrt" not in manifest.graphs:
+    if DEEPSTREAM not in manifest.graphs:
         raise ValueError("no graph for tensorrt")
-    if not manifest.patches.keys() >= {"tensorrt", *manifest.graphs}:
+    if not manifest.patches.keys() >= {DEEPSTREAM, *manifest.graphs}:
         raise ValueError("a graph without its patch")
 
 

@@ -184,6 +184,8 @@ def _from_json(text: str, path: Path) -> Ranges:
         groups=read_groups(content["groups"]),
         methods={str(name): str(method) for name, method in content["methods"].items()},
         moved={str(name): float(value) for name, value in content["moved"].items()},
-        histograms={str(name): unpack(each) for name, each in content["histograms"].items()},
+        histograms={
+            str(name): unpack(histogram) for name, histogram in content["histograms"].items()
+        },
         source=read_provenance(content["source"]),
     )

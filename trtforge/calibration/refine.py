@@ -76,8 +76,8 @@ def narrow_ranges(
     trials = {
         node.name: _Trial(node, activations[node.name], amax[node.inputs[0].name]) for node in nodes
     }
-    chosen = evenly_spaced(images, NARROW_IMAGES)
-    for rows in sample(graph.copy(), nodes, chosen, prepare, NARROW_POSITIONS):
+    some_images = evenly_spaced(images, NARROW_IMAGES)
+    for rows in sample(graph.copy(), nodes, some_images, prepare, NARROW_POSITIONS):
         for name, values in rows.items():
             trials[name].observe(values)
     narrowed: dict[str, float] = {}

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from trtforge.calibration.histogram import Histogram
 from trtforge.calibration.loops import BINS, LEVELS, search
 
+Floats = NDArray[np.float64]
+
 
 def threshold(histogram: Histogram, method: str, percentile: float = 99.999) -> float:
     """Return the magnitude that is mapped to 127; 0.0 for a tensor that was always zero.
@@ -64,14 +66,16 @@ def mse_bins(counts: NDArray[np.int64]) -> int:
     weights = counts.astype(np.float64)
     weights[0] = 0
     kept = np.arange(1, len(counts) + 1)
-    inside = np.cumsum(weights)
-    total, first, second = inside[-1], np.cumsum(weights * middles), np.cumsum(weights * middles**2)
-    # The sum of weight * (middle - kept)^2 over the clipped bins, from prefix sums.
-    clipped = (second[-1] - second) - 2 * kept * (first[-1] - first) + kept**2 * (total - inside)
-    step = kept / (LEVELS - 1)
-    zeroed = np.searchsorted(middles, step / 2)  # bins whose values become zero
-    zero_error = np.append(0, second)[zeroed]
-    rounded = zero_error + (inside - np.append(0, inside)[zeroed]) * step**2 / 12
+    # Moments of the values in the first bins, up to each bin.
+    inside, first, second = (np.cumsum(weights * middles**power) for power in (0, 1, 2))
+    # The sum of weight * (middle - kept)^2 over the clipped bins.
+    clipped: Floats = (
+        (second[-1] - second) - 2 * kept * (first[-1] - first) + kept**2 * (inside[-1] - inside)
+    )
+    step: Floats = kept / (LEVELS - 1)
+    zeroed = np.searchsorted(middles, step / 2)  # number of bins whose values become zero
+    zero_error: Floats = np.append(0, second)[zeroed]
+    rounded: Floats = zero_error + (inside - np.append(0, inside)[zeroed]) * step**2 / 12
     return int(kept[np.argmin(clipped + rounded)])
 
 

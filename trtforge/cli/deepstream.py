@@ -200,7 +200,7 @@ def preview(
     from trtforge.stages.preview import run
 
     found = run(bundle, images, out)
-    result(as_json, found, summary.detected(found, out))
+    result(as_json, found.document(), summary.detected(found, out))
 
 
 @app.command()

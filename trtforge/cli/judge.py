@@ -154,7 +154,7 @@ def detect(
     given = {name: value for name, value in given.items() if value is not None}
     recipes.nms(Nms(), given)  # out of range is said before any work
     found = run(engine, images, out, spec, labels, given)
-    result(as_json, found, summary.detected(found, out))
+    result(as_json, found.document(), summary.detected(found, out))
 
 
 def report(

@@ -204,7 +204,7 @@ def calibrate(
     from trtforge.options import calibrate as options
     from trtforge.options import recipe as recipes
     from trtforge.stages import calibrate as stage
-    from trtforge.stages import observe, seen
+    from trtforge.stages import observe, viewed
     from trtforge.stages import plots as drawn
     from trtforge.store import File, to_json
 
@@ -219,7 +219,7 @@ def calibrate(
         options.check_plots(plots, shard, asked.images, [out, cache, preview_to])
     outfile.check(out, *files, asked.images)
     if preview_to:
-        seen.write(asked.model, asked.images, preview_to, spec.preprocess)
+        viewed.write(asked.model, asked.images, preview_to, spec.preprocess)
     if asked.shard and asked.model and asked.images:
         observing = replace(asked.observing, shard=asked.shard)
         inputs = observe.ObserveInputs(File(asked.model), File(asked.images))

@@ -1,7 +1,6 @@
-"""One function over many cells: in this process, in local processes, or on the nodes of a Ray
-cluster.
+"""Run one function over many cells: in this process, in local processes, or on a Ray cluster.
 
-What a function makes goes through the store, wherever it runs, and ends in the store of the caller.
+Wherever a function runs, it writes its results to a store, and they end in the caller's store.
 """
 
 from __future__ import annotations
@@ -20,21 +19,21 @@ from trtforge.devices import Device
 from trtforge.errors import BuildError, ForgeError
 from trtforge.store import Artifact, Store
 
-RETRIES = (
-    2  # of a cell whose process or node died; a builder that kills its process does so each time
-)
+# How often a cell is tried again whose process or node died. More does not help: a builder that kills
+# its process does so each time.
+RETRIES = 2
 Work = Callable[[Any, Store], Any]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What one call of the function works on.
+    """One call of the function.
 
     Attributes:
-        arguments: its first argument. The files of every ``File`` in it travel along.
-        device: that the node must have; None is any node.
-        alone: it is timed, or times kernels: nothing else of ours runs beside it.
-        known: entries of the caller's store that it may ask its own store for.
+        arguments: the function's first argument. The files of every ``File`` in it are sent along.
+        device: the device that the node must have; None means any node.
+        alone: whether nothing else of trtforge may run at the same time, because times are measured.
+        known: entries of the caller's store that the function may look up in its own store.
     """
 
     arguments: Any
@@ -45,13 +44,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class CellResult:
-    """What became of a cell.
+    """The result of a cell.
 
     Attributes:
-        number: of the cell, from 0 on.
+        number: number of the cell, from 0.
         value: what the function returned.
-        error: what it raised, if the user can put it right.
-        made: what it had of the store, in order; all of it lies in the caller's store.
+        error: what the function raised, if the user can correct it.
+        made: the entries of the store that the function used, in order; all are in the caller's
+            store.
     """
 
     number: int
@@ -60,7 +60,7 @@ class CellResult:
     made: list[Artifact[object]] = field(default_factory=list)
 
     def result(self) -> Any:
-        """The value, or the error raised."""
+        """Return the value, or raise the error."""
         if self.error:
             raise self.error
         return self.value
@@ -68,12 +68,12 @@ class CellResult:
 
 @dataclass(frozen=True)
 class Workers:
-    """Where the work is done.
+    """The place where cells run.
 
     Attributes:
-        count: how many cells are worked on at a time; on a cluster, its nodes.
-        here: whether the machine is this one.
-        run: gives the cells back as they are done, in any order.
+        count: number of cells that run at the same time; on a cluster, the number of nodes.
+        here: whether they run on this machine.
+        run: runs cells, and yields their results as they are done, in any order.
     """
 
     count: int
@@ -83,7 +83,7 @@ class Workers:
     def run_with_progress(
         self, work: Work, cells: Sequence[Cell], label: str
     ) -> Iterator[CellResult]:
-        """``run``, with one progress bar; a single cell here has its own."""
+        """Run cells with one progress bar; a single cell on this machine shows its own."""
         if self.here and len(cells) == 1:
             yield from self.run(work, cells)
             return
@@ -93,10 +93,10 @@ class Workers:
                 yield done
 
     def results(self, work: Work, cells: Sequence[Cell]) -> list[Any]:
-        """The values in the order of the cells.
+        """Run cells, and return the values in the order of the cells.
 
         Raises:
-            ForgeError: the first that a cell raised.
+            ForgeError: the first error that a cell raised.
         """
         return [
             done.result() for done in sorted(self.run(work, cells), key=lambda done: done.number)
@@ -104,7 +104,7 @@ class Workers:
 
 
 def this_process(store: Store) -> Workers:
-    """This process."""
+    """Return workers that run cells in this process, one after the other."""
     return Workers(1, True, partial(_in_turn, store))
 
 
@@ -112,35 +112,37 @@ def this_process(store: Store) -> Workers:
 def open_workers(
     on: str, store: Store, devices: Sequence[Device] = (), timeout: float | None = None
 ) -> Iterator[Workers]:
-    """The place that ``--on`` names, while the block runs.
+    """Open the place that ``--on`` names, while the block runs.
 
     Args:
-        on: ``local`` (this process), ``local:N`` (so many processes), ``ray`` (a cluster started
-            here) or ``ray://HOST:PORT``.
-        devices: that a cluster started here has.
-        timeout: seconds to wait for a node with a cell's device; None is for ever.
+        on: ``local`` (this process), ``local:N`` (N processes), ``ray`` (a cluster started on this
+            machine) or ``ray://HOST:PORT``.
+        devices: devices of a cluster started on this machine.
+        timeout: seconds to wait for a node with a cell's device; None means without limit.
 
     Raises:
-        ForgeError: it is none of these.
-        MachineError: Ray is missing, or does not answer.
+        ForgeError: ``on`` is none of these, or does not fit the other options.
+        MachineError: Ray is missing, or the cluster does not answer.
     """
     count = re.fullmatch(r"local(?::([1-9]\d{0,2}))?", on)
     cluster = on == "ray" or re.fullmatch(r"ray://[^/\s:]+:\d{1,5}", on)
     if not count and not cluster:
-        raise ForgeError(f"--on {on}: not known", "one of: local, local:N, ray, ray://HOST:10001")
+        raise ForgeError(
+            f"--on {on}: not known", "choose one of: local, local:N, ray, ray://HOST:10001"
+        )
     if count and timeout is not None:
         raise ForgeError(
-            "--timeout is for nodes of a cluster", "add --on ray://HOST:10001, or drop it"
+            "--timeout has no effect without a cluster",
+            "add --on ray://HOST:10001, or drop --timeout",
         )
     if cluster and store.planning:
-        raise ForgeError("--dry-run asks no cluster", "drop --on")
+        raise ForgeError("--dry-run can't use a cluster", "drop --on")
     if count:
         number = int(count[1] or 1)
-        yield (
-            Workers(number, True, partial(_in_processes, number, store))
-            if number > 1
-            else this_process(store)
-        )
+        if number > 1:
+            yield Workers(number, True, partial(_in_processes, number, store))
+        else:
+            yield this_process(store)
         return
     from trtforge.cluster import ray_nodes
 
@@ -149,7 +151,7 @@ def open_workers(
 
 
 def run_cell(number: int, work: Work, arguments: Any, store: Store) -> CellResult:
-    """One cell, here."""
+    """Run one cell in this process."""
     before = len(store.ran)
     try:
         value, error = work(arguments, store), None
@@ -159,9 +161,10 @@ def run_cell(number: int, work: Work, arguments: Any, store: Store) -> CellResul
 
 
 def process_died(reason: str) -> BuildError:
+    """Return the error of a cell whose process died at every try."""
     return BuildError(
         f"the process that worked on it died {RETRIES + 1} times: {reason}",
-        "memory may be what it lacked",
+        "free memory on that machine: it may have run out",
     )
 
 
@@ -173,34 +176,36 @@ def _in_turn(store: Store, work: Work, cells: Sequence[Cell]) -> Iterator[CellRe
 def _in_processes(
     count: int, store: Store, work: Work, cells: Sequence[Cell]
 ) -> Iterator[CellResult]:
-    """Each thread has a process of its own: one that dies takes nothing with it but its cell, which
-    is tried again.
+    """Run cells in several processes.
+
+    Each thread has its own process. If a process dies, only its cell is lost, and is tried again.
     """
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
     from multiprocessing import get_context
 
-    mine = threading.local()
+    own = threading.local()  # the pool of each thread: one process
     pools: list[ProcessPoolExecutor] = []
 
-    def one(number: int, cell: Cell) -> CellResult:
+    def run_one(number: int, cell: Cell) -> CellResult:
+        reason = ""
         for _ in range(RETRIES + 1):
-            if not hasattr(mine, "pool"):
-                mine.pool = ProcessPoolExecutor(1, get_context("spawn"), present.hide_bars)
-                pools.append(mine.pool)
+            if not hasattr(own, "pool"):
+                own.pool = ProcessPoolExecutor(1, get_context("spawn"), present.hide_bars)
+                pools.append(own.pool)
             try:
-                future: Future[CellResult] = mine.pool.submit(
+                future: Future[CellResult] = own.pool.submit(
                     run_cell, number, work, cell.arguments, replace(store, ran=[])
                 )
                 return future.result()
             except BrokenProcessPool as error:
                 reason = str(error)
-                del mine.pool
+                del own.pool
         return CellResult(number, error=process_died(reason))
 
     with ThreadPoolExecutor(1 if any(cell.alone for cell in cells) else count) as threads:
         running: list[Future[CellResult]] = [
-            threads.submit(one, number, cell) for number, cell in enumerate(cells)
+            threads.submit(run_one, number, cell) for number, cell in enumerate(cells)
         ]
         try:
             for future in as_completed(running):

@@ -1,9 +1,8 @@
-"""Arguments on their way to another machine: every ``File`` in them stays outside the pickle and
-travels by itself.
+"""Send arguments to another machine: pickled, but with every ``File`` in them sent separately.
 
-A file or folder is cut into blocks, which Ray brings to a node once however many cells there read
-them; the node keeps it in its store, by its digest. Pickles go between machines that trust each
-other as the processes of one machine do.
+A file or folder is cut into blocks. Ray sends a block to a node once, however many cells read it
+there, and the node keeps the file in its store under its digest. Pickles are sent only between
+machines that trust each other as the processes of one machine do.
 """
 
 from __future__ import annotations
@@ -19,39 +18,40 @@ from trtforge.errors import MachineError
 from trtforge.store import NOTHING, File, Nothing, Stage, Store, changed
 
 BLOCK = 64 * 2**20  # bytes
-Put = Callable[[bytes], Any]  # a block into a place from which every node can get it
+# A block is Ray's reference to bytes, or the bytes themselves where everything runs on one machine.
+Put = Callable[[bytes], Any]  # stores a block where every node can get it
 Get = Callable[[Any], bytes]
+Blocks = dict[str, list[Any]]  # the blocks of each file, by its path in the folder
 
 
 @dataclass(frozen=True)
 class Parcel:
-    """A file or folder on its way.
+    """A file or folder in transfer.
 
     Attributes:
-        digest: of the ``File``.
-        name: of the file; empty for a folder.
-        blocks: of each file, by its path inside.
-        beside: which of the files the digest covers besides the first; None if it covers some that
-            stay behind.
+        digest: digest of the ``File``.
+        name: name of the file; empty for a folder.
+        blocks: blocks of each file, by its path in the folder.
+        beside: the files beside the first that the digest covers; None if the digest covers files
+            that are not sent.
     """
 
     digest: str
     name: str
-    blocks: dict[str, list[Any]]
+    blocks: Blocks
     beside: tuple[str, ...] | None = ()
 
 
 def pack(value: Any) -> tuple[bytes, list[File]]:
-    """A value without the files in it, and the files."""
+    """Return a value, pickled without the files in it, and the files."""
     files: list[File] = []
 
     class Packer(pickle.Pickler):
         def persistent_id(self, obj: Any) -> str | None:
             if not isinstance(obj, File):
                 return None
-            assert obj.digest
             files.append(obj)
-            return obj.digest
+            return digest_of(obj)
 
     stream = io.BytesIO()
     Packer(stream).dump(value)
@@ -59,7 +59,7 @@ def pack(value: Any) -> tuple[bytes, list[File]]:
 
 
 def unpack(content: bytes, place: Callable[[str], File]) -> Any:
-    """The value, with files from ``place``, which is asked for each by its digest."""
+    """Return the value; ``place`` returns each file in it, given its digest."""
 
     class Unpacker(pickle.Unpickler):
         def persistent_load(self, pid: str) -> File:
@@ -68,17 +68,27 @@ def unpack(content: bytes, place: Callable[[str], File]) -> Any:
     return Unpacker(io.BytesIO(content)).load()
 
 
+def digest_of(file: File) -> str:
+    """Return a file's digest, under which it is sent.
+
+    Raises:
+        ValueError: it has none: its stage was only planned.
+    """
+    if not file.digest:
+        raise ValueError(f"{file.path}: no digest, so it can't be sent")
+    return file.digest
+
+
 def send(file: File, put: Put) -> Parcel:
-    """A file, with what belongs to it, or a folder of images."""
+    """Send a file, with the files that belong to it, or a folder of images."""
     from trtforge.calibration.images import list_images
     from trtforge.graph.model import external_files
 
-    assert file.digest
     if file.path.is_dir():
         paths, folder, name = list_images(file.path), file.path, ""
     else:
         beside = external_files(file.path) if file.path.suffix == ".onnx" else []
-        # Data outside the folder stays here: reading the model says what is wrong with that.
+        # Data outside the folder is not sent: reading the model there explains that it is refused.
         inside = [
             path for path in beside if path.resolve().is_relative_to(file.path.parent.resolve())
         ]
@@ -89,7 +99,7 @@ def send(file: File, put: Put) -> Parcel:
     }
     covered = [path.relative_to(folder).as_posix() for path in file.beside if path in paths]
     return Parcel(
-        file.digest, name, blocks, tuple(covered) if len(covered) == len(file.beside) else None
+        digest_of(file), name, blocks, tuple(covered) if len(covered) == len(file.beside) else None
     )
 
 
@@ -105,7 +115,7 @@ def receive(parcel: Parcel, get: Get, store: Store) -> File:
     """Write the file or folder of a parcel on this machine, and keep it in the store.
 
     Raises:
-        MachineError: it is not what its digest says.
+        MachineError: its contents do not match its digest.
     """
 
     def run(draft: Path, inputs: Nothing, options: ReceiveOptions) -> Nothing:
@@ -139,11 +149,11 @@ def _damaged(parcel: Parcel, folder: Path) -> bool:
     return changed(File(folder / parcel.name, parcel.digest, _beside(parcel, folder)))
 
 
-def write(folder: Path, files: dict[str, list[Any]], get: Get) -> None:
-    """Files out of their blocks.
+def write(folder: Path, files: Blocks, get: Get) -> None:
+    """Write files from their blocks.
 
     Raises:
-        ValueError: a path leaves the folder.
+        ValueError: a path leads out of the folder.
     """
     for name, blocks in files.items():
         path = folder / name
@@ -156,7 +166,7 @@ def write(folder: Path, files: dict[str, list[Any]], get: Get) -> None:
 
 
 def blocks_of(path: Path) -> Iterator[bytes]:
-    """A file, piece by piece."""
+    """Yield the blocks of a file."""
     if not path.is_file():  # a broken link counts as an empty file
         return
     with path.open("rb") as stream:

@@ -1,9 +1,9 @@
-"""Cells on the nodes of a Ray cluster: each on one that has its device, one at a time on each GPU.
+"""Run cells on the nodes of a Ray cluster: on nodes with the right device, one cell per GPU.
 
 A node has a device if it was started with a resource of the device's name (``--resources
-'{"orin-nx": 1}'``), or if Ray itself has recognised the GPU (``accelerator_type:A100``). A cell
-whose node dies is run again elsewhere. Everything that a node makes is in its own store, and comes
-back to the caller's.
+'{"orin-nx": 1}'``), or if Ray recognised the GPU itself (``accelerator_type:A100``). A cell whose
+node dies is run again on another node. What a node makes is in its own store, and is copied to the
+caller's store.
 """
 
 from __future__ import annotations
@@ -15,31 +15,43 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, TypedDict
 
 from trtforge import __version__, present
 from trtforge.cluster import RETRIES, Cell, CellResult, Work, parcel, process_died, run_cell
-from trtforge.cluster.parcel import Parcel
+from trtforge.cluster.parcel import Blocks, Parcel
 from trtforge.devices import Device, this_machine
 from trtforge.errors import ForgeError, MachineError
 from trtforge.store import Artifact, Store, opened
 
-POLL_S = 1.0  # between two looks at the nodes
-TRIES = 4  # to connect
+if TYPE_CHECKING:
+    from ray import ObjectRef
+
+POLL_S = 1.0  # seconds between two looks at the nodes
+TRIES = 4  # attempts to connect
 ACCELERATOR = "accelerator_type:"
-MAKERS = ("nvidia", "tesla")  # in the names of GPUs, not in Ray's
-Carried = list[
-    tuple[Artifact[object], dict[str, list[bytes]]]
-]  # entries, and their files where the caller lacks them
+MAKERS = ("nvidia", "tesla")  # words in the names of GPUs that Ray's names do not have
+# Entries of a node's store; with their files, where the caller does not have them.
+Carried = list[tuple[Artifact[object], dict[str, list[bytes]]]]
+Nodes = Sequence[Mapping[str, float]]  # the resources of each node that is alive
+
+
+class Demand(TypedDict, total=False):
+    """The resources that a cell needs, as Ray's options."""
+
+    num_cpus: float
+    num_gpus: float
+    resources: dict[str, float]
 
 
 @contextmanager
 def connect(on: str, devices: Sequence[Device]) -> Iterator[int]:
-    """Ray, while the block runs; gives the number of nodes that work.
+    """Connect to Ray while the block runs; yield the number of nodes with a CPU.
 
     Args:
-        on: ``ray`` starts a cluster of this machine alone, ``ray://HOST:PORT`` is one that runs.
-        devices: that a cluster started here has: engines for other GPUs are built ahead of time.
+        on: ``ray`` starts a cluster of this machine only; ``ray://HOST:PORT`` is a running cluster.
+        devices: devices of a cluster started on this machine, whether or not it has them: engines
+            can be built for other GPUs.
 
     Raises:
         MachineError: Ray is not installed, or no cluster answers.
@@ -50,11 +62,15 @@ def connect(on: str, devices: Sequence[Device]) -> Iterator[int]:
     except ImportError as error:
         raise MachineError("Ray is not installed", "pip install 'trtforge[ray]'") from error
     try:
-        warnings.filterwarnings("ignore", module="ray")  # what goes wrong is said by the exception
+        warnings.filterwarnings("ignore", module="ray")  # the exceptions say the same
         logging.getLogger("ray").setLevel(logging.ERROR)
         if on == "ray":
             here, cores = this_machine(), os.cpu_count() or 1
-            resources = {each.name: 1 if here and here.sm == each.sm else cores for each in devices}
+            # One cell at a time on this machine's own GPU; others only build, on the CPU.
+            resources = {
+                device.name: 1.0 if here and here.sm == device.sm else float(cores)
+                for device in devices
+            }
             ray.init(
                 "local",
                 resources=resources,
@@ -65,11 +81,11 @@ def connect(on: str, devices: Sequence[Device]) -> Iterator[int]:
         else:
             _join(on)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        why = next(
-            iter(str(error).strip().splitlines()[::-1]), ""
-        )  # a server's traceback ends with its reason
-        hint = "`ray start --head` starts one; Python and Ray must be the same versions there"
-        raise MachineError(f"{on}: no cluster to work with: {why}", hint) from error
+        lines = str(error).strip().splitlines()  # a traceback of the server: the last line says why
+        hint = "start a cluster with `ray start --head`, with the same versions of Python and Ray as here"
+        raise MachineError(
+            f"{on}: can't connect to a cluster: {lines[-1] if lines else ''}", hint
+        ) from error
     try:
         yield sum(node["Alive"] and node["Resources"].get("CPU", 0) >= 1 for node in ray.nodes())
     finally:
@@ -79,117 +95,118 @@ def connect(on: str, devices: Sequence[Device]) -> Iterator[int]:
 def _join(address: str) -> None:
     """Connect to a cluster.
 
-    Its head forks a server for each client while gRPC's threads run there, and now and then that
-    server crashes at once (https://github.com/ray-project/ray/issues/60316): the next one may not.
+    The cluster's head forks a server for each client while threads of gRPC run there. Sometimes this
+    server crashes at once (https://github.com/ray-project/ray/issues/60316), so another try helps.
     """
     import ray
 
-    for left in reversed(range(TRIES)):
+    for tries_left in reversed(range(TRIES)):
         try:
             ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
             return
         except ConnectionAbortedError:
-            if not left:
+            if not tries_left:
                 raise
 
 
 def run_cells(
     store: Store, timeout: float | None, work: Work, cells: Sequence[Cell]
 ) -> Iterator[CellResult]:
-    """Run cells on the nodes, and give them back as they are done.
+    """Run cells on the nodes, and yield their results as they are done.
 
     Raises:
-        MachineError: no node has a cell's device after ``timeout`` seconds; the cluster is gone.
+        MachineError: no node has a cell's device after ``timeout`` seconds, or the connection to
+            the cluster is lost.
     """
     import ray
 
-    there = ray.remote(max_retries=RETRIES, scheduling_strategy="SPREAD")(_run_on_node)
+    task = ray.remote(max_retries=RETRIES, scheduling_strategy="SPREAD")(_run_on_node)
     sent: dict[str, Parcel] = {}
-    waiting, running = dict(enumerate(cells)), dict[Any, int]()
+    waiting = dict(enumerate(cells))
+    running: dict[ObjectRef[tuple[CellResult, Carried]], int] = {}
     missing: dict[str, float] = {}
     try:
         while waiting or running:
             nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
             for number, cell in list(waiting.items()):
-                if (needs := demand(nodes, cell)) is not None:
+                needs = demand(nodes, cell)
+                if needs is not None:
                     message = _message(ray.put, sent, work, cell)
-                    running[
-                        there.options(**needs).remote(__version__, number, store.force, *message)
-                    ] = number
+                    reference = task.options(**needs).remote(
+                        __version__, number, store.force, *message
+                    )
+                    running[reference] = number
                     del waiting[number]
-            _look(
-                nodes, [cells[number] for number in [*waiting, *running.values()]], missing, timeout
-            )
+            unfinished = [cells[number] for number in (*waiting, *running.values())]
+            _note_missing_devices(nodes, unfinished, missing, timeout)
             if not running:
                 time.sleep(POLL_S)
                 continue
             for reference in ray.wait(list(running), timeout=POLL_S)[0]:
                 number = running.pop(reference)
-                yield _back(ray, reference, number, store)
+                yield _receive(reference, number, store)
     except ConnectionError as error:
         raise MachineError(
-            f"the Ray cluster is gone ({error})", "what is done is in the store: run again"
+            f"the connection to the Ray cluster is lost ({error})",
+            "run again: finished work is in the store",
         ) from error
     finally:
         for reference in running:
             ray.cancel(reference, force=True)
 
 
-def demand(nodes: Sequence[Mapping[str, float]], cell: Cell) -> dict[str, Any] | None:
-    """What to ask Ray for, or None where no node has it.
+def demand(nodes: Nodes, cell: Cell) -> Demand | None:
+    """Return the resources that a cell needs; None if no node has them.
 
     Args:
-        nodes: resources of each node that lives.
+        nodes: resources of each node that is alive.
     """
-    most = max((node.get("CPU", 0) for node in nodes), default=0)
     if cell.device is None:
-        return {"num_cpus": most if cell.alone else 1} if most >= 1 else None
+        cpus = max((node.get("CPU", 0) for node in nodes), default=0)
+        if cpus < 1:
+            return None
+        return {"num_cpus": cpus if cell.alone else 1}
     for name in [cell.device.name, *_types(nodes, cell.device)]:
-        having = [
-            node
-            for node in nodes
-            if node.get(name, 0) and (node.get("GPU") or not name.startswith(ACCELERATOR))
-        ]
-        if having:
+        is_type = name.startswith(ACCELERATOR)
+        fitting = [node for node in nodes if node.get(name, 0) and (node.get("GPU") or not is_type)]
+        if fitting:
             gpu, cpu = (
-                int(all(node.get(kind, 0) >= 1 for node in having)) for kind in ("GPU", "CPU")
+                int(all(node.get(kind, 0) >= 1 for node in fitting)) for kind in ("GPU", "CPU")
             )
-            share = 0.001 if name.startswith(ACCELERATOR) else 1  # Ray counts GPUs, not their types
+            # A type of GPU is no resource that is used up: Ray counts the GPUs themselves.
+            share = 0.001 if is_type else 1
             return {"num_cpus": cpu, "num_gpus": gpu, "resources": {name: share}}
     return None
 
 
-def _types(nodes: Sequence[Mapping[str, float]], device: Device) -> list[str]:
-    """Ray's own names for a device: the first words of what the GPU is called, as in
-    GeForce-RTX-4090 or A100.
-    """
-    called = [_words(name) for name in device.gpu_names]
-    types = {
-        name: _words(name.removeprefix(ACCELERATOR))
-        for node in nodes
-        for name in node
-        if name.startswith(ACCELERATOR)
-    }
-    return sorted(
-        name for name, words in types.items() if any(full[: len(words)] == words for full in called)
-    )
+def _types(nodes: Nodes, device: Device) -> list[str]:
+    """Return Ray's names for a device: the first words of the GPU's name, such as A100."""
+    gpu_names = [_words(name) for name in device.gpu_names]
+
+    def matches(accelerator: str) -> bool:
+        words = _words(accelerator.removeprefix(ACCELERATOR))
+        return any(name[: len(words)] == words for name in gpu_names)
+
+    names = {name for node in nodes for name in node if name.startswith(ACCELERATOR)}
+    return sorted(filter(matches, names))
 
 
 def _words(name: str) -> list[str]:
+    """Return the words of a GPU's name in lower case, without its maker."""
     words = "".join(letter if letter.isalnum() else " " for letter in name.lower()).split()
     return [word for word in words if word not in MAKERS]
 
 
-def _look(
-    nodes: Sequence[Mapping[str, float]],
-    cells: Sequence[Cell],
-    missing: dict[str, float],
-    timeout: float | None,
+def _note_missing_devices(
+    nodes: Nodes, cells: Sequence[Cell], missing: dict[str, float], timeout: float | None
 ) -> None:
-    """Say what no node has, once, and give up after ``timeout`` seconds.
+    """Tell the user once which device no node has.
 
     Args:
-        missing: since when each device has been missing; kept up to date.
+        missing: the time since which each device has been missing; it is kept up to date.
+
+    Raises:
+        MachineError: a device has been missing for ``timeout`` seconds.
     """
     lacking = {
         cell.device.name if cell.device else "CPU" for cell in cells if demand(nodes, cell) is None
@@ -199,28 +216,31 @@ def _look(
     for name in sorted(lacking):
         problem = f"none of {len(nodes)} nodes has {name}"
         hint = f"""start one there: ray start --address=HEAD:6379 --resources='{{"{name}": 1}}'"""
+        now = time.monotonic()
         if name not in missing:
             present.note(f"waiting: {problem}; {hint}")
-        if (
-            timeout is not None
-            and time.monotonic() - missing.setdefault(name, time.monotonic()) > timeout
-        ):
+            missing[name] = now
+        if timeout is not None and now - missing[name] > timeout:
             raise MachineError(f"{problem} after {timeout:g} s", hint)
-        missing.setdefault(name, time.monotonic())
 
 
 def _message(
     put: parcel.Put, sent: dict[str, Parcel], work: Work, cell: Cell
-) -> tuple[bytes, dict[str, Parcel], list[tuple[Artifact[object], dict[str, list[Any]]]]]:
-    """What ``_run_on_node`` needs; files that were sent for another cell are not sent again."""
+) -> tuple[bytes, dict[str, Parcel], list[tuple[Artifact[object], Blocks]]]:
+    """Return the arguments of ``_run_on_node``.
+
+    Args:
+        sent: files that were sent for other cells, which are not sent again; it is kept up to date.
+    """
     content, files = parcel.pack((work, cell.arguments))
-    for file in files:
-        assert file.digest
-        if file.digest not in sent:
-            sent[file.digest] = parcel.send(file, put)
-    known = []
+    digests = [parcel.digest_of(file) for file in files]
+    for file, digest in zip(files, digests, strict=True):
+        if digest not in sent:
+            sent[digest] = parcel.send(file, put)
+    known: list[tuple[Artifact[object], Blocks]] = []
     for artifact in cell.known:
-        if not artifact.folder.is_dir():  # only the shared store has it, which the node asks itself
+        # An entry without a folder here is in the shared store, where the node finds it itself.
+        if not artifact.folder.is_dir():
             continue
         if artifact.name not in sent:
             blocks = {
@@ -229,7 +249,7 @@ def _message(
             }
             sent[artifact.name] = Parcel(artifact.name, "", blocks)
         known.append((artifact, sent[artifact.name].blocks))
-    return content, {file.digest: sent[file.digest] for file in files if file.digest}, known
+    return content, {digest: sent[digest] for digest in digests}, known
 
 
 def _run_on_node(
@@ -238,9 +258,9 @@ def _run_on_node(
     force: bool,
     content: bytes,
     parcels: dict[str, Parcel],
-    known: list[tuple[Artifact[object], dict[str, list[Any]]]],
+    known: list[tuple[Artifact[object], Blocks]],
 ) -> tuple[CellResult, Carried]:
-    """A cell, on its node."""
+    """Run a cell on its node; return the result, and what the node made."""
     import ray
 
     if version != __version__:
@@ -249,7 +269,7 @@ def _run_on_node(
             number,
             error=MachineError(
                 f"node {node} has trtforge {__version__}, this is {version}",
-                "install the same version there",
+                "install the same version on the node",
             ),
         ), []
     store = opened(force=force)
@@ -259,26 +279,28 @@ def _run_on_node(
         work, arguments = parcel.unpack(
             content, lambda digest: parcel.receive(parcels[digest], ray.get, store)
         )
-    except ForgeError as error:  # a store that can't be written
+    except ForgeError as error:  # for example: the store can't be written
         return CellResult(number, error=error), []
     done = run_cell(number, work, arguments, store)
-    has = {artifact.name for artifact, _ in known}
-    return done, [
-        (
-            artifact,
-            {}
-            if artifact.name in has
-            else {name: [path.read_bytes()] for name, path in artifact.files.items()},
-        )
-        for artifact in done.made
-    ]
+    caller_has = {artifact.name for artifact, _ in known}
+    carried: Carried = []
+    for artifact in done.made:
+        files: dict[str, list[bytes]] = {}
+        if artifact.name not in caller_has:
+            files = {name: [path.read_bytes()] for name, path in artifact.files.items()}
+        carried.append((artifact, files))
+    return done, carried
 
 
-def _back(ray: Any, reference: Any, number: int, store: Store) -> CellResult:
-    """What a node has done; what it made is in ``store`` now."""
+def _receive(
+    reference: ObjectRef[tuple[CellResult, Carried]], number: int, store: Store
+) -> CellResult:
+    """Return a node's result, and copy what it made into ``store``."""
+    import ray
+
     try:
         done, carried = ray.get(reference)
-    except ray.exceptions.RayTaskError:  # a bug of ours, with the traceback from there
+    except ray.exceptions.RayTaskError:  # a bug in trtforge, with the traceback of the node
         raise
     except ray.exceptions.RayError as error:
         return CellResult(number, error=process_died(next(iter(str(error).splitlines()), "")))

@@ -106,7 +106,7 @@ def _open_folder(path: Path) -> OpenedModel:
 
 
 def _open_onnx(
-    path: Path, file: Path, own: Recipe | None, note: str, given: Recipe | None = None
+    path: Path, file: Path, own: Recipe | None, note: str, user: Recipe | None = None
 ) -> OpenedModel:
     """Open an ONNX file in ONNX Runtime.
 
@@ -114,7 +114,7 @@ def _open_onnx(
         path: what the user named.
         file: the ONNX file.
         own: the recipe of the folder that contains it.
-        given: the user's recipe, for a file without its own.
+        user: the user's recipe, for a file without its own.
     """
     from trtforge.backends.onnxruntime import run_one
     from trtforge.graph.detection import existing_nms, recognise
@@ -123,7 +123,7 @@ def _open_onnx(
 
     model, names, plugin_nms = _standard(file)
     graph = graph_of(model)
-    spec = own or given or Recipe()
+    spec = own or user or Recipe()
     _, _, height, width = dims(image_input(model))
     if not (isinstance(height, int) and isinstance(width, int)):  # dynamic: the recipe decides
         height, width = spec.preprocess.size or (640, 640)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from trtforge.calibration import images as pictures
 from trtforge.errors import ForgeError
-from trtforge.evaluate import bootstrap, classes, coco
+from trtforge.evaluate import average_precision, bootstrap, classes, coco
 from trtforge.evaluate.detections import Objects, agreement, finder, to_image
 from trtforge.evaluate.models import Array, OpenedModel
 from trtforge.evaluate.verification import Verification
@@ -108,7 +108,7 @@ def _detection(
         if pairs:
             report.agreement = sum(both for both, _ in pairs), sum(either for _, either in pairs)
         if truth:
-            matches = [coco.match(truth, of_engine) for of_engine in objects]
+            matches = [average_precision.match(truth, of_engine) for of_engine in objects]
             figures = [of_engine.mean_average_precision() for of_engine in matches]
             report.intervals = [_map_interval(matches[0], other) for other in matches[1:]]
             report.metric = "mAP50-95"
@@ -180,7 +180,9 @@ def _segmentation(files: list[Path], masks: Path, count: int, report: Verificati
     return Task(observe, finish, True)
 
 
-def _map_interval(reference: coco.Matches, other: coco.Matches) -> tuple[float, float]:
+def _map_interval(
+    reference: average_precision.Matches, other: average_precision.Matches
+) -> tuple[float, float]:
     """Return the 95 % interval of the points of mAP50-95 that an engine lost."""
 
     def drop(counts: NDArray[np.float64]) -> float:

@@ -44,19 +44,19 @@ def infer(
     return {name: tensors[name].numpy() for name in names}
 
 
-def select_outputs(result: object, wanted: Sequence[str]) -> list[str]:
-    """Return the names of the outputs to keep, in the model's order; all if none are wanted.
+def select_outputs(result: object, requested: Sequence[str]) -> list[str]:
+    """Return the names of the outputs to keep, in the model's order; all if none are requested.
 
     Raises:
         ForgeError: the model has no such output.
     """
     names = list(flatten(result))
-    for name in wanted:
+    for name in requested:
         if name not in names:
             raise ForgeError(
                 f"--output {name}: the model has no such output", f"it has: {', '.join(names)}"
             )
-    return [name for name in names if name in wanted] if wanted else names
+    return [name for name in names if name in requested] if requested else names
 
 
 def flatten(result: object) -> dict[str, Tensor]:

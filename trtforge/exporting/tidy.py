@@ -6,12 +6,19 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import onnx
 import onnx_ir
+from google.protobuf.message import Message
 
 from trtforge.errors import ForgeError
 from trtforge.graph.model import save
+
+if TYPE_CHECKING:
+    from google.protobuf.internal.containers import RepeatedCompositeFieldContainer
+
+T = TypeVar("T", bound=Message)
 
 
 def tidy(model: onnx.ModelProto, axes: Mapping[int, str]) -> None:
@@ -24,17 +31,10 @@ def tidy(model: onnx.ModelProto, axes: Mapping[int, str]) -> None:
         axes: name of each dynamic axis of the input, by index.
     """
     del model.metadata_props[:]
-    for graph in [*_graphs(model.graph), *model.functions]:
-        del graph.metadata_props[:]
-        for each in [
-            *graph.node,
-            *graph.value_info,
-            *getattr(graph, "input", []),
-            *getattr(graph, "output", []),
-        ]:
-            if not isinstance(each, str):  # the inputs of a function are no more than names
-                del each.metadata_props[:]
-                each.doc_string = ""
+    for graph in _graphs(model.graph):
+        _drop_notes(graph)
+    for function in model.functions:
+        _drop_notes(function)
     dims = model.graph.input[0].type.tensor_type.shape.dim
     names = {
         dims[axis].dim_param: name
@@ -46,7 +46,21 @@ def tidy(model: onnx.ModelProto, axes: Mapping[int, str]) -> None:
         for value in [*model.graph.input, *model.graph.output, *model.graph.value_info]:
             for dim in value.type.tensor_type.shape.dim:
                 if dim.dim_param:
-                    dim.dim_param = old.sub(lambda found: names[found[1]], dim.dim_param)
+                    dim.dim_param = old.sub(lambda match: names[match[1]], dim.dim_param)
+
+
+def _drop_notes(graph: onnx.GraphProto | onnx.FunctionProto) -> None:
+    """Drop the notes on a graph, its nodes and its tensors, in place."""
+    del graph.metadata_props[:]
+    for node in graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    values = list(graph.value_info)
+    if isinstance(graph, onnx.GraphProto):  # inputs and outputs of a function are only names
+        values += [*graph.input, *graph.output]
+    for value in values:
+        del value.metadata_props[:]
+        value.doc_string = ""
 
 
 def cut(graph: onnx.GraphProto, outputs: Sequence[str]) -> None:
@@ -57,16 +71,21 @@ def cut(graph: onnx.GraphProto, outputs: Sequence[str]) -> None:
             nodes.append(node)
             needed |= {name for inner in _nodes(node) for name in inner.input}
             needed |= {value.name for graph in _subgraphs(node) for value in graph.output}
-    kept = {
-        "output": [value for value in graph.output if value.name in outputs],
-        "node": nodes[::-1],
-        "initializer": [tensor for tensor in graph.initializer if tensor.name in needed],
-    }
-    for field, values in kept.items():
-        if len(values) < len(getattr(graph, field)):
-            copies = [type(value).FromString(value.SerializeToString()) for value in values]
-            graph.ClearField(field)
-            getattr(graph, field).extend(copies)
+    _keep(graph.output, [value for value in graph.output if value.name in outputs])
+    _keep(graph.node, nodes[::-1])
+    _keep(graph.initializer, [tensor for tensor in graph.initializer if tensor.name in needed])
+
+
+def _keep(field: RepeatedCompositeFieldContainer[T], kept: Sequence[T]) -> None:
+    """Keep only some of the messages in a repeated field."""
+    if len(kept) < len(field):
+        copies: list[T] = []
+        for message in kept:  # a message is deleted together with the field that it is in
+            copy = type(message)()
+            copy.CopyFrom(message)
+            copies.append(copy)
+        del field[:]
+        field.extend(copies)
 
 
 def write(model: onnx.ModelProto, path: Path, data: str, external_bytes: int) -> dict[str, int]:

@@ -15,10 +15,10 @@ from trtforge.devices import Device, no_kernels
 from trtforge.errors import ForgeError
 from trtforge.fleet.schema import HOSTED, LABEL, Fleet, Model, Place, Verify, device_name
 from trtforge.names import QUANTIZED, Precision
+from trtforge.traits import ONNXRUNTIME, RTX
 
 ON_DLA = ("fp16", "int8")
 CONFIGS = ("pgie_config.txt", "pgie_config.yml", "deepstream_app.txt")
-ON_CPU = "onnxruntime"
 
 
 @dataclass(frozen=True)
@@ -138,10 +138,8 @@ class _Pair:
     def backend(self) -> str:
         """Without a GPU on the runner only the builders are left that need none."""
         if self.device is None:
-            return ON_CPU
-        return (
-            "tensorrt-rtx" if self.hosted and self.place.backend == "auto" else self.place.backend
-        )
+            return ONNXRUNTIME
+        return RTX if self.hosted and self.place.backend == "auto" else self.place.backend
 
 
 def plan(fleet: Fleet) -> Plan:
@@ -183,7 +181,7 @@ def why_not(
     place: Place, device: Device | None, backend: str, hosted: bool, precision: Precision
 ) -> str:
     """Why a device can't have an engine of that precision; empty if it can."""
-    if backend == ON_CPU:
+    if backend == ONNXRUNTIME:
         lacks = "DLA" if place.dla is not None else "FP8 operators" if precision == "fp8" else ""
         return f"ONNX Runtime on a CPU has no {lacks}" if lacks else ""
     assert device
@@ -196,7 +194,7 @@ def why_not(
         return why
     if place.dla is not None and (why := _no_dla(device, place.dla, backend, precision)):
         return why
-    if backend == "tensorrt-rtx":
+    if backend == RTX:
         return tensorrt_rtx.refuses(device)
     return "TensorRT builds on its own GPU, and hosted runners have none" if hosted else ""
 
@@ -205,7 +203,7 @@ def _no_dla(device: Device, core: int, backend: str, precision: Precision) -> st
     if core >= device.dla_cores:
         has = f"{device.dla_cores} DLA cores, numbered from 0" if device.dla_cores else "no DLA"
         return f"{device.title} has {has}"
-    if backend == "tensorrt-rtx":
+    if backend == RTX:
         return "TensorRT-RTX builds for GPUs alone, not for a DLA"
     return "" if precision in ON_DLA else "a DLA computes in FP16 and INT8 alone"
 
@@ -258,7 +256,7 @@ def _job(pair: _Pair, precisions: Sequence[Precision]) -> Job:
         )
         for each in precisions
     ]
-    timed = not pair.hosted or pair.backend == ON_CPU
+    timed = not pair.hosted or pair.backend == ONNXRUNTIME
     return Job(
         id=f"{pair.name}.{pair.on}",
         model=pair.name,

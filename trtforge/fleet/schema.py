@@ -26,6 +26,7 @@ from trtforge import devices, documents, parse, recipe
 from trtforge.errors import ForgeError
 from trtforge.names import QUANTIZED, Backend, Precision
 from trtforge.patches import Section
+from trtforge.traits import ONNXRUNTIME
 
 HOSTED = "hosted"
 CPU = "cpu"
@@ -262,7 +263,7 @@ def _unknown(name: str, place: Place) -> str:
     if device_name(name, place) is None:
         return (
             ""
-            if place.backend in ("auto", "onnxruntime")
+            if place.backend in ("auto", ONNXRUNTIME)
             else f"{place.backend} does not build for a cpu"
         )
     try:

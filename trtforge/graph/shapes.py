@@ -17,7 +17,7 @@ import onnx_graphsurgeon as gs
 from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter, dtype_to_onnx
 
 from trtforge.graph import symbols
-from trtforge.graph.symbols import Dim, Size, divide, named, numbers, product
+from trtforge.graph.symbols import Array, Dim, Size, divide, named, numbers, product
 
 Shape = tuple[Size, ...]
 
@@ -34,7 +34,7 @@ class Shapes:
     def __init__(self, graph: gs.Graph) -> None:
         self.shape: dict[str, Shape] = {}
         self.dtype: dict[str, int] = {}
-        self.values: dict[str, Any] = {}
+        self.values: dict[str, Array] = {}
         self._dims: dict[str, Dim] = {}
         self._opsets = graph.import_domains or [onnx.helper.make_opsetid("", graph.opset)]
         self._versions = {each.domain or "": each.version for each in self._opsets}

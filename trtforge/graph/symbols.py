@@ -8,12 +8,13 @@ that every operator that only moves values is NumPy's own.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Any, Union, cast
 
 import numpy as np
 import onnx_graphsurgeon as gs
+from numpy.typing import NDArray
 
 INT64 = 2**63
 
@@ -98,7 +99,9 @@ def _parts(size: Size) -> tuple[int, tuple[str, ...]]:
 # ------------------------------------------------------------------------------------------------
 # operators
 
-Array = Any  # of elements
+Array = NDArray[np.object_]  # of elements: numbers, and sizes with names
+# What a rule reads. An unknown input is None: a rule that needs it fails, and ``evaluate`` says None.
+Inputs = list[Array]
 
 
 def evaluate(node: gs.Node, inputs: list[Array | None]) -> Array | None:
@@ -112,7 +115,7 @@ def evaluate(node: gs.Node, inputs: list[Array | None]) -> Array | None:
     if rule is None or not inputs or inputs[0] is None or node.domain not in (None, "", "ai.onnx"):
         return None
     try:
-        found = rule(node, inputs)
+        found = rule(node, cast("Inputs", inputs))
     except (
         TypeError,
         ValueError,
@@ -131,7 +134,7 @@ def numbers(array: Array | None) -> list[int] | None:
 
 
 def attribute_or_input(
-    node: gs.Node, name: str, inputs: list[Array | None], index: int
+    node: gs.Node, name: str, inputs: Sequence[Array | None], index: int
 ) -> list[int] | None:
     """Axes and their like: an attribute in old opsets and an input in new ones. None where there is
     neither.
@@ -153,11 +156,11 @@ def _fits(array: Array) -> bool:
     return all(not isinstance(each, int) or -INT64 <= each < INT64 for each in array.flat)
 
 
-def _gather(node: gs.Node, inputs: list[Any]) -> Array:
+def _gather(node: gs.Node, inputs: Inputs) -> Array:
     return _objects(np.take(inputs[0], inputs[1].astype(np.int64), axis=node.attrs.get("axis", 0)))
 
 
-def _slice(node: gs.Node, inputs: list[Any]) -> Array:
+def _slice(node: gs.Node, inputs: Inputs) -> Array:
     starts = attribute_or_input(node, "starts", inputs, 1) or []
     ends = attribute_or_input(node, "ends", inputs, 2) or []
     axes = attribute_or_input(node, "axes", inputs, 3) or list(range(len(starts)))
@@ -174,16 +177,16 @@ def _slice(node: gs.Node, inputs: list[Any]) -> Array:
     return _objects(found)
 
 
-def _unsqueeze(node: gs.Node, inputs: list[Any]) -> Array:
+def _unsqueeze(node: gs.Node, inputs: Inputs) -> Array:
     return np.expand_dims(inputs[0], tuple(attribute_or_input(node, "axes", inputs, 1) or ()))
 
 
-def _squeeze(node: gs.Node, inputs: list[Any]) -> Array:
+def _squeeze(node: gs.Node, inputs: Inputs) -> Array:
     axes = attribute_or_input(node, "axes", inputs, 1)
     return _objects(np.squeeze(inputs[0], None if axes is None else tuple(axes)))
 
 
-def _reshape(node: gs.Node, inputs: list[Any]) -> Array:
+def _reshape(node: gs.Node, inputs: Inputs) -> Array | None:
     wanted = numbers(inputs[1])
     if wanted is None:
         return None
@@ -192,7 +195,7 @@ def _reshape(node: gs.Node, inputs: list[Any]) -> Array:
     )
 
 
-def _expand(node: gs.Node, inputs: list[Any]) -> Array:
+def _expand(node: gs.Node, inputs: Inputs) -> Array | None:
     wanted = numbers(inputs[1])
     return (
         None
@@ -201,7 +204,7 @@ def _expand(node: gs.Node, inputs: list[Any]) -> Array:
     )
 
 
-def _cast(node: gs.Node, inputs: list[Any]) -> Array | None:
+def _cast(node: gs.Node, inputs: Inputs) -> Array | None:
     to = node.attrs["to"]
     kind = np.dtype(to) if not isinstance(to, int) else np.dtype(_NUMPY.get(to, np.float32))
     if kind == np.bool_:
@@ -215,14 +218,14 @@ def _cast(node: gs.Node, inputs: list[Any]) -> Array | None:
     return _each(lambda value: int(value) if isinstance(value, bool) else value)(inputs[0])
 
 
-def _where(node: gs.Node, inputs: list[Any]) -> Array:
+def _where(node: gs.Node, inputs: Inputs) -> Array:
     choose = np.frompyfunc(
         lambda which, yes, no: no if which is False else yes if which is True else None, 3, 1
     )
     return _objects(choose(*inputs))
 
 
-def _constant_of_shape(node: gs.Node, inputs: list[Any]) -> Array | None:
+def _constant_of_shape(node: gs.Node, inputs: Inputs) -> Array | None:
     shape = numbers(inputs[0])
     value = np.ravel(node.attrs["value"].values)[0] if "value" in node.attrs else np.float32(0)
     if shape is None or not np.issubdtype(value.dtype, np.integer) or np.prod(shape) > LARGEST:
@@ -230,7 +233,7 @@ def _constant_of_shape(node: gs.Node, inputs: list[Any]) -> Array | None:
     return _objects(np.full(shape, int(value), object))
 
 
-def _range(node: gs.Node, inputs: list[Any]) -> Array | None:
+def _range(node: gs.Node, inputs: Inputs) -> Array | None:
     start, limit, delta = (numbers(each) for each in inputs)
     if (
         not start
@@ -243,31 +246,31 @@ def _range(node: gs.Node, inputs: list[Any]) -> Array | None:
     return _objects(np.array([*range(start[0], limit[0], delta[0])], object))
 
 
-def _reduce_prod(node: gs.Node, inputs: list[Any]) -> Array | None:
+def _reduce_prod(node: gs.Node, inputs: Inputs) -> Array | None:
     axes = attribute_or_input(node, "axes", inputs, 1)
     if inputs[0].ndim != 1 or axes not in (None, [0], [-1]):
         return None
     return np.full((1,) if node.attrs.get("keepdims", 1) else (), product(inputs[0]), object)
 
 
-def _objects(array: Any) -> Array:
+def _objects(array: NDArray[Any] | object) -> Array:
     """NumPy hands out bare elements where an object array of rank 0 is meant."""
     if isinstance(array, np.ndarray) and array.dtype == object:
         return array
-    found = np.empty(np.shape(array), object)
-    found[()] = array
-    return found
+    elements: Array = np.empty(array.shape if isinstance(array, np.ndarray) else (), np.object_)
+    elements[()] = array
+    return elements
 
 
-def _each(rule: Callable[..., Any]) -> Callable[..., Array]:
+def _each(rule: Callable[..., object]) -> Callable[..., Array]:
     return lambda *arrays: _objects(np.frompyfunc(rule, len(arrays), 1)(*arrays))
 
 
-def _elementwise(rule: Callable[..., Any]) -> Callable[[gs.Node, list[Any]], Array]:
+def _elementwise(rule: Callable[..., object]) -> Callable[[gs.Node, Inputs], Array]:
     return lambda node, inputs: _each(rule)(*inputs)
 
 
-def _number(rule: Callable[[int, int], Any]) -> Callable[[Element, Element], Any]:
+def _number(rule: Callable[[int, int], object]) -> Callable[[Element, Element], object]:
     return lambda one, other: (
         rule(one, other) if isinstance(one, int) and isinstance(other, int) else None
     )
@@ -276,7 +279,7 @@ def _number(rule: Callable[[int, int], Any]) -> Callable[[Element, Element], Any
 _NUMPY = {6: np.int32, 7: np.int64, 9: np.bool_}  # TensorProto.DataType
 LARGEST = 1024  # elements; larger tensors hold data, not shapes
 
-_RULES: dict[str, Callable[[gs.Node, list[Any]], Array | None]] = {
+_RULES: dict[str, Callable[[gs.Node, Inputs], Array | None]] = {
     "Identity": lambda node, inputs: inputs[0],
     "Cast": _cast,
     "Gather": _gather,

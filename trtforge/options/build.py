@@ -14,6 +14,7 @@ from trtforge.errors import ForgeError
 from trtforge.names import Precision
 from trtforge.options import recipe as recipes
 from trtforge.pipeline.job import Job
+from trtforge.traits import TRAITS
 
 NMS_IMPLS = ("auto", "plugin", "onnx")
 # no quotes in nvinfer's dialects: these would end a value, or begin something else
@@ -138,13 +139,14 @@ def check_precision(work: Job | Prepared, targets: Sequence[Target]) -> None:
     """
     for target in targets:
         device = target.device
-        if work.precision == "fp8" and target.backend == "onnxruntime":
+        if work.precision == "fp8" and target.backend and not TRAITS[target.backend].fp8:
             raise ForgeError(
-                "ONNX Runtime has no FP8 convolutions on the CPU", "give --device, or --int8"
+                "ONNX Runtime has no FP8 convolutions on the CPU",
+                "give --device, or --int8",
             )
         if (
             device
-            and target.backend != "onnxruntime"
+            and (target.backend is None or TRAITS[target.backend].on_gpu)
             and (why := no_kernels(device, work.precision))
         ):
             first = next(sm for name, sm in FIRST_SM.items() if name == work.precision)

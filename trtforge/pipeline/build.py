@@ -12,6 +12,7 @@ from trtforge.names import Backend
 from trtforge.pipeline.targets import place
 from trtforge.stages import build
 from trtforge.store import Artifact, Store
+from trtforge.traits import TRAITS
 
 EngineTask = tuple[Prepared, Target, BuildOptions]
 
@@ -38,11 +39,11 @@ def build_engine(
         ranges=prepared.table if implicit_int8 else None,
         images=prepared.images if implicit_int8 else None,
     )
-    device = target.device
+    device, traits = target.device, TRAITS[backend]
     engine = build.EngineOptions(
         backend=backend,
-        sm=device.sm if device and backend != "onnxruntime" else None,
-        gpu=device.title if device and backend == "tensorrt" else None,
+        sm=device.sm if device and traits.on_gpu else None,
+        gpu=device.title if device and traits.builds_on_target else None,
         batch=prepared.batch,
         size=prepared.facts.image_size,
         options=options,
@@ -63,7 +64,7 @@ def engine_cell(prepared: Prepared, target: Target, options: BuildOptions, store
     return Cell(
         task,
         place(target),
-        alone=backend == "tensorrt",  # it times kernels
+        alone=TRAITS[backend].builds_on_target,
         known=(planned,) if planned.cached else (),
     )
 

@@ -11,12 +11,13 @@ from trtforge.bundle.facts import BuildFacts
 from trtforge.bundle.folder import check_output
 from trtforge.bundle.prepared import Prepared, Target
 from trtforge.cluster import Workers, this_process
-from trtforge.names import BACKENDS, Backend
+from trtforge.names import Backend
 from trtforge.pipeline.build import build_in_cell, engine_cell
 from trtforge.pipeline.job import Job
 from trtforge.pipeline.prepare import prepare
 from trtforge.stages import build, bundle
 from trtforge.store import Artifact, Store
+from trtforge.traits import DEEPSTREAM, TRAITS
 
 Engine = Artifact[BuildFacts]
 
@@ -91,8 +92,7 @@ def _backends(targets: Sequence[Target], implicit: bool) -> list[Backend]:
         if target.backend:
             backends.append(target.backend)
         else:
-            # Implicit precisions are TensorRT's alone.
-            backends += ["tensorrt"] if implicit else BACKENDS
+            backends += [name for name in TRAITS if TRAITS[name].implicit or not implicit]
     return backends
 
 
@@ -125,7 +125,7 @@ def _remarks(prepared: Prepared) -> list[str]:
     elif prepared.recipe.head != "none":
         remarks.append("no decoded detector recognised: outputs stay as they are, without NMS")
     if facts.stripped_nms:
-        put_back = prepared.patches["tensorrt"].form != "none"
+        put_back = prepared.patches[DEEPSTREAM].form != "none"
         back = " and is put back as the target needs it" if put_back else ""
         remarks.append(f"the model's own {facts.stripped_nms} was cut away{back}")
     return remarks

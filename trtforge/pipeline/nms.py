@@ -6,9 +6,8 @@ from trtforge.bundle.facts import FoldFacts
 from trtforge.names import Backend
 from trtforge.pipeline.job import Job
 from trtforge.stages.patch import PatchOptions
+from trtforge.traits import TRAITS
 
-# The form of the NMS in each backend's graph with --nms auto.
-AUTO_NMS = {"tensorrt": "deepstream", "tensorrt-rtx": "none", "onnxruntime": "onnx"}
 RANKED_FORMS = ("queries", "ranked")  # their boxes do not overlap, and need no more than a TopK
 
 
@@ -31,11 +30,5 @@ def _form(job: Job, backend: Backend, facts: FoldFacts) -> str:
     detection = facts.detection
     if job.nms == "auto" and detection is None:
         return "keep"
-    form = AUTO_NMS[backend] if job.nms == "auto" else job.nms
-    if backend == "tensorrt-rtx":
-        # It can build no NMS, which the DeepStream form beside it has, but it can build a TopK.
-        ranked = detection is not None and detection.form in RANKED_FORMS
-        return "onnx" if ranked and form not in ("none", "keep") else "none"
-    if backend == "onnxruntime" and form in ("deepstream", "efficientnms"):
-        return "onnx"  # the same outputs as the plugin's
-    return form
+    ranked = detection is not None and detection.form in RANKED_FORMS
+    return TRAITS[backend].nms(job.nms, ranked)

@@ -22,10 +22,10 @@ from trtforge.pipeline.sources import calibration_images, model_entry, model_fil
 from trtforge.recipe import Recipe
 from trtforge.stages import MODEL, adapt, fold, patch
 from trtforge.store import Artifact, File, Store
+from trtforge.traits import DEEPSTREAM, TRAITS
 
 TENSORRT_8_OPSET = 17  # its parser's newest, and enough for a graph without Q/DQ
 DEFAULT_SIZE = (640, 640)  # height and width of a dynamic input whose recipe names none
-DEEPSTREAM_FORM: tuple[Backend, ...] = ("tensorrt",)  # nvinfer builds from TensorRT's graph
 
 
 def prepare(job: Job, store: Store, backends: Sequence[Backend]) -> Prepared:
@@ -47,8 +47,8 @@ def prepare(job: Job, store: Store, backends: Sequence[Backend]) -> Prepared:
     typed = apply_precision(job, clean, images.folder if images else None, store)
     graphs: dict[Backend, File] = {}
     patches: dict[Backend, PatchFacts] = {}
-    for backend in dict.fromkeys((*DEEPSTREAM_FORM, *backends)):
-        graph = typed.cpu_graph if backend == "onnxruntime" else typed.graph
+    for backend in dict.fromkeys((DEEPSTREAM, *backends)):
+        graph = typed.graph if TRAITS[backend].half else typed.cpu_graph
         options = patch_options(job, backend, folded.facts)
         patched = store.run(patch.STAGE, patch.PatchInputs(graph), options)
         graphs[backend], patches[backend] = patched.file(MODEL), patched.facts

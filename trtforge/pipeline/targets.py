@@ -13,9 +13,10 @@ from trtforge.cluster import Cell, Workers
 from trtforge.devices import Device, this_machine
 from trtforge.devices.stacks import mismatch
 from trtforge.errors import ForgeError, MachineError
-from trtforge.names import BACKENDS, Backend
+from trtforge.names import Backend
 from trtforge.pipeline.job import Job
 from trtforge.store import Store
+from trtforge.traits import ONNXRUNTIME, RTX, TRAITS
 
 NO_GPU = (
     "no GPU here and no --device: building for this CPU with onnxruntime. "
@@ -24,60 +25,64 @@ NO_GPU = (
 
 
 def target(backend: str, device: Device | None) -> tuple[Target, str]:
-    """The target that the options mean, and a line for the user where that is not obvious.
+    """Choose the backend that builds for a device on this machine.
 
     Args:
-        backend: auto, or a backend's name.
-        device: the one named, or None: this machine's.
+        backend: ``auto``, or the name of a backend.
+        device: the device that the user named; None: the device that this machine is.
+
+    Returns:
+        The target, and a line for the user where the choice is not obvious.
 
     Raises:
-        ForgeError: no backend of that name.
+        ForgeError: there is no backend of that name.
         MachineError: the backend can't build for the device here.
     """
-    if backend not in ("auto", *BACKENDS):
+    if backend not in ("auto", *TRAITS):
         raise ForgeError(
-            f"there is no backend called {backend!r}", f"one of: auto, {', '.join(BACKENDS)}"
+            f"there is no backend called {backend!r}", f"one of: auto, {', '.join(TRAITS)}"
         )
-    if backend == "onnxruntime":
-        return Target("onnxruntime", device), ""
+    if backend == ONNXRUNTIME:
+        return Target(ONNXRUNTIME, device), ""
     here = this_machine()
-    wanted = device or here
-    if wanted is None:
+    device = device or here
+    if device is None:
         if backend == "auto":
-            return Target("onnxruntime", None), NO_GPU
-        hint = (
-            "name the target with --device" if backend == "tensorrt-rtx" else "run it on the target"
-        )
+            return Target(ONNXRUNTIME, None), NO_GPU
+        hint = "name the target with --device" if backend == RTX else "run it on the target"
         raise MachineError(f"no GPU on this machine to build for with {backend}", hint)
-    if backend == "tensorrt-rtx":
-        return Target(_rtx(wanted), wanted), ""
-    why = tensorrt.refuses(wanted, here)
-    if why and (backend == "tensorrt" or not wanted.typed):
-        raise MachineError(why, _elsewhere(wanted))
-    if not why and (backend == "tensorrt" or find_spec("tensorrt")):
+    if backend == RTX:
+        return Target(_rtx(device), device), ""
+    why_not = tensorrt.refuses(device, here)
+    if why_not and (backend == "tensorrt" or not device.typed):
+        raise MachineError(why_not, _elsewhere(device))
+    if not why_not and (backend == "tensorrt" or find_spec("tensorrt")):
         tensorrt.module()
-        return Target("tensorrt", wanted), ""
-    return Target(_rtx(wanted), wanted), ""
+        return Target("tensorrt", device), ""
+    return Target(_rtx(device), device), ""
 
 
 def targets(
     workers: Workers, backend: str, devices: Sequence[Device | None]
 ) -> tuple[list[Target], list[str]]:
-    """The target of each device, as the machine says that will build for it, and lines for the
-    user.
+    """Choose the backend of each device, on the machine that will build for it.
+
+    Returns:
+        The targets, and lines for the user.
 
     Raises:
-        ForgeError: the devices are not named, and this machine's GPU is not what counts; see
-            ``target``.
+        ForgeError: a cluster builds, and the devices are not named; see ``target``.
     """
-    if not workers.here and None in devices and backend != "onnxruntime":
+    if not workers.here and None in devices and backend != ONNXRUNTIME:
         raise ForgeError(
             "a cluster has many GPUs",
             "name the targets with --device, or give --backend onnxruntime",
         )
-    cells = [Cell((backend, each), each if backend != "onnxruntime" else None) for each in devices]
-    found = workers.results(_target, cells)
-    return [chosen for chosen, _ in found], [note for _, note in found if note]
+    cells = [
+        Cell((backend, device), None if backend == ONNXRUNTIME else device) for device in devices
+    ]
+    choices = workers.results(_target_in_cell, cells)
+    return [choice for choice, _ in choices], [note for _, note in choices if note]
 
 
 def check(
@@ -87,19 +92,20 @@ def check(
     options: BuildOptions,
     deepstream: str | None,
 ) -> list[str]:
-    """Ask, before any work, whether each target's builder takes the options.
+    """Ask each target's builder, before any work, whether it takes the options.
 
     Args:
-        deepstream: version that the user named.
+        deepstream: the version that the user named.
 
     Returns:
         Remarks for the user.
 
     Raises:
-        MachineError: a builder lacks what is asked for, or DeepStream can't load what it makes.
+        MachineError: a builder lacks what an option needs, or DeepStream can't load its engines.
         ForgeError: ONNX Runtime has no such options.
     """
-    if work.implicit and any(target.backend == "onnxruntime" for target in targets):
+    backends = [target.backend for target in targets if target.backend]
+    if work.implicit and ONNXRUNTIME in backends:
         raise ForgeError(
             "ONNX Runtime takes precisions from the graph alone, not from a builder's choice",
             "give --int8-mode explicit, or no device that ends at TensorRT 8",
@@ -107,71 +113,85 @@ def check(
     if work.implicit and work.precision == "int8":
         options = replace(options, implicit=work.recipe.precision.rest)
     cells = [Cell((target, options, deepstream), place(target)) for target in targets]
-    return [remark for remarks in workers.results(_check, cells) for remark in remarks]
+    return [remark for remarks in workers.results(_check_in_cell, cells) for remark in remarks]
 
 
 def place(target: Target) -> Device | None:
-    """The device that must be where the target's engine is built, or timed."""
-    return target.device if target.backend != "onnxruntime" else None
+    """Return the device of the machine that must build the target's engine, or time it."""
+    on_gpu = target.backend is None or TRAITS[target.backend].on_gpu
+    return target.device if on_gpu else None
 
 
-def _target(asked: tuple[str, Device | None], store: Store) -> tuple[Target, str]:
-    return target(*asked)
+def _target_in_cell(task: tuple[str, Device | None], store: Store) -> tuple[Target, str]:
+    return target(*task)
 
 
-def _check(asked: tuple[Target, BuildOptions, str | None], store: Store) -> list[str]:
-    chosen, options, deepstream = asked
-    if chosen.backend == "onnxruntime" and (given := _given(options)):
+def _check_in_cell(task: tuple[Target, BuildOptions, str | None], store: Store) -> list[str]:
+    target, options, deepstream = task
+    option = _first_option(options)
+    if target.backend == ONNXRUNTIME and option:
         raise ForgeError(
-            f"onnxruntime has no builder that takes {given}", "drop it, or build for a GPU"
+            f"onnxruntime has no builder that takes {option}", "drop it, or build for a GPU"
         )
-    if chosen.backend == "tensorrt-rtx":
+    if target.backend == RTX:
         tensorrt_rtx.check(options)
-    if chosen.backend != "tensorrt":
+    if target.backend != "tensorrt":
         return []
-    if _given(options) or options.implicit:
+    if option or options.implicit:
         tensorrt.check(options)
-    return _deepstream(chosen, deepstream)
+    return _deepstream_remarks(target, deepstream)
 
 
-def _given(options: BuildOptions) -> str:
-    """The first option that is not the default, as the command line calls it; workspace aside,
-    which any may take.
+def _first_option(options: BuildOptions) -> str:
+    """Return the first option that is not the default, as the command line calls it.
+
+    The workspace does not count: every backend takes it.
     """
     names = {"pools": "memory-pool", "profiles": "profile", "dla_core": "dla"}
-    return next(
-        (
-            f"--{names.get(field.name, field.name.replace('_', '-'))}"
-            for field in fields(options)
-            if field.name not in ("workspace", "implicit", "calibrator")
-            and getattr(options, field.name) != getattr(PLAIN, field.name)
-        ),
-        "",
-    )
+    for field in fields(options):
+        if field.name in ("workspace", "implicit", "calibrator"):
+            continue
+        if getattr(options, field.name) != getattr(PLAIN, field.name):
+            return f"--{names.get(field.name, field.name.replace('_', '-'))}"
+    return ""
 
 
-def _deepstream(chosen: Target, asked: str | None) -> list[str]:
-    wanted = asked or (chosen.device and chosen.device.deepstream)
-    why = mismatch(wanted, tensorrt.module().__version__) if wanted else ""
-    if why and asked:
+def _deepstream_remarks(target: Target, named: str | None) -> list[str]:
+    """Tell whether a DeepStream loads what the installed TensorRT builds.
+
+    Args:
+        named: the DeepStream that the user named; None: the device's.
+
+    Raises:
+        MachineError: the one that the user named does not.
+    """
+    deepstream = named or (target.device.deepstream if target.device else None)
+    why_not = mismatch(deepstream, tensorrt.module().__version__) if deepstream else ""
+    if why_not and named:
         raise MachineError(
-            f"--deepstream {asked}: {why}", "build with the TensorRT that it was built for"
+            f"--deepstream {named}: {why_not}", "build with the TensorRT that it was built for"
         )
-    return [why] if why else []
+    return [why_not] if why_not else []
 
 
 def _rtx(device: Device) -> Backend:
-    if why := tensorrt_rtx.refuses(device):
-        raise MachineError(why, _elsewhere(device))
+    """Return TensorRT-RTX, if it builds for a device.
+
+    Raises:
+        MachineError: it does not, or is not installed.
+    """
+    if why_not := tensorrt_rtx.refuses(device):
+        raise MachineError(why_not, _elsewhere(device))
     if find_spec("tensorrt_rtx") is None:
         raise MachineError(
             f"no builder for {device.title} on this machine: TensorRT-RTX is not installed",
             tensorrt_rtx.INSTALL,
         )
-    return "tensorrt-rtx"
+    return RTX
 
 
 def _elsewhere(device: Device) -> str:
+    """Return how the user gets an engine for a device that nothing here builds for."""
     if not device.typed:
         return (
             f"`trtforge prepare ... --device {device.name}` writes what its own DeepStream {device.deepstream} "

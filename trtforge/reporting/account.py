@@ -20,7 +20,7 @@ ELLIPSIS, LONG = " ... ", 1000
 
 
 def account(layers: Sequence[Layer], origin: Origin, batch: int) -> tuple[list[Layer], list[Node]]:
-    """Place every node of the graph.
+    """Place every node of the graph in a layer, or say why it needs none.
 
     Args:
         batch: batch size for which MACs are counted.

@@ -64,8 +64,8 @@ def _operators(layer: Layer, nodes: Mapping[str, tuple[int, Node]]) -> str:
     """
     members = sorted(nodes[name][0] for name in layer.members if name in nodes)
     by_index = dict(nodes.values())
-    found = [by_index[index] for index in members]
-    computed = [node for node in found if layer.macs or not node.learned] or found
+    ordered = [by_index[index] for index in members]
+    computed = [node for node in ordered if layer.macs or not node.learned] or ordered
     kinds = dict.fromkeys(_SHORT.get(node.op, node.op) for node in computed)
     return shorten(" + ".join(kinds) or layer.type or "?", OPERATORS)
 

@@ -16,9 +16,9 @@ FLOAT = {"Float", "Half", "BFloat16"}
 # before it.
 PASSED = {"QuantizeLinear", "DequantizeLinear", "Conv", "Concat", "Slice", "Split"}
 _TITLES = {
-    "convert": "for nothing but another datatype",
-    "copy": "for nothing but a copy or another layout",
-    "kept": "converting around operators without Q/DQ",
+    "convert": "used only to convert the datatype",
+    "copy": "used only to copy or to change the layout",
+    "kept": "used to convert around operators without Q/DQ",
 }
 
 
@@ -46,7 +46,7 @@ def remarks_on_moves(report: LayerReport) -> list[Remark]:
     neighbours = _Neighbours(report.layers)
     names = labels(report)
     total = sum(layer.bytes for layer in report.layers) or 1
-    found: list[Remark] = []
+    collected: list[Remark] = []
     for cause, numbers in _by_cause(report, neighbours).items():
         size = sum(report.layers[number].bytes for number in numbers)
         amount = f"{present.size(size)}, {100 * size / total:.1f} % of all bytes"
@@ -58,7 +58,7 @@ def remarks_on_moves(report: LayerReport) -> list[Remark]:
                 "recipe: take those operators out of precision.keep; if they are heads, "
                 "precision: {heads: int8}"
             )
-        found.append(
+        collected.append(
             make_remark(
                 report,
                 f"{number_of(numbers, 'layer')} {_TITLES[cause]}: {amount}",
@@ -67,7 +67,7 @@ def remarks_on_moves(report: LayerReport) -> list[Remark]:
                 act,
             )
         )
-    return found
+    return collected
 
 
 def _by_cause(report: LayerReport, neighbours: _Neighbours) -> dict[str, list[int]]:
@@ -135,7 +135,7 @@ def remarks_on_wide_outputs(report: LayerReport) -> list[Remark]:
     return [
         make_remark(
             report,
-            f"{number_of(numbers, 'INT8 layer')} writing float for another to quantize: "
+            f"{number_of(numbers, 'INT8 layer')} with float outputs for another layer to quantize: "
             f"{present.size(size)} written",
             numbers,
             f"The builder lists the operators after them ({names}) as kernels of their own. "

@@ -53,7 +53,7 @@ def layers(optimised: onnx.ModelProto, origin: Origin) -> list[Layer]:
     def described(name: str) -> Tensor:
         return tensors.get(name) or Tensor(name=name, dims=[], dtype="unknown")
 
-    found: list[Layer] = []
+    result: list[Layer] = []
     for node in graph.node:
         name = node.name or next(filter(None, node.output), "")
         nodes = _nodes(name, names)
@@ -62,7 +62,7 @@ def layers(optimised: onnx.ModelProto, origin: Origin) -> list[Layer]:
             if output and output not in tensors:
                 originals = outputs[nodes[0]][number : number + 1] if nodes else ()
                 tensors[output] = _guess(output, originals, inputs, origin)
-        found.append(
+        result.append(
             Layer(
                 name=name,
                 type=node.op_type,
@@ -73,7 +73,7 @@ def layers(optimised: onnx.ModelProto, origin: Origin) -> list[Layer]:
                 tactic=f"{node.domain}.{node.op_type}" if node.domain else "",
             )
         )
-    return found
+    return result
 
 
 def _guess(name: str, originals: Sequence[str], inputs: Sequence[Tensor], origin: Origin) -> Tensor:

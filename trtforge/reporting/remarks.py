@@ -9,6 +9,7 @@ from trtforge.reporting.model import UNREADABLE, LayerReport, Node, Remark
 from trtforge.reporting.move_remarks import remarks_on_moves, remarks_on_wide_outputs
 from trtforge.reporting.origin import QUANTIZED
 from trtforge.reporting.remark import SHOWN, make_remark, number_of, some_names
+from trtforge.traits import ONNXRUNTIME
 
 EVERY = 0.95  # from this share on, the remark is about the whole engine
 LITTLE = 0.005  # share of the MACs below which FP32 costs nothing
@@ -17,7 +18,7 @@ MUCH = 0.5  # share of the bytes that weights need before a larger batch pays
 
 def remarks(report: LayerReport) -> list[Remark]:
     """Return what stands out: first what the user can change, then by the bytes that it moves."""
-    found = [
+    collected = [
         *_quantized_in_float(report),
         *_not_quantized(report),
         *remarks_on_moves(report),
@@ -26,7 +27,7 @@ def remarks(report: LayerReport) -> list[Remark]:
         *_mostly_weights(report),
         *_gaps_of_the_report(report),
     ]
-    return sorted(found, key=lambda remark: (not remark.act, -remark.bytes))
+    return sorted(collected, key=lambda remark: (not remark.act, -remark.bytes))
 
 
 def homes(report: LayerReport) -> dict[str, int]:
@@ -44,7 +45,7 @@ def homes(report: LayerReport) -> dict[str, int]:
 
 
 def _quantized_in_float(report: LayerReport) -> list[Remark]:
-    """Operators with Q/DQ that the builder computes in float."""
+    """Return a remark on operators with Q/DQ that the builder computes in float."""
     layer_of = homes(report)
     quantized = [node for node in report.nodes if node.quantized and node.name in layer_of]
     precision_of = {node.name: report.layers[layer_of[node.name]].precision for node in quantized}
@@ -83,7 +84,7 @@ def _quantized_in_float(report: LayerReport) -> list[Remark]:
 
 
 def _not_quantized(report: LayerReport) -> list[Remark]:
-    """Operators without Q/DQ in a quantized graph."""
+    """Return remarks on operators without Q/DQ in a quantized graph."""
     learned = [node for node in report.nodes if node.learned and node.place == "layer"]
     if not any(node.quantized for node in learned):
         return []
@@ -91,12 +92,12 @@ def _not_quantized(report: LayerReport) -> list[Remark]:
     layer_of = homes(report)
     first = [node for node in learned if not node.quantized and node.reads_input]
     kept = [node for node in learned if not node.quantized and not node.reads_input]
-    found: list[Remark] = []
+    collected: list[Remark] = []
     if first:
-        found.append(
+        collected.append(
             make_remark(
                 report,
-                f"{number_of(first, 'operator')} reading the image left in float",
+                f"{number_of(first, 'operator')} at the image input in float",
                 [layer_of[node.name] for node in first],
                 f"{some_names(node.name for node in first)}, {_share(first, total)} of the MACs. "
                 "This is intended: an image has 256 levels, and symmetric INT8 has only 127 for "
@@ -104,7 +105,7 @@ def _not_quantized(report: LayerReport) -> list[Remark]:
             )
         )
     if kept:
-        found.append(
+        collected.append(
             make_remark(
                 report,
                 f"{number_of(kept, 'operator')} without Q/DQ",
@@ -115,12 +116,12 @@ def _not_quantized(report: LayerReport) -> list[Remark]:
                 "precision: {heads: int8}",
             )
         )
-    return found
+    return collected
 
 
 def _computed_in_fp32(report: LayerReport) -> list[Remark]:
-    """Layers that compute in FP32."""
-    if report.engine.backend == "onnxruntime":  # its CPU kernels are not faster in FP16
+    """Return a remark on layers that compute in FP32."""
+    if report.engine.backend == ONNXRUNTIME:  # its CPU kernels are not faster in FP16
         return []
     wide = [
         number
@@ -154,7 +155,7 @@ def _computed_in_fp32(report: LayerReport) -> list[Remark]:
 
 
 def _mostly_weights(report: LayerReport) -> list[Remark]:
-    """An engine that mostly reads weights."""
+    """Return a remark on an engine that mostly reads weights."""
     weights = sum(layer.weight_bytes for layer in report.layers)
     total = sum(layer.bytes for layer in report.layers)
     if not total or weights < MUCH * total or report.engine.batch > 1:
@@ -175,13 +176,13 @@ def _mostly_weights(report: LayerReport) -> list[Remark]:
 
 
 def _gaps_of_the_report(report: LayerReport) -> list[Remark]:
-    """What the report itself does not know."""
-    found: list[Remark] = []
+    """Return remarks on what the report itself does not know."""
+    collected: list[Remark] = []
     unreadable = [number for number, layer in enumerate(report.layers) if layer.type == UNREADABLE]
     if unreadable:
-        title = f"{number_of(unreadable, 'row')} of the builder's list unreadable"
+        title = f"{number_of(unreadable, 'unreadable row')} in the builder's list"
         why = "They have a form that trtforge does not know, and are missing in every sum."
-        found.append(make_remark(report, title, unreadable, why))
+        collected.append(make_remark(report, title, unreadable, why))
     bare = [
         number
         for number, layer in enumerate(report.layers)
@@ -191,18 +192,18 @@ def _gaps_of_the_report(report: LayerReport) -> list[Remark]:
         title = f"{number_of(bare, 'layer')} of which only the name is known"
         why = "The engine was built without details."
         act = "build it again with trtexec --profilingVerbosity=detailed"
-        found.append(make_remark(report, title, bare, why, act))
+        collected.append(make_remark(report, title, bare, why, act))
     lost = [node for node in report.nodes if node.place == "unaccounted"]
     if lost:
         names = some_names(f"{node.name} ({node.op})" for node in lost)
         title = f"{number_of(lost, 'ONNX node')} not accounted for"
         why = f"{names}: no layer names them, and no rule explains why they need no layer."
-        found.append(make_remark(report, title, [], why))
+        collected.append(make_remark(report, title, [], why))
     if report.unmatched_times:
         title = f"{number_of(report.unmatched_times, 'profiled name')} without a layer"
         why = f"{some_names(report.unmatched_times)}: the profile is of another engine or build."
-        found.append(make_remark(report, title, [], why, "profile this engine"))
-    return found
+        collected.append(make_remark(report, title, [], why, "profile this engine"))
+    return collected
 
 
 def _share(nodes: Iterable[Node], total: int) -> str:

@@ -80,9 +80,11 @@ def _row(text: str, name: str, head: re.Match[str]) -> tuple[Layer, int]:
     outputs, position = _tensors(text, _after(text, position, ", Outputs: ["))
     position = _after(text, position, ", TacticName: ")
     stream = _STREAM.search(text, position)
-    named = stream and text.startswith("[", stream.end())
-    end = (_END_OF_NODES if named else _END).search(text, stream.end()) if stream else None
-    if not (stream and end) or "\n" in text[position : stream.start()]:
+    if stream is None or "\n" in text[position : stream.start()]:
+        raise _UnknownForm
+    lists_nodes = text.startswith("[", stream.end())
+    end = (_END_OF_NODES if lists_nodes else _END).search(text, stream.end())
+    if end is None:
         raise _UnknownForm
     layer = Layer(
         name=name,

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ENGINE", "LAYERS", "BuildFacts", "EngineInputs", "EngineOptions", "run", "stage"]
 
+Progress = Callable[[float], None]  # takes the share that is done, 0..1
+
 ENGINE = "engine"
 LAYERS = "layers.json"
 UNUSED = 0.05  # share of quantized convolutions that may run in float without a remark
@@ -103,12 +105,7 @@ def run(draft: Path, inputs: EngineInputs, options: EngineOptions) -> BuildFacts
     backend, sm = options.backend, options.sm
     graph = origin.from_model(load(inputs.model.path))
     with present.progress(f"building with {backend}") as done:
-        if backend == "onnxruntime":
-            made = _onnxruntime(inputs, options, graph)
-        elif backend == "tensorrt-rtx":
-            made = _tensorrt_rtx(inputs, options, done)
-        else:
-            made = _tensorrt(inputs, options, done)
+        made = _BUILD[backend](inputs, options, graph, done)
     (draft / ENGINE).write_bytes(made.engine)
     if made.cache and inputs.images:
         (draft / CACHE).write_bytes(made.cache)
@@ -132,7 +129,9 @@ def run(draft: Path, inputs: EngineInputs, options: EngineOptions) -> BuildFacts
     )
 
 
-def _onnxruntime(inputs: EngineInputs, options: EngineOptions, graph: Origin) -> _Built:
+def _onnxruntime(
+    inputs: EngineInputs, options: EngineOptions, graph: Origin, done: Progress
+) -> _Built:
     """Let ONNX Runtime optimise the graph; its engine is the graph itself."""
     from trtforge.backends import onnxruntime
     from trtforge.reporting import ort
@@ -143,7 +142,7 @@ def _onnxruntime(inputs: EngineInputs, options: EngineOptions, graph: Origin) ->
 
 
 def _tensorrt_rtx(
-    inputs: EngineInputs, options: EngineOptions, done: Callable[[float], None]
+    inputs: EngineInputs, options: EngineOptions, graph: Origin, done: Progress
 ) -> _Built:
     from trtforge.backends import tensorrt_rtx
     from trtforge.reporting import rtx_log
@@ -167,7 +166,7 @@ def _tensorrt_rtx(
 
 
 def _tensorrt(
-    inputs: EngineInputs, options: EngineOptions, done: Callable[[float], None]
+    inputs: EngineInputs, options: EngineOptions, graph: Origin, done: Progress
 ) -> _Built:
     from trtforge.backends import tensorrt
     from trtforge.reporting import inspector
@@ -183,6 +182,13 @@ def _tensorrt(
     layers = inspector.parse(record.layers, "inspector")
     built = tensorrt.facts(options.options)
     return _Built(engine, layers, built, record.figures, record.cache)
+
+
+_BUILD: dict[Backend, Callable[[EngineInputs, EngineOptions, Origin, Progress], _Built]] = {
+    "tensorrt": _tensorrt,
+    "tensorrt-rtx": _tensorrt_rtx,
+    "onnxruntime": _onnxruntime,
+}
 
 
 def _calibration(inputs: EngineInputs, options: EngineOptions) -> Calibration:

@@ -20,6 +20,7 @@ from trtforge.names import Backend
 from trtforge.stages.build import ENGINE, LAYERS, BuildFacts
 from trtforge.stages.calibrate import cache_text
 from trtforge.store import Artifact, to_json, version_of
+from trtforge.traits import DEEPSTREAM, TRAITS
 
 TOOLS = ("numpy", "onnx", "onnx-graphsurgeon", "onnxruntime", "pillow")
 
@@ -58,7 +59,7 @@ def write(
     device = target.device
     own = device.deepstream if device else None
     deepstream = deepstream or prepared.deepstream or own or stacks.default_deepstream()
-    classes = prepared.patches["tensorrt"].classes
+    classes = prepared.patches[DEEPSTREAM].classes
     names, origin = labels(prepared.recipe.labels, classes)
     graphs = _graphs(prepared, target)
     contents: Contents = {
@@ -85,7 +86,7 @@ def _graphs(prepared: Prepared, target: Target) -> tuple[Backend, ...]:
     The DeepStream form is in every folder; the graph that the engine comes from lies beside it.
     """
     if target.backend:
-        return tuple(dict.fromkeys(("tensorrt", target.backend)))
+        return tuple(dict.fromkeys((DEEPSTREAM, target.backend)))
     return tuple(prepared.graphs)
 
 
@@ -113,11 +114,11 @@ def _engine(
         LAYERS: _text(model.to_json(report)),
         "report.html": _text(page.html(report, context)),
     }
-    # The engine of ONNX Runtime is its graph.
-    if target.backend == "tensorrt":
+    suffix = TRAITS[target.backend].engine_suffix if target.backend else None
+    if target.backend == DEEPSTREAM:
         contents[tensorrt_name] = engine.file(ENGINE)
-    elif target.backend == "tensorrt-rtx":
-        contents[f"{prepared.name}.rtx.engine"] = engine.file(ENGINE)
+    elif suffix:
+        contents[f"{prepared.name}{suffix}"] = engine.file(ENGINE)
     return contents
 
 
@@ -125,20 +126,8 @@ def _network(
     prepared: Prepared, deepstream: str, dla_core: int | None
 ) -> tuple[nvinfer.Network, str]:
     """Return what nvinfer has to know, and the labels in the form that the network wants."""
-    patch, graph = prepared.patches["tensorrt"], inspect(prepared.graphs["tensorrt"].path)
-    reads_cache = prepared.implicit and prepared.precision == "int8"
-    model = describe.Model(
-        Path(prepared.file_name("tensorrt")),
-        graph,
-        prepared.recipe,
-        prepared.batch[2],
-        prepared.built_precision,
-        patch.classes,
-        score=prepared.recipe.nms.score if patch.parser else None,
-        weak=prepared.implicit,
-        cache=Path(CACHE) if reads_cache else None,
-        dla=dla_core,
-    )
+    graph = inspect(prepared.graphs[DEEPSTREAM].path)
+    model = describe.from_prepared(prepared, graph, Path(), dla=dla_core)
     kind = graph.kind()
     unread = kind == "detector" and not graph.stock
     wish = describe.Wish(kind="tensors" if unread else kind)

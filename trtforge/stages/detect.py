@@ -1,11 +1,12 @@
-"""Boxes on images: what an engine finds, drawn and listed."""
+"""Boxes on images: the objects that an engine detects, drawn and listed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from trtforge import outfile, present
@@ -19,7 +20,72 @@ from trtforge.recipe import Preprocess, Recipe
 from trtforge.store.drafts import draft_in
 
 SHEET = "sheet.jpg"
-QUALITY = 90
+QUALITY = 90  # of the JPEG files
+ObjectFinder = Callable[[Image.Image], Objects]
+
+
+@dataclass(frozen=True)
+class DetectedObject:
+    """An object on an image.
+
+    Attributes:
+        label: number of its class.
+        name: name of its class.
+        score: 0..1.
+        box: left, top, right and bottom, in pixels of the image.
+    """
+
+    label: int
+    name: str
+    score: float
+    box: tuple[float, float, float, float]
+
+    def document(self) -> dict[str, object]:
+        """Return the object as JSON."""
+        return {
+            "class": self.label,
+            "name": self.name,
+            "score": self.score,
+            "box": list(self.box),
+        }
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image with its objects drawn.
+
+    Attributes:
+        image: path of the image.
+        name: name of the picture in the output folder.
+    """
+
+    image: Path
+    name: str
+    objects: tuple[DetectedObject, ...]
+
+    def document(self) -> dict[str, object]:
+        """Return the picture as JSON."""
+        objects = [detected.document() for detected in self.objects]
+        return {"image": str(self.image), "picture": self.name, "objects": objects}
+
+
+@dataclass(frozen=True)
+class Detections:
+    """What was detected on several images.
+
+    Attributes:
+        sheet: name of the sheet of all pictures; None for a single image.
+        remarks: what the user should know.
+    """
+
+    pictures: tuple[Picture, ...]
+    sheet: str | None
+    remarks: tuple[str, ...] = ()
+
+    def document(self) -> dict[str, object]:
+        """Return the JSON document."""
+        images = [picture.document() for picture in self.pictures]
+        return {"images": images, "sheet": self.sheet, "remarks": list(self.remarks)}
 
 
 def detect(
@@ -28,10 +94,9 @@ def detect(
     out: Path,
     recipe: Recipe | None,
     labels: Path | None,
-    thresholds: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Write each image with its objects drawn into ``out``, and a sheet of all where there are
-    several.
+    thresholds: Mapping[str, object],
+) -> Detections:
+    """Write each image with its objects drawn into ``out``, and a sheet of all if there are several.
 
     Args:
         path: ONNX file, TensorRT engine, prepared folder or bundle.
@@ -39,35 +104,30 @@ def detect(
         out: folder; files of the same names in it are replaced.
         recipe: preprocessing, thresholds and labels; None is the folder's own, or the default.
         labels: file of class names.
-        thresholds: fields of ``Nms`` that stand above the recipe's.
-
-    Returns:
-        ``images``: for each its file, picture, and ``objects`` with class, name, score and box
-            (left, top, right,
-        bottom in pixels of the image); ``sheet``; ``remarks``.
+        thresholds: fields of ``Nms`` that take the place of the recipe's.
 
     Raises:
-        ForgeError: no detector, an image can't be read, or ``out`` can't be written.
+        ForgeError: the model is no detector, an image can't be read, or ``out`` can't be written.
     """
-    pictures_of = targets(images, out)
+    named = targets(images, out)
     engine = open_model(path, recipe)
     spec = recipe or engine.recipe or Recipe()
     nms = spec.nms.model_copy(update=dict(thresholds))
     find = finder(engine, nms)
-    names, _ = labels_of(
-        labels or spec.labels, engine.detection.classes if engine.detection else None
-    )
-    drawn = draw_all(
-        pictures_of,
-        out,
-        names,
-        lambda image: _objects(engine, image, spec.preprocess, find).above(nms.score),
-    )
-    return {**drawn, "remarks": [engine.note] if engine.note else []}
+    classes = engine.detection.classes if engine.detection else None
+    names, _ = labels_of(labels or spec.labels, classes)
+
+    def find_objects(image: Image.Image) -> Objects:
+        boxes, scores, found = find(engine.infer(_batch(engine, image, spec.preprocess)))
+        placed = to_image(boxes, image.height, image.width, engine.size, spec.preprocess)
+        return Objects(placed, scores, found).above(nms.score)
+
+    remarks = (engine.note,) if engine.note else ()
+    return draw_all(named, out, names, find_objects, lambda: remarks)
 
 
 def targets(images: Sequence[Path], out: Path) -> dict[str, Path]:
-    """Which image each picture in ``out`` is of, by the picture's name.
+    """Return the image of each picture in ``out``, by the picture's name.
 
     Args:
         images: files, or folders of them.
@@ -77,11 +137,9 @@ def targets(images: Sequence[Path], out: Path) -> dict[str, Path]:
     """
     if out.exists() and not out.is_dir():
         raise ForgeError(f"{out}: is a file", "give a folder with -o")
-    files = [
-        file
-        for each in images
-        for file in ([each] if not each.is_dir() else pictures.list_images(each))
-    ]
+    files: list[Path] = []
+    for path in images:
+        files += pictures.list_images(path) if path.is_dir() else [path]
     named: dict[str, Path] = {}
     for file in files:
         named[_unique(f"{file.stem}.jpg", named)] = file
@@ -94,15 +152,18 @@ def draw_all(
     named: Mapping[str, Path],
     out: Path,
     names: Sequence[str],
-    find: Callable[[Image.Image], Objects],
-) -> dict[str, Any]:
-    """The part of ``detect`` that knows no engine: ``images`` and ``sheet`` as it returns them.
+    find: ObjectFinder,
+    remarks: Callable[[], tuple[str, ...]],
+) -> Detections:
+    """Draw the objects of every image, whatever finds them.
 
     Args:
-        named: of ``targets``.
-        find: the objects on an image.
+        named: the image of each picture, see ``targets``.
+        names: names of the classes.
+        find: returns the objects on an image.
+        remarks: returns what the user should know, once all images are done.
     """
-    rows: list[dict[str, Any]] = []
+    drawn: list[Picture] = []
     tiles: list[Image.Image] = []
     with (
         draft_in(out.absolute().parent) as draft,
@@ -113,7 +174,7 @@ def draw_all(
             objects = find(image)
             picture = draw.annotate(image, objects, names)
             picture.save(draft / name, quality=QUALITY)
-            rows.append({"image": str(file), "picture": name, "objects": _listed(objects, names)})
+            drawn.append(Picture(file, name, _list_objects(objects, names)))
             if len(tiles) < draw.MOST_ON_SHEET:
                 picture.thumbnail((draw.TILE, draw.TILE))
                 tiles.append(picture)
@@ -123,33 +184,31 @@ def draw_all(
         out.mkdir(parents=True, exist_ok=True)
         for made in draft.iterdir():
             made.replace(out / made.name)
-    return {"images": rows, "sheet": SHEET if len(tiles) > 1 else None}
+    return Detections(tuple(drawn), SHEET if len(tiles) > 1 else None, remarks())
 
 
-def _objects(engine: OpenedModel, image: Image.Image, spec: Preprocess, find: Any) -> Objects:
-    batch = pictures.normalise(
-        pictures.letterbox(image, spec, engine.size), engine.preprocess(spec)
-    )[None]
-    boxes, scores, labels = find(engine.infer(batch))
-    return Objects(to_image(boxes, image.height, image.width, engine.size, spec), scores, labels)
+def _batch(engine: OpenedModel, image: Image.Image, preprocess: Preprocess) -> np.ndarray:
+    """Return an image as the engine takes it, float32 ``(1, 3, H, W)``."""
+    pixels = pictures.letterbox(image, preprocess, engine.size)
+    return pictures.normalise(pixels, engine.preprocess(preprocess))[None]
 
 
-def _listed(objects: Objects, names: Sequence[str]) -> list[dict[str, Any]]:
-    return [
-        {
-            "class": int(label),
-            "name": names[label] if label < len(names) else str(label),
-            "score": round(float(score), 4),
-            "box": [round(value, 1) for value in box],
-        }
-        for box, score, label in zip(
-            objects.boxes.tolist(), objects.scores, objects.classes, strict=True
-        )
-    ]
+def _list_objects(objects: Objects, names: Sequence[str]) -> tuple[DetectedObject, ...]:
+    found = []
+    for box, score, label in zip(objects.boxes, objects.scores, objects.classes, strict=True):
+        number = int(label)
+        name = names[number] if number < len(names) else str(number)
+        left, top, right, bottom = (round(float(side), 1) for side in box)
+        box_in_image = (left, top, right, bottom)
+        found.append(DetectedObject(number, name, round(float(score), 4), box_in_image))
+    return tuple(found)
 
 
 def _unique(name: str, taken: Container[str]) -> str:
-    """Images of one name in two folders both get a picture; the sheet keeps its own."""
+    """Return a name for a picture: images of one name in two folders both get one.
+
+    The sheet keeps its own name.
+    """
     stem, number = Path(name).stem, 1
     while name in taken or name == SHEET:
         number += 1

@@ -9,6 +9,7 @@ from pathlib import Path
 from trtforge.names import Backend
 from trtforge.recipe import Recipe
 from trtforge.store import File, Stage
+from trtforge.traits import TRAITS
 
 WARMUP_S = 0.2
 
@@ -90,7 +91,7 @@ def latency(draft: Path, inputs: LatencyInputs, options: LatencyOptions) -> Late
     from trtforge.timing.measure import measure, summary
 
     engine = inputs.engine.path
-    if options.runtime == "onnxruntime":
+    if not TRAITS[options.runtime].on_gpu:
         opener = onnxruntime_cpu.opener(engine, options.batch, options.size)
     else:
         opener = tensorrt.opener(engine, options.batch, graph=True, transfers=False)

@@ -14,17 +14,16 @@ LONGEST = 60  # letters of a tensor's name in a file's
 
 
 def write(table: Path, out: Path) -> int:
-    """Write an SVG for each observed tensor into ``out``, the folder whole or not at all; pictures
-    in it are replaced.
+    """Write an SVG of each observed tensor into ``out``, the folder whole or not at all.
 
-    A file is called after the tensor's place in the table and what of its name any file system
-    takes.
+    Pictures that lie there are replaced. A file is named after the tensor's place in the table and
+    those letters of its name that any file system takes.
 
     Args:
-        table: ``calibration.json``, made here.
+        table: ``calibration.json`` of trtforge.
 
     Returns:
-        their number.
+        The number of pictures.
 
     Raises:
         ForgeError: see ``check``.
@@ -33,25 +32,28 @@ def write(table: Path, out: Path) -> int:
     from trtforge.calibration import ranges
     from trtforge.reporting import range_picture
 
-    found = ranges.load(table)
-    images = len(found.source.images) if found.source else 0
+    loaded = ranges.load(table)
+    images = len(loaded.source.images) if loaded.source else 0
     with (
         draft_in(out.absolute().parent) as draft,
-        present.progress("plots", len(found.histograms)) as done,
+        present.progress("plots", len(loaded.histograms)) as done,
     ):
-        for number, (name, seen) in enumerate(found.histograms.items(), 1):
+        for number, (name, histogram) in enumerate(loaded.histograms.items(), 1):
             picture = range_picture.render(
-                name, seen, found.amax[name], found.methods[name], images
+                name, histogram, loaded.amax[name], loaded.methods[name], images
             )
             (draft / file_name(number, name)).write_text(picture, encoding="utf-8")
             done(number)
         check(out)
         swap(draft, out.resolve())
-    return len(found.histograms)
+    return len(loaded.histograms)
 
 
 def file_name(number: int, name: str) -> str:
-    """The number tells files apart, whatever the names are; they are sorted as the tensors are."""
+    """Return the name of a tensor's picture.
+
+    The number tells files apart, whatever the names are, and sorts them as the tensors.
+    """
     return f"{number:04d}-{re.sub('[^A-Za-z0-9]+', '-', name[-LONGEST:]).strip('-')}.svg"
 
 

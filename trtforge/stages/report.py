@@ -14,6 +14,7 @@ from trtforge.devices import Device, catalogue
 from trtforge.documents import DocumentError, load_json
 from trtforge.errors import ForgeError, MachineError
 from trtforge.stages.build import LAYERS
+from trtforge.traits import DEEPSTREAM, ONNXRUNTIME, TRAITS
 
 if TYPE_CHECKING:
     from trtforge.evaluate.verification import VerificationJson
@@ -168,7 +169,7 @@ def title(report: LayerReport) -> str:
     which = report.engine
     known = catalogue().get(which.device or "")
     where = (
-        known.title if known else which.device or ("CPU" if which.backend == "onnxruntime" else "")
+        known.title if known else which.device or ("CPU" if which.backend == ONNXRUNTIME else "")
     )
     return ", ".join(
         part for part in (which.model or "engine", which.precision.upper(), where) if part
@@ -176,9 +177,12 @@ def title(report: LayerReport) -> str:
 
 
 def _own_graph(folder: Path, report: LayerReport) -> Path:
-    from trtforge.bundle.prepared import SUFFIX
+    suffix = next(
+        (traits.graph_suffix for name, traits in TRAITS.items() if name == report.engine.backend),
+        ".onnx",
+    )
 
-    return folder / f"{Path(report.engine.model).name}{SUFFIX.get(report.engine.backend, '.onnx')}"
+    return folder / f"{Path(report.engine.model).name}{suffix}"
 
 
 def _file(path: Path, onnx: Path | None, bundle: LayerReport | None = None) -> LayerReport:
@@ -190,7 +194,7 @@ def _file(path: Path, onnx: Path | None, bundle: LayerReport | None = None) -> L
         return _onnxruntime(path)
     if path.is_file() and _is_engine(path):
         return _assembled(
-            inspector.parse(_inspect(path), str(path)), onnx, EngineInfo(backend="tensorrt")
+            inspector.parse(_inspect(path), str(path)), onnx, EngineInfo(backend=DEEPSTREAM)
         )
     text = model.read_text(path)
     if '"trtforge-layers-' in text[:100]:
@@ -247,7 +251,7 @@ def _onnxruntime(path: Path) -> LayerReport:
     count = batch if isinstance(batch, int) else 1
     optimised, profile = onnxruntime.profile(path, batch=count, size=size)
     origin = _origin(path)
-    engine = EngineInfo(backend="onnxruntime", model=path.stem, batch=count, size=list(size))
+    engine = EngineInfo(backend=ONNXRUNTIME, model=path.stem, batch=count, size=list(size))
     return assemble.with_times(
         assemble.assemble(ort.layers(optimised, origin), origin, engine), ort.profile(profile)
     )

@@ -1,4 +1,4 @@
-"""How good an engine is, and how far from another: tensors, boxes, mAP, top-1, mIoU."""
+"""engines + images -> figures: how good each is, and how far it is from the first one."""
 
 from __future__ import annotations
 
@@ -35,19 +35,21 @@ def verify(
     per_layer: bool,
     limits: gates.Limits = NO_LIMITS,
 ) -> Verification:
-    """Run one engine, or several side by side, over a folder of images. Two are also compared in
-    what they put out.
+    """Run one engine, or several side by side, over a folder of images.
+
+    Of two engines the outputs are compared, too.
 
     Args:
         paths: ONNX files, TensorRT engines, prepared folders or bundles; the first is the
             reference.
-        folder: images.
-        labels: COCO JSON for detectors, a CSV for classifiers (or none, with a folder a class),
-            masks for segmentation.
-        recipe: preprocessing; None is the folder's own, or the default.
-        nms: thresholds for raw outputs; None is COCO's way, or those inside the other engine.
-        per_layer: compare every shared activation too.
-        limits: what the report will be held to: refused before the work if it is not going to tell.
+        folder: folder of images.
+        labels: COCO JSON for detectors; a CSV for classifiers, or None with one folder for each
+            class; masks for segmentation.
+        recipe: preprocessing; None is the prepared folder's own, or the default.
+        nms: thresholds for raw outputs; None is COCO's, or those inside the other engine.
+        per_layer: compare every activation that two graphs share, too.
+        limits: limits on the figures; a limit on a figure that will not be measured is refused
+            before the work.
 
     Raises:
         ForgeError: the engines don't fit each other, or the labels don't fit the images or the
@@ -70,14 +72,14 @@ def verify(
         for number, file in enumerate(files, 1):
             image = _read(file)
             pixels = pictures.letterbox(image, spec, engines[0].size)
-            found = [
+            outputs = [
                 engine.infer(pictures.normalise(pixels, engine.preprocess(spec))[None])
                 for engine in engines
             ]
-            _no_number(file, found, report)
+            _note_nan(file, outputs, report)
             if same:
-                _compare(engines[0], found, report)
-            measure.observe(file, image, found)
+                _compare(engines[0], outputs[0], outputs[1], report)
+            measure.observe(file, image, outputs)
             done(number)
     measure.finish()
     if per_layer:
@@ -86,7 +88,7 @@ def verify(
 
 
 def _thresholds(engines: list[OpenedModel], nms: Nms | None, report: Verification) -> Nms:
-    """Both engines are held to the same thresholds: those inside one of them, if it has any."""
+    """Return the thresholds of all engines: those inside one of them, if it has any."""
     inner = [engine.nms for engine in engines if engine.nms]
     if not inner:
         return nms or EVALUATION
@@ -97,16 +99,20 @@ def _thresholds(engines: list[OpenedModel], nms: Nms | None, report: Verificatio
 
 
 def _spec(engines: list[OpenedModel], recipe: Recipe | None) -> Preprocess:
-    own = [engine.recipe.preprocess for engine in engines if engine.recipe]
-    if recipe is None and len(own) > 1 and own[0] != own[1]:
+    """Return how images are prepared: as the user's recipe says, or that of the folders."""
+    if recipe:
+        return recipe.preprocess
+    specs = [engine.recipe.preprocess for engine in engines if engine.recipe]
+    if len(specs) > 1 and specs[0] != specs[1]:
         raise ForgeError(
             "the two folders were prepared with different preprocessing",
-            "name the one with --recipe",
+            "name the right recipe with --recipe",
         )
-    return recipe.preprocess if recipe else own[0] if own else Preprocess()
+    return specs[0] if specs else Preprocess()
 
 
 def _same_input(engines: list[OpenedModel]) -> None:
+    """Refuse engines whose inputs differ in size."""
     sizes = {engine.size for engine in engines}
     if len(sizes) > 1:
         shown = " and ".join(
@@ -115,23 +121,34 @@ def _same_input(engines: list[OpenedModel]) -> None:
         raise ForgeError(f"the inputs differ: {shown}", "compare engines made from one model")
 
 
-def _no_number(file: Path, found: list[dict[str, np.ndarray]], report: Verification) -> None:
-    """Note the first image on which an engine puts out NaN: comparisons of figures would pass over
-    it.
+def _note_nan(file: Path, outputs: list[dict[str, np.ndarray]], report: Verification) -> None:
+    """Note the first image on which an engine puts out NaN.
+
+    Comparisons of figures would pass over it: NaN is neither under nor over a limit.
     """
-    for name, outputs in zip(report.engines, found, strict=True):
-        wrong = [
-            output
-            for output, values in outputs.items()
-            if values.dtype.kind == "f" and np.isnan(values).any()
-        ]
+    for name, arrays in zip(report.engines, outputs, strict=True):
+        wrong = [output for output, values in arrays.items() if _has_nan(values)]
         if wrong and not any(line.startswith(f"{name}: ") for line in report.broken):
             report.broken.append(f"{name}: output {wrong[0]!r} is NaN on {file.name}")
 
 
-def _compare(engine: OpenedModel, found: list[dict[str, np.ndarray]], report: Verification) -> None:
-    for name, reference in found[0].items():
-        other = found[1][name]
+def _has_nan(values: np.ndarray) -> bool:
+    return values.dtype.kind == "f" and bool(np.isnan(values).any())
+
+
+def _compare(
+    engine: OpenedModel,
+    references: dict[str, np.ndarray],
+    others: dict[str, np.ndarray],
+    report: Verification,
+) -> None:
+    """Compare the outputs of two engines for one image.
+
+    Args:
+        engine: the reference.
+    """
+    for name, reference in references.items():
+        other = others[name]
         if reference.shape != other.shape:
             raise ForgeError(
                 f"output {name!r} is {reference.shape} in one engine and {other.shape} in the other",
@@ -146,8 +163,9 @@ def _compare(engine: OpenedModel, found: list[dict[str, np.ndarray]], report: Ve
 
 
 def _parts(output: np.ndarray, name: str, engine: OpenedModel) -> list[tuple[str, np.ndarray]]:
-    """Boxes and scores apart: box coordinates are mostly the grid, and drown whatever happens to
-    the scores.
+    """Return boxes and scores of a detector's output apart.
+
+    Box coordinates are mostly the grid, which would hide whatever happens to the scores.
     """
     if engine.detection is None or len(engine.detection.outputs) > 1:
         return [(name, output)]
@@ -158,6 +176,7 @@ def _parts(output: np.ndarray, name: str, engine: OpenedModel) -> list[tuple[str
 def _layers(
     engines: list[OpenedModel], files: list[Path], spec: Preprocess
 ) -> list[layers.LayerDifference]:
+    """Compare the activations that two graphs share."""
     if len(engines) != 2 or engines[0].graph is None or engines[1].graph is None:
         raise ForgeError("--per-layer compares two graphs", "give two ONNX files or folders")
     batches = [pictures.prepare(file, spec, engines[0].size) for file in files]

@@ -1,35 +1,36 @@
-"""Making room in the store: what has not been used for long, or the longest unused until the rest
-fits.
+"""Make room in the store: delete what has not been used for long.
 
-Only what trtforge wrote is looked at: entries with their record, timing caches and the drafts of
-dead processes. An
-entry is renamed before it is deleted, so that no process ever finds half of one; what is gone is
-made again when it is needed. The newest use counts, which the store notes in the time of the
-record.
+Only what trtforge wrote is looked at: entries with their record, timing caches, and the drafts of
+dead processes. An entry is renamed before it is deleted, so that no process ever finds half of one;
+what is gone is made again when it is needed. The last use counts, which the store notes in the time
+of the record.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from trtforge.errors import ForgeError
 from trtforge.present import size, table
 from trtforge.store import RECORD
 from trtforge.store.drafts import STALE_S, discard, draft_name, is_draft
 
-# Entries used within this many seconds may be in use now: --max-size leaves them.
+# Entries that were used within this many seconds may be in use now: --max-size leaves them.
 IN_USE_S = 3600.0
 
 
 @dataclass(frozen=True)
 class Item:
-    """Something in the store that can go: what it is, its bytes, and when it was last used, in
-    seconds of the epoch.
+    """Something in the store that can be deleted.
+
+    Attributes:
+        what: name of a stage, draft, or timing cache.
+        size: bytes.
+        used: when it was last used, in seconds of the epoch.
     """
 
     path: Path
@@ -40,20 +41,20 @@ class Item:
 
 @dataclass(frozen=True)
 class Cleaning:
-    """What goes, and what stays."""
+    """What is deleted, and what stays."""
 
     gone: tuple[Item, ...]
     kept: tuple[Item, ...]
 
 
 def plan(root: Path, older_than: float | None, max_size: int | None, now: float) -> Cleaning:
-    """Which items go; drafts of dead processes always do.
+    """Return which items to delete; drafts of dead processes are always among them.
 
     Args:
-        root: the store.
-        older_than: seconds; what was last used before that goes.
-        max_size: bytes; the longest unused go until the rest takes no more, but for what was used
-            in the last hour.
+        root: folder of the store.
+        older_than: delete what was not used for this many seconds; None deletes nothing by age.
+        max_size: delete what was not used for longest, until the rest takes no more bytes; what was
+            used in the last hour stays. None deletes nothing by size.
         now: seconds of the epoch.
 
     Raises:
@@ -85,13 +86,13 @@ def plan(root: Path, older_than: float | None, max_size: int | None, now: float)
 
 
 def carry_out(root: Path, cleaning: Cleaning, done: Callable[[float], None]) -> Cleaning:
-    """Delete what the plan says, unless it was used or went away in the meantime.
+    """Delete what the plan says, except what was used or deleted in the meantime.
 
     Args:
-        done: told how many items are done.
+        done: is called with the number of items that are done.
 
     Returns:
-        What really went.
+        What was really deleted, and what stays.
 
     Raises:
         ForgeError: something can't be deleted.
@@ -118,7 +119,10 @@ def carry_out(root: Path, cleaning: Cleaning, done: Callable[[float], None]) -> 
 
 
 def _items(root: Path) -> Iterator[Item]:
-    """What vanishes while it is looked at is the doing of a process at work, and no item."""
+    """Yield everything in the store that trtforge wrote.
+
+    What vanishes while it is looked at was moved by another process, and is passed over.
+    """
     try:
         for folder in _listed(root):
             if folder.is_symlink() or not folder.is_dir():
@@ -148,8 +152,9 @@ def _item(path: Path, what: str, used: Path) -> Iterator[Item]:
 
 
 def _record(path: Path) -> Path:
-    """The file whose time is that of the last use; a path that is not there for what is not
-    trtforge's.
+    """Return the file whose time is that of the last use.
+
+    For what is not trtforge's, there is no such file.
     """
     if path.is_dir():
         return path / RECORD
@@ -171,8 +176,8 @@ def _size(path: Path) -> int:
     return total
 
 
-def document(root: Path, cleaning: Cleaning, dry_run: bool) -> dict[str, Any]:
-    """All of it, for ``--json``; times in seconds of the epoch, sizes in bytes."""
+def document(root: Path, cleaning: Cleaning, dry_run: bool) -> dict[str, object]:
+    """Return the JSON document; times are in seconds of the epoch, sizes in bytes."""
     gone = [
         {"path": str(item.path), "what": item.what, "size": item.size, "used": item.used}
         for item in cleaning.gone
@@ -188,18 +193,21 @@ def document(root: Path, cleaning: Cleaning, dry_run: bool) -> dict[str, Any]:
 
 
 def text(root: Path, cleaning: Cleaning, dry_run: bool, now: float) -> str:
-    """A line for each kind of what goes, and the sum."""
+    """Return a table of what is deleted, one line for each kind, and the sum."""
     rows = []
     for what in sorted({item.what for item in cleaning.gone}):
-        some = [item for item in cleaning.gone if item.what == what]
-        hours = max(0.0, now - max(item.used for item in some)) / 3600
+        items = [item for item in cleaning.gone if item.what == what]
+        hours = max(0.0, now - max(item.used for item in items)) / 3600
         unused = f"{hours:.1f} hours and more" if hours < 48 else f"{hours / 24:.0f} days and more"
-        rows.append([what, str(len(some)), size(sum(item.size for item in some)), unused])
+        rows.append([what, str(len(items)), _total_size(items), unused])
     verb = "would go" if dry_run else "deleted"
-    total = [
-        f"{verb}: {len(cleaning.gone)} entries, {size(sum(item.size for item in cleaning.gone))}; "
-        f"{len(cleaning.kept)} stay with {size(sum(item.size for item in cleaning.kept))} in {root}"
-    ]
-    return "\n".join(
-        ([table(rows, ["what", "entries", "size", "unused for"])] if rows else []) + total
+    lines = [table(rows, ["what", "entries", "size", "unused for"])] if rows else []
+    lines.append(
+        f"{verb}: {len(cleaning.gone)} entries, {_total_size(cleaning.gone)}; "
+        f"{len(cleaning.kept)} stay with {_total_size(cleaning.kept)} in {root}"
     )
+    return "\n".join(lines)
+
+
+def _total_size(items: Iterable[Item]) -> str:
+    return size(sum(item.size for item in items))

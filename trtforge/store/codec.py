@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-Record = TypeVar("Record")
+Decoded = TypeVar("Decoded")
 
 # Metadata of a dataclass field that is left out of the JSON while its value is None.
 OMIT_NONE = {"omit_none": True}
@@ -46,7 +46,7 @@ def to_json(record: object) -> dict[str, object]:
     raise TypeError(f"{type(record).__name__} has no form in JSON")
 
 
-def from_json(kind: type[Record], content: object) -> Record:
+def from_json(kind: type[Decoded], content: object) -> Decoded:
     """Return the record that ``to_json`` has turned into ``content``.
 
     Unknown keys are ignored, and missing ones take the defaults of the fields.
@@ -54,7 +54,7 @@ def from_json(kind: type[Record], content: object) -> Record:
     Raises:
         ValueError: the content does not fit the record.
     """
-    adapter = cast("TypeAdapter[Record] | None", _ADAPTERS.get(kind))
+    adapter = cast("TypeAdapter[Decoded] | None", _ADAPTERS.get(kind))
     if adapter is None:
         from pydantic import TypeAdapter
 

@@ -1,5 +1,6 @@
-"""Hidden folders in which things are made, beside the place that they will take: in the store, and
-beside outputs.
+"""Draft folders: hidden folders in which results are made, beside their later place.
+
+The store makes its entries in them, and commands their outputs.
 """
 
 from __future__ import annotations
@@ -16,25 +17,28 @@ from pathlib import Path
 from trtforge.errors import ForgeError
 
 DRAFT = ".trtforge-"
-OLD = ".old"  # ends a hidden folder that holds an output while its successor takes its place
-STALE_S = 24 * 3600  # a draft older than this belongs to a process that died
-# taking a place is two renames: an output that is away for longer was left by a process that died
+OLD = (
+    ".old"  # ends the name of a hidden folder that holds an output while a new one takes its place
+)
+STALE_S = 24 * 3600  # an older draft belongs to a process that died
+# A new output takes its place by two renames. An old one that is away for longer than this was left
+# by a process that died between them.
 RESTORE_S = 60
 
 
 def draft_name() -> str:
-    """Of a hidden file or folder that is in the making, or on its way out."""
+    """Return a new name for a hidden file or folder."""
     return f"{DRAFT}{uuid.uuid4().hex}"
 
 
 def is_draft(name: str) -> bool:
-    """Whether ``draft_name`` made it: what others call alike is theirs."""
+    """Return whether ``draft_name`` made a name: similar names belong to other programs."""
     return re.fullmatch(re.escape(DRAFT) + "[0-9a-f]{32}", name) is not None
 
 
 @contextmanager
 def draft_in(root: Path) -> Iterator[Path]:
-    """A new hidden folder under ``root`` that is gone afterwards, unless it was renamed.
+    """Make a hidden folder under ``root``, and delete it afterwards, unless it was renamed.
 
     Raises:
         ForgeError: the folder can't be written.
@@ -54,6 +58,7 @@ def draft_in(root: Path) -> Iterator[Path]:
 
 
 def _sweep(root: Path) -> None:
+    """Delete drafts of processes that died, and put outputs back that they had moved away."""
     for path in root.glob(f"{DRAFT}*"):
         with suppress(OSError):  # another process was faster
             age = time.time() - path.stat().st_mtime
@@ -64,12 +69,11 @@ def _sweep(root: Path) -> None:
 
 
 def _restore(old: Path, stale: bool) -> None:
-    """An output whose successor never came is back in its place; one that has a successor is needed
-    no more.
-    """
-    (output,) = held if len(held := list(old.iterdir())) == 1 else [None]
-    if output is None or not output.is_dir():  # not made by ``set_aside``
+    """Put an output back in its place if no new one has taken it, or else delete it once stale."""
+    held = list(old.iterdir())
+    if len(held) != 1 or not held[0].is_dir():  # not made by ``set_aside``
         return
+    output = held[0]
     if not os.path.lexists(old.with_name(output.name)):
         output.rename(old.with_name(output.name))
         old.rmdir()
@@ -78,8 +82,12 @@ def _restore(old: Path, stale: bool) -> None:
 
 
 def set_aside(output: Path, draft: Path) -> Path:
-    """Where an output folder waits while ``draft`` takes its place: found again by its name if this
-    process dies.
+    """Move an output folder away, so that ``draft`` can take its place.
+
+    If this process dies, the folder is found again by its name.
+
+    Returns:
+        Where the output is.
 
     Raises:
         OSError: it can't be moved; it stays where it is.
@@ -94,7 +102,7 @@ def set_aside(output: Path, draft: Path) -> Path:
 
 
 def discard(path: Path) -> None:
-    """Delete a file or folder that nobody needs, as far as that is possible."""
+    """Delete a file or folder as far as possible; what can't be deleted stays."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:

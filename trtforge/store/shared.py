@@ -1,9 +1,9 @@
 """A store that many machines share, at a URL that fsspec knows: s3://, gs://, file://, ...
 
-An entry is one tar file, ``STAGE/KEY.tar``. It is uploaded under a name of its own and moved into
-place, which replaces it at once or not at all on file systems and object stores alike; readers
-compare every file with the digests inside. Who may write there is trusted as the machine itself is:
-engines are code.
+An entry is one tar file, ``STAGE/KEY.tar``. It is uploaded under a temporary name and then moved to
+its place, which happens at once or not at all on file systems and object stores alike. Readers
+compare every file with the digests inside. Whoever may write there is trusted as much as the
+machine itself: engines are code.
 """
 
 from __future__ import annotations
@@ -14,13 +14,32 @@ import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Protocol
 
 from trtforge.errors import ForgeError, MachineError
 from trtforge.store.drafts import DRAFT
 from trtforge.store.record import RECORD, Record, parse_record
 
 PACKED = "entry.tar"
+
+
+class FileSystem(Protocol):
+    """The part of fsspec's file systems that is used here."""
+
+    def get_file(self, remote: str, local: str) -> None:
+        """Download a file."""
+
+    def put_file(self, local: str, remote: str) -> None:
+        """Upload a file."""
+
+    def open(self, path: str, mode: str) -> IO[bytes]:
+        """Open a file."""
+
+    def mv(self, source: str, target: str) -> None:
+        """Move a file, over one that is there."""
+
+    def makedirs(self, path: str, exist_ok: bool) -> None:
+        """Make a folder, with those around it."""
 
 
 def fetch(url: str, name: str, draft: Path) -> bool:
@@ -83,16 +102,16 @@ def publish(url: str, name: str, entry: Path, files: Iterable[str], draft: Path)
 
     Args:
         name: ``STAGE/KEY``.
-        files: of ``entry``, but for the record.
-        draft: folder to pack it in.
+        files: names of the files of ``entry``, without the record.
+        draft: folder to pack them in.
 
     Raises:
         ForgeError, MachineError: the URL can't be written.
     """
     packed = draft / PACKED
     with tarfile.open(packed, "w") as archive:
-        for each in (*files, RECORD):
-            archive.add(entry / each, each, recursive=False)
+        for file in (*files, RECORD):
+            archive.add(entry / file, file, recursive=False)
     with _opened(url) as (system, root):
         place = f"{root}/{name}.tar"
         upload = f"{root}/{DRAFT}{uuid.uuid4().hex}"
@@ -102,10 +121,10 @@ def publish(url: str, name: str, entry: Path, files: Iterable[str], draft: Path)
 
 
 def _unpack(archive: tarfile.TarFile, member: tarfile.TarInfo, draft: Path) -> None:
-    """One file, inside the folder.
+    """Write one file of an archive into a folder.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: the member is not a plain file, or would leave the folder.
     """
     path = PurePosixPath(member.name)
     content = archive.extractfile(member) if member.isreg() else None
@@ -117,8 +136,8 @@ def _unpack(archive: tarfile.TarFile, member: tarfile.TarInfo, draft: Path) -> N
 
 
 @contextmanager
-def _opened(url: str) -> Iterator[tuple[Any, str]]:
-    """The file system behind a URL, and the path in it."""
+def _opened(url: str) -> Iterator[tuple[FileSystem, str]]:
+    """Open the file system behind a URL, and give the path in it."""
     scheme, _, place = url.partition("?")[0].partition("://")
     # without name and password, and what a query may hold
     shown = f"{scheme}://{place.rpartition('@')[2]}"
@@ -129,8 +148,8 @@ def _opened(url: str) -> Iterator[tuple[Any, str]]:
             f"{shown}: fsspec is not installed", "pip install 'trtforge[shared]'"
         ) from error
     try:
-        system, root = url_to_fs(url)
-        yield system, root.rstrip("/")
+        opened: tuple[FileSystem, str] = url_to_fs(url)
+        yield opened[0], opened[1].rstrip("/")
     except ImportError as error:  # fsspec names the package
         raise MachineError(
             f"{shown}: {error}", f"pip install what {shown.partition(':')[0]}:// needs"

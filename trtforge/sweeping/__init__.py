@@ -68,14 +68,15 @@ def _with_accuracy(row: Row, accuracies: Accuracies) -> Row:
 
 
 def _remarks(rows: Sequence[Row], target: Target) -> list[str]:
-    found = []
+    """Return what the user should know of the rows."""
+    remarks = []
     if all(row.latency_ms is None for row in rows):
         where = target.device.title if target.device else "its GPU"
-        found.append(f"not timed: these engines run only on {where}")
+        remarks.append(f"not timed: these engines run only on {where}")
     time = "batch" if all(row.latency_ms is None for row in rows) else "latency, images/s"
     accuracy = ", accuracy" if any(row.accuracy is not None for row in rows) else ""
-    found.append(
+    remarks.append(
         f"front: no other engine is better in one of memory, {time}{accuracy} and as good in the rest"
     )
-    found += thresholds(rows)
-    return found
+    remarks += thresholds(rows)
+    return remarks

@@ -15,6 +15,7 @@ from trtforge.stages.measure import ACCURACY, AccuracyFacts, AccuracyInputs, Acc
 from trtforge.store import File, Store, digest, source
 from trtforge.sweeping.request import SweepRequest
 from trtforge.sweeping.rows import Cell, job_for
+from trtforge.traits import ONNXRUNTIME, RTX, TRAITS
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def measure_accuracies(
 
 def _graph(job: Job, precision: Precision, backend: Backend, batch: int, store: Store) -> File:
     """Return the graph that ONNX Runtime can run: only TensorRT has TensorRT's plugins."""
-    form: Backend = "onnxruntime" if backend == "onnxruntime" else "tensorrt-rtx"
+    form: Backend = RTX if TRAITS[backend].on_gpu else ONNXRUNTIME
     return prepare(job_for(job, Cell(precision, batch, None, None)), store, [form]).graphs[form]
 
 

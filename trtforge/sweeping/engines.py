@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from trtforge.backends import tensorrt_rtx
 from trtforge.bundle.prepared import Prepared, Target
 from trtforge.cluster import Workers
 from trtforge.devices import this_machine
@@ -18,13 +17,7 @@ from trtforge.stages import build, measure
 from trtforge.store import Artifact, Store
 from trtforge.sweeping.request import SweepRequest
 from trtforge.sweeping.rows import Cell, Row
-
-# Axes that a backend takes no notice of. The engine of ONNX Runtime is the graph.
-IGNORED: dict[Backend, tuple[str, ...]] = {
-    "tensorrt": (),
-    "tensorrt-rtx": tuple(tensorrt_rtx.UNSERVED),
-    "onnxruntime": ("workspace", "opt_level"),
-}
+from trtforge.traits import TRAITS
 
 
 @dataclass(frozen=True)
@@ -48,7 +41,7 @@ def list_cells(backend: Backend, request: SweepRequest) -> tuple[list[Cell], lis
     remarks: list[str] = []
 
     def axis(name: str, values: Sequence[int | None]) -> Sequence[int | None]:
-        if name not in IGNORED[backend] or list(values) == [None]:
+        if name not in TRAITS[backend].ignored or list(values) == [None]:
             return values
         option = f"--{name.replace('_', '-')}"
         remarks.append(
@@ -79,7 +72,8 @@ def build_rows(
     Raises:
         ForgeError: anything else goes wrong.
     """
-    timed = target.backend != "tensorrt-rtx" or _runtime(target) is not None
+    backend = needed_backend(target)
+    timed = TRAITS[backend].builds_on_target or _runtime(target) is not None
     tasks = []
     for number, cell in enumerate(cells, 1):
         model = prepared[cell.precision, cell.batch]
@@ -135,7 +129,7 @@ def _time(
     task: RowTask,
     store: Store,
 ) -> measure.LatencyFacts:
-    on_gpu = target.device is not None and runtime != "onnxruntime"
+    on_gpu = target.device is not None and TRAITS[runtime].on_gpu
     options = measure.LatencyOptions(
         runtime=runtime,
         batch=task.cell.batch,
@@ -150,7 +144,7 @@ def _time(
 def _runtime(target: Target) -> Backend | None:
     """Return what times the target's engines here; None if nothing can."""
     backend = needed_backend(target)
-    if backend == "onnxruntime":
+    if not TRAITS[backend].on_gpu:
         return backend
     here = this_machine()
     fits = here is not None and target.device is not None and here.sm == target.device.sm

@@ -22,18 +22,22 @@ ENGINE = "engine"  # folder of the best engine
 
 
 def check(out: Path, engine: bool) -> None:
-    """Refuse, before any work, a folder for ``write``, and with ``engine`` for ``deliver_best``,
-    that can't be used.
+    """Refuse, before any work, an output folder that can't be used.
+
+    Args:
+        engine: the best engine's bundle is going to be written, too.
 
     Raises:
-        ForgeError: it is or lies in a file, can't be written, or holds what is not a sweep's.
+        ForgeError: the folder is a file or lies in one, can't be written, or holds files that are
+            not a sweep's.
     """
-    there = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
-    if not there.is_dir():
-        raise ForgeError(f"{there}: is a file", "give a folder with -o")
-    if not os.access(there, os.W_OK):
+    parents = (out.absolute(), *out.absolute().parents)
+    existing = next(path for path in parents if path.exists())
+    if not existing.is_dir():
+        raise ForgeError(f"{existing}: is a file", "give a folder with -o")
+    if not os.access(existing, os.W_OK):
         raise ForgeError(
-            f"{out}: can't be written (no permission in {there})", "give another folder with -o"
+            f"{out}: can't be written (no permission in {existing})", "give another folder with -o"
         )
     for name in FILES:
         if (out / name).is_dir():

@@ -1,8 +1,9 @@
-"""A sweep as one SVG file: which workspace builds what, and how the engines stand to each other."""
+"""Draw a sweep: the engine of every workspace, and how the engines compare with each other."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
 from trtforge import present
@@ -23,8 +24,9 @@ PLOT = 300
 
 
 def render(swept: Swept) -> str:
-    """A grid of engines against workspaces; and, where two figures of them are known, the engines
-    as points.
+    """Return an SVG file: a grid of engines by workspace, and below it the engines as points.
+
+    The points need two figures of every engine; without them there is only the grid.
     """
     workspaces = sorted(
         {row.cell.workspace for row in swept.rows}, key=lambda size: size or float("inf")
@@ -60,16 +62,19 @@ def render(swept: Swept) -> str:
 
 
 def _kind(row: Row) -> str:
+    """Return the line of the grid that a row belongs to."""
     level = f", level {row.cell.opt_level}" if row.cell.opt_level is not None else ""
     return f"{row.cell.precision.upper()}, batch {row.cell.batch}{level}"
 
 
+def _style(row: Row) -> str:
+    """Return the names of the style of a row, for its colour and outline."""
+    return f"{KINDS[row.cell.precision]}{' front' if row.front else ''}"
+
+
 def _cell(root: ET.Element, row: Row, x: float, y: float) -> None:
-    kind = (
-        "none"
-        if row.why_not
-        else f"cell {KINDS[row.cell.precision]}{' front' if row.front else ''}"
-    )
+    """Draw the engine of one row."""
+    kind = "none" if row.why_not else f"cell {_style(row)}"
     group = svg.add(root, "g", kind=kind)
     svg.add(group, "title").text = row.why_not or (
         f"#{row.number}: engine {present.size(row.engine_bytes or 0)}, activations "
@@ -92,50 +97,42 @@ def _cell(root: ET.Element, row: Row, x: float, y: float) -> None:
     )
 
 
-def _points(
-    swept: Swept,
-) -> tuple[list[Row], str, Callable[[Row], float], str, Callable[[Row], float]] | None:
-    """The engines, and the two figures that say most of what is known."""
-    rows = [row for row in swept.rows if not row.why_not and not row.same_as]
-    timed, judged = bool(rows) and rows[0].latency_ms is not None, bool(swept.metric)
-    if len(rows) < 2 or not (timed or judged):
-        return None
-    if timed and judged:
-        return (
-            rows,
-            "latency, ms",
-            lambda row: row.latency_ms or 0.0,
-            swept.metric,
-            lambda row: row.accuracy or 0.0,
-        )
+@dataclass(frozen=True)
+class _Axis:
+    """A figure of the engines: what it is called, and how it is read from a row."""
+
+    label: str
+    value: Callable[[Row], float]
+
+
+LATENCY = _Axis("latency, ms", lambda row: row.latency_ms or 0.0)
+THROUGHPUT = _Axis("images a second", lambda row: row.images_per_second or 0.0)
+MEMORY = _Axis("memory, MB", lambda row: row.memory / 1e6)
+
+
+def _axes(swept: Swept, rows: Sequence[Row]) -> tuple[_Axis, _Axis] | None:
+    """Return the two figures that tell most about the engines; None if only one is known."""
+    timed = bool(rows) and rows[0].latency_ms is not None
+    accuracy = _Axis(swept.metric, lambda row: row.accuracy or 0.0)
+    if timed and swept.metric:
+        return LATENCY, accuracy
     if timed:
-        return (
-            rows,
-            "latency, ms",
-            lambda row: row.latency_ms or 0.0,
-            "images a second",
-            lambda row: row.images_per_second or 0.0,
-        )
-    return (
-        rows,
-        "memory, MB",
-        lambda row: row.memory / 1e6,
-        swept.metric,
-        lambda row: row.accuracy or 0.0,
-    )
+        return LATENCY, THROUGHPUT
+    return (MEMORY, accuracy) if swept.metric else None
 
 
 def _scatter(swept: Swept, width: int) -> ET.Element | None:
-    """The engines by those two figures."""
-    found = _points(swept)
-    if found is None:
+    """Draw the engines as points; None if there are too few of them or of their figures."""
+    rows = [row for row in swept.rows if not row.why_not and not row.same_as]
+    axes = _axes(swept, rows)
+    if axes is None or len(rows) < 2:
         return None
-    rows, x_label, x_of, y_label, y_of = found
+    x, y = axes
     points = [
         Point(
-            x_of(row),
-            y_of(row),
-            f"{KINDS[row.cell.precision]}{' front' if row.front else ''}",
+            x.value(row),
+            y.value(row),
+            _style(row),
             f"#{row.number}: {_kind(row)}, workspace {mib(row.cell.workspace)}",
             f"#{row.number}" if row.front else "",
         )
@@ -143,10 +140,10 @@ def _scatter(swept: Swept, width: int) -> ET.Element | None:
     ]
     kinds = dict.fromkeys(row.cell.precision for row in rows)
     return scatter(
-        f"{y_label} against {x_label}",
+        f"{y.label} against {x.label}",
         points,
-        x_label,
-        y_label,
+        x.label,
+        y.label,
         width=width,
         height=PLOT,
         key=[(KINDS[kind], kind.upper()) for kind in kinds],

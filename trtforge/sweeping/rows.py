@@ -1,4 +1,4 @@
-"""What became of every cell of a sweep, and what the rows say together."""
+"""The cells of a sweep, a row for each, and what the rows show together."""
 
 from __future__ import annotations
 
@@ -19,7 +19,13 @@ PICKS: tuple[Pick, ...] = ("latency", "throughput", "memory")
 
 @dataclass(frozen=True)
 class Cell:
-    """One engine to build; None is the builder's default."""
+    """An engine to build.
+
+    Attributes:
+        batch: largest batch.
+        workspace: bytes of scratch memory; None is the builder's default.
+        opt_level: optimisation level; None is the builder's default.
+    """
 
     precision: Precision
     batch: int
@@ -28,25 +34,26 @@ class Cell:
 
     @property
     def options(self) -> BuildOptions:
+        """The options of the builder."""
         return BuildOptions(workspace=self.workspace, opt_level=self.opt_level)
 
 
 @dataclass(frozen=True)
 class Row:
-    """What became of a cell.
+    """The result of a cell.
 
     Attributes:
-        number: from 1 on, in the order of the sweep.
-        why_not: why it was not built; empty if it was.
-        cached: it was built in an earlier run.
-        build_seconds: when it was built.
-        engine_bytes, activation_bytes, scratch_bytes: as the builder says; None where it does not.
+        number: number of the row, from 1 on, in the order of the sweep.
+        why_not: why the engine was not built; empty if it was.
+        cached: the engine was built in an earlier run.
+        build_seconds: how long the build took when it was done.
+        engine_bytes, activation_bytes, scratch_bytes: what the builder tells; None if it does not.
         digest: sha256 of the engine.
-        same_as: number of the first row whose engine has the same bytes.
+        same_as: number of the first row whose engine has the same bytes; None for a first one.
         latency_ms: median, one pass at a time; None where the engine can't run here.
-        images_per_second: with the queue full.
-        accuracy, lost: metric's value, and points lost against FP32; None if not asked for.
-        front: no other row is better in one figure and as good in the rest.
+        images_per_second: throughput with the queue full; None where the engine can't run here.
+        accuracy, lost: value of the metric, and points lost against FP32; None if not measured.
+        front: no other row is better in one figure and as good in the others.
     """
 
     number: int
@@ -67,13 +74,13 @@ class Row:
 
     @property
     def memory(self) -> int:
-        """Bytes on the device: engine and activations, of which scratch is a part."""
+        """Bytes on the device: engine and activations, which include the scratch memory."""
         return (self.engine_bytes or 0) + max(self.activation_bytes or 0, self.scratch_bytes or 0)
 
 
 @dataclass(frozen=True)
 class Swept:
-    """All rows, with remarks for the user.
+    """The result of a sweep: all rows, with remarks for the user.
 
     Attributes:
         metric: name of the accuracy; empty if it was not measured.
@@ -94,7 +101,7 @@ def job_for(job: Job, cell: Cell) -> Job:
 
 
 def best(rows: Sequence[Row], pick: Pick) -> Row:
-    """The row with the lowest latency, highest throughput or least memory.
+    """Return the row with the lowest latency, the highest throughput or the least memory.
 
     Raises:
         BuildError: nothing was built.
@@ -119,8 +126,10 @@ def best(rows: Sequence[Row], pick: Pick) -> Row:
 
 
 def _figures(row: Row) -> tuple[float, ...]:
-    """What the front weighs, less is better: memory, time and accuracy where known; without time,
-    the batch.
+    """Return the figures that decide the front; less is better.
+
+    They are memory, latency and throughput, and accuracy. Without times, the batch takes their
+    place.
     """
     time = (
         [row.latency_ms, -(row.images_per_second or 0.0)]
@@ -131,6 +140,10 @@ def _figures(row: Row) -> tuple[float, ...]:
 
 
 def on_front(row: Row, rows: Sequence[Row]) -> bool:
+    """Return whether no other row is better in one figure and as good in the others.
+
+    Of equal rows the first one is on the front.
+    """
     if row.why_not or row.same_as:
         return False
     mine = _figures(row)
@@ -140,14 +153,12 @@ def on_front(row: Row, rows: Sequence[Row]) -> bool:
     as_good = [
         other for other in others if all(a <= b for a, b in zip(_figures(other), mine, strict=True))
     ]
-    return not any(
-        _figures(other) != mine or other.number < row.number for other in as_good
-    )  # of equals the first
+    return not any(_figures(other) != mine or other.number < row.number for other in as_good)
 
 
 def thresholds(rows: Sequence[Row]) -> list[str]:
-    """Between which workspaces a build begins to succeed."""
-    found = []
+    """Return, in words, between which workspaces a build begins to succeed."""
+    lines = []
     kinds = [(row.cell.precision, row.cell.batch, row.cell.opt_level) for row in rows]
     for precision, batch, level in dict.fromkeys(kinds):
         limited = [
@@ -155,19 +166,18 @@ def thresholds(rows: Sequence[Row]) -> list[str]:
             for row, kind in zip(rows, kinds, strict=True)
             if row.cell.workspace and kind == (precision, batch, level)
         ]
-        failed, built = (
-            [size for size, why in limited if why],
-            [size for size, why in limited if not why],
-        )
+        failed = [size for size, why in limited if why]
+        built = [size for size, why in limited if not why]
         if failed and built and max(failed) < min(built):
-            found.append(
+            lines.append(
                 f"{precision}, batch {batch}: a workspace of {mib(max(failed))} is too small, "
                 f"{mib(min(built))} is enough"
             )
-    return found
+    return lines
 
 
 def as_csv(rows: Sequence[Row]) -> str:
+    """Return the rows as CSV, with a header."""
     flat = []
     for row in rows:
         cells = asdict(row)
@@ -180,7 +190,7 @@ def as_csv(rows: Sequence[Row]) -> str:
 
 
 def mib(count: int | None) -> str:
-    """Bytes as people give them: 64MiB."""
+    """Return a number of bytes as users write it, such as 64MiB."""
     if count is None:
         return "default"
     for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):

@@ -195,15 +195,14 @@ def output_shapes(
         for pair in zip(each.shape, arrays[each.name].shape, strict=True)
     ]
     names = {dim: real for dim, real in dims if isinstance(dim, str)}
-    found = {}
+    shapes: dict[str, tuple[inputs.Shape, Any]] = {}
     for output in engine.get_outputs():
-        shape = tuple(names.get(dim, dim) for dim in output.shape)
-        if output.type not in inputs.NUMPY or not all(
-            isinstance(dim, int) and dim >= 0 for dim in shape
-        ):
+        sides = [names.get(dim, dim) if isinstance(dim, str) else dim for dim in output.shape]
+        fixed = tuple(side for side in sides if isinstance(side, int) and side >= 0)
+        if output.type not in inputs.NUMPY or len(fixed) < len(sides):
             return {}
-        found[output.name] = (shape, np.dtype(inputs.NUMPY[output.type]))
-    return found
+        shapes[output.name] = (fixed, np.dtype(inputs.NUMPY[output.type]))
+    return shapes
 
 
 def _seen_shapes(model: Path, arrays: dict[str, np.ndarray]) -> dict[str, tuple[inputs.Shape, Any]]:

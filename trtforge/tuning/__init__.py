@@ -1,12 +1,11 @@
-"""Mixed precision under an accuracy budget: which operators stay float so that the rest may be
-INT8.
+"""Mixed precision under an accuracy budget: find the operators that must stay float.
 
-First each operator's harm is measured in the outputs' noise: quantized alone, and as the only one
-left float. The operators are ordered by harm for the multiply-accumulates that keeping them float
-gives up. Then accuracy itself is measured, on one half of the images, with the first k of that
-order float, and k found by bisection. The other half judges the choice; where it falls through, a
-larger k is searched. Every measurement goes through the store, so an interrupted search goes on
-where it stopped.
+First the harm of each operator is measured as noise in the outputs: with it alone quantized, and
+with it alone left float. The operators are ordered by harm per multiply-accumulate. Then accuracy
+itself is measured on one half of the images, with the first k operators of that order float, and
+the smallest k within the budget is found by bisection. The other half of the images judges the
+choice; if it fails there, a larger k is searched. Every measurement goes through the store, so an
+interrupted search continues where it stopped.
 """
 
 from __future__ import annotations
@@ -25,8 +24,12 @@ from trtforge.tuning.bench import JUDGED, SEARCHED, Bench
 
 @dataclass(frozen=True)
 class Block:
-    """An operator: its share of the multiply-accumulates, and its harm alone and as what leaving it
-    float saves.
+    """An operator that may be INT8.
+
+    Attributes:
+        share: its share of all multiply-accumulates.
+        alone: noise in the outputs with this operator alone quantized.
+        saved: noise that is avoided by leaving this operator alone float.
     """
 
     name: str
@@ -36,13 +39,18 @@ class Block:
 
     @property
     def rank(self) -> float:
+        """The harm per multiply-accumulate."""
         return (self.alone + self.saved) / max(self.share, 1e-9)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """The first ``kept`` operators float: the share of multiply-accumulates in INT8, and the points
-    lost.
+    """A measurement with the first operators of the order float.
+
+    Attributes:
+        kept: number of operators that are float.
+        share: share of the multiply-accumulates in INT8.
+        drop: points lost.
     """
 
     kept: int
@@ -52,16 +60,16 @@ class Trial:
 
 @dataclass
 class Tuned:
-    """The outcome.
+    """The result of a search.
 
     Attributes:
         keep: operators that stay float.
-        share: of the multiply-accumulates of all learned operators that is INT8.
+        share: share of the multiply-accumulates of all learned operators that is INT8.
         blocks: every operator, the most harmful for its cost first; empty if all may be INT8.
-        trials: on the half of the images that was searched.
-        judged: those that were tried on the other half, the choice last.
-        drop, interval: points lost on the other half, and its 95 % interval.
-        accuracy: there, of float and of the choice.
+        trials: measurements on the half of the images that was searched.
+        judged: measurements on the other half; the last one is the choice.
+        drop, interval: points lost on the other half, and their 95 % interval.
+        accuracy: accuracy on the other half, of float and of the choice.
     """
 
     metric: str
@@ -76,45 +84,42 @@ class Tuned:
 
 
 def tune(bench: Bench, max_drop: float) -> Tuned:
-    """Find what has to stay float.
+    """Find the operators that have to stay float.
 
     Args:
         max_drop: points that may be lost.
 
     Returns:
-        The choice with the least multiply-accumulates in float that the search found.
+        The choice with the fewest multiply-accumulates in float that the search found.
 
     Raises:
-        GateError: the time is up, or even all candidates float lose more: the rest of the recipe
-            does.
+        GateError: the time is up, or more is lost even with all candidates float: then it is the
+            FP16 of the recipe's rest that loses.
     """
-    labelled = bench.truth is not None
-    metric = ("top-1" if bench.network.classes is None else "mAP50-95") + (
-        "" if labelled else " against FP32's results"
-    )
-    tuned = Tuned(metric)
+    metric = "top-1" if bench.network.classes is None else "mAP50-95"
+    tuned = Tuned(metric if bench.truth is not None else f"{metric} against FP32's results")
     order: list[str] = []
     lost = _Lost(bench, order)
     if lost(0, SEARCHED, tuned.trials) > max_drop:
         tuned.blocks = _blocks(bench)
         order += [block.name for block in tuned.blocks]
-    least = 0
+    kept = 0
     while True:
-        least = _least(
-            lambda kept: lost(kept, SEARCHED, tuned.trials) <= max_drop, least, len(order)
+        kept = _smallest(
+            lambda count: lost(count, SEARCHED, tuned.trials) <= max_drop, kept, len(order)
         )
-        if lost(least, JUDGED, tuned.judged) <= max_drop:
+        if lost(kept, JUDGED, tuned.judged) <= max_drop:
             break
         if not order:
             tuned.blocks = _blocks(bench)
             order += [block.name for block in tuned.blocks]
-        if least >= len(order):
+        if kept >= len(order):
             raise GateError(
-                f"{lost(least, JUDGED):.2f} points are lost with every candidate float, over {max_drop}",
+                f"{lost(kept, JUDGED):.2f} points are lost with every candidate float, over {max_drop}",
                 "the recipe's rest: fp16, or too few images",
             )
-        least += max(1, len(order) // 32)
-    tuned.keep = order[:least]
+        kept += max(1, len(order) // 32)
+    tuned.keep = order[:kept]
     tuned.share = bench.share(tuned.keep)
     reference, other = bench.accuracy(None, JUDGED), bench.accuracy(tuned.keep, JUDGED)
     tuned.accuracy = reference(None), other(None)
@@ -126,7 +131,7 @@ def tune(bench: Bench, max_drop: float) -> Tuned:
 
 
 class _Lost:
-    """Points lost with the first operators of an order float, remembered."""
+    """Measures the points lost with the first operators of an order float, and remembers them."""
 
     def __init__(self, bench: Bench, order: list[str]) -> None:
         self._bench, self._order = bench, order
@@ -143,7 +148,7 @@ class _Lost:
 
 
 def _blocks(bench: Bench) -> list[Block]:
-    """Every candidate with its harm, the most harmful for its cost first."""
+    """Return every candidate with its harm, the most harmful for its cost first."""
     total = sum(bench.macs.values())
     blocks = []
     with present.progress("harm of each operator", len(bench.candidates)) as done:
@@ -156,13 +161,12 @@ def _blocks(bench: Bench) -> list[Block]:
     return sorted(blocks, key=lambda block: (-block.rank, block.name))
 
 
-def _least(holds: Callable[[int], bool], low: int, high: int) -> int:
-    """The least number of [low, high] for which ``holds``, taken to hold from some number on; high
-    if none does.
+def _smallest(holds: Callable[[int], bool], low: int, high: int) -> int:
+    """Return the smallest number from ``low`` to ``high`` for which ``holds``; ``high`` if none.
 
-    In doubling steps from below, then by bisection: the first operators of an order save most of
-    the harm, and
-    further on differences drown in the noise of the measurement.
+    It is taken to hold for all larger numbers, too. The search goes up in doubling steps, and then
+    by bisection: the first operators of an order save most of the harm, and further on the
+    differences are smaller than the noise of the measurement.
     """
     step = 1
     while low < high and not holds(low):
@@ -180,10 +184,10 @@ def _bisected(holds: Callable[[int], bool], low: int, high: int) -> int:
 
 
 def fragment(recipe: Recipe, tuned: Tuned, how: str) -> str:
-    """The recipe that keeps these operators float, as YAML that ``trtforge build --recipe`` reads.
+    """Return the recipe that keeps the operators float, as YAML for ``trtforge build --recipe``.
 
     Args:
-        how: a line on where it comes from.
+        how: a comment on how it was found.
     """
     import yaml
 

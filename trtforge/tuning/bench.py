@@ -1,4 +1,4 @@
-"""What a search for mixed precision measures: harm, accuracy and cost, each kept in the store."""
+"""The measurements of a search for mixed precision: harm, accuracy and cost, kept in the store."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trtforge import pipeline, present
 from trtforge.calibration import images as pictures
 from trtforge.calibration.observed import check_corrupt
 from trtforge.errors import ForgeError, GateError
-from trtforge.evaluate import classes, coco
+from trtforge.evaluate import average_precision, classes, coco
 from trtforge.evaluate.detections import Objects
 from trtforge.evaluate.variant import Network, classify, detect_objects, measure_harm
 from trtforge.graph.macs import macs
@@ -27,10 +27,10 @@ from trtforge.store import Artifact, File, Stage, Store
 from trtforge.store.stage import Facts, Options
 
 TOOLS = ("onnx", "onnx-graphsurgeon", "onnxruntime", "numpy", "pillow")
-SHOWN_SCORE = 0.25  # without labels, what the float network finds above counts as the truth
+SHOWN_SCORE = 0.25  # without labels, objects of the float network above this score are the truth
 RESULT = "found.npz"
 FEWEST = 8  # images, half of them to search on
-SEARCHED, JUDGED = slice(0, None, 2), slice(1, None, 2)
+SEARCHED, JUDGED = slice(0, None, 2), slice(1, None, 2)  # the two halves of the images
 
 Accuracy = Callable[[np.ndarray | None], float]  # weights of the images -> 0..1
 
@@ -103,16 +103,18 @@ class ScoreFacts:
 
 @dataclass
 class Bench:
-    """Measures one network; what was measured once comes out of the store.
+    """Measures one network; a measurement that was done before comes out of the store.
 
     Attributes:
-        inputs, setting: what decides the results.
-        files, names: the images, and what labels call them; without labels, their paths in the
+        inputs, setting: everything that decides the results.
+        files, names: the images, and their names in the labels; without labels, their paths in the
             folder.
-        macs: of each learned operator.
+        probes: prepared images, for the harm.
+        truth: the labels; None takes the float network's own results.
+        macs: multiply-accumulates of each learned operator.
         candidates: operators that may be INT8.
-        always: those that the recipe keeps float.
-        deadline: ``time.monotonic()`` after which no measurement begins.
+        always: operators that the recipe keeps float.
+        deadline: time of ``time.monotonic()`` after which no measurement begins.
     """
 
     network: Network
@@ -139,16 +141,24 @@ class Bench:
         return self._run(stage, options).facts.harm
 
     def accuracy(self, keep: Sequence[str] | None, part: slice) -> Accuracy:
-        """Accuracy on a part of the images with the operators ``keep`` float; None is all of them."""
+        """Measure accuracy with the operators ``keep`` float.
+
+        Args:
+            keep: operators; None is all of them.
+            part: the images to measure on.
+
+        Returns:
+            A function from weights of the images to the accuracy, 0..1.
+        """
         found = self._found(keep, part)
         if self.network.classes is None:
             right = np.load(found)["classes"] == self._true_classes(part)
             return lambda weights: float(np.average(right, weights=weights))
-        matches = coco.match(self._true_boxes(part), _objects(found, self.names[part]))
+        matches = average_precision.match(self._true_boxes(part), _objects(found, self.names[part]))
         return lambda weights: matches.mean_average_precision(weights)[0]
 
     def share(self, keep: Sequence[str]) -> float:
-        """Share of the multiply-accumulates of learned operators that is INT8 with ``keep`` float."""
+        """Return the share of the multiply-accumulates that is INT8 with ``keep`` float."""
         quantized = set(self.candidates) - set(keep) - set(self.always)
         return sum(self.macs[name] for name in quantized) / sum(self.macs.values())
 
@@ -208,11 +218,11 @@ def bench(
     """Calibrate the job's model, and get ready to measure it.
 
     Args:
-        images: what accuracy is measured on; None is the calibration images.
-        labels: COCO JSON for a detector, rows of name,class for a classifier; None holds it to
+        images: folder of images that accuracy is measured on; None is the calibration images.
+        labels: COCO JSON for a detector, rows of name,class for a classifier; None compares with
             FP32's own results.
         probes: number of images for the harm of each operator.
-        seconds: from now until no new measurement begins.
+        seconds: after this time no new measurement begins.
 
     Raises:
         ForgeError: see ``trtforge.pipeline.calibrated_model``; labels that don't fit the images; fewer
@@ -279,7 +289,11 @@ def bench(
 
 
 def _readable(files: Sequence[Path]) -> list[Path]:
-    """Without those that can't be read, of which there may be as few as in calibration."""
+    """Return the files that can be read.
+
+    Raises:
+        ForgeError: too many can't, by the same limit as in calibration.
+    """
     kept, skipped = [], []
     with present.progress(f"reading {len(files)} images", len(files)) as done:
         for number, file in enumerate(files, 1):

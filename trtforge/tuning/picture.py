@@ -1,6 +1,4 @@
-"""What ``trtforge tune`` measured, as one SVG file: accuracy against the share of the work that is
-INT8.
-"""
+"""Draw what ``trtforge tune`` measured: accuracy against the share of the work that is INT8."""
 
 from __future__ import annotations
 
@@ -18,12 +16,16 @@ KEY = [
 
 
 def render(tuned: Tuned, max_drop: float, model: str) -> str:
-    """Every assignment that was measured, those that no other one beats joined, the budget, and the
-    choice.
+    """Return an SVG file with every measurement, the budget and the choice.
+
+    A line joins the measurements that no other one beats.
 
     Args:
         max_drop: the budget in points.
         model: name of the model.
+
+    Raises:
+        ValueError: nothing was measured.
     """
     searched = [_point(trial, SEARCHED, str(trial.kept)) for trial in tuned.trials]
     judged = [
@@ -46,7 +48,8 @@ def render(tuned: Tuned, max_drop: float, model: str) -> str:
         key=KEY,
         most=100,
     )
-    assert plot is not None, "a search measures something"
+    if plot is None:
+        raise ValueError("nothing was measured")
     return svg.document_with_heading(
         f"{model}: mixed precision",
         [
@@ -59,5 +62,8 @@ def render(tuned: Tuned, max_drop: float, model: str) -> str:
 
 
 def _point(trial: Trial, kind: str, label: str) -> Point:
-    said = f"{trial.kept} operators float, {trial.share:.1%} of the MACs in INT8: {trial.drop:.2f} points lost"
-    return Point(100 * trial.share, -trial.drop, kind, said, label)
+    text = (
+        f"{trial.kept} operators float, {trial.share:.1%} of the MACs in INT8: "
+        f"{trial.drop:.2f} points lost"
+    )
+    return Point(100 * trial.share, -trial.drop, kind, text, label)

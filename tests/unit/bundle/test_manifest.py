@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from trtforge.bundle.read import read_prepared
 from trtforge.recipe import Recipe
 from trtforge.store import to_json
 
+SCHEMA = Path(__file__).parents[3] / "docs" / "manifest.schema.json"
 OUTPUT = TensorFacts("boxes", "float32", ("batch", 100, None))
 MANIFEST = Manifest(
     model="m",
@@ -43,17 +45,26 @@ def test_what_is_written_is_read_back() -> None:
     assert Manifest.model_validate_json(text) == MANIFEST
 
 
+def without_descriptions(schema: Any) -> Any:
+    """Leave out the docstrings, which may be reworded without a change of the contract."""
+    if isinstance(schema, dict):
+        return {
+            key: without_descriptions(value)
+            for key, value in schema.items()
+            if key != "description" or not isinstance(value, str)
+        }
+    return [without_descriptions(value) for value in schema] if isinstance(schema, list) else schema
+
+
 def test_the_published_schema_is_this_one() -> None:
     """After a change, write it anew with indent=1; where readers would break, FORMAT goes up."""
-    path = Path(__file__).parents[3] / "docs" / "manifest.schema.json"
     schema = Manifest.model_json_schema(mode="serialization", by_alias=True)
-    assert json.loads(path.read_text()) == schema
+    assert without_descriptions(json.loads(SCHEMA.read_text())) == without_descriptions(schema)
 
 
 def test_a_manifest_fits_the_published_schema() -> None:
     jsonschema = pytest.importorskip("jsonschema")
-    path = Path(__file__).parents[3] / "docs" / "manifest.schema.json"
-    jsonschema.validate(json.loads(json.dumps(to_json(MANIFEST))), json.loads(path.read_text()))
+    jsonschema.validate(json.loads(json.dumps(to_json(MANIFEST))), json.loads(SCHEMA.read_text()))
 
 
 def test_the_folder_lists_its_files_in_the_manifest(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from trtforge.errors import ForgeError
-from trtforge.evaluate import bootstrap, coco
+from trtforge.evaluate import average_precision, bootstrap, coco
 from trtforge.evaluate.detections import Objects
 
 IMAGES = [f"{number}.jpg" for number in range(40)]
@@ -141,21 +141,23 @@ def test_ids_as_strings_are_read_as_numbers(tmp_path: Path) -> None:
     path = written(tmp_path / "labels.json", annotation, images=images, categories=categories)
     truth = coco.read(path, ["a.jpg"])
     assert truth.names == ["car", "dog"]
-    assert coco.match(truth, {"a.jpg": objects}).mean_average_precision() == pytest.approx((1, 1))
+    assert average_precision.match(
+        truth, {"a.jpg": objects}
+    ).mean_average_precision() == pytest.approx((1, 1))
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_it_is_what_pycocotools_says(truth: coco.Truth, seed: int) -> None:
     found = guesses(truth, seed)
-    assert coco.match(truth, found).mean_average_precision() == pytest.approx(
+    assert average_precision.match(truth, found).mean_average_precision() == pytest.approx(
         by_pycocotools(truth, found), abs=1e-9
     )
 
 
 def test_a_weight_of_two_is_the_image_twice(truth: coco.Truth) -> None:
-    matches = coco.match(truth, guesses(truth, 1))
+    matches = average_precision.match(truth, guesses(truth, 1))
     part = coco.subset(truth, IMAGES[:20])
-    of_part = coco.match(part, {name: guesses(truth, 1)[name] for name in IMAGES[:20]})
+    of_part = average_precision.match(part, {name: guesses(truth, 1)[name] for name in IMAGES[:20]})
     weights = np.where(np.arange(len(IMAGES)) < 20, 2.0, 0.0)
     assert matches.mean_average_precision(weights) == pytest.approx(
         of_part.mean_average_precision(), abs=1e-9
@@ -164,15 +166,17 @@ def test_a_weight_of_two_is_the_image_twice(truth: coco.Truth) -> None:
 
 def test_nothing_found_and_nothing_to_find(truth: coco.Truth) -> None:
     nothing = Objects(np.zeros((0, 4)), np.zeros(0), np.zeros(0, np.int64))
-    assert coco.match(truth, dict.fromkeys(IMAGES, nothing)).mean_average_precision() == (0.0, 0.0)
+    assert average_precision.match(
+        truth, dict.fromkeys(IMAGES, nothing)
+    ).mean_average_precision() == (0.0, 0.0)
     empty = coco.from_objects(dict.fromkeys(IMAGES, nothing), classes=3)
-    assert coco.match(empty, guesses(truth, 1)).mean_average_precision() == (0.0, 0.0)
+    assert average_precision.match(empty, guesses(truth, 1)).mean_average_precision() == (0.0, 0.0)
 
 
 def test_found_objects_as_truth_find_themselves(truth: coco.Truth) -> None:
     found = {name: each.above(0.5) for name, each in guesses(truth, 1, jitter=0.0).items()}
     own = coco.from_objects(found, classes=len(CATEGORIES))
-    assert coco.match(own, found).mean_average_precision() == pytest.approx((1.0, 1.0))
+    assert average_precision.match(own, found).mean_average_precision() == pytest.approx((1.0, 1.0))
 
 
 def test_the_interval_of_a_mean_is_that_of_the_normal_distribution() -> None:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from tests.unit.report.rows import layer, t
+from tests.unit.reporting.rows import layer, t
 from trtforge.cli import app
 from trtforge.errors import ForgeError
 from trtforge.reporting import assemble, model

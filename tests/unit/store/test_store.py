@@ -196,6 +196,15 @@ def test_a_damaged_record_is_made_anew(text: Path, store_root: Path, content: st
     assert json.loads((made.folder / RECORD).read_text())["facts"] == {"times": 1}
 
 
+def test_facts_of_another_form_are_made_anew(text: Path, store_root: Path) -> None:
+    run = Counting()
+    made = Store(store_root).run(stage(run), Text(source(text)), Times())
+    record = json.loads((made.folder / RECORD).read_text())
+    (made.folder / RECORD).write_text(json.dumps(record | {"facts": {"times": "many"}}))
+    again = Store(store_root).run(stage(run), Text(source(text)), Times())
+    assert (run.runs, again.cached, again.facts) == (2, False, Times())
+
+
 def test_an_entry_without_its_file_is_made_anew(text: Path, store_root: Path) -> None:
     run = Counting()
     made = Store(store_root).run(stage(run), Text(source(text)), Times())
@@ -285,6 +294,7 @@ def test_planning_runs_nothing(text: Path, store_root: Path) -> None:
     run = Counting()
     planned = Store(store_root, planning=True).run(stage(run), Text(source(text)), Times())
     assert (run.runs, planned.cached, planned.why) == (0, False, "first time")
+    assert (planned.planned, planned.facts) == (True, Times())
     assert not store_root.exists()
 
 

@@ -7,15 +7,20 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trtforge.backends._plan import maker
+from trtforge.calibration import CACHE
 from trtforge.calibration import cache as calibration
 from trtforge.deepstream.config.graph import Graph, Kind, classes_of, inspect
 from trtforge.deepstream.config.nvinfer import STOCK_PARSERS, Network, Objects, Parser
 from trtforge.deepstream.format import labels as label_files
 from trtforge.errors import ForgeError
 from trtforge.recipe import Recipe
+from trtforge.traits import DEEPSTREAM
+
+if TYPE_CHECKING:
+    from trtforge.bundle.prepared import Prepared
 
 STOCK_FUNCTION = "NvDsInferParseCustomTfSSD"
 CLASSIFIER_SCORE = 0.5
@@ -35,8 +40,8 @@ class Model:
         classes: of a detector.
         score: under which a detector's graph drops boxes; None if that is not known.
         engine: the engine that the user named.
-        weak: the graph is FP32, and nvinfer's own build makes it ``precision``.
-        cache: TensorRT's calibration table, for weak INT8.
+        implicit: the graph is FP32, and nvinfer's own build makes it ``precision``.
+        cache: TensorRT's calibration table, for implicit INT8.
         dla: core that the engine is for; None is the GPU.
     """
 
@@ -49,7 +54,7 @@ class Model:
     deepstream: str | None = None
     score: float | None = None
     engine: str | None = None
-    weak: bool = False
+    implicit: bool = False
     cache: Path | None = None
     dla: int | None = None
 
@@ -100,23 +105,41 @@ def model(path: Path, recipe: Recipe | None) -> Model:
 
 def _bundle(path: Path, recipe: Recipe | None) -> Model:
     from trtforge.bundle.read import read_prepared
-    from trtforge.calibration import CACHE
 
-    ready = read_prepared(path)
-    patch = ready.patches["tensorrt"]
-    file = path / ready.file_name("tensorrt")
-    precision = "mixed" if ready.precision == "fp32" and ready.facts.typed else ready.precision
+    prepared = read_prepared(path)
+    graph = inspect(path / prepared.file_name(DEEPSTREAM))
+    return from_prepared(prepared, graph, path, recipe)
+
+
+def from_prepared(
+    prepared: Prepared,
+    graph: Graph,
+    folder: Path,
+    recipe: Recipe | None = None,
+    dla: int | None = None,
+) -> Model:
+    """Return what is known of a prepared model.
+
+    Args:
+        graph: its DeepStream form.
+        folder: the output folder that holds the files.
+        recipe: takes the place of the prepared model's own.
+        dla: DLA core that the engine is for; None is the GPU.
+    """
+    patch = prepared.patches[DEEPSTREAM]
+    reads_cache = prepared.implicit and prepared.precision == "int8"
     return Model(
-        file,
-        inspect(file),
-        recipe or ready.recipe,
-        ready.batch[2],
-        precision,
-        patch.classes,
-        ready.deepstream,
-        ready.recipe.nms.score if patch.parser else None,
-        weak=ready.implicit,
-        cache=path / CACHE if ready.implicit and ready.precision == "int8" else None,
+        path=folder / prepared.file_name(DEEPSTREAM),
+        graph=graph,
+        recipe=recipe or prepared.recipe,
+        batch=prepared.batch[2],
+        precision=prepared.built_precision,
+        classes=patch.classes,
+        deepstream=prepared.deepstream,
+        score=prepared.recipe.nms.score if patch.parser else None,
+        implicit=prepared.implicit,
+        cache=folder / CACHE if reads_cache else None,
+        dla=dla,
     )
 
 
@@ -189,7 +212,7 @@ def network(found: Model, wish: Wish, out: Path, deepstream: str) -> tuple[Netwo
         thresholds=_thresholds(wish.thresholds, names),
         cache=_relative(cache, out) if cache else None,
         rest=wish.rest if wish.cache else found.recipe.precision.rest,
-        weak=found.weak,
+        implicit=found.implicit,
         dla=found.dla,
         unique_id=wish.unique_id,
         objects=wish.objects,

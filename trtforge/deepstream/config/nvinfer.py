@@ -98,7 +98,7 @@ class Network:
         thresholds: least score by class, where it is another.
         cache: TensorRT's calibration table; ``onnx`` is then the FP32 graph.
         rest: precision of what the cache leaves float: fp32 or fp16.
-        weak: the graph is FP32, and nvinfer's own build makes it ``precision``.
+        implicit: the graph is FP32, and nvinfer's own build makes it ``precision``.
         dla: core that the engine is for; None is the GPU.
         deepstream: version that will read it.
         unique_id: of this network in its pipeline.
@@ -123,7 +123,7 @@ class Network:
     thresholds: Mapping[int, float] = field(default_factory=dict)
     cache: str | None = None
     rest: str = "fp16"
-    weak: bool = False
+    implicit: bool = False
     dla: int | None = None
     unique_id: int = 1
     objects: Objects | None = None
@@ -133,13 +133,13 @@ class Network:
     @property
     def typed(self) -> bool:
         """The graph itself says its precision."""
-        return self.precision != "fp32" and self.cache is None and not self.weak
+        return self.precision != "fp32" and self.cache is None and not self.implicit
 
     @property
     def mode(self) -> int:
         """``network-mode``: 0 FP32, 1 INT8, 2 FP16, 3 INT8 and FP16."""
         if self.cache is None:
-            return 2 if self.weak else 0
+            return 2 if self.implicit else 0
         return 3 if self.rest == "fp16" else 1
 
     @property

@@ -14,6 +14,7 @@ from trtforge.deepstream.format.quoted import quoted
 from trtforge.errors import ForgeError
 from trtforge.recipe import Nms, Recipe
 from trtforge.store.drafts import draft_in
+from trtforge.traits import DEEPSTREAM
 
 if TYPE_CHECKING:
     from trtforge.graph.detection import Detection
@@ -45,7 +46,7 @@ def write(model: Path, out: Path) -> dict[str, Any]:
     file, recipe, names = model, Recipe(), None
     if model.is_dir():
         ready = read_prepared(model)
-        file, recipe, names = ready.graphs["tensorrt"].path, ready.recipe, LABELS
+        file, recipe, names = ready.graphs[DEEPSTREAM].path, ready.recipe, LABELS
     graph = graph_of(load(file))
     if existing_nms(graph) is not None:
         raise ForgeError(

@@ -26,6 +26,7 @@ from trtforge.deepstream.files import check_folder
 from trtforge.deepstream.triton.text import Message, Name, text
 from trtforge.errors import ForgeError
 from trtforge.store.drafts import draft_in
+from trtforge.traits import DEEPSTREAM
 
 Backend = Literal["tensorrt", "onnxruntime"]
 PLATFORM = {"tensorrt": "tensorrt_plan", "onnxruntime": "onnxruntime_onnx"}
@@ -133,7 +134,7 @@ def _tensors(ready: Prepared) -> tuple[list[Message], list[Message], bytes]:
     from trtforge.graph.nms.exchange import exchange_plugin
     from trtforge.graph.quantize.qdq import widen
 
-    graph = graph_of(load(ready.graphs["tensorrt"].path))
+    graph = graph_of(load(ready.graphs[DEEPSTREAM].path))
     inputs: list[Message] = [
         {**_tensor(tensor, [3, *ready.facts.image_size]), "format": Name("FORMAT_NCHW")}
         for tensor in graph.inputs
@@ -210,7 +211,7 @@ def _nvinferserver(
         if serving.grpc
         else {"model_repo": {"root": [MODELS], "strict_model_config": True, "log_level": 1}}
     )
-    patch = ready.patches["tensorrt"]
+    patch = ready.patches[DEEPSTREAM]
     parser, classes = patch.parser, patch.classes
     detector = bool(parser and classes)
     found: Message = {

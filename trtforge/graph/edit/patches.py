@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -13,6 +13,7 @@ from trtforge.errors import ForgeError
 from trtforge.graph.edit.nodes import cast, unique
 from trtforge.patches import Cast, Constant, Cut, Delete, Dims, Output, Patch, Rename
 
+Named = TypeVar("Named", gs.Tensor, gs.Node)
 _MOST = 1 << 20  # elements of a constant in a recipe
 
 
@@ -33,15 +34,15 @@ def apply_patches(graph: gs.Graph, patches: Iterable[Patch]) -> None:
         graph.cleanup().toposort()
 
 
-def _tensor(graph: gs.Graph, name: str) -> Any:
+def _tensor(graph: gs.Graph, name: str) -> gs.Tensor:
     return _named(name, graph.tensors(), "tensor")
 
 
-def _node(graph: gs.Graph, name: str) -> Any:
+def _node(graph: gs.Graph, name: str) -> gs.Node:
     return _named(name, {node.name: node for node in graph.nodes}, "node")
 
 
-def _named(name: str, there: dict[str, Any], kind: str) -> Any:
+def _named(name: str, there: Mapping[str, Named], kind: str) -> Named:
     if name not in there:
         near = difflib.get_close_matches(name, there, n=1)
         raise ForgeError(
@@ -150,7 +151,7 @@ def _cut(graph: gs.Graph, patch: Cut) -> None:
         graph.outputs = ends
 
 
-def _upstream_inputs(tensors: Iterable[Any]) -> list[Any]:
+def _upstream_inputs(tensors: Iterable[gs.Tensor]) -> list[gs.Tensor]:
     """Tensors without a producer that `tensors` depend on."""
     found, seen, pending = [], set(), list(tensors)
     while pending:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from trtforge.errors import ForgeError
 
@@ -26,7 +27,8 @@ CHOOSING = {
     "Ceil",
 }
 PLUGIN = "_TRT"
-Arrays = dict[str, np.ndarray]
+Array = NDArray[Any]  # of any element type
+Arrays = dict[str, Array]
 
 
 def random_inputs(model: onnx.ModelProto) -> Arrays:
@@ -201,7 +203,7 @@ def _first_difference(before: Arrays, after: Arrays, tolerance: float) -> str | 
     return next((name for name in before if not _close(before[name], after[name], tolerance)), None)
 
 
-def _close(before: Any, after: Any, tolerance: float) -> bool:
+def _close(before: Array, after: Array, tolerance: float) -> bool:
     if (
         not isinstance(before, np.ndarray) or before.dtype.kind not in "fiub"
     ):  # a sequence, or strings

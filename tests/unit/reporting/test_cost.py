@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.unit.report.rows import layer, t
+from tests.unit.reporting.rows import layer, t
 from trtforge.devices import device
 from trtforge.reporting.cost import bytes_crossing, costed, edges, floored
 from trtforge.reporting.model import Layer

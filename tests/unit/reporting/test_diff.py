@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.report.rows import layer, t
+from tests.unit.reporting.rows import layer, t
 from trtforge.errors import ForgeError, GateError
 from trtforge.reporting.diff import check_limits, compare, summarize
 from trtforge.reporting.model import Layer, LayerReport, Node

@@ -1,4 +1,4 @@
-"""clean + images -> pictures: what the network sees of each image."""
+"""clean + images -> pictures: each image as the network views it."""
 
 from __future__ import annotations
 
@@ -17,12 +17,11 @@ from trtforge.store.drafts import draft_in
 
 
 def write(model: Path | None, images: Path | None, out: Path, spec: Preprocess) -> None:
-    """Write a PNG for each readable image into ``out``, in folders as the images': scaled and
-    letterboxed.
+    """Write a PNG of each readable image into ``out``, scaled and letterboxed as the recipe says.
 
-    The picture is made back from the network's own input. It does not show whether the recipe's
-    scale, offsets and colour order are those that the network was trained with: only the network's
-    results do.
+    The pictures lie in folders as the images do. Each is made back from the network's own input,
+    so it does not show whether the recipe's scale, offsets and colour order are those that the
+    network was trained with: only the network's results show that.
 
     Raises:
         ForgeError: the model's size is not fixed, or ``out`` is a file, lies among the images or
@@ -50,10 +49,10 @@ def write(model: Path | None, images: Path | None, out: Path, spec: Preprocess) 
             zip(files, pictures.relative_names(files, images), strict=True), 1
         ):
             with suppress(pictures.CorruptImage):  # calibration counts and names them
-                seen = pictures.to_pixels(pictures.prepare(file, spec, size)[0], spec)
+                pixels = pictures.to_pixels(pictures.prepare(file, spec, size)[0], spec)
                 made.append(f"{name}.png")
                 (draft / made[-1]).parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(seen).save(draft / made[-1])
+                Image.fromarray(pixels).save(draft / made[-1])
             done(number)
         for name in made:
             (out / name).parent.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.unit.report.rows import layer, t
+from tests.unit.reporting.rows import layer, t
 from trtforge.reporting.model import UNREADABLE, EngineInfo, Layer, LayerReport, Node, Remark
 from trtforge.reporting.remarks import remarks
 
@@ -56,7 +56,7 @@ def test_int8_that_is_lost_here_and_there() -> None:
 def test_operators_without_q_dq() -> None:
     nodes = [node("a", reads_input=True), node("b", quantized=True), node("c")]
     layers = [conv("a", "Half"), conv("b", "Int8"), conv("c", "Half")]
-    assert found(layers, nodes, "reading the image").layers == [0]
+    assert found(layers, nodes, "at the image input").layers == [0]
     kept = found(layers, nodes, "without Q/DQ")
     assert kept.layers == [2]
     assert "precision.keep" in kept.act
@@ -75,7 +75,7 @@ def test_conversions_name_the_neighbours_that_cause_them() -> None:
         layer("r", reads=[x], writes=[y], role="convert", input_bytes=128, output_bytes=256),
         conv("b", "Half", reads=[y]),
     ]
-    one = found(layers, [node("a", quantized=True), node("b")], "converting around")
+    one = found(layers, [node("a", quantized=True), node("b")], "convert around")
     assert one.layers == [1]
     assert "r (Int8 to Half, 384 B) between a and b" in one.why
     assert "heads: int8" in one.act
@@ -88,7 +88,7 @@ def test_copies_are_told_apart_from_conversions() -> None:
         layer("r", reads=[x], writes=[y], role="copy"),
         conv("b", "Half", reads=[y]),
     ]
-    one = found(layers, [node("a"), node("b")], "a copy or another layout")
+    one = found(layers, [node("a"), node("b")], "to copy or to change the layout")
     assert "another layout" in one.why
     assert one.act == ""
 
@@ -99,7 +99,7 @@ def test_int8_that_writes_float_for_a_quantizing_kernel() -> None:
         conv("a", "Int8", writes=[wide], output_bytes=100),
         layer("k", "silu", reads=[wide], writes=[narrow]),
     ]
-    one = found(layers, [node("a", quantized=True), node("silu", "Sigmoid")], "writing float")
+    one = found(layers, [node("a", quantized=True), node("silu", "Sigmoid")], "with float outputs")
     assert "Sigmoid" in one.why
     assert "100 B" in one.title
 
@@ -117,7 +117,7 @@ def test_what_the_report_lost_is_said() -> None:
         unmatched_times={"x": 1.0},
     )
     assert {each.title for each in remarks(report)} == {
-        "1 row of the builder's list unreadable",
+        "1 unreadable row in the builder's list",
         "1 ONNX node not accounted for",
         "1 profiled name without a layer",
     }

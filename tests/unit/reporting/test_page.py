@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.unit.report.rows import layer, t
+from tests.unit.reporting.rows import layer, t
 from trtforge.devices import device
 from trtforge.reporting import assemble
 from trtforge.reporting.markdown import markdown

@@ -10,7 +10,7 @@ import onnxruntime as onnxruntime_package
 import pytest
 
 from tests import models
-from tests.unit.report.rows import layer, t
+from tests.unit.reporting.rows import layer, t
 from trtforge.reporting import origin, ort
 from trtforge.reporting.account import account
 from trtforge.reporting.model import Layer, Node

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.unit.report.rows import layer
+from tests.unit.reporting.rows import layer
 from trtforge.errors import ForgeError
 from trtforge.reporting.inspector import datatype, members, parse, profile, with_times
 from trtforge.reporting.model import UNREADABLE, Layer

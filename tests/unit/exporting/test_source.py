@@ -151,7 +151,7 @@ def test_files_that_hold_no_model(tmp_path):
     with pytest.raises(ForgeError, match="contains weights, but no model") as caught:
         load(tmp_path / "weights.pt", {}, None, trusted=False)
     assert "--weights" in caught.value.hint
-    with pytest.raises(ForgeError, match=r"no TorchScript and no \.pt2 file"):
+    with pytest.raises(ForgeError, match=r"neither TorchScript nor a \.pt2 file"):
         load(tmp_path / "text.ts", {}, None, trusted=False)
 
 

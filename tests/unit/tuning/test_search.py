@@ -10,7 +10,7 @@ import pytest
 from trtforge.evaluate.variant import escape_pattern
 from trtforge.recipe import Recipe, load
 from trtforge.reporting import svg
-from trtforge.tuning import Trial, Tuned, _least, fragment
+from trtforge.tuning import Trial, Tuned, _smallest, fragment
 from trtforge.tuning import picture as tune_picture
 
 
@@ -18,17 +18,17 @@ from trtforge.tuning import picture as tune_picture
 def test_the_least_number_is_found_from_anywhere_below(most: int) -> None:
     for answer in range(most + 1):
         for start in range(answer + 1):
-            assert _least(lambda number, answer=answer: number >= answer, start, most) == answer  # type: ignore[misc]
+            assert _smallest(lambda number, answer=answer: number >= answer, start, most) == answer  # type: ignore[misc]
 
 
 def test_few_measurements_far_from_the_end() -> None:
     seen: list[int] = []
-    assert _least(lambda number: seen.append(number) or number >= 3, 0, 1000) == 3  # type: ignore[func-returns-value]
+    assert _smallest(lambda number: seen.append(number) or number >= 3, 0, 1000) == 3  # type: ignore[func-returns-value]
     assert max(seen) < 10
 
 
 def test_none_holds() -> None:
-    assert _least(lambda number: False, 0, 7) == 7
+    assert _smallest(lambda number: False, 0, 7) == 7
 
 
 @pytest.mark.parametrize("name", ["a.b", "a[0]", "a*b", "a?b", "[", "]", "a]b["])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.report.rows import layer, t
+from tests.unit.reporting.rows import layer, t
 from trtforge.errors import ForgeError
 from trtforge.reporting import model
 from trtforge.reporting.model import LayerReport, Node, labels, tensors_by_dtype

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.report.rows import log, row, tensor
+from tests.unit.reporting.rows import log, row, tensor
 from trtforge.reporting.model import UNREADABLE, Layer
 from trtforge.reporting.rtx_log import is_log, parse
 
