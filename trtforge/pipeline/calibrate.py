@@ -48,7 +48,7 @@ def calibrate_model(job: Job, model: File, images: File, store: Store) -> Calibr
             provider=calibration_provider(job.provider),
         ),
     )
-    chosen = store.run(
+    calibrated = store.run(
         calibrate.STAGE,
         calibrate.CalibrateInputs(observed.file(observe.TABLE)),
         calibrate.CalibrateOptions(
@@ -57,8 +57,8 @@ def calibrate_model(job: Job, model: File, images: File, store: Store) -> Calibr
             methods=recipe.calibration.methods,
         ),
     )
-    ranges = chosen.file(TABLE)
-    remarks = tuple(calibrate.remarks(chosen.facts))
+    ranges = calibrated.file(TABLE)
+    remarks = tuple(calibrate.remarks(calibrated.facts))
     if job.implicit or job.precision != "int8" or not recipe.calibration.refine:
         return Calibrated(model, ranges, remarks=remarks)
     refined = store.run(refine.STAGE, refine.RefineInputs(model, ranges, images), NOTHING)

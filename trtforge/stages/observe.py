@@ -12,6 +12,7 @@ from trtforge import present
 from trtforge.cluster import Cell, Workers
 from trtforge.errors import ForgeError
 from trtforge.recipe import Preprocess
+from trtforge.stages.size import fixed_size
 from trtforge.store import File, Stage, Store, digest, source, version_of
 
 if TYPE_CHECKING:
@@ -100,7 +101,6 @@ def observe(model: Path, images: Path, options: ObserveOptions) -> Observed:
     from trtforge.calibration import images as pictures
     from trtforge.calibration import observed
     from trtforge.calibration.collect import collect
-    from trtforge.graph.edit.nodes import input_size
     from trtforge.graph.fold import image_input
     from trtforge.graph.model import graph_of, load
     from trtforge.graph.quantize.taps import tapped
@@ -109,12 +109,7 @@ def observe(model: Path, images: Path, options: ObserveOptions) -> Observed:
     image_input(loaded)
     graph = graph_of(loaded)
     del loaded  # so that `collect` can let go of the weights in it
-    size = input_size(graph)
-    if size is None:
-        raise ForgeError(
-            f"{model}: its input has no fixed height and width",
-            "run `trtforge fold --size HxW` first",
-        )
+    size = fixed_size(graph, model)
     groups = tapped(graph, options.taps)
     tensors = [name for _, sources in groups for name in sources]
     listed = pictures.list_images(images)

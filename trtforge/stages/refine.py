@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING
 from trtforge import present
 from trtforge.calibration import TABLE
 from trtforge.errors import ForgeError
+from trtforge.recipe import Preprocess
+from trtforge.stages.size import fixed_size
 from trtforge.store import NOTHING, File, Nothing, Stage
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from trtforge.calibration.observed import Provenance
 
 WEIGHTS = "weights.npz"
 
@@ -60,13 +64,10 @@ def run(draft: Path, inputs: RefineInputs, options: Nothing = NOTHING) -> Refine
     from trtforge.calibration import cache, refine
     from trtforge.calibration import images as pictures
     from trtforge.calibration import ranges as tables
-    from trtforge.graph.edit.nodes import input_size
     from trtforge.graph.model import graph_of, load
     from trtforge.graph.quantize import rounding
     from trtforge.graph.quantize.qdq import place
-    from trtforge.recipe import Preprocess
 
-    model, images = inputs.model.path, inputs.images.path
     table = tables.load(inputs.ranges.path)
     if table.source is None:
         raise ForgeError(
@@ -74,27 +75,9 @@ def run(draft: Path, inputs: RefineInputs, options: Nothing = NOTHING) -> Refine
             "refine a table of `trtforge calibrate`",
         )
     spec = Preprocess.model_validate(table.source.preprocess)
-    graph = graph_of(load(model))
-    size = input_size(graph)
-    if size is None:
-        raise ForgeError(
-            f"{model}: its input has no fixed height and width",
-            "run `trtforge fold --size HxW` first",
-        )
-    used, there = table.source.images, pictures.list_images(images)
-    digests = pictures.image_digests(there, images)
-    if changed := next(
-        (name for name in used if digests.get(name, used[name]) != used[name]), None
-    ):
-        raise ForgeError(
-            f"{images / changed}: has changed since the ranges were made", "calibrate again"
-        )
-    files = [file for file, name in zip(there, digests, strict=True) if name in used]
-    if not files:
-        raise ForgeError(
-            f"{images}: none of the images that the ranges come from",
-            "give the folder of `calibrate`",
-        )
+    graph = graph_of(load(inputs.model.path))
+    size = fixed_size(graph, inputs.model.path)
+    files = _observed_files(inputs.images.path, table.source)
     placement = place(graph)
     amax = tables.per_tensor(placement.groups, table.amax)
 
@@ -113,6 +96,30 @@ def run(draft: Path, inputs: RefineInputs, options: Nothing = NOTHING) -> Refine
     tables.save(replace(table, amax=table.amax | amax), draft / TABLE)
     rounding.save(weights, draft / WEIGHTS)
     return RefineFacts(refined=len(weights), narrowed=len(narrowed))
+
+
+def _observed_files(folder: Path, source: Provenance) -> list[Path]:
+    """Return the images of a folder that a table of ranges was made from.
+
+    Raises:
+        ForgeError: an image has changed since, or there is none of them.
+    """
+    from trtforge.calibration import images as pictures
+
+    files = pictures.list_images(folder)
+    digests = pictures.image_digests(files, folder)
+    for name, digest in source.images.items():
+        if digests.get(name, digest) != digest:
+            raise ForgeError(
+                f"{folder / name}: has changed since the ranges were made", "calibrate again"
+            )
+    observed = [file for file, name in zip(files, digests, strict=True) if name in source.images]
+    if not observed:
+        raise ForgeError(
+            f"{folder}: none of the images that the ranges come from",
+            "give the folder of `calibrate`",
+        )
+    return observed
 
 
 def summarize(facts: RefineFacts) -> str:

@@ -10,9 +10,9 @@ from PIL import Image
 from trtforge import present
 from trtforge.calibration import images as pictures
 from trtforge.errors import ForgeError
-from trtforge.graph.edit.nodes import input_size
 from trtforge.graph.model import graph_of, load
 from trtforge.recipe import Preprocess
+from trtforge.stages.size import fixed_size
 from trtforge.store.drafts import draft_in
 
 
@@ -29,12 +29,7 @@ def write(model: Path | None, images: Path | None, out: Path, spec: Preprocess) 
     """
     if model is None or images is None:
         raise ForgeError("--preview needs a model and images", "drop --merge")
-    size = input_size(graph_of(load(model)))
-    if size is None:
-        raise ForgeError(
-            f"{model}: its input has no fixed height and width",
-            "run `trtforge fold --size HxW` first",
-        )
+    size = fixed_size(graph_of(load(model)), model)
     if out.exists() and not out.is_dir():
         raise ForgeError(f"{out}: is a file", "give a folder with --preview")
     if out.resolve().is_relative_to(images.resolve()):

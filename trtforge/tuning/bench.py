@@ -21,8 +21,9 @@ from trtforge.graph.macs import macs
 from trtforge.graph.model import graph_of, load
 from trtforge.graph.quantize import rounding
 from trtforge.graph.quantize.qdq import place
+from trtforge.pipeline.calibrate import Calibrated
 from trtforge.pipeline.job import Job
-from trtforge.recipe import Decode, Nms, Preprocess
+from trtforge.recipe import Decode, Nms, Preprocess, Recipe
 from trtforge.store import Artifact, File, Stage, Store
 from trtforge.store.stage import Facts, Options
 
@@ -225,11 +226,10 @@ def bench(
         seconds: after this time no new measurement begins.
 
     Raises:
-        ForgeError: see ``trtforge.pipeline.calibrated_model``; labels that don't fit the images; fewer
-            than 8 images; over 5 % of them unreadable, or two of one name that labels can't tell
-            apart.
+        ForgeError: see ``trtforge.pipeline.calibrated_model``; labels don't fit the images; there
+            are fewer than 8 images; over 5 % of them are unreadable, or two have one name that
+            labels can't tell apart.
     """
-    from trtforge.calibration import ranges
     from trtforge.stages.verify import EVALUATION
 
     deadline = time.monotonic() + seconds
@@ -247,21 +247,11 @@ def bench(
     )
     digests = pictures.image_digests(files, folder)
     calibrated = pipeline.calibrated_model(job, store)
-    network = Network(
-        model=calibrated.model.path,
-        amax=ranges.load(calibrated.ranges.path).amax,
-        rounded=rounding.load(calibrated.weights.path) if calibrated.weights else {},
-        preprocess=recipe.preprocess,
-        head=recipe.head,
-        figures=recipe.decode,
-        nms=EVALUATION,
-    )
+    network = _network(calibrated, recipe)
     graph = graph_of(load(network.model))
-    candidates = list(
-        place(
-            graph, recipe.precision.keep, recipe.precision.heads == "float", recipe.precision.only
-        ).operators
-    )
+    precision = recipe.precision
+    placement = place(graph, precision.keep, precision.heads == "float", precision.only)
+    candidates = list(placement.operators)
     costs = macs(graph)
     always = sorted(costs.keys() - set(candidates))
     return Bench(
@@ -285,6 +275,22 @@ def bench(
         candidates=candidates,
         always=always,
         deadline=deadline,
+    )
+
+
+def _network(calibrated: Calibrated, recipe: Recipe) -> Network:
+    """Return the calibrated network, which is judged by COCO's thresholds."""
+    from trtforge.calibration import ranges
+    from trtforge.stages.verify import EVALUATION
+
+    return Network(
+        model=calibrated.model.path,
+        amax=ranges.load(calibrated.ranges.path).amax,
+        rounded=rounding.load(calibrated.weights.path) if calibrated.weights else {},
+        preprocess=recipe.preprocess,
+        head=recipe.head,
+        figures=recipe.decode,
+        nms=EVALUATION,
     )
 
 
