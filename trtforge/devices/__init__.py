@@ -1,9 +1,8 @@
 """The devices that engines are built for, and which of them this machine is.
 
-The facts live in ``devices.yaml`` beside this file, each entry with the pages it was read from. A
-file of the user's own adds to them (see ``trtforge.devices.file``). Everything here is light to
-import: YAML is read on first use, and the GPU is asked through ``nvidia-smi``, not through a CUDA
-binding.
+``devices.yaml`` beside this file holds the facts, with the pages that each entry was read from.
+Users add devices in a file of their own (see ``trtforge.devices.file``). This module is cheap to
+import: it reads YAML on first use, and asks ``nvidia-smi`` about GPUs instead of a CUDA binding.
 """
 
 from __future__ import annotations
@@ -27,16 +26,15 @@ Kind = Literal["jetson", "datacenter", "geforce", "workstation"]
 Arch = Literal["x86_64", "aarch64"]
 Precision = Literal["fp32", "fp16", "bf16", "int8", "fp8", "fp4"]
 
-# The ComputeCapability values that TensorRT-RTX 1.7 can build for. A newer SM is not served because
-# an older one is.
+# The ComputeCapability values that TensorRT-RTX 1.7 can build for. It refuses every other SM, newer
+# ones included.
 RTX_SERVES = frozenset({75, 80, 86, 89, 120, 121})
 
-# Seconds that nvidia-smi may take: a hung driver must not hang us, but eight sleeping GPUs need a
-# few seconds to wake.
+# Seconds to wait for nvidia-smi: a driver that hangs must not stop trtforge, but eight sleeping
+# GPUs need a few seconds to wake up.
 PATIENCE_S = 10.0
 
-# The first SM on which TensorRT has kernels for a precision, in the order in which precisions are
-# listed.
+# The first SM for which TensorRT has kernels of a precision. Precisions are listed in this order.
 FIRST_SM: dict[Precision, int] = {
     "fp32": 0,
     "fp16": 70,
@@ -49,32 +47,31 @@ FIRST_SM: dict[Precision, int] = {
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """One entry of the catalogue. What is not publicly known is None.
+    """A device of the catalogue. None stands for a fact that is not public.
 
     Attributes:
-        name: how the command line calls it, such as ``orin-nx``.
-        title: how people call it.
+        name: name on the command line, such as ``orin-nx``.
+        title: name for people.
         kind: jetson, datacenter, geforce or workstation.
-        arch: processor of the machine around the GPU.
+        arch: architecture of the machine's processor.
         compute_capability: CUDA compute capability, such as ``8.7``.
-        memory_gib: GPU memory as marketed, shared with the CPU on Jetson and GB10; the driver
-            reports a little less.
-        bandwidth_gb_s: peak memory bandwidth in 10^9 bytes a second.
-        dla_cores: deep learning accelerators on the chip, whether or not the installed TensorRT
-            drives them.
-        precisions: what TensorRT can use on this compute capability.
-        int8_tops: peak dense INT8 tensor operations of the GPU alone, 10^12 a second; never the
-            sparse figure.
-        fp16_tflops: the same for FP16; on GeForce and RTX PRO with FP16 accumulate.
-        ci_label: label of the CI runner that has one.
-        deepstream: newest DeepStream that trtforge's configurations were checked against and that
-            runs on the device.
-        tensorrt: the TensorRT that this DeepStream is built for; a newer one may run beside it.
-        cuda: the CUDA toolkit that goes with both.
-        jetpack: the JetPack that brings them; None off Jetson.
-        gpu_names: shell patterns of the names by which CUDA, NVML or a Jetson's device tree calls
-            it; case is ignored.
-        source: pages that the facts come from.
+        memory_gib: GPU memory in the data sheet, shared with the CPU on Jetson and GB10; the
+            driver reports a little less.
+        bandwidth_gb_s: peak memory bandwidth in 10^9 bytes per second.
+        dla_cores: deep learning accelerators on the chip, even if the installed TensorRT does not
+            support them.
+        precisions: precisions for which TensorRT has kernels.
+        int8_tops: peak dense INT8 tensor operations of the GPU alone in 10^12 per second, never
+            the figure with sparsity.
+        fp16_tflops: the same for FP16; on GeForce and RTX PRO with FP16 accumulation.
+        ci_label: label of a CI runner with this device.
+        deepstream: newest DeepStream that runs on the device and whose parsers trtforge knows.
+        tensorrt: TensorRT of this DeepStream; a newer one may be installed beside it.
+        cuda: CUDA toolkit of both.
+        jetpack: JetPack that contains them; None if the device is no Jetson.
+        gpu_names: shell patterns of the names that CUDA, NVML or a Jetson's device tree report;
+            case is ignored.
+        source: pages from which the facts were read.
     """
 
     name: str
@@ -98,31 +95,29 @@ class Device:
 
     @property
     def sm(self) -> int:
-        """The compute capability as TensorRT writes it: 89 for 8.9, 120 for 12.0."""
+        """The compute capability in TensorRT's notation: 89 for 8.9, 120 for 12.0."""
         return int(self.compute_capability.replace(".", ""))
 
     @property
     def typed(self) -> bool:
-        """Whether its TensorRT builds strongly typed networks: 10 and newer."""
+        """Whether its TensorRT builds strongly typed networks: version 10 and newer do."""
         return self.tensorrt is None or int(self.tensorrt.split(".")[0]) >= 10
 
     @property
     def rtx_serves(self) -> bool:
-        """Whether TensorRT for RTX can build an engine for this GPU (its own enumeration, not "any
-        newer GPU").
-        """
+        """Whether TensorRT-RTX can build an engine for this GPU."""
         return self.sm in RTX_SERVES
 
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """A GPU as its driver tells of it; what it does not tell is None.
+    """The facts that a driver reports about a GPU; None stands for a missing one.
 
     Attributes:
-        name: such as ``NVIDIA L4``.
-        compute_capability: such as ``8.9``.
-        memory_gib: GPU memory.
-        driver: version of the driver, such as ``595.58.03``.
+        name: for example ``NVIDIA L4``.
+        compute_capability: for example ``8.9``.
+        memory_gib: GPU memory in GiB.
+        driver: version of the driver, for example ``595.58.03``.
     """
 
     name: str
@@ -133,7 +128,7 @@ class Gpu:
 
 @functools.cache
 def catalogue() -> dict[str, Device]:
-    """All devices by name: the user's own, then those that ship with trtforge.
+    """Return all devices by name: the user's own first, then the built-in ones.
 
     Raises:
         ForgeError: the user's device file is wrong.
@@ -144,10 +139,10 @@ def catalogue() -> dict[str, Device]:
 
 
 def device(name: str) -> Device:
-    """The device of that name; case does not matter, and spaces and underscores count as hyphens.
+    """Return a device by name; case is ignored, and spaces and underscores count as hyphens.
 
     Raises:
-        ForgeError: there is none; the hint has the nearest names.
+        ForgeError: there is no such device; the hint lists similar names.
     """
     known = catalogue()
     wanted = re.sub(r"[\s_]+", "-", name.strip()).lower()
@@ -155,7 +150,7 @@ def device(name: str) -> Device:
         return known[wanted]
     if wanted in ("cpu", "onnxruntime"):
         raise ForgeError(
-            f"{name} is no device", "for the CPU give --backend onnxruntime, and no --device"
+            f"{name} is not a device", "for the CPU, use --backend onnxruntime without --device"
         )
     near = difflib.get_close_matches(wanted, known, n=3, cutoff=0.5)
     hint = f"Did you mean {' or '.join(near)}?" if near else f"There are {', '.join(known)}."
@@ -163,42 +158,47 @@ def device(name: str) -> Device:
 
 
 def fits(this: Device, word: str) -> bool:
-    """Whether a word fits the device: part of its name or title, its kind, ``sm89``, a precision,
-    ``dla``, ``rtx``.
+    """Return whether a word describes the device.
 
-    ``rtx`` is what TensorRT for RTX builds for.
+    Args:
+        word: a part of the device's name or title, its kind or architecture, ``sm89``, a
+            precision, ``dla``, or ``rtx`` for devices that TensorRT-RTX builds for.
     """
     word = word.lower()
-    own = {this.kind, this.arch, f"sm{this.sm}", *this.precisions}
-    own |= {"dla"} if this.dla_cores else set()
+    properties = {this.kind, this.arch, f"sm{this.sm}", *this.precisions}
+    if this.dla_cores:
+        properties.add("dla")
+    if this.rtx_serves:
+        properties.add("rtx")
+    # "rtx" is also a part of most titles, so these words are looked up among the properties alone.
     if word in ("dla", "rtx") or word in FIRST_SM:
-        return word in own | ({"rtx"} if this.rtx_serves else set())
-    return word in own or word in this.name or word in this.title.lower()
+        return word in properties
+    return word in properties or word in this.name or word in this.title.lower()
 
 
 def precisions_of(sm: int) -> tuple[Precision, ...]:
-    """What TensorRT can use on a compute capability, such as 89; INT8 where there are tensor cores
-    for it.
+    """Return the precisions for which TensorRT has kernels on an SM such as 89.
+
+    INT8 counts where the GPU has tensor cores for it.
     """
     return tuple(precision for precision, first in FIRST_SM.items() if sm >= first)
 
 
 def this_machine(root: Path = Path("/")) -> Device | None:
-    """The device that this machine is, or None without an NVIDIA GPU. Where there are several GPUs,
-    the first.
+    """Return the device of this machine, or of its first GPU; None without an NVIDIA GPU.
 
-    A GPU that the catalogue lacks gives a device made of its name and compute capability.
+    For a GPU that is not in the catalogue, the device has its name and compute capability.
 
     Args:
-        root: the machine's root folder.
+        root: root folder of the machine.
     """
     return identify(board_names(root), ask_nvidia_smi(root) or listed_gpus(root))
 
 
 def identify(boards: Iterable[str], gpus: Sequence[Gpu]) -> Device | None:
-    """The device of a Jetson's board names or, without one that is known, the first GPU's."""
-    # The board first: nvidia-smi on a Jetson says no more than "Orin (nvgpu)", which is three
-    # devices.
+    """Return the device with one of a Jetson's board names, else the device of the first GPU."""
+    # The board comes first: on a Jetson, nvidia-smi reports only "Orin (nvgpu)", which can be
+    # three devices.
     if board := _called(boards):
         return board
     if not gpus:
@@ -209,33 +209,32 @@ def identify(boards: Iterable[str], gpus: Sequence[Gpu]) -> Device | None:
 
 
 def _called(names: Iterable[str]) -> Device | None:
-    """The catalogue's device that one of the names fits."""
+    """Return the device of the catalogue whose patterns match one of the names."""
     for name in names:
         for known in catalogue().values():
-            # The whole name has to fit: "RTX 3090 Ti", "RTX 4090 Laptop GPU" and "A10G" are other
-            # chips.
+            # The pattern must match the whole name: "RTX 3090 Ti", "RTX 4090 Laptop GPU" and "A10G"
+            # are other chips.
             if any(fnmatchcase(name.lower(), pattern.lower()) for pattern in known.gpu_names):
                 return known
     return None
 
 
 def board_names(root: Path) -> tuple[str, ...]:
-    """What a Jetson's device tree calls it: ``model`` names the board, ``compatible`` also the
-    module on it.
+    """Return the names in a Jetson's device tree.
+
+    ``model`` names the board, ``compatible`` also the module on it. A container may hide both.
     """
     from trtforge.devices.machine.files import read
 
-    texts = [
-        read(root, f"proc/device-tree/{leaf}") for leaf in ("model", "compatible")
-    ]  # a container may hide them
+    texts = [read(root, f"proc/device-tree/{leaf}") for leaf in ("model", "compatible")]
     return tuple(name.strip() for text in texts for name in text.split("\0") if name.strip())
 
 
 def ask_nvidia_smi(root: Path = Path("/")) -> tuple[Gpu, ...]:
-    """The GPUs that nvidia-smi lists; none where there is no such program, no driver or no answer.
+    """Return the GPUs that nvidia-smi lists; none if it is missing, fails or does not answer.
 
     Args:
-        root: folder under which the program is looked for, along ``$PATH``.
+        root: folder that holds the folders of ``$PATH``.
     """
     folders = [
         str(root / folder.lstrip("/"))
@@ -265,7 +264,7 @@ def ask_nvidia_smi(root: Path = Path("/")) -> tuple[Gpu, ...]:
 
 
 def listed_gpus(root: Path = Path("/")) -> tuple[Gpu, ...]:
-    """The driver's own list, by name alone: what is left in a container that has no nvidia-smi."""
+    """Return the names in the driver's own list, which a container without nvidia-smi still has."""
     from trtforge.devices.machine.files import read
 
     files = sorted((root / "proc/driver/nvidia/gpus").glob("*/information"))
@@ -274,7 +273,7 @@ def listed_gpus(root: Path = Path("/")) -> tuple[Gpu, ...]:
 
 
 def _gpu(driver: str, mebibytes: str, capability: str, name: str) -> Gpu:
-    """A row of nvidia-smi's; memory is ``[N/A]`` where GPU and processor share it."""
+    """Return the GPU in a row of nvidia-smi; memory is ``[N/A]`` if the processor shares it."""
     return Gpu(
         name,
         capability if re.fullmatch(r"\d+\.\d", capability) else None,
@@ -310,7 +309,7 @@ def _uncatalogued(gpu: Gpu) -> Device:
 
 
 def _kind(name: str, sm: int) -> Kind:
-    if sm in (53, 62, 72, 87, 110):  # chips with a processor of their own, which is a Jetson to us
+    if sm in (53, 62, 72, 87, 110):  # the chips of the Jetson modules
         return "jetson"
     if "GeForce" in name or "TITAN" in name.upper():
         return "geforce"
@@ -318,7 +317,7 @@ def _kind(name: str, sm: int) -> Kind:
 
 
 def no_kernels(device: Device, precision: str) -> str:
-    """Why TensorRT can't compute in that precision on a device; empty if it can."""
+    """Return why TensorRT can't compute in a precision on a device; empty if it can."""
     if precision in device.precisions:
         return ""
     has = ", ".join(device.precisions).upper()

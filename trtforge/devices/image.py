@@ -1,4 +1,4 @@
-"""The container image to build a device's engines in.
+"""Choose the container image in which to build a device's engines.
 
     python -m trtforge.devices.image orin-nx
 
@@ -19,7 +19,7 @@ PYTHON = (3, 10)  # the oldest that trtforge runs on
 
 
 def base(target: Device, contents: Contents = "deepstream") -> tuple[str, list[str]]:
-    """Return the image to build the device's engines in, and the reasons, one a line.
+    """Return the image in which to build the device's engines, and the reasons as lines.
 
     Raises:
         MachineError: no image is known, or trtforge can't be installed in it.
@@ -40,14 +40,13 @@ def base(target: Device, contents: Contents = "deepstream") -> tuple[str, list[s
         raise MachineError(
             f"{image} has Python {versions.python}; trtforge needs {needed}", prepare
         )
+    driver = []
+    if versions.driver:
+        driver = [f"the machine's driver has to be {versions.driver} or newer"]
     return image, [
-        f"{target.title} has {_listed(versions)}: one set",
-        _use(contents, versions),
-        *(
-            [f"the machine's driver has to be {versions.driver} or newer"]
-            if versions.driver
-            else []
-        ),
+        f"{target.title} has {_list_versions(versions)}: one set",
+        _advice(contents, versions),
+        *driver,
         *(f"see {page}" for page in versions.source),
     ]
 
@@ -60,7 +59,7 @@ def _unknown(target: Device, contents: Contents, others: list[str]) -> MachineEr
     return MachineError(f"no image with {contents} is known for {about}", hint)
 
 
-def _listed(versions: Stack) -> str:
+def _list_versions(versions: Stack) -> str:
     parts = [
         ("JetPack", versions.jetpack),
         ("Jetson Linux", versions.l4t),
@@ -72,7 +71,7 @@ def _listed(versions: Stack) -> str:
     return ", ".join(f"{name} {version}" for name, version in parts if version)
 
 
-def _use(contents: Contents, versions: Stack) -> str:
+def _advice(contents: Contents, versions: Stack) -> str:
     if contents == "deepstream":
         return (
             "an engine loads only in the TensorRT that made it: build in the image that will run it"

@@ -1,8 +1,7 @@
-"""What is installed on a machine, read from the files under one root folder.
+"""Find out what is installed on a machine, from the files under one root folder.
 
-Nothing is imported, and but for nvidia-smi nothing is run: so a driver that hangs, a package that
-crashes when it is imported and the root file system of another machine are all looked at in the
-same way.
+Nothing is imported, and only nvidia-smi is run. So this works with a driver that hangs, with a
+package that crashes on import, and for the root file system of another machine.
 """
 
 from __future__ import annotations
@@ -18,30 +17,30 @@ from trtforge.devices.machine.packages import OnnxRuntime
 
 @dataclass(frozen=True)
 class Machine:
-    """What was found. None and empty mean that it was not.
+    """A machine and what is installed on it; None or empty stands for a missing part.
 
     Attributes:
         arch: x86_64 or aarch64.
-        system: of os-release, such as ``ubuntu 24.04``.
+        system: name and version in os-release, such as ``ubuntu 24.04``.
         python: version of the Python whose packages were read.
-        container: docker, podman, kubernetes, lxc.
-        board: a Jetson's board, as its device tree calls it.
+        container: docker, podman, kubernetes or lxc.
+        board: name of a Jetson's board in its device tree.
         l4t: release of Jetson Linux, such as 39.2.0.
         jetpack: version of the package nvidia-jetpack, such as 7.2.
-        device: which of the catalogue's devices, or one made of what the driver says.
-        gpus: as nvidia-smi or, without it, the driver's own files list them.
+        device: the device of the catalogue, or one made from the driver's facts.
+        gpus: GPUs that nvidia-smi lists or, without it, the driver's own files.
         driver: version of the NVIDIA driver, such as 595.58.03.
-        compat: version of the driver libraries of a cuda-compat package, which data-centre GPUs can
-            use.
-        libcuda: the driver's library for programs.
+        compat: version of a cuda-compat package, whose driver libraries data-centre GPUs can use.
+        libcuda: path of the driver's library for programs.
         devices: GPU device files, such as nvidia0.
         toolkits: CUDA toolkits.
-        libraries: TensorRT's libnvinfer outside Python packages, what DeepStream and trtexec load.
-        bindings: TensorRT's Python bindings as a Debian package brings them.
-        packages: Python packages, those first that Python finds first.
-        deepstream: DeepStream.
-        memory: bytes of memory that this process may have at most.
-        disk: bytes free for the store.
+        libraries: TensorRT's libnvinfer outside Python packages, which DeepStream and trtexec load.
+        bindings: folder of TensorRT's Python bindings from a Debian package.
+        packages: Python packages, in the order in which Python finds them.
+        onnxruntime: the folder of ONNX Runtime.
+        deepstream: the installed DeepStream.
+        memory: largest number of bytes that this process may use.
+        disk: free bytes on the disk of the store.
     """
 
     arch: str
@@ -68,10 +67,11 @@ class Machine:
 
     @property
     def jetson(self) -> bool:
+        """Whether the machine is a Jetson."""
         return self.board is not None or self.l4t is not None
 
     def package(self, name: str) -> Found | None:
-        """The Python package of that name that is imported."""
+        """Return the Python package that ``import`` finds by this name."""
         return next((found for found in self.packages if found.name == name), None)
 
 

@@ -1,4 +1,4 @@
-"""Reading a few facts out of files under a root folder, of which any may be missing."""
+"""Read facts from files under a root folder; any file may be missing."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ HERE = Path("/")
 
 @dataclass(frozen=True)
 class Found:
-    """Something installed: its name, its version, and the file or folder that shows it, below the
-    root.
+    """An installed library, package or program.
 
-    ``cuda``: the CUDA that it was made for, such as 13 or 12.6, where that can be read.
+    Attributes:
+        where: path of its file or folder, below the root.
+        cuda: the CUDA version that it was built for, such as 13 or 12.6, if known.
     """
 
     name: str
@@ -24,10 +25,13 @@ class Found:
 
 
 def read(root: Path, file: Path | str, most: int = 1 << 20) -> str:
-    """The beginning of a file below the root; nothing where there is none, or it may not be read.
+    """Return the start of a file below the root; empty if it is missing or can't be read.
 
-    A link in an unpacked image or on a mounted disk means a place below that root, and never one of
-    this machine.
+    A link in an unpacked image or on a mounted disk points below that root, never into this
+    machine.
+
+    Args:
+        most: largest number of bytes to read.
     """
     path = (root / file).resolve()
     if root != HERE and not path.is_relative_to(root):
@@ -42,9 +46,11 @@ def read(root: Path, file: Path | str, most: int = 1 << 20) -> str:
 
 
 def first(pattern: str, text: str) -> str | None:
-    found = re.search(pattern, text)
-    return found[0] if found else None
+    """Return the first match of a pattern."""
+    match = re.search(pattern, text)
+    return match[0] if match else None
 
 
 def below(root: Path, path: Path) -> str:
+    """Return a path as a program on that machine would see it."""
     return "/" + str(path.relative_to(root)) if path.is_relative_to(root) else str(path)

@@ -1,8 +1,7 @@
-"""CUDA, TensorRT and DeepStream, as far as they were not installed by pip.
+"""Find CUDA, TensorRT and DeepStream that were not installed by pip.
 
-Sources of the layouts: the packages of JetPack in dpkg's status file, and NVIDIA's own Dockerfiles
-of DeepStream
-(https://github.com/NVIDIA/DeepStream, deepstream_dockers/).
+The layouts come from the packages of JetPack in dpkg's status file, and from NVIDIA's Dockerfiles
+of DeepStream (https://github.com/NVIDIA/DeepStream, deepstream_dockers/).
 """
 
 from __future__ import annotations
@@ -34,6 +33,7 @@ DEBS = re.compile(
 
 
 def toolkits(root: Path) -> Iterator[Found]:
+    """Yield the installed CUDA toolkits."""
     for folder in sorted((root / "usr/local").glob("cuda-*.*")):
         version = re.search(
             r'"cuda"\s*:\s*\{[^}]*"version"\s*:\s*"([\d.]+)"', read(root, folder / "version.json")
@@ -46,8 +46,9 @@ def toolkits(root: Path) -> Iterator[Found]:
 
 
 def libnvinfer(root: Path, debs: dict[str, str]) -> Iterator[Found]:
-    """``libnvinfer.so.10.16.1``; of the package it came from, the whole version and its CUDA are
-    known.
+    """Yield TensorRT's libraries, such as ``libnvinfer.so.10.16.1``.
+
+    The Debian package of a library tells its whole version and its CUDA.
     """
     seen = set()
     for file in libraries(root, "libnvinfer.so.*.*"):
@@ -61,40 +62,44 @@ def libnvinfer(root: Path, debs: dict[str, str]) -> Iterator[Found]:
 
 
 def bindings(root: Path) -> str | None:
-    """Debian's Python bindings of TensorRT, which a virtual environment sees only if it was made
-    to.
+    """Return the folder of TensorRT's Python bindings from a Debian package.
+
+    A virtual environment sees it only if it was made with ``--system-site-packages``.
     """
     found = sorted((root / "usr/lib").glob("python3*/dist-packages/tensorrt/__init__.py"))
     return below(root, found[0].parent) if found else None
 
 
 def deepstream(root: Path) -> Found | None:
+    """Return the installed DeepStream."""
     for folder in (
         root / "opt/nvidia/deepstream/deepstream",
         *(root / "opt/nvidia/deepstream").glob("deepstream-*"),
     ):
-        told = first(r"\d+\.\d+(\.\d+)?", read(root, folder / "version"))
-        if version := told or first(r"(?<=^deepstream-)\d+\.\d+$", folder.name):
+        named = first(r"\d+\.\d+(\.\d+)?", read(root, folder / "version"))
+        if version := named or first(r"(?<=^deepstream-)\d+\.\d+$", folder.name):
             return Found("deepstream", version, below(root, folder))
     return None
 
 
 def libraries(root: Path, pattern: str, folders: Sequence[str] = ()) -> list[Path]:
-    """Files of that name in the folders or, without them, wherever the loader looks and libraries
-    usually lie.
+    """Return the files that match a pattern.
+
+    Args:
+        folders: where to look; by default the loader's folders and the usual ones.
     """
     if not folders:
         own = os.environ.get("LD_LIBRARY_PATH", "").split(":") if root == HERE else []
         files = sorted((root / "etc/ld.so.conf.d").glob("*.conf"))
-        told = [
+        configured = [
             line.strip().lstrip("/")
             for file in files
             for line in read(root, file).splitlines()
             if line[:1] == "/"
         ]
-        # cuda-compat is no driver: it stands in for one that is there.
+        # cuda-compat is not a driver: it only replaces the libraries of an installed one.
         folders = [
-            folder for folder in (*own, *FOLDERS, *told) if folder and "compat" not in folder
+            folder for folder in (*own, *FOLDERS, *configured) if folder and "compat" not in folder
         ]
     places = dict.fromkeys(root / folder for folder in folders)
     inside = [place for place in places if place.resolve().is_relative_to(root)]
@@ -102,7 +107,7 @@ def libraries(root: Path, pattern: str, folders: Sequence[str] = ()) -> list[Pat
 
 
 def libcuda(root: Path, folders: Sequence[str] = ()) -> str | None:
-    """The version in the name of the driver's library, such as libcuda.so.595.58.03."""
+    """Return the version in the name of the driver's library, such as libcuda.so.595.58.03."""
     found = [
         first(r"\d{3}\.\d+(\.\d+)?$", file.name)
         for file in libraries(root, "libcuda.so.*", folders)
@@ -111,13 +116,13 @@ def libcuda(root: Path, folders: Sequence[str] = ()) -> str | None:
 
 
 def compat(root: Path) -> str | None:
-    """The version of cuda-compat."""
+    """Return the version of cuda-compat."""
     folders = [str(folder.relative_to(root)) for folder in root.glob("usr/local/cuda-*/compat")]
     return libcuda(root, folders) if folders else None
 
 
 def debs(root: Path) -> dict[str, str]:
-    """Versions of the Debian packages that matter here."""
+    """Return the versions of NVIDIA's Debian packages by name."""
     found = {}
     for block in read(root, "var/lib/dpkg/status", most=1 << 26).split("\n\n"):
         name, version = (re.search(rf"(?m)^{key}: (.+)$", block) for key in ("Package", "Version"))

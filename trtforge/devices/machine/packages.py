@@ -1,4 +1,4 @@
-"""Python packages, read from what pip and Debian wrote about them, and not by importing them."""
+"""Find Python packages in the metadata that pip and Debian write, without importing them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PYTHON_FOLDERS = (
     "usr/lib/python3*/site-packages",
     "opt/*/lib/python3*/site-packages",
 )
-# Distributions that all install the folder `onnxruntime`.
+# All these distributions install the same folder, `onnxruntime`.
 ONNXRUNTIMES = re.compile(
     r"(onnxruntime|ort-nightly)(-(gpu|openvino|rocm|migraphx|qnn|training|directml))?"
 )
@@ -32,13 +32,13 @@ PACKAGES = re.compile(
 
 @dataclass(frozen=True)
 class OnnxRuntime:
-    """The folder ``onnxruntime`` and who claims it.
+    """The folder ``onnxruntime`` and the distributions that were installed into it.
 
     Attributes:
-        owner: the distribution whose files are there; None where they are too damaged to tell.
-        version: of those files.
-        providers: lower-case names, such as cpu, cuda, tensorrt.
-        claims: every distribution that installed into that folder.
+        owner: distribution that the files belong to; None if they are too damaged to tell.
+        version: version of the files.
+        providers: lower-case names of execution providers, such as cpu, cuda, tensorrt.
+        claims: all distributions that were installed into the folder.
     """
 
     owner: str | None
@@ -48,13 +48,14 @@ class OnnxRuntime:
 
 
 def python_folders(root: Path) -> list[Path]:
-    """Where packages lie: this Python's own path, or of another root what is usual there."""
+    """Return the folders of packages: this Python's path, or the usual folders of another root."""
     if root == HERE:
         return [Path(entry) for entry in sys.path if entry and Path(entry).is_dir()]
     return [folder for pattern in PYTHON_FOLDERS for folder in sorted(root.glob(pattern))]
 
 
 def python(root: Path, folders: Sequence[Path]) -> str:
+    """Return the version of the machine's Python; empty if it has none."""
     if root == HERE:
         return platform.python_version()
     versions = [
@@ -66,62 +67,59 @@ def python(root: Path, folders: Sequence[Path]) -> str:
 
 
 def packages(root: Path, folders: Sequence[Path]) -> list[Found]:
-    """Those that matter here, of which the first of a name is the one that Python imports."""
+    """Return the packages that trtforge uses; Python imports the first of each name."""
     found = []
-    for each in (each for folder in folders for each in distributions(path=[str(folder)])):
-        # An interrupted pip leaves halves behind, without name or version.
-        told = {
-            key: str(each.metadata[key] or "") if each.metadata else ""
-            for key in ("Name", "Version")
-        }
-        name = re.sub(r"[-_.]+", "-", told["Name"]).lower()
-        if PACKAGES.fullmatch(name) and told["Version"]:
-            folder = Path(str(each.locate_file("")))
-            found.append(
-                Found(name, told["Version"], below(root, folder), _cuda(root, name, folder))
-            )
+    for distribution in (row for folder in folders for row in distributions(path=[str(folder)])):
+        # An interrupted pip leaves distributions behind that have no name or no version.
+        metadata = distribution.metadata
+        name = re.sub(r"[-_.]+", "-", str(metadata["Name"] or "") if metadata else "").lower()
+        version = str(metadata["Version"] or "") if metadata else ""
+        if PACKAGES.fullmatch(name) and version:
+            folder = Path(str(distribution.locate_file("")))
+            found.append(Found(name, version, below(root, folder), _cuda(root, name, folder)))
     return list(dict.fromkeys(found))
 
 
 def _cuda(root: Path, name: str, folder: Path) -> str | None:
-    """The CUDA that a package was made for: its name has it, or a file of it."""
+    """Return the CUDA version that a package was built for, from its name or one of its files."""
     if name == "torch":
         made = re.search(
             r"(?m)^cuda\b[^'\"\n]*['\"]([\d.]+)", read(root, folder / "torch/version.py")
         )
         return made[1] if made else None
     if ONNXRUNTIMES.fullmatch(name) and name.endswith("gpu"):
-        told = read(root, folder / "onnxruntime/capi/build_and_package_info.py")
-        return first(r"(?<=cuda_version = ['\"])[\d.]+", told)
+        text = read(root, folder / "onnxruntime/capi/build_and_package_info.py")
+        return first(r"(?<=cuda_version = ['\"])[\d.]+", text)
     return first(r"(?<=-cu)\d+", name)
 
 
 def onnxruntime(root: Path, folders: Sequence[Path], found: Sequence[Found]) -> OnnxRuntime | None:
-    """Each distribution writes a file that names it: the one that was installed last is what is
-    there.
+    """Return the folder of ONNX Runtime, if there is one.
+
+    Each distribution writes its name into the folder, so the name is that of the last one installed.
     """
-    claims = [each for each in found if ONNXRUNTIMES.fullmatch(each.name)]
+    claims = [package for package in found if ONNXRUNTIMES.fullmatch(package.name)]
     capi = next(
         (folder / "onnxruntime/capi" for folder in folders if (folder / "onnxruntime").is_dir()),
         None,
     )
     if capi is None:
         return OnnxRuntime(None, None, (), tuple(claims)) if claims else None
-    claims = [each for each in claims if each.where == below(root, capi.parent.parent)]
-    told = read(root, capi / "build_and_package_info.py")
-    owner = first(r"(?<=package_name = ['\"])[\w-]+", told)
+    claims = [claim for claim in claims if claim.where == below(root, capi.parent.parent)]
+    text = read(root, capi / "build_and_package_info.py")
+    owner = first(r"(?<=package_name = ['\"])[\w-]+", text)
     core = any(capi.glob("onnxruntime_pybind11_state*"))
     own = [
         first(r"(?<=libonnxruntime_providers_)\w+(?=\.so)", file.name)
         for file in sorted(capi.glob("lib*.so*"))
     ]
-    # The build for processors alone loads none, but leaves the libraries that another build has
-    # brought.
+    # The CPU-only distribution loads no other provider, but does not delete the libraries of a
+    # distribution that was there before.
     providers = (
         "cpu",
         *(name for name in own if name and name != "shared" and owner != "onnxruntime"),
     )
-    version = first(r"(?<=__version__ = ['\"])[\w.]+", told)
+    version = first(r"(?<=__version__ = ['\"])[\w.]+", text)
     return OnnxRuntime(
         owner if core else None, version, providers if core else (), tuple(dict.fromkeys(claims))
     )

@@ -1,6 +1,6 @@
-"""What kind of machine it is, and its GPU's driver.
+"""Find the kind of machine, its memory and disk, and its GPU's driver.
 
-Sources: /etc/nv_tegra_release and the device files of Jetson Linux, and /proc/driver/nvidia of the
+The facts come from /etc/nv_tegra_release and the device files of Jetson Linux, and /proc/driver/nvidia of the
 desktop driver.
 """
 
@@ -15,6 +15,7 @@ from trtforge.devices.machine.files import HERE, first, read
 
 
 def arch(root: Path) -> str:
+    """Return the architecture of the processor."""
     if root == HERE:
         return platform.machine()
     arm = (root / "lib/ld-linux-aarch64.so.1").exists() or (
@@ -24,14 +25,16 @@ def arch(root: Path) -> str:
 
 
 def system(root: Path) -> str:
+    """Return name and version of the system, such as ``ubuntu 24.04``."""
     text = read(root, "etc/os-release")
     parts = [re.search(rf"(?m)^{key}=\"?([^\"\n]+)", text) for key in ("ID", "VERSION_ID")]
     return " ".join(part[1] for part in parts if part)
 
 
 def container(root: Path) -> str | None:
-    """Docker and Podman leave a file; Kubernetes a mount; with the old control groups they are
-    named there.
+    """Return the kind of container that the root belongs to; None if it is no container.
+
+    Docker and Podman create a file, Kubernetes a mount. Control groups of version 1 also name them.
     """
     signs = {
         ".dockerenv": "docker",
@@ -47,7 +50,7 @@ def container(root: Path) -> str | None:
 
 
 def l4t(root: Path) -> str | None:
-    """``# R36 (release), REVISION: 4.3, GCID: ...`` is 36.4.3."""
+    """Return the release of Jetson Linux: ``# R36 (release), REVISION: 4.3, ...`` is 36.4.3."""
     found = re.search(
         r"# R(\d+) \(release\), REVISION: ([\d.]+\d)", read(root, "etc/nv_tegra_release")
     )
@@ -55,12 +58,11 @@ def l4t(root: Path) -> str | None:
 
 
 def memory(root: Path) -> int | None:
+    """Return the bytes of memory of the machine, or of the container if that has fewer."""
     total = re.search(r"MemTotal:\s+(\d+) kB", read(root, "proc/meminfo"))
     limits = [int(total[1]) * 1024] if total else []
-    for file in (
-        "sys/fs/cgroup/memory.max",
-        "sys/fs/cgroup/memory/memory.limit_in_bytes",
-    ):  # a container's limit
+    # The limit of a container, in control groups of version 2 and 1.
+    for file in ("sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory/memory.limit_in_bytes"):
         limits += [int(text)] if (text := read(root, file).strip()).isdigit() else []
     return min(limits, default=None)
 
@@ -81,9 +83,7 @@ def disk(root: Path, folder: Path | None = None) -> int | None:
 
 
 def driver(root: Path) -> str | None:
-    """The kernel module's version; a container may show it where the driver's libraries are
-    missing.
-    """
+    """Return the version of the kernel module, which a container shows without driver libraries."""
     for file in ("sys/module/nvidia/version", "proc/driver/nvidia/version"):
         if found := first(r"\b\d{3}\.\d+(\.\d+)?\b", read(root, file)):
             return found
@@ -91,5 +91,6 @@ def driver(root: Path) -> str | None:
 
 
 def devices(root: Path) -> tuple[str, ...]:
+    """Return the names of the GPU device files."""
     names = ["nvhost-gpu", "dxg", *(f"nvidia{number}" for number in range(64)), "nvgpu"]
     return tuple(name for name in names if (root / "dev" / name).exists())
