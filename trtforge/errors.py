@@ -1,6 +1,6 @@
-"""What the user can put right. Everything else is a bug of ours and keeps its traceback.
+"""The errors that a user can put right. Any other error is a bug, and keeps its traceback.
 
-Each class is one exit code of the command line (0 is success)::
+Each class has its own exit code of the command line (0 is success)::
 
     1  BuildError    the builder refused a valid model
     2  ForgeError    something the user passed is wrong: path, model, images, recipe, output folder
@@ -20,11 +20,16 @@ class ForgeError(Exception):
     """A problem in one line, and a hint that says what to do about it.
 
     Args:
-        problem: one sentence naming the file, node or key.
+        problem: one sentence that names the file, node or key.
         hint: what the user can do; empty only where the problem says it all.
+
+    Attributes:
+        code: exit code of the command line.
+        result: what was measured before, where a limit is not met.
     """
 
     code = 2
+    result: object | None = None
 
     def __init__(self, problem: str, hint: str = "") -> None:
         super().__init__(problem)
@@ -51,15 +56,11 @@ class GateError(ForgeError):
 
 
 def foreseen(error: OSError) -> ForgeError | None:
-    """A full disk, or a file that may not be read or written, whichever step met it; None for
-    anything else.
-    """
+    """Return the error of the user for a full disk or a closed file; None for any other error."""
     why, where = (error.strerror or "").lower(), f"{error.filename}: " if error.filename else ""
     if error.errno in FULL:
         return MachineError(
-            f"{where}can't be written ({why})"
-            if where
-            else f"what is made can't be written ({why})",
+            f"{where or 'the disk: '}can't be written ({why})",
             "make room, or raise the limit, and run again: finished stages are kept",
         )
     if error.errno in CLOSED and where:

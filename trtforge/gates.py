@@ -1,105 +1,92 @@
-"""Gates: what was measured against what was asked for. One that is not met is exit code 4."""
+"""Gates: hold what was measured to the user's limits. A limit that is not met is exit code 4."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from trtforge import parse
 from trtforge.errors import ForgeError, GateError
+from trtforge.options.limits import Limits
 
 if TYPE_CHECKING:
     from trtforge.evaluate.verification import Verification
-    from trtforge.timing.table import Report as Timed
+    from trtforge.timing.table import BenchResult
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What accuracy is held to; None is no limit.
-
-    Attributes:
-        least: of the metric of every engine, 0..1.
-        most_lost: points that any engine may lose from the first, 0..100.
-        least_cosine: of any output, 0..1.
-    """
-
-    least: float | None = None
-    most_lost: float | None = None
-    least_cosine: float | None = None
+@contextmanager
+def carrying(result: object) -> Iterator[None]:
+    """Let the errors of the block carry the result, so that it can still be shown."""
+    try:
+        yield
+    except ForgeError as error:
+        error.result = result
+        raise
 
 
-def limits(min_map: float | None, max_drop: float | None, min_cosine: float | None) -> Limits:
-    """The limits that the options say.
-
-    Raises:
-        ForgeError: one is no number of its range.
-    """
-    given = (
-        ("--min-map", min_map, 1),
-        ("--max-drop", max_drop, 100),
-        ("--min-cosine", min_cosine, 1),
-    )
-    for option, value, most in given:
-        if value is not None and not 0 <= value <= most:  # NaN is in no range
-            raise ForgeError(f"{option} {value:g}: not from 0 to {most}", "")
-    return Limits(min_map, max_drop, min_cosine)
-
-
-def measurable(asked: Limits, engines: int, labelled: bool, same: bool) -> None:
-    """Refuse limits on what will not be measured, before it is.
+def check_measurable(limits: Limits, engines: int, labelled: bool, same_outputs: bool) -> None:
+    """Refuse limits on what will not be measured, before the work begins.
 
     Args:
-        labelled: accuracy will be measured.
-        same: two engines have equal outputs.
+        engines: number of engines.
+        labelled: whether accuracy will be measured.
+        same_outputs: whether there are two engines with equal outputs.
 
     Raises:
         ForgeError: it names the option.
     """
-    if asked.most_lost is not None and engines < 2:
+    if limits.max_drop is not None and engines < 2:
         raise ForgeError("--max-drop compares two engines", "give a second one")
-    if (asked.least is not None or asked.most_lost is not None) and not labelled:
+    if (limits.min_map is not None or limits.max_drop is not None) and not labelled:
         raise ForgeError("--min-map and --max-drop need labels", "give --labels")
-    if asked.least_cosine is not None and not same:
+    if limits.min_cosine is not None and not same_outputs:
         raise ForgeError(
             "--min-cosine compares outputs that two engines share",
             "give two engines with equal outputs",
         )
 
 
-def accuracy(report: Verification, asked: Limits) -> None:
-    """Hold what was measured to the user's limits. A figure that is no number meets none.
+def check_accuracy(verification: Verification, limits: Limits) -> None:
+    """Hold accuracy to the limits. A figure that is NaN meets no limit.
 
     Raises:
-        GateError: one is not met; it names the figure.
+        GateError: a limit is not met; the error names the figure.
     """
-    if asked != Limits() and report.broken:
-        raise GateError(report.broken[0], "no limit is met by an engine that computes no numbers")
-    for figure in report.accuracy:
-        if asked.least is not None and not figure >= asked.least:
-            raise GateError(f"{report.metric} is {figure:.4f}, under {asked.least}", "")
-    for drop in report.drops:
-        if asked.most_lost is not None and not drop <= asked.most_lost:
-            raise GateError(
-                f"{report.metric} drops by {drop:.2f} points, over {asked.most_lost}", ""
-            )
-    for name, difference in report.outputs.items():
-        if asked.least_cosine is not None and not difference.cosine >= asked.least_cosine:
-            raise GateError(
-                f"cosine of {name} is {difference.cosine:.5f}, under {asked.least_cosine}", ""
-            )
+    metric = verification.metric
+    if limits != Limits() and verification.broken:
+        raise GateError(
+            verification.broken[0], "an engine whose outputs hold NaN meets no limit; rebuild it"
+        )
+    if limits.min_map is not None:
+        for accuracy in verification.accuracy:
+            if not accuracy >= limits.min_map:
+                raise GateError(f"{metric} is {accuracy:.4f}, under {limits.min_map}")
+    if limits.max_drop is not None:
+        for drop in verification.drops:
+            if not drop <= limits.max_drop:
+                raise GateError(f"{metric} drops by {drop:.2f} points, over {limits.max_drop}")
+    if limits.min_cosine is not None:
+        for name, difference in verification.outputs.items():
+            if not difference.cosine >= limits.min_cosine:
+                raise GateError(
+                    f"cosine of {name} is {difference.cosine:.5f}, under {limits.min_cosine}"
+                )
 
 
-def latency(report: Timed, limit: str | None) -> None:
-    """Hold the subject's fastest median to the user's limit.
+def check_latency(result: BenchResult, limit: float | None) -> None:
+    """Hold the fastest median of the engine to a limit.
+
+    Args:
+        limit: in seconds; None is no limit.
 
     Raises:
-        GateError: it takes longer.
+        GateError: a pass takes longer.
     """
     if limit is None:
         return
-    most, own = 1000 * parse.seconds(limit, "--max-latency"), report.rows[0].runtime
-    median = min(row.latency_ms.median for row in report.rows if row.runtime == own)
-    if median > most:
+    runtime = result.rows[0].runtime
+    median = min(row.latency_ms.median for row in result.rows if row.runtime == runtime)
+    if median > 1000 * limit:
         raise GateError(
-            f"{report.subject}: the median pass takes {median:.3f} ms, over {most:g} ms", ""
+            f"{result.subject}: the median pass takes {median:.3f} ms, over {1000 * limit:g} ms"
         )

@@ -1,57 +1,92 @@
-"""What a person sees: progress on stderr, one short table on stdout."""
+"""Report progress and notes to whoever listens, and lay out tables and sizes for people.
+
+Nobody listens at first: used as a library, trtforge prints nothing. The command line installs
+``trtforge.cli.terminal.Terminal``, and the Python API a caller's ``progress`` callback.
+"""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
+from typing import Protocol
 
-_bars = True
+ProgressCallback = Callable[[str, float], None]
 
 
-def hide_bars() -> None:
-    """For a process whose work another one shows."""
-    global _bars  # noqa: PLW0603
-    _bars = False
+class Listener(Protocol):
+    """What hears of progress and notes."""
+
+    def task(self, label: str) -> AbstractContextManager[Callable[[float], None]]:
+        """Begin a task; the block gets a function that takes the share which is done, 0..1."""
+
+    def note(self, text: str) -> None:
+        """Take a line that the user should know of before the result."""
+
+
+class Silent:
+    """Nobody listens; notes go to the log ``trtforge``."""
+
+    def task(self, label: str) -> AbstractContextManager[Callable[[float], None]]:
+        return nullcontext(_ignore)
+
+    def note(self, text: str) -> None:
+        import logging
+
+        logging.getLogger("trtforge").info(text)
+
+
+class Callback(Silent):
+    """Calls a function with the label of each task and the share of it that is done."""
+
+    def __init__(self, function: ProgressCallback) -> None:
+        self.function = function
+
+    def task(self, label: str) -> AbstractContextManager[Callable[[float], None]]:
+        self.function(label, 0.0)
+        return nullcontext(lambda share: self.function(label, min(share, 1.0)))
+
+
+_default: list[Listener] = [Silent()]  # of this process, for all of its threads
+_current: ContextVar[Listener | None] = ContextVar("listener", default=None)
+
+
+def install(listener: Listener) -> None:
+    """Let a listener hear all that nobody else listens to."""
+    _default[0] = listener
+
+
+@contextmanager
+def listening(progress: ProgressCallback | None) -> Iterator[None]:
+    """Call ``progress(label, share)`` while the block runs; None changes nothing."""
+    if progress is None:
+        yield
+        return
+    token = _current.set(Callback(progress))
+    try:
+        yield
+    finally:
+        _current.reset(token)
 
 
 @contextmanager
 def progress(label: str, total: int | None = None) -> Iterator[Callable[[float], None]]:
-    """A bar on stderr while the block runs; nothing where stderr is no terminal.
+    """Report how far the block has come.
 
     Yields:
         A function that takes how much is done: of ``total``, or a share in 0..1 without it.
     """
-    if not (_bars and sys.stderr.isatty()):
-        yield lambda done: None
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task(label, total=total or 1.0)
-        yield lambda done: bars.update(task, completed=done)
+    with _listener().task(label) as update:
+        yield lambda done: update(done / (total or 1))
 
 
 def note(text: str) -> None:
-    """One line on stderr."""
-    print(text, file=sys.stderr)
+    """Report a line that the user should know of before the result."""
+    _listener().note(text)
 
 
 def table(rows: Sequence[Sequence[str]], header: Sequence[str] = ()) -> str:
-    """Columns as wide as their widest cell, two spaces apart."""
+    """Return columns as wide as their widest cell, two spaces apart."""
     lines = [list(header), *map(list, rows)] if header else [list(row) for row in rows]
     if not lines:
         return ""
@@ -66,9 +101,17 @@ def table(rows: Sequence[Sequence[str]], header: Sequence[str] = ()) -> str:
 
 
 def size(count: float) -> str:
-    """Bytes for people: 13.6 MB (decimal, as file managers count)."""
+    """Return bytes for people: 13.6 MB (decimal, as file managers count)."""
     for unit in ("B", "kB", "MB"):
         if count < 1000:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.2f} GB"
+
+
+def _listener() -> Listener:
+    return _current.get() or _default[0]
+
+
+def _ignore(share: float) -> None:
+    """Take no notice."""

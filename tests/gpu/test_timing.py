@@ -31,7 +31,7 @@ def model(tmp_path):
     return tmp_path / "model.onnx"
 
 
-def asked(**changes) -> bench.Asked:
+def asked(**changes) -> bench.BenchRequest:
     given = {
         "batches": [1, 4],
         "streams": [1, 2],
@@ -42,7 +42,7 @@ def asked(**changes) -> bench.Asked:
         "warmup": 0.01,
         "duration": 0.05,
     }
-    return bench.Asked(**(given | changes))
+    return bench.BenchRequest(**(given | changes))
 
 
 def test_every_combination_is_a_row(model) -> None:

@@ -13,10 +13,10 @@ import workflow
 from conftest import PHOTOS
 
 from tests import models
-from trtforge import parse
 from trtforge.fleet import github, listing
 from trtforge.fleet.plan import plan
 from trtforge.fleet.schema import load
+from trtforge.options.values import parse_batch
 
 LEAN = """
 precisions: [int8, fp8]
@@ -102,7 +102,7 @@ def promised(planned):
             bundle.precision,
             job.target,
             job.backend,
-            parse.batch(bundle.batch) or (1, 1, 1),
+            parse_batch(bundle.batch) or (1, 1, 1),
         )
         for job in planned.jobs
         for bundle in job.bundles

@@ -12,6 +12,7 @@ from trtforge.errors import ForgeError, GateError
 from trtforge.evaluate.classes import rank
 from trtforge.evaluate.metrics import Difference
 from trtforge.evaluate.verification import Verification
+from trtforge.options.limits import Limits
 
 
 @pytest.mark.parametrize(
@@ -32,7 +33,7 @@ def test_limits_that_are_none(given: dict[str, float]) -> None:
     with pytest.raises(
         ForgeError, match=f"--{next(iter(given)).replace('_', '-')} .*: not from 0 to"
     ):
-        gates.limits(**({"min_map": None, "max_drop": None, "min_cosine": None} | given))
+        Limits(**given)
 
 
 def measured(*accuracy: float, other: float = 1.0) -> Verification:
@@ -46,24 +47,24 @@ def measured(*accuracy: float, other: float = 1.0) -> Verification:
 @pytest.mark.parametrize(
     ("report", "limits"),
     [
-        (measured(0.5, math.nan), gates.Limits(least=0.1)),
-        (measured(0.5, math.nan), gates.Limits(most_lost=100)),
-        (measured(0.5, 0.5, other=math.nan), gates.Limits(least_cosine=0.0)),
-        (measured(0.5, 0.5, other=math.inf), gates.Limits(least_cosine=0.0)),
+        (measured(0.5, math.nan), Limits(min_map=0.1)),
+        (measured(0.5, math.nan), Limits(max_drop=100)),
+        (measured(0.5, 0.5, other=math.nan), Limits(min_cosine=0.0)),
+        (measured(0.5, 0.5, other=math.inf), Limits(min_cosine=0.0)),
     ],
 )
-def test_what_is_no_number_meets_no_limit(report: Verification, limits: gates.Limits) -> None:
+def test_what_is_no_number_meets_no_limit(report: Verification, limits: Limits) -> None:
     with pytest.raises(GateError, match="nan"):
-        gates.accuracy(report, limits)
-    gates.accuracy(report, gates.Limits())
+        gates.check_accuracy(report, limits)
+    gates.check_accuracy(report, Limits())
 
 
 def test_an_engine_that_computes_nan_meets_no_limit() -> None:
     report = measured(0.5, 0.5)
-    gates.accuracy(report, gates.Limits(0.5, 0.0, 0.999))
+    gates.check_accuracy(report, Limits(0.5, 0.0, 0.999))
     report.broken.append("b: output 'y' is NaN on 1.jpg")
     with pytest.raises(GateError, match="NaN on"):
-        gates.accuracy(report, gates.Limits(most_lost=100))
+        gates.check_accuracy(report, Limits(max_drop=100))
 
 
 def test_nan_is_no_right_class() -> None:
@@ -74,15 +75,15 @@ def test_nan_is_no_right_class() -> None:
 @pytest.mark.parametrize(
     ("limits", "engines", "labelled", "same", "words"),
     [
-        (gates.Limits(most_lost=1), 1, True, False, "--max-drop compares two"),
-        (gates.Limits(most_lost=1), 2, False, True, "need labels"),
-        (gates.Limits(least=0.5), 1, False, False, "need labels"),
-        (gates.Limits(least_cosine=0.5), 2, True, False, "--min-cosine"),
+        (Limits(max_drop=1), 1, True, False, "--max-drop compares two"),
+        (Limits(max_drop=1), 2, False, True, "need labels"),
+        (Limits(min_map=0.5), 1, False, False, "need labels"),
+        (Limits(min_cosine=0.5), 2, True, False, "--min-cosine"),
     ],
 )
 def test_limits_on_what_is_not_measured(
-    limits: gates.Limits, engines: int, labelled: bool, same: bool, words: str
+    limits: Limits, engines: int, labelled: bool, same: bool, words: str
 ) -> None:
     with pytest.raises(ForgeError, match=words):
-        gates.measurable(limits, engines, labelled, same)
-    gates.measurable(gates.Limits(), engines, labelled, same)
+        gates.check_measurable(limits, engines, labelled, same)
+    gates.check_measurable(Limits(), engines, labelled, same)

@@ -18,8 +18,10 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from trtforge import __version__
+from trtforge import __version__, present
 from trtforge.cli import catalogue, deepstream, fleet, judge, machine, make, steps
+from trtforge.cli.expand import add
+from trtforge.cli.terminal import Terminal
 from trtforge.errors import ForgeError, foreseen
 
 
@@ -73,6 +75,7 @@ app = typer.Typer(
 def _main(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
+    present.install(Terminal())
     if version:
         print(f"trtforge {__version__}")
         raise typer.Exit
@@ -100,7 +103,7 @@ COMMANDS = (
     machine.clean,
 )
 for command in COMMANDS:
-    app.command()(command)
+    add(app, command)
 app.add_typer(catalogue.recipes, name="recipes")
 app.add_typer(deepstream.app, name="deepstream")
 

@@ -1,29 +1,38 @@
 """Commands that list what trtforge knows: devices and recipes."""
 
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trtforge.cli.arguments import AsJson
-from trtforge.cli.output import result
+from trtforge.api import catalogue
+from trtforge.cli.expand import add, command, plain_command
+from trtforge.cli.output import AsJson
+from trtforge.cli.output import show as show_result
+
+if TYPE_CHECKING:
+    from trtforge.devices import Device
+
+HEADER = [
+    "name",
+    "device",
+    "SM",
+    "memory",
+    "precisions",
+    "DeepStream",
+    "TensorRT",
+    "JetPack",
+    "builds here without a GPU",
+]
 
 recipes = typer.Typer(
     rich_markup_mode=None,
-    help="List the recipes that come with trtforge, or show one.\n\nExample: trtforge recipes show yolov7",
+    help="List the recipes that come with trtforge, or show one.\n\n"
+    "Example: trtforge recipes show yolov7",
 )
 
 
-def devices(
-    words: Annotated[
-        Optional[list[str]],
-        typer.Argument(
-            help="Keep devices that all of the words fit: part of the "
-            "name, jetson, datacenter, geforce, workstation, sm89, a precision, dla, rtx."
-        ),
-    ] = None,
-    detect: Annotated[bool, typer.Option("--detect", help="Name this machine's device.")] = False,
-    as_json: AsJson = False,
-) -> None:
+@command(catalogue.list_devices)
+def devices(result: "list[Device]") -> str:
     """List the devices that engines can be built for.
 
     A file of your own adds to them: $TRTFORGE_DEVICES, or trtforge/devices.yaml in ~/.config. Its
@@ -32,26 +41,8 @@ def devices(
 
     Example: trtforge devices jetson int8
     """
-    from dataclasses import asdict
-
-    from trtforge import devices as known
     from trtforge import present
-    from trtforge.errors import ForgeError, MachineError
 
-    if detect:
-        here = known.this_machine()
-        if here is None:
-            raise MachineError(
-                "no NVIDIA GPU on this machine", "`trtforge doctor` says what was looked for"
-            )
-        found = [here]
-    else:
-        every = known.catalogue().values()
-        found = [
-            device for device in every if all(known.fits(device, word) for word in words or [])
-        ]
-    if not found:
-        raise ForgeError(f"no device fits {' '.join(words or [])}", "`trtforge devices` lists all")
     rows = [
         [
             device.name,
@@ -62,26 +53,17 @@ def devices(
             device.deepstream or "?",
             device.tensorrt or "?",
             device.jetpack or "",
-            "yes"
-            if device.rtx_serves
-            else "on the device"
-            if device.typed
-            else "its DeepStream does",
+            _built_here(device),
         ]
-        for device in found
+        for device in result
     ]
-    header = [
-        "name",
-        "device",
-        "SM",
-        "memory",
-        "precisions",
-        "DeepStream",
-        "TensorRT",
-        "JetPack",
-        "builds here without a GPU",
-    ]
-    result(as_json, [asdict(device) for device in found], present.table(rows, header))
+    return present.table(rows, HEADER)
+
+
+def _built_here(device: "Device") -> str:
+    if device.rtx_serves:
+        return "yes"
+    return "on the device" if device.typed else "its DeepStream does"
 
 
 @recipes.callback(invoke_without_command=True)
@@ -93,18 +75,13 @@ def _recipes(context: typer.Context, as_json: AsJson = False) -> None:
     if context.invoked_subcommand:
         return
     from trtforge import present
-    from trtforge import recipe as known
 
-    found = [known.load(known.find(name)) for name in known.names()]
-    rows = [[each.name, each.description] for each in found]
-    result(
-        as_json,
-        [each.model_dump(mode="json") for each in found],
-        present.table(rows, ["name", "for"]),
-    )
+    found = catalogue.list_recipes()
+    rows = [[recipe.name, recipe.description] for recipe in found]
+    documents = [recipe.model_dump(mode="json") for recipe in found]
+    show_result(as_json, documents, lambda: present.table(rows, ["name", "for"]))
 
 
-@recipes.command()
 def show(
     name: Annotated[str, typer.Argument(help="Name of the recipe.")], as_json: AsJson = False
 ) -> None:
@@ -112,9 +89,11 @@ def show(
 
     Example: trtforge recipes show yolov7
     """
-    from trtforge import recipe as known
+    from trtforge import recipe
 
-    path = known.find(name)
-    result(
-        as_json, known.load(path).model_dump(mode="json"), path.read_text(encoding="utf-8").rstrip()
-    )
+    path = recipe.find(name)
+    document = recipe.load(path).model_dump(mode="json")
+    show_result(as_json, document, lambda: path.read_text(encoding="utf-8").rstrip())
+
+
+add(recipes, plain_command(show))

@@ -1,16 +1,17 @@
-"""The command for more than one machine."""
+"""The command that plans the CI jobs of a fleet."""
 
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
-from trtforge.cli.arguments import AsJson
-from trtforge.cli.output import result
+from trtforge.cli.expand import plain_command
+from trtforge.cli.output import AsJson, show
 
 FORMS = ("table", "json", "github", "gitlab")
 
 
+@plain_command
 def matrix(
     fleet: Annotated[Path, typer.Argument(help="FLEET.yaml: models, precisions, devices.")],
     form: Annotated[str, typer.Option("--format", help="table, json, github or gitlab.")] = "table",
@@ -28,11 +29,12 @@ def matrix(
     """
     import json
 
-    from trtforge import outfile, parse, present
+    from trtforge import outfile, present
     from trtforge.fleet import github, gitlab, listing, schema
     from trtforge.fleet.plan import plan
+    from trtforge.options.values import parse_choice
 
-    form = "json" if as_json else parse.one_of(form, FORMS, "--format")
+    form = "json" if as_json else parse_choice(form, FORMS, "--format")
     if out:
         outfile.check(out, fleet)
     found = plan(schema.load(fleet))
@@ -51,9 +53,11 @@ def matrix(
             present.note(remark)
     if out:
         outfile.write_text(out, text.rstrip("\n") + "\n")
-        text = (
-            f"{out}: {len(found.jobs)} jobs, {sum(len(job.bundles) for job in found.jobs)} bundles"
+        bundles = sum(len(job.bundles) for job in found.jobs)
+        show(
+            as_json,
+            {"file": str(out)},
+            lambda: f"{out}: {len(found.jobs)} jobs, {bundles} bundles",
         )
-        result(as_json, {"file": str(out)}, text)
     else:
         print(text.rstrip("\n"))

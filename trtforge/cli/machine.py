@@ -5,10 +5,11 @@ from typing import Annotated, Optional
 
 import typer
 
-from trtforge.cli.arguments import AsJson
-from trtforge.cli.output import result
+from trtforge.cli.expand import plain_command
+from trtforge.cli.output import AsJson, show
 
 
+@plain_command
 def doctor(
     device: Annotated[
         Optional[str], typer.Option(help="Target: say what is missing to build for it here.")
@@ -35,10 +36,12 @@ def doctor(
     target = devices.device(device) if device else None
     machine = probe(root, default_root())
     findings = doctor_.examine(machine, target)
-    result(as_json, doctor_.document(machine, target, findings), doctor_.text(findings))
+    document = doctor_.document(machine, target, findings)
+    show(as_json, document, lambda: doctor_.text(findings))
     doctor_.gate(findings)
 
 
+@plain_command
 def clean(
     older_than: Annotated[
         Optional[str], typer.Option(help="Delete what was not used for so long: 30d, 12h.")
@@ -61,15 +64,17 @@ def clean(
     """
     import time
 
-    from trtforge import parse, present
+    from trtforge import present
+    from trtforge.options.values import parse_memory, parse_seconds
     from trtforge.store import clean as clean_
     from trtforge.store import default_root
 
     root = default_root()
-    age = parse.seconds(older_than, "--older-than") if older_than else None
+    age = parse_seconds(older_than, "--older-than") if older_than else None
     now = time.time()
-    done = clean_.plan(root, age, parse.memory(max_size, "--max-size "), now)
+    done = clean_.plan(root, age, parse_memory(max_size, "--max-size "), now)
     if not dry_run:
         with present.progress("cleaning", len(done.gone)) as bar:
             done = clean_.carry_out(root, done, bar)
-    result(as_json, clean_.document(root, done, dry_run), clean_.text(root, done, dry_run, now))
+    document = clean_.document(root, done, dry_run)
+    show(as_json, document, lambda: clean_.text(root, done, dry_run, now))

@@ -1,37 +1,58 @@
-"""What a command prints: one JSON document, or text."""
+"""Print the result of a command: text, or one JSON document."""
 
 from __future__ import annotations
 
-import json
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, is_dataclass
+from typing import TYPE_CHECKING, Annotated, Protocol, runtime_checkable
+
+import typer
 
 if TYPE_CHECKING:
     from trtforge.store import Store
 
-
-def result(as_json: bool, document: Any, text: str) -> None:
-    print(json.dumps(_numbers(document), allow_nan=False) if as_json else text)
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 
-def _numbers(value: Any) -> Any:
-    """The document with null where a figure is NaN or infinite, which JSON has no word for."""
-    if isinstance(value, dict):
-        return {key: _numbers(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_numbers(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+@runtime_checkable
+class Documented(Protocol):
+    """A result that makes its JSON document itself."""
+
+    def document(self) -> object:
+        """Return what ``--json`` prints."""
 
 
-def delivered(store: Store, built: list[Any], dry_run: bool, as_json: bool) -> None:
-    """The folders that were made, and how; for a dry run, what would be done."""
-    from trtforge import summary
+def show(as_json: bool, result: object, text: Callable[[], str]) -> None:
+    """Print the text, or the result as JSON."""
+    if not as_json:
+        print(text())
+        return
+    import json
 
-    document = summary.document(store, built)
-    result(as_json, document, summary.plan(store) if dry_run else summary.text(store, built))
+    print(json.dumps(to_json(result), allow_nan=False))
 
 
-def open_store(dry_run: bool = False, force: bool = False) -> Store:
+def to_json(result: object) -> object:
+    """Return what JSON can hold of a result, with null where a figure is NaN or infinite."""
+    if isinstance(result, Documented):
+        return to_json(result.document())
+    if is_dataclass(result) and not isinstance(result, type):
+        return to_json(asdict(result))
+    if isinstance(result, Mapping):
+        return {key: to_json(value) for key, value in result.items()}
+    if isinstance(result, (list, tuple)):
+        return [to_json(value) for value in result]
+    return None if isinstance(result, float) and not math.isfinite(result) else result
+
+
+def result(as_json: bool, document: object, text: str) -> None:
+    """Print a text, or a document."""
+    show(as_json, document, lambda: text)
+
+
+def open_store() -> Store:
+    """Open the user's store."""
     from trtforge.store import opened
 
-    return opened(dry_run, force)
+    return opened()

@@ -191,7 +191,7 @@ def _in_processes(
         reason = ""
         for _ in range(RETRIES + 1):
             if not hasattr(own, "pool"):
-                own.pool = ProcessPoolExecutor(1, get_context("spawn"), present.hide_bars)
+                own.pool = ProcessPoolExecutor(1, get_context("spawn"))
                 pools.append(own.pool)
             try:
                 future: Future[CellResult] = own.pool.submit(

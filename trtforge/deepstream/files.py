@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 from urllib.parse import unquote
 
 from trtforge.bundle.folder import MANIFEST
@@ -19,9 +19,29 @@ from trtforge.errors import ForgeError
 from trtforge.store.drafts import draft_in
 
 
+class NetworkJson(describe.DescribedJson):
+    """The document that ``trtforge deepstream config --json`` prints."""
+
+    files: list[str]
+    remarks: list[str]
+
+
+class PipelineJson(TypedDict):
+    """The document that ``trtforge deepstream app --json`` prints."""
+
+    files: list[str]
+    streams: list[str]
+    remarks: list[str]
+
+
 def network(
-    found: describe.Model, wish: describe.Wish, out: Path, deepstream: str, prefix: str, force: bool
-) -> dict[str, Any]:
+    found: describe.Model,
+    wish: describe.NetworkRequest,
+    out: Path,
+    deepstream: str,
+    prefix: str,
+    force: bool,
+) -> NetworkJson:
     """``pgie_config.txt``, ``.yml`` and labels (or ``sgie_...``) in ``out``.
 
     Raises:
@@ -59,7 +79,7 @@ def pipeline(
     output: str,
     port: int,
     force: bool,
-) -> dict[str, Any]:
+) -> PipelineJson:
     """A file for deepstream-app; readable by its owner alone if a camera's URI carries a password.
 
     Args:
@@ -176,14 +196,3 @@ def _one(path: Path, other: Path) -> bool:
 
 def _same(path: Path, text: str) -> bool:
     return path.is_file() and path.stat().st_size <= LONGEST and path.read_bytes() == text.encode()
-
-
-def said(made: Mapping[str, Any]) -> str:
-    """For people: what was written, and what they should know."""
-    lines = [f"wrote {name}" for name in made["files"]]
-    if "network" in made:
-        height, width = made["size"]
-        lines.append(
-            f"{made['network']}, {height}x{width}, batch {made['batch']}; engine: {made['engine']}"
-        )
-    return "\n".join([*lines, *made.get("streams", []), *made["remarks"]])

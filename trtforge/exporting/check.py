@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,38 +18,21 @@ INPUTS = 3  # random images for each shape
 Infer = Callable[[NDArray[np.float32]], dict[str, NDArray[np.generic]]]
 
 
-class DeviationFacts(TypedDict):
-    """A ``Deviation`` as the stage's facts contain it."""
-
-    shapes: list[list[int]]
-    inputs: int
-    largest: float
-    relative: float
-
-
 @dataclass(frozen=True)
 class Deviation:
     """How far ONNX Runtime's outputs are from PyTorch's, over all inputs.
 
     Attributes:
-        shapes: shapes of the images; there were several random images of each shape.
+        shapes: shapes of the images.
+        inputs: number of random images, several of each shape.
         largest: largest difference of any value.
         relative: largest difference relative to PyTorch's value; values below 1 count as 1.
     """
 
-    shapes: list[tuple[int, ...]]
+    shapes: tuple[tuple[int, ...], ...]
+    inputs: int
     largest: float
     relative: float
-
-    @property
-    def facts(self) -> DeviationFacts:
-        """The figures for the stage's facts."""
-        return {
-            "shapes": [list(shape) for shape in self.shapes],
-            "inputs": INPUTS * len(self.shapes),
-            "largest": self.largest,
-            "relative": self.relative,
-        }
 
 
 def compare(
@@ -77,7 +59,7 @@ def compare(
                 where = f"on images of {'x'.join(map(str, shape))}"
                 apart, share = _compare_output(name, expected, outputs[name], where, atol, rtol)
                 largest, relative = max(largest, apart), max(relative, share)
-    return Deviation(list(shapes), largest, relative)
+    return Deviation(tuple(shapes), INPUTS * len(shapes), largest, relative)
 
 
 def _compare_output(

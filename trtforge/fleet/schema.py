@@ -21,9 +21,10 @@ from pydantic import (
     model_validator,
 )
 
-from trtforge import devices, documents, parse, recipe
+from trtforge import devices, documents, recipe
 from trtforge.errors import ForgeError
 from trtforge.names import QUANTIZED, Backend, Precision
+from trtforge.options import values
 from trtforge.patches import Section
 from trtforge.traits import ONNXRUNTIME
 
@@ -99,11 +100,11 @@ Branch = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]*$", max_leng
 Word = Annotated[str, AfterValidator(_word)]
 Inside = Annotated[Path, AfterValidator(_beside)]
 RecipeName = Annotated[str, AfterValidator(_recipe)]
-Batch = Annotated[str, BeforeValidator(_batch), _parsed(parse.batch)]
-Size = Annotated[str, _parsed(parse.size)]
-Memory = Annotated[str, BeforeValidator(_text), AfterValidator(_word), _parsed(parse.memory)]
-Version = Annotated[str, _parsed(parse.version)]
-Time = Annotated[str, _parsed(parse.seconds)]
+Batch = Annotated[str, BeforeValidator(_batch), _parsed(values.parse_batch)]
+Size = Annotated[str, _parsed(values.parse_size)]
+Memory = Annotated[str, BeforeValidator(_text), AfterValidator(_word), _parsed(values.parse_memory)]
+Version = Annotated[str, _parsed(values.parse_version)]
+Time = Annotated[str, _parsed(values.parse_seconds)]
 Precisions = Annotated[tuple[Precision, ...], Field(min_length=1)]
 
 

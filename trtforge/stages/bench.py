@@ -17,7 +17,7 @@ from trtforge.devices import this_machine
 from trtforge.errors import ForgeError, MachineError
 from trtforge.timing import clocks, cuda, inputs, onnxruntime_cpu, tensorrt, torch_model
 from trtforge.timing.measure import ASSUMPTION, Runner, camera_streams, measure, summary
-from trtforge.timing.table import Report, Row
+from trtforge.timing.table import BenchResult, Row
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +47,7 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Asked:
+class BenchRequest:
     """How to time.
 
     Attributes:
@@ -129,7 +129,7 @@ def _of_graph(path: Path) -> Subject:
     return Subject(os.fspath(path), None, path, batch, size)
 
 
-def run(what: Subject, asked: Asked) -> Report:
+def run(what: Subject, asked: BenchRequest) -> BenchResult:
     """Time every combination, one after the other.
 
     Raises:
@@ -156,10 +156,10 @@ def run(what: Subject, asked: Asked) -> Report:
                 )
             done(number)
     rows = [replace(row, subject_faster=_faster(row, rows, cells[0].runtime)) for row in rows]
-    return Report(what.name, rows, [*remarks, *_remarks(rows)])
+    return BenchResult(what.name, rows, [*remarks, *_remarks(rows)])
 
 
-def _cells(what: Subject, asked: Asked) -> tuple[list[_Cell], list[str]]:
+def _cells(what: Subject, asked: BenchRequest) -> tuple[list[_Cell], list[str]]:
     own = _own_runtime(what, asked.provider)
     names = list(dict.fromkeys([own, *asked.against]))
     for name in names[1:]:
@@ -201,7 +201,9 @@ def _cells(what: Subject, asked: Asked) -> tuple[list[_Cell], list[str]]:
     return cells, remarks
 
 
-def _variants(gpu: bool, name: str, asked: Asked) -> Iterator[tuple[bool | None, bool | None]]:
+def _variants(
+    gpu: bool, name: str, asked: BenchRequest
+) -> Iterator[tuple[bool | None, bool | None]]:
     if not gpu:
         yield None, None
         return
@@ -241,7 +243,7 @@ def _bus_id() -> str | None:
     return str(driver.Device(0).pci_bus_id())
 
 
-def _row(what: Subject, asked: Asked, cell: _Cell, bus_id: str | None) -> Row:
+def _row(what: Subject, asked: BenchRequest, cell: _Cell, bus_id: str | None) -> Row:
     open_runner = _opener(what, asked, cell)
     with clocks.watch(bus_id if cell.graph is not None else None) as seen:
         timed = measure(open_runner, cell.batch, cell.streams, asked.warmup, asked.duration)
@@ -260,7 +262,7 @@ def _row(what: Subject, asked: Asked, cell: _Cell, bus_id: str | None) -> Row:
     )
 
 
-def _opener(what: Subject, asked: Asked, cell: _Cell) -> Callable[[], Runner]:
+def _opener(what: Subject, asked: BenchRequest, cell: _Cell) -> Callable[[], Runner]:
     how: dict[str, Any] = {"graph": bool(cell.graph), "transfers": bool(cell.transfers)}
     if cell.runtime in TORCH:
         assert asked.module is not None and what.size is not None

@@ -130,7 +130,7 @@ def _network(
     model = describe.from_prepared(prepared, graph, Path(), dla=dla_core)
     kind = graph.kind()
     unread = kind == "detector" and not graph.stock
-    wish = describe.Wish(kind="tensors" if unread else kind)
+    wish = describe.NetworkRequest(kind="tensors" if unread else kind)
     return describe.network(model, wish, Path(), deepstream)
 
 

@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING
 from trtforge import present
 from trtforge.errors import MachineError
 from trtforge.stages import MODEL
-from trtforge.store import from_json
 
 if TYPE_CHECKING:
     import onnx
+
+    from trtforge.exporting.check import Deviation
+    from trtforge.exporting.inputs import Images
+    from trtforge.exporting.source import LoadedModel
 
 OPSETS = range(9, 24)  # older ones TensorRT does not read, newer ones torch does not write
 NEWEST_TENSORRT_10 = 20
@@ -76,23 +79,6 @@ class ExportedTensor:
 
 
 @dataclass(frozen=True)
-class Difference:
-    """How far ONNX Runtime is from PyTorch, over all inputs that were tried.
-
-    Attributes:
-        shapes: shapes of the images.
-        inputs: number of random images.
-        largest: largest difference of any value.
-        relative: the same over the magnitude of PyTorch's value, where that is over 1.
-    """
-
-    shapes: tuple[tuple[int, ...], ...]
-    inputs: int
-    largest: float
-    relative: float
-
-
-@dataclass(frozen=True)
 class ExportFacts:
     """What was exported.
 
@@ -103,7 +89,7 @@ class ExportFacts:
         nodes: number of nodes.
         bytes: size of the model.
         external_bytes: size of the weights beside it; 0 if they are inside.
-        difference: from PyTorch; None if it was not checked.
+        difference: how far ONNX Runtime is from PyTorch; None if it was not checked.
         notes: what the user should know of the source.
     """
 
@@ -116,7 +102,7 @@ class ExportFacts:
     outputs: tuple[ExportedTensor, ...]
     bytes: int
     external_bytes: int
-    difference: Difference | None
+    difference: Deviation | None
     notes: tuple[str, ...]
 
 
@@ -126,7 +112,7 @@ class _Written:
 
     bytes: int
     external_bytes: int
-    difference: Difference | None
+    difference: Deviation | None
 
 
 def run(draft: Path, source: str | Path, options: ExportOptions) -> ExportFacts:
@@ -152,13 +138,7 @@ def run(draft: Path, source: str | Path, options: ExportOptions) -> ExportFacts:
         importable(os.getcwd()),
     ):
         found = load(source, options.kwargs, options.weights, options.trusted)
-        if found.program:
-            images = inputs.from_program(
-                found.program, options.batch, options.size, options.dynamic
-            )
-        else:
-            size = options.size or options.default_size
-            images = inputs.from_options(options.batch, size, options.dynamic)
+        images = _example(found, options)
         done(0.2)
         result = outputs.run(found.module, inputs.random_images(images.shape, 0))
         module = outputs.with_flat_outputs(found.module, result)
@@ -178,8 +158,7 @@ def run(draft: Path, source: str | Path, options: ExportOptions) -> ExportFacts:
             difference = None
             if options.check:
                 infer = partial(outputs.infer, found.module, kept)
-                apart = compare(path, infer, images.checked, options.atol, options.rtol)
-                difference = from_json(Difference, apart.facts)
+                difference = compare(path, infer, images.checked, options.atol, options.rtol)
             return _Written(written["bytes"], written["external_bytes"], difference)
 
         exported = exporters.export(found.program, module, images, names, options.opset, accept)
@@ -197,6 +176,16 @@ def run(draft: Path, source: str | Path, options: ExportOptions) -> ExportFacts:
         difference=exported.report.difference,
         notes=tuple(found.notes),
     )
+
+
+def _example(found: LoadedModel, options: ExportOptions) -> Images:
+    """Return which images the model is traced and checked with."""
+    from trtforge.exporting import inputs
+
+    if found.program:
+        return inputs.from_program(found.program, options.batch, options.size, options.dynamic)
+    size = options.size or options.default_size
+    return inputs.from_options(options.batch, size, options.dynamic)
 
 
 def remarks(facts: ExportFacts) -> list[str]:
@@ -234,7 +223,7 @@ def _describe(tensor: ExportedTensor) -> str:
     return f"{tensor.name} {tensor.type} ({', '.join(map(str, tensor.shape))})"
 
 
-def _describe_difference(difference: Difference | None) -> str:
+def _describe_difference(difference: Deviation | None) -> str:
     if difference is None:
         return "not compared with PyTorch"
     shapes = " and ".join("x".join(map(str, shape)) for shape in difference.shapes)

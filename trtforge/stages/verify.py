@@ -16,12 +16,13 @@ from trtforge.evaluate.metrics import Difference
 from trtforge.evaluate.models import OpenedModel, open_model
 from trtforge.evaluate.tasks import task_for
 from trtforge.evaluate.verification import Verification
+from trtforge.options.limits import Limits
 from trtforge.recipe import Nms, Preprocess, Recipe
 
 # For mAP every candidate counts, however low its score: COCO's rule. An IoU of 0.65 and 300
 # candidates are what published YOLO figures are measured with.
 EVALUATION = Nms(score=0.001, iou=0.65, max_det=300)
-NO_LIMITS = gates.Limits()
+NO_LIMITS = Limits()
 LAYER_IMAGES = 4  # for the comparison of layers: their statistics settle at once
 
 
@@ -33,7 +34,7 @@ def verify(
     recipe: Recipe | None,
     nms: Nms | None,
     per_layer: bool,
-    limits: gates.Limits = NO_LIMITS,
+    limits: Limits = NO_LIMITS,
 ) -> Verification:
     """Run one engine, or several side by side, over a folder of images.
 
@@ -67,7 +68,7 @@ def verify(
     thresholds = _thresholds(engines, nms, report)
     measure = task_for(engines, files, folder, labels, thresholds, spec, report)
     same = len(engines) == 2 and engines[0].outputs.keys() == engines[1].outputs.keys()
-    gates.measurable(limits, len(engines), measure.judged, same)
+    gates.check_measurable(limits, len(engines), measure.judged, same)
     with present.progress(f"verifying on {len(files)} images", len(files)) as done:
         for number, file in enumerate(files, 1):
             image = _read(file)

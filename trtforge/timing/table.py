@@ -44,7 +44,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Report:
+class BenchResult:
     """All rows of one run.
 
     Attributes:
@@ -58,7 +58,7 @@ class Report:
     remarks: list[str]
 
 
-def text(report: Report) -> str:
+def text(report: BenchResult) -> str:
     """A line for each row, without the columns that say nothing."""
     columns: list[tuple[str, Callable[[Row], str], bool]] = [
         ("runtime", lambda row: row.runtime, True),

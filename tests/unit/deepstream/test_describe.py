@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 
 from tests import models
 from trtforge.deepstream.config import describe
-from trtforge.deepstream.config.describe import Wish
+from trtforge.deepstream.config.describe import NetworkRequest
 from trtforge.deepstream.config.graph import inspect
 from trtforge.deepstream.config.nvinfer import Objects, Parser, config
 from trtforge.deepstream.format.labels import text as labels_text
@@ -50,7 +50,7 @@ def detector(path: Path, form: str, impl: str = "plugin") -> Path:
 
 def network(path: Path, **wish: Any) -> Any:
     model = describe.model(path, None)
-    return describe.network(model, Wish(**wish), path.parent, "9.1")
+    return describe.network(model, NetworkRequest(**wish), path.parent, "9.1")
 
 
 @pytest.mark.parametrize("impl", ["plugin", "onnx"])
@@ -77,7 +77,7 @@ def test_an_own_parser_reads_raw_heads(tmp_path: Path) -> None:
     path, labels = detector(tmp_path / "m.onnx", "none"), tmp_path / "names.txt"
     labels.write_text("a\nb\nc\n")
     model = describe.model(path, Recipe(labels=labels))
-    wish = Wish(
+    wish = NetworkRequest(
         kind="detector", parser=Parser("Mine", "libmine.so", clustered=False), thresholds={"b": 0.7}
     )
     made, _ = describe.network(model, wish, tmp_path, "9.1")
@@ -134,7 +134,7 @@ def test_a_dynamic_size_is_the_recipes(tmp_path: Path) -> None:
     with pytest.raises(ForgeError, match="dynamic"):
         network(path)
     model = describe.model(path, Recipe(preprocess=Preprocess(size=(96, 128))))
-    assert describe.network(model, Wish(), tmp_path, "9.1")[0].size == (96, 128)
+    assert describe.network(model, NetworkRequest(), tmp_path, "9.1")[0].size == (96, 128)
 
 
 def test_a_fixed_batch_stays(tmp_path: Path) -> None:
@@ -192,7 +192,9 @@ def test_a_cache_goes_with_the_fp32_graph_alone(tmp_path: Path) -> None:
 def test_paths_are_relative_to_the_configuration(tmp_path: Path) -> None:
     (tmp_path / "models").mkdir()
     path = sketch(tmp_path / "models" / "m.onnx", ("out", F, ["n", 3]))
-    made, _ = describe.network(describe.model(path, None), Wish(), tmp_path / "pipeline", "9.1")
+    made, _ = describe.network(
+        describe.model(path, None), NetworkRequest(), tmp_path / "pipeline", "9.1"
+    )
     assert made.onnx == "../models/m.onnx"
 
 

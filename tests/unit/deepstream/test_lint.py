@@ -25,7 +25,7 @@ from trtforge.deepstream.format.config import read as read_config
 from trtforge.deepstream.format.config import write
 from trtforge.deepstream.format.streams import parse
 from trtforge.deepstream.lint.finding import RULES
-from trtforge.deepstream.lint.report import Report
+from trtforge.deepstream.lint.report import LintReport
 from trtforge.deepstream.lint.run import lint
 from trtforge.errors import ForgeError, GateError
 from trtforge.graph.model import graph_of, model_of
@@ -65,7 +65,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     onnx.save(model_of(graph_raw), folder / "raw.onnx")
     files.network(
         describe.model(folder / "m.onnx", None),
-        describe.Wish(batch=4),
+        describe.NetworkRequest(batch=4),
         folder,
         "9.1",
         "pgie",
@@ -92,7 +92,7 @@ def folder(made: Path, tmp_path: Path) -> Path:
 
 def run(
     *paths: Path, deepstream: str = "9.1", recipe: Recipe | None = None, fix: bool = False
-) -> Report:
+) -> LintReport:
     return lint(paths, deepstream, recipe, fix)
 
 
@@ -339,7 +339,7 @@ def test_other_networks_that_are_right_stay_silent(tmp_path: Path, name: str) ->
     )
     files.network(
         describe.model(tmp_path / "m.onnx", recipe),
-        describe.Wish(**wish),
+        describe.NetworkRequest(**wish),
         tmp_path,
         "9.1",
         "pgie",

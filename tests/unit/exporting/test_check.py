@@ -46,7 +46,7 @@ def test_largest_difference_is_measured_over_all_inputs(doubling):
         rtol=0,
     )
     assert found.largest == pytest.approx(1e-3, rel=1e-2)
-    assert found.facts["inputs"] == 6
+    assert found.inputs == 6
 
 
 @pytest.mark.parametrize(

@@ -255,7 +255,7 @@ CONTRADICTIONS: dict[str, tuple[str, list[str]]] = {
     "unknown taps": ("--taps all: not known", ["a.onnx", "--calib", "photos", "--taps", "all"]),
     "unknown provider": ("--provider tpu: not known", ["a.onnx", "--calib", "photos", "--provider", "tpu"]),
     "a missing shard": ("no such file", ["--merge", "a.json"]),
-    "cache of a shard": ("a shard has none yet", ["a.onnx", "--calib", "p", "--shard", "1/2", "--cache", "c.cache"]),
+    "cache of a shard": ("a shard has none", ["a.onnx", "--calib", "p", "--shard", "1/2", "--cache", "c.cache"]),
     "cache of no TensorRT": ("not a version of TensorRT",
                              ["a.onnx", "--calib", "p", "--cache", "c.cache", "--tensorrt", "ten"]),
     "cache over the table": ("is the table itself", ["a.onnx", "--calib", "p", "--cache", "calibration.json"]),

@@ -145,7 +145,7 @@ def test_what_is_refused_before_any_work(made: Path, tmp_path: Path, case: str) 
     out, target = tmp_path / "c.json", tmp_path / "plots"
     words: list[str | Path] = ["calibrate", made / "clean.onnx", "--calib", made / "photos"]
     if case == "shard":
-        words, problem = [*words, "--shard", "1/2"], "a shard has none yet"
+        words, problem = [*words, "--shard", "1/2"], "a shard has none"
     elif case == "file":
         target.touch()
         problem = "is a file"
@@ -160,10 +160,10 @@ def test_what_is_refused_before_any_work(made: Path, tmp_path: Path, case: str) 
         target, problem = made / "photos" / "plots", "lies among the images"
     elif case == "table":
         target.mkdir()
-        out, problem = target / "c.json", "holds plots alone"
+        out, problem = target / "c.json", "holds only plots"
     else:
         target.mkdir()
-        words, problem = [*words, "--cache", target / "c.cache"], "holds plots alone"
+        words, problem = [*words, "--cache", target / "c.cache"], "holds only plots"
     before = sorted(tmp_path.rglob("*"))
     assert problem in trtforge(*words, "-o", out, "--plots", target, code=2)
     assert sorted(tmp_path.rglob("*")) == before

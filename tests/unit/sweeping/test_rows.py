@@ -7,8 +7,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from trtforge import summary
+from trtforge.api.results import SweepResult
 from trtforge.bundle.prepared import Target
+from trtforge.cli.text.search import summarize_sweep
 from trtforge.errors import BuildError, ForgeError
 from trtforge.sweeping import SweepRequest
 from trtforge.sweeping import picture as sweep_picture
@@ -137,8 +138,10 @@ def test_the_picture_has_a_cell_for_each_row_and_escapes_names() -> None:
 
 
 def test_the_table_shortens_what_the_builder_says() -> None:
-    text = summary.swept(
-        Swept("m.onnx", "tensorrt-rtx", "a card", [failed(1, MIB), built(2, 100)], "", []), []
+    text = summarize_sweep(
+        SweepResult(
+            Swept("m.onnx", "tensorrt-rtx", "a card", [failed(1, MIB), built(2, 100)], "", []), []
+        )
     )
     assert "too small" in text and "a.cpp" not in text and "latency" not in text
 

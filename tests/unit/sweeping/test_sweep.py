@@ -9,11 +9,12 @@ import pytest
 
 from tests import families, photos
 from trtforge import store
+from trtforge.api.jobs import make_job
 from trtforge.bundle.prepared import Target
 from trtforge.devices import device
 from trtforge.errors import ForgeError
 from trtforge.graph.fold import fold
-from trtforge.options import sweep as options
+from trtforge.options.precision import Precision
 from trtforge.pipeline import prepare
 from trtforge.pipeline.job import Job
 from trtforge.store import Store
@@ -65,9 +66,8 @@ def test_a_sweep_puts_nms_where_build_does(tmp_path: Path, store_root: Path) -> 
     model = tmp_path / "model.onnx"
     onnx.save(fold(families.yolov8_seg("batch")), model)
     target = Target("tensorrt", device("orin-nx"))
-    job, _, _ = options.asked(
-        model, None, "fp32", None, None, None, None, None, None, None, None, "1s", "cpu", target
-    )
+    job = make_job(model, Precision(provider="cpu"), [target])
+    assert isinstance(job, Job)
     assert prepare(job, Store(store_root), ["tensorrt"]).patches["tensorrt"].impl == "onnx"
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 from trtforge.backends._plan import maker
 from trtforge.calibration import CACHE
@@ -60,7 +60,7 @@ class Model:
 
 
 @dataclass(frozen=True)
-class Wish:
+class NetworkRequest:
     """What the user wants of the configuration; None leaves it to the model.
 
     Attributes:
@@ -174,7 +174,7 @@ def _engine(path: Path, recipe: Recipe | None) -> Model:
     )
 
 
-def network(found: Model, wish: Wish, out: Path, deepstream: str) -> tuple[Network, str]:
+def network(found: Model, wish: NetworkRequest, out: Path, deepstream: str) -> tuple[Network, str]:
     """The network, and the text of its file of labels.
 
     Args:
@@ -228,7 +228,7 @@ def network(found: Model, wish: Wish, out: Path, deepstream: str) -> tuple[Netwo
     return made, label_files.text(names, counts)
 
 
-def _kind(found: Model, wish: Wish) -> Kind:
+def _kind(found: Model, wish: NetworkRequest) -> Kind:
     kind = found.graph.kind()
     unread = kind == "tensors" or (
         kind == "detector" and not found.graph.stock and wish.parser is None
@@ -300,7 +300,7 @@ def _image(found: Model) -> tuple[tuple[int, int], int]:
     return (height, width), channels if isinstance(channels, int) else 3
 
 
-def _batch(found: Model, wish: Wish) -> int:
+def _batch(found: Model, wish: NetworkRequest) -> int:
     fixed, largest = found.graph.batch, found.batch
     if wish.batch is None:
         return largest or fixed or 1
@@ -363,8 +363,20 @@ def _relative(path: Path, out: Path) -> str:
     return text
 
 
-def document(made: Network) -> dict[str, Any]:
+class DescribedJson(TypedDict):
     """What a person, or a program, wants to know of a written configuration."""
+
+    network: str
+    precision: str
+    engine: str
+    batch: int
+    size: list[int]
+    classes: int | None
+    deepstream_builds_it: bool
+
+
+def document(made: Network) -> DescribedJson:
+    """Return what a person, or a program, wants to know of a written configuration."""
     return {
         "network": made.kind,
         "precision": made.precision,

@@ -18,7 +18,7 @@ _SECRET = ("tlt-model-key", "msg-broker-conn-str")
 
 
 @dataclass
-class Report:
+class LintReport:
     """All findings.
 
     Attributes:

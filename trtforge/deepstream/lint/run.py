@@ -22,7 +22,7 @@ from trtforge.deepstream.lint import (
     values,
 )
 from trtforge.deepstream.lint.finding import Finding
-from trtforge.deepstream.lint.report import Report
+from trtforge.deepstream.lint.report import LintReport
 from trtforge.deepstream.lint.subject import Subject
 from trtforge.errors import ForgeError
 from trtforge.recipe import Recipe
@@ -53,7 +53,7 @@ _OTHERS = {
 }
 
 
-def lint(files: Sequence[Path], deepstream: str, recipe: Recipe | None, fix: bool) -> Report:
+def lint(files: Sequence[Path], deepstream: str, recipe: Recipe | None, fix: bool) -> LintReport:
     """Every finding in ``files``, and in the files of the networks that a pipeline names.
 
     Args:
@@ -66,7 +66,7 @@ def lint(files: Sequence[Path], deepstream: str, recipe: Recipe | None, fix: boo
         ForgeError: none of them is nvinfer's or deepstream-app's; where only some are not, the
             report's gate says so.
     """
-    report = Report(deepstream)
+    report = LintReport(deepstream)
     given = {path.resolve() for path in files}
     seen: set[Path] = set()
     named: set[Path] = (
@@ -134,7 +134,7 @@ def _examine(
     deepstream: str,
     recipe: Recipe | None,
     set_by_app: Mapping[str, Value] | None,
-    report: Report,
+    report: LintReport,
     fix: bool,
 ) -> Subject:
     document = read(path)
@@ -259,7 +259,9 @@ def _networks(subject: Subject) -> list[tuple[Path, Mapping[str, Value] | None]]
     return found
 
 
-def _corrected(document: Document, findings: Iterator[Finding], report: Report) -> list[str] | None:
+def _corrected(
+    document: Document, findings: Iterator[Finding], report: LintReport
+) -> list[str] | None:
     """The lines with one correction in each line that has one; None if there is nothing to correct."""
     fixes: dict[int, Finding] = {}
     for finding in findings:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from trtforge.bundle.read import read_prepared
 from trtforge.deepstream.format.quoted import quoted
@@ -24,7 +24,16 @@ SOURCE, LIBRARY, MAKEFILE = "nvdsinfer_trtforge.cpp", "libnvdsinfer_trtforge.so"
 LABELS = "labels.txt"  # as bundles have it
 
 
-def write(model: Path, out: Path) -> dict[str, Any]:
+class ParserJson(TypedDict):
+    """The document that ``trtforge deepstream parser --json`` prints."""
+
+    source: str
+    makefile: str
+    keys: dict[str, dict[str, str]]
+    why: str
+
+
+def write(model: Path, out: Path) -> ParserJson:
     """Write source and Makefile for the model of a bundle, or an ONNX file, into a folder.
 
     Args:

@@ -17,7 +17,7 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from trtforge.bundle.prepared import Prepared
 from trtforge.bundle.read import read_prepared
@@ -62,7 +62,16 @@ class Serving:
     grpc: str | None = None
 
 
-def write(bundle: Path, out: Path, backend: str, serving: Serving) -> dict[str, Any]:
+class TritonJson(TypedDict):
+    """The document that ``trtforge deepstream triton --json`` prints."""
+
+    model: str
+    backend: str
+    config: str
+    nvinferserver: str
+
+
+def write(bundle: Path, out: Path, backend: str, serving: Serving) -> TritonJson:
     """Write repository and configuration into a folder, which may hold other models.
 
     Args:

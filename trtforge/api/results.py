@@ -1,0 +1,258 @@
+"""Results of the Python API that no other module has a type for, and their JSON documents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, TypedDict, TypeVar
+
+if TYPE_CHECKING:
+    from trtforge.pipeline import Built
+    from trtforge.reporting.model import LayerReport
+    from trtforge.stages.build import BuildFacts
+    from trtforge.store import Store
+    from trtforge.sweeping.rows import Swept
+    from trtforge.tuning import Block, Trial, Tuned
+
+Facts = TypeVar("Facts")
+
+
+class StageJson(TypedDict):
+    """A stage that ran, or came out of the store."""
+
+    stage: str
+    cached: bool
+    why: str
+    seconds: float
+    facts: Mapping[str, object]
+
+
+class OutputJson(TypedDict):
+    """A folder that was written."""
+
+    folder: str
+    backend: str | None
+    device: str | None
+    written: bool
+    engine: Mapping[str, object] | None
+    remarks: list[str]
+
+
+class BuildJson(TypedDict):
+    """The document that ``trtforge build --json`` and ``prepare --json`` print."""
+
+    stages: list[StageJson]
+    outputs: list[OutputJson]
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """A stage that ran, or came out of the store.
+
+    Attributes:
+        stage: its name.
+        cached: whether the result was in the store.
+        why: why it ran.
+        seconds: how long it took, when it ran.
+        facts: what it found out; None while that is only planned.
+        summary: the facts in a line.
+    """
+
+    stage: str
+    cached: bool
+    why: str
+    seconds: float
+    facts: object | None
+    summary: str
+
+
+@dataclass(frozen=True)
+class Output:
+    """A folder for one target.
+
+    Attributes:
+        folder: where it is.
+        backend: what built the engine; None for a prepared folder.
+        device: name of the device; None is the CPU of this machine, or any device.
+        written: whether anything in it had to be written.
+        engine: what building the engine found out; None for a prepared folder.
+        remarks: what the user should know.
+    """
+
+    folder: Path
+    backend: str | None
+    device: str | None
+    written: bool
+    engine: BuildFacts | None
+    remarks: list[str]
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """What ``build`` or ``prepare`` did.
+
+    Attributes:
+        stages: in the order in which they ran.
+        outputs: a folder for each target; none with ``dry_run``.
+        dry_run: whether it was only planned.
+    """
+
+    stages: list[StageRun]
+    outputs: list[Output]
+    dry_run: bool
+
+    def document(self) -> BuildJson:
+        """Return the JSON document."""
+        from trtforge.store import to_json
+
+        stages: list[StageJson] = [
+            {
+                "stage": run.stage,
+                "cached": run.cached,
+                "why": run.why,
+                "seconds": round(run.seconds, 3),
+                "facts": {} if run.facts is None else to_json(run.facts),
+            }
+            for run in self.stages
+        ]
+        outputs: list[OutputJson] = [
+            {
+                "folder": str(output.folder),
+                "backend": output.backend,
+                "device": output.device,
+                "written": output.written,
+                "engine": to_json(output.engine) if output.engine else None,
+                "remarks": output.remarks,
+            }
+            for output in self.outputs
+        ]
+        return {"stages": stages, "outputs": outputs}
+
+
+@dataclass(frozen=True)
+class FileResult(Generic[Facts]):
+    """A file that one stage wrote.
+
+    Attributes:
+        out: the file.
+        facts: what the stage found out; what ``--json`` prints.
+        summary: the facts for people.
+        remarks: what the user should know.
+    """
+
+    out: Path
+    facts: Facts
+    summary: str
+    remarks: Sequence[str] = ()
+
+    def document(self) -> Mapping[str, object]:
+        """Return the JSON document."""
+        from trtforge.store import to_json
+
+        return to_json(self.facts)
+
+
+def build_result(store: Store, built: Sequence[Built]) -> BuildResult:
+    """Return the result of a build from what ran and what was delivered."""
+    stages = [
+        StageRun(
+            stage=run.stage,
+            cached=run.cached,
+            why=run.why,
+            seconds=run.seconds,
+            facts=None if run.planned else run.facts,
+            summary=run.summary,
+        )
+        for run in store.ran
+    ]
+    outputs = [
+        Output(
+            folder=each.out,
+            backend=each.target.backend,
+            device=each.target.device.name if each.target.device else None,
+            written=each.wrote,
+            engine=each.engine.facts if each.engine else None,
+            remarks=each.remarks,
+        )
+        for each in built
+    ]
+    return BuildResult(stages, outputs, store.planning)
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """The engines of a sweep.
+
+    Attributes:
+        swept: the rows, one for each engine; what ``--json`` prints.
+        files: what was written.
+    """
+
+    swept: Swept
+    files: list[Path]
+
+    def document(self) -> object:
+        """Return the JSON document."""
+        return asdict(self.swept)
+
+
+class TuneJson(TypedDict):
+    """The document that ``trtforge tune --json`` prints: the fields of ``Tuned``, and ``picture``."""
+
+    metric: str
+    keep: list[str]
+    share: float
+    blocks: list[Block]
+    trials: list[Trial]
+    judged: list[Trial]
+    drop: float
+    interval: tuple[float, float]
+    accuracy: tuple[float, float]
+    picture: str
+
+
+@dataclass(frozen=True)
+class TuneResult:
+    """The choice of operators that stay float.
+
+    Attributes:
+        tuned: the choice, and what was measured.
+        max_drop: the budget in points.
+        recipe: the recipe for ``build``.
+        picture: accuracy against the share of INT8, for all that was measured.
+    """
+
+    tuned: Tuned
+    max_drop: float
+    recipe: Path
+    picture: Path
+
+    def document(self) -> object:
+        """Return the JSON document."""
+        return {**asdict(self.tuned), "picture": str(self.picture)}
+
+
+@dataclass(frozen=True)
+class ReportResult:
+    """The layers of an engine.
+
+    Attributes:
+        layers: the report; what ``--json`` prints.
+        title: a title for it.
+        out: folder that it was written to, if any.
+    """
+
+    layers: LayerReport
+    title: str
+    out: Path | None
+
+    def document(self) -> object:
+        """Return the JSON document, see docs/layers.schema.json."""
+        return self.layers.model_dump(mode="json")
+
+    def markdown(self) -> str:
+        """Return the report as Markdown, for a pull request."""
+        from trtforge.reporting.markdown import markdown
+
+        return markdown(self.layers, self.title)

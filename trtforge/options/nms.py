@@ -1,0 +1,40 @@
+"""Nms: the suppression of overlapping boxes that is put into a graph."""
+
+from dataclasses import dataclass
+from typing import Annotated, Optional
+
+from trtforge.options.option import Option
+
+Score = Annotated[Optional[float], Option(help="Least score of a detection, 0 to 1.")]
+Iou = Annotated[
+    Optional[float], Option(help="Greatest overlap of two detections of a class, 0 to 1.")
+]
+MaxDet = Annotated[Optional[int], Option(("--max-det",), help="Most detections in an image.")]
+ClassAgnostic = Annotated[bool, Option(("--class-agnostic",), help="Suppress across classes.")]
+Implementation = Annotated[
+    str, Option(("--nms-impl",), help="What deepstream's NMS is made of: auto, plugin or onnx.")
+]
+
+
+@dataclass(frozen=True)
+class Nms:
+    """Form, implementation and thresholds of the NMS; None leaves a threshold to the recipe."""
+
+    nms: Annotated[
+        str,
+        Option(
+            ("--nms",),
+            help="auto, none, keep, onnx, efficientnms, deepstream. TensorRT-RTX's own graph never "
+            "has any: it can build none.",
+        ),
+    ] = "auto"
+    nms_impl: Implementation = "auto"
+    score: Score = None
+    iou: Iou = None
+    max_det: MaxDet = None
+    class_agnostic: ClassAgnostic = False
+
+
+def nms_of(value: Nms | str) -> Nms:
+    """Return the options that the name of a form, such as "none", stands for."""
+    return value if isinstance(value, Nms) else Nms(value)
