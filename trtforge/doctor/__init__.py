@@ -1,7 +1,6 @@
-"""What of a machine works with what, what is missing, and the command that puts it right.
+"""Check whether the parts of a machine work together, and name a command for each fault.
 
-Everything here is decided from a :class:`trtforge.devices.machine.Machine`: no file is read and
-nothing is run.
+The checks use only a :class:`trtforge.devices.machine.Machine`: they read no file and run nothing.
 """
 
 from __future__ import annotations
@@ -12,21 +11,21 @@ from typing import Any
 from trtforge.devices import Device
 from trtforge.devices.machine import Machine
 from trtforge.doctor import engines, here, target
-from trtforge.doctor.finding import Finding
+from trtforge.doctor.diagnosis import Diagnosis
 from trtforge.errors import MachineError
 
 
-def examine(machine: Machine, device: Device | None = None) -> list[Finding]:
-    """Findings on the machine itself and, if asked, on building for a device there.
+def examine(machine: Machine, device: Device | None = None) -> list[Diagnosis]:
+    """Return the diagnoses of a machine, and of building for a device on it.
 
     Args:
-        device: the target; None: this machine's GPU, or its processor.
+        device: the target; None is the machine's GPU, or its processor.
     """
     return [*here.examine(machine), *engines.examine(machine), *target.examine(machine, device)]
 
 
-def document(machine: Machine, device: Device | None, findings: list[Finding]) -> dict[str, Any]:
-    """All of it, for ``--json``."""
+def document(machine: Machine, device: Device | None, findings: list[Diagnosis]) -> dict[str, Any]:
+    """Return the document for ``--json``."""
     return {
         "machine": asdict(machine),
         "device": device.name if device else None,
@@ -35,8 +34,8 @@ def document(machine: Machine, device: Device | None, findings: list[Finding]) -
     }
 
 
-def text(findings: list[Finding]) -> str:
-    """A line for each finding, and below it the command that puts it right."""
+def text(findings: list[Diagnosis]) -> str:
+    """Return a line for each diagnosis, followed by the command that corrects the fault."""
     width = max(len(finding.about) for finding in findings)
     lines = []
     for finding in findings:
@@ -45,13 +44,14 @@ def text(findings: list[Finding]) -> str:
     return "\n".join(lines)
 
 
-def gate(findings: list[Finding]) -> None:
-    """
+def gate(findings: list[Diagnosis]) -> None:
+    """Check that nothing is wrong.
+
     Raises:
-        MachineError: something that is needed is missing or unfit.
+        MachineError: a needed part is missing or unfit.
     """
     if wrong := [finding.about for finding in findings if finding.state == "wrong"]:
         raise MachineError(
-            f"needed here, and missing or unfit: {', '.join(dict.fromkeys(wrong))}",
-            "the lines that begin with `wrong` say what puts it right",
+            f"missing or unfit: {', '.join(dict.fromkeys(wrong))}",
+            "see the command below each line that begins with `wrong`",
         )

@@ -1,23 +1,21 @@
-"""Which CUDA a driver serves, and whether that suffices for what is installed."""
+"""Check whether the driver supports the CUDA of the installed packages."""
 
 from __future__ import annotations
 
 from trtforge.devices.machine import Machine
 from trtforge.devices.machine.files import Found
 
-# The first driver branch that runs programs of a CUDA major version; within one, an older driver
-# serves newer minor versions:
+# The first driver branch that runs programs of a CUDA major version. Within a major version, an
+# older driver also runs newer minor versions:
 # https://docs.nvidia.com/deploy/cuda-compatibility/minor-version-compatibility.html
 FIRST_BRANCH = {13: 580, 12: 525, 11: 450, 10: 410}
-# Jetson's driver comes with Jetson Linux, and CUDA with JetPack: major version of Jetson Linux ->
-# of CUDA.
+# Jetson's driver comes with Jetson Linux, and its CUDA with JetPack. This maps the major version of
+# Jetson Linux to the major version of CUDA.
 JETSON_CUDA = {39: 13, 38: 13, 36: 12, 35: 11, 34: 11, 32: 10}
 
 
 def cuda_served(machine: Machine) -> int | None:
-    """The newest CUDA major version that the driver runs; None without driver, or where that is not
-    known.
-    """
+    """Return the newest CUDA major version that the driver supports; None if it is unknown."""
     if machine.l4t:
         return JETSON_CUDA.get(_major(machine.l4t))
     branches = [_major(version) for version in (machine.driver, _compat(machine)) if version]
@@ -27,9 +25,7 @@ def cuda_served(machine: Machine) -> int | None:
 
 
 def unfit(machine: Machine, found: Found) -> str:
-    """Why the driver does not run what was found, which was made for a CUDA; empty if it does, or
-    can't be told.
-    """
+    """Return why the driver can't run a package; empty if it can, or if that is unknown."""
     served = cuda_served(machine)
     if found.cuda is None or served is None or _major(found.cuda) <= served:
         return ""
@@ -44,7 +40,7 @@ def unfit(machine: Machine, found: Found) -> str:
 
 
 def upgrade(machine: Machine, cuda: str, branch: int = 0) -> str:
-    """The command that brings a driver for that CUDA, of that branch at least."""
+    """Return the command that installs a driver for a CUDA, of at least the given branch."""
     if machine.jetson:
         return "flash the JetPack that has it: https://developer.nvidia.com/embedded/jetpack"
     branch = max(branch, FIRST_BRANCH.get(_major(cuda), max(FIRST_BRANCH.values())))
@@ -55,7 +51,7 @@ def upgrade(machine: Machine, cuda: str, branch: int = 0) -> str:
 
 
 def _compat(machine: Machine) -> str | None:
-    """The libraries of cuda-compat stand in for the driver's, on data-centre GPUs alone."""
+    """Return the version of cuda-compat, which works on data-centre GPUs only."""
     return machine.compat if machine.device and machine.device.kind == "datacenter" else None
 
 

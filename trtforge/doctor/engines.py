@@ -1,4 +1,4 @@
-"""TensorRT, ONNX Runtime, torch and DeepStream: what is there, and whether it goes together."""
+"""Check TensorRT, ONNX Runtime, torch and DeepStream, and whether they work together."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from trtforge.devices.machine import Machine
 from trtforge.devices.machine.files import Found
 from trtforge.devices.stacks import mismatch, tensorrts
+from trtforge.doctor.diagnosis import Diagnosis
 from trtforge.doctor.driver import cuda_served, unfit, upgrade
-from trtforge.doctor.finding import Finding
 
 
-def examine(machine: Machine) -> Iterator[Finding]:
+def examine(machine: Machine) -> Iterator[Diagnosis]:
+    """Yield the diagnoses of everything that builds or runs engines."""
     yield from _tensorrt(machine)
     yield from _two_tensorrts(machine)
     yield _rtx(machine)
@@ -22,14 +23,14 @@ def examine(machine: Machine) -> Iterator[Finding]:
             why = unfit(machine, found)
             says = f"{found.version}" + (f", for CUDA {found.cuda}" if found.cuda else "")
             yield (
-                Finding(
+                Diagnosis(
                     name,
                     "note",
                     f"{why}: it computes on the processor",
                     upgrade(machine, found.cuda or ""),
                 )
                 if why
-                else Finding(name, "ok", says)
+                else Diagnosis(name, "ok", says)
             )
     yield _deepstream(machine)
 
@@ -39,13 +40,13 @@ def examine(machine: Machine) -> Iterator[Finding]:
 
 
 def usable(machine: Machine) -> Found | None:
-    """The TensorRT that Python imports, if it has its libraries and the driver runs it."""
+    """Return the TensorRT that Python imports, if its libraries exist and the driver runs it."""
     found = imported(machine)
     return found if found and libraries(machine, found) and not unfit(machine, found) else None
 
 
 def imported(machine: Machine) -> Found | None:
-    """The TensorRT that Python imports, with the CUDA it was made for."""
+    """Return the TensorRT that Python imports, with the CUDA that it was built for."""
     found = machine.package("tensorrt")
     wheels = [each for each in machine.packages if re.fullmatch(r"tensorrt-cu\d+", each.name)]
     if found is None:
@@ -58,29 +59,29 @@ def imported(machine: Machine) -> Found | None:
 
 
 def libraries(machine: Machine, found: Found) -> list[Found]:
-    """libnvinfer for the bindings: of a wheel beside them, or the system's of the same version."""
+    """Return the libraries for TensorRT's bindings, from wheels or from the system."""
     wheels = [
         each for each in machine.packages if re.fullmatch(r"tensorrt(-cu\d+)?-libs", each.name)
     ]
     return [each for each in (*wheels, *machine.libraries) if _same(each.version, found.version)]
 
 
-def _tensorrt(machine: Machine) -> Iterator[Finding]:
+def _tensorrt(machine: Machine) -> Iterator[Diagnosis]:
     found = imported(machine)
     if found is None:
         for library in machine.libraries:
-            yield Finding(
+            yield Diagnosis(
                 "tensorrt",
                 "note",
                 f"{library.version} ({library.where}), which this Python can't import",
                 bindings(machine, library),
             )
         if not machine.libraries:
-            yield Finding("tensorrt", "note", "none")
+            yield Diagnosis("tensorrt", "note", "none")
         return
     says = f"{found.version} in {found.where}" + (f", for CUDA {found.cuda}" if found.cuda else "")
     if not libraries(machine, found):
-        yield Finding(
+        yield Diagnosis(
             "tensorrt",
             "wrong",
             f"{says}: bindings without libnvinfer of that version",
@@ -93,21 +94,21 @@ def _tensorrt(machine: Machine) -> Iterator[Finding]:
             served and served >= 12 and wheels and not machine.jetson
         ):  # the oldest CUDA that TensorRT 10 has wheels for
             fix = f"pip uninstall -y {' '.join(wheels)} && pip install 'tensorrt-cu{served}=={found.version}'"
-        yield Finding("tensorrt", "wrong", why, fix)
+        yield Diagnosis("tensorrt", "wrong", why, fix)
     else:
-        yield Finding("tensorrt", "ok", says)
+        yield Diagnosis("tensorrt", "ok", says)
 
 
 def bindings(machine: Machine, library: Found) -> str:
-    """The command that makes the system's TensorRT importable."""
-    if machine.bindings:  # they are there, out of sight of a virtual environment
+    """Return the command after which Python can import the system's TensorRT."""
+    if machine.bindings:  # they are installed, but this virtual environment does not see them
         return "python3 -m venv --system-site-packages .venv && .venv/bin/pip install trtforge"
     suffix = f"-1+cuda{library.cuda}" if library.cuda else "*"
-    # Without version apt takes the newest, which may be of another TensorRT than the library.
+    # Without a version, apt installs the newest bindings, which may not fit the library.
     return f"{sudo(machine)}apt-get install -y 'python3-libnvinfer={library.version}{suffix}'"
 
 
-def _two_tensorrts(machine: Machine) -> Iterator[Finding]:
+def _two_tensorrts(machine: Machine) -> Iterator[Diagnosis]:
     found = imported(machine)
     others = [each for each in machine.packages if each.name == "tensorrt"]
     seen = [*([found] if found else []), *others, *machine.libraries]
@@ -119,7 +120,7 @@ def _two_tensorrts(machine: Machine) -> Iterator[Finding]:
     clash = machine.deepstream and found and loads and not _same(loads.version, found.version)
     says = f"{len(distinct)} of them: {told}; an engine loads only in the one that made it"
     if not clash or not found or not loads:
-        yield Finding(
+        yield Diagnosis(
             "tensorrt", "note", says + (f", and Python takes {found.version}" if found else "")
         )
         return
@@ -133,11 +134,11 @@ def _two_tensorrts(machine: Machine) -> Iterator[Finding]:
         else f"pip install '{wheel}=={exact}'"
     )
     says += f": Python builds with {found.version}, DeepStream loads {loads.version}"
-    yield Finding("tensorrt", "wrong", says, fix)
+    yield Diagnosis("tensorrt", "wrong", says, fix)
 
 
 def _wheels(machine: Machine) -> list[str]:
-    """What pip installed of TensorRT, as far as it shadows the system's."""
+    """Return the wheels of TensorRT that hide the system's TensorRT from Python."""
     found = machine.package("tensorrt")
     if found is None or re.fullmatch(r"/usr/lib/python3[\d.]*/dist-packages", found.where):
         return []
@@ -149,11 +150,11 @@ def _wheels(machine: Machine) -> list[str]:
     return sorted(each.name for each in parts if each.where == found.where)
 
 
-def _rtx(machine: Machine) -> Finding:
+def _rtx(machine: Machine) -> Diagnosis:
     found = machine.package("tensorrt-rtx")
     if found is None:
         fix = "pip install 'trtforge[rtx]'" if machine.arch == "x86_64" else ""
-        return Finding("tensorrt-rtx", "note", "none: it builds engines without a GPU", fix)
+        return Diagnosis("tensorrt-rtx", "note", "none: it builds engines without a GPU", fix)
     cuda = next(
         (each.cuda for each in machine.packages if re.fullmatch(r"tensorrt-rtx-cu\d+", each.name)),
         None,
@@ -161,23 +162,23 @@ def _rtx(machine: Machine) -> Finding:
     why = unfit(machine, Found("tensorrt-rtx", found.version, found.where, cuda))
     says = f"{found.version}" + (f", for CUDA {cuda}" if cuda else "")
     if why:
-        return Finding(
+        return Diagnosis(
             "tensorrt-rtx",
             "note",
             f"{why}: it builds, but runs nothing here",
             upgrade(machine, cuda or ""),
         )
-    return Finding("tensorrt-rtx", "ok", says)
+    return Diagnosis("tensorrt-rtx", "ok", says)
 
 
 # ----------------------------------------------------------------------------------------------------------
 # the others
 
 
-def _onnxruntime(machine: Machine) -> Iterator[Finding]:
+def _onnxruntime(machine: Machine) -> Iterator[Diagnosis]:
     there = machine.onnxruntime
     if there is None:
-        yield Finding(
+        yield Diagnosis(
             "onnxruntime",
             "wrong",
             "none: calibration and every check run in it",
@@ -193,7 +194,7 @@ def _onnxruntime(machine: Machine) -> Iterator[Finding]:
     )
     if there.owner is None:
         names = " and ".join(claim.name for claim in there.claims) or "nothing"
-        yield Finding(
+        yield Diagnosis(
             "onnxruntime",
             "wrong",
             f"its files are gone or damaged ({names} installed): uninstalling one of "
@@ -209,13 +210,13 @@ def _onnxruntime(machine: Machine) -> Iterator[Finding]:
         mixed = wanted is not None and wanted.version != there.version
         useful = bool(machine.device or machine.gpus)
         broken = (lost and useful) or mixed
-        yield Finding(
+        yield Diagnosis(
             "onnxruntime", "wrong" if broken else "note", says, again if lost or mixed else ""
         )
     else:
-        yield Finding("onnxruntime", "ok", says)
+        yield Diagnosis("onnxruntime", "ok", says)
     if gpu and gpu.name == there.owner and (why := unfit(machine, gpu)):
-        yield Finding(
+        yield Diagnosis(
             "onnxruntime",
             "note",
             f"{why}: it computes on the processor",
@@ -223,24 +224,25 @@ def _onnxruntime(machine: Machine) -> Iterator[Finding]:
         )
 
 
-def _deepstream(machine: Machine) -> Finding:
+def _deepstream(machine: Machine) -> Diagnosis:
     found = machine.deepstream
     if found is None:
-        return Finding("deepstream", "note", "none")
+        return Diagnosis("deepstream", "note", "none")
     loads = machine.libraries[0].version if machine.libraries else None
     if loads is None:
-        return Finding(
+        return Diagnosis(
             "deepstream",
             "wrong",
             f"{found.version} in {found.where}, without TensorRT's libnvinfer",
             f"{sudo(machine)}apt-get install -y tensorrt-libs",
         )
     if tensorrts(found.version) and (why := mismatch(found.version, loads)):
-        return Finding("deepstream", "note", f"{found.version} in {found.where}: {why}")
-    return Finding("deepstream", "ok", f"{found.version} in {found.where}, with TensorRT {loads}")
+        return Diagnosis("deepstream", "note", f"{found.version} in {found.where}: {why}")
+    return Diagnosis("deepstream", "ok", f"{found.version} in {found.where}, with TensorRT {loads}")
 
 
 def sudo(machine: Machine) -> str:
+    """Return the prefix of commands that need root's rights; in a container there is none."""
     return "" if machine.container else "sudo "
 
 

@@ -1,36 +1,37 @@
-"""The machine, its GPU, driver, memory and disk."""
+"""Check the machine, its GPU, driver, memory and disk."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from trtforge.devices.machine import Machine
+from trtforge.doctor.diagnosis import Diagnosis
 from trtforge.doctor.driver import cuda_served
-from trtforge.doctor.finding import Finding
 from trtforge.present import size
 
-# YOLOv7, 37 million parameters, takes 2.0 GB to quantize (README).
+# Quantizing YOLOv7, with 37 million parameters, takes 2.0 GB (README).
 LEAST_MEMORY = 3 << 30
 LEAST_DISK = 5 << 30
 
 
-def examine(machine: Machine) -> Iterator[Finding]:
+def examine(machine: Machine) -> Iterator[Diagnosis]:
+    """Yield the diagnoses of the machine itself."""
     says = f"{machine.system or 'Linux'}, {machine.arch}, Python {machine.python or 'none'}"
-    yield Finding(
+    yield Diagnosis(
         "machine",
         "ok",
         says + (f", in a container ({machine.container})" if machine.container else ""),
     )
     if machine.jetson:
         parts = [("JetPack", machine.jetpack), ("Jetson Linux", machine.l4t)]
-        told = ", ".join(f"{name} {version}" for name, version in parts if version)
-        yield Finding(
-            "jetpack", "ok" if told else "note", told or "unknown: no /etc/nv_tegra_release"
+        versions = ", ".join(f"{name} {version}" for name, version in parts if version)
+        yield Diagnosis(
+            "jetpack", "ok" if versions else "note", versions or "unknown: no /etc/nv_tegra_release"
         )
     yield _gpu(machine)
     yield _driver(machine)
     for found in machine.toolkits:
-        yield Finding("cuda", "ok", f"toolkit {found.version} in {found.where}")
+        yield Diagnosis("cuda", "ok", f"toolkit {found.version} in {found.where}")
     for about, amount, least in (
         ("memory", machine.memory, LEAST_MEMORY),
         ("disk", machine.disk, LEAST_DISK),
@@ -38,7 +39,7 @@ def examine(machine: Machine) -> Iterator[Finding]:
         if amount is not None:
             short = amount < least
             free = " free" if about == "disk" else ""
-            yield Finding(
+            yield Diagnosis(
                 about,
                 "note" if short else "ok",
                 f"{size(amount)}{free}"
@@ -47,16 +48,16 @@ def examine(machine: Machine) -> Iterator[Finding]:
             )
 
 
-def _gpu(machine: Machine) -> Finding:
+def _gpu(machine: Machine) -> Diagnosis:
     if machine.device:
         many = f", {len(machine.gpus)} of them" if len(machine.gpus) > 1 else ""
-        return Finding(
+        return Diagnosis(
             "gpu",
             "ok",
             f"{machine.device.title} (SM{machine.device.sm}): {machine.device.name}{many}",
         )
     if machine.gpus:
-        return Finding(
+        return Diagnosis(
             "gpu",
             "note",
             f"{machine.gpus[0].name}, which is not in the catalogue: compute capability "
@@ -64,14 +65,14 @@ def _gpu(machine: Machine) -> Finding:
             _with_gpu(machine),
         )
     if machine.board:
-        return Finding(
+        return Diagnosis(
             "gpu",
             "note",
             f"{machine.board}, which is not in the catalogue",
             "trtforge devices jetson",
         )
     if machine.jetson:
-        return Finding(
+        return Diagnosis(
             "gpu",
             "note",
             "a Jetson; the container hides which one",
@@ -79,26 +80,26 @@ def _gpu(machine: Machine) -> Finding:
         )
     if machine.container and machine.driver:
         says = "the host has an NVIDIA driver, but gave this container no GPU"
-        return Finding("gpu", "note", says, _with_gpu(machine))
-    return Finding("gpu", "note", "no NVIDIA GPU")
+        return Diagnosis("gpu", "note", says, _with_gpu(machine))
+    return Diagnosis("gpu", "note", "no NVIDIA GPU")
 
 
-def _driver(machine: Machine) -> Finding:
+def _driver(machine: Machine) -> Diagnosis:
     served = cuda_served(machine)
     told = f"{machine.driver or 'version unknown'}" + (f", runs CUDA {served}" if served else "")
     if machine.compat:
         told += f"; cuda-compat {machine.compat}, for data-centre GPUs"
     here = machine.device or machine.gpus or machine.devices
     if here and not machine.libcuda:
-        return Finding(
+        return Diagnosis(
             "driver",
             "wrong",
             f"{told}: libcuda.so.1 is missing, without which no program reaches the GPU",
             _with_gpu(machine) if machine.container else _reinstall(machine),
         )
     if machine.driver or machine.libcuda:
-        return Finding("driver", "ok", told)
-    return Finding("driver", "note", "none")
+        return Diagnosis("driver", "ok", told)
+    return Diagnosis("driver", "note", "none")
 
 
 def _with_gpu(machine: Machine) -> str:

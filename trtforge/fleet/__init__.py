@@ -1,1 +1,1 @@
-"""From one YAML of models and devices to the jobs of a CI service."""
+"""Make the jobs of a CI service from a YAML file of models and devices."""

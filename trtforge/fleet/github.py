@@ -1,8 +1,7 @@
-"""A plan as a workflow of GitHub Actions: one job prepares, and a matrix builds.
+"""Write a plan as a workflow of GitHub Actions: one job prepares, and a matrix builds.
 
-What differs between the jobs are entries of the matrix, commands among them; they are made of
-checked words alone and quoted for the shell, so that no expression can put anything into a step
-that is not in the file.
+The entries of the matrix hold the differences between the jobs, commands included. Commands consist
+of checked words and are quoted for the shell, so that no expression can change a step.
 """
 
 from __future__ import annotations
@@ -15,29 +14,29 @@ from trtforge.fleet.yaml_text import write
 
 RUNNER = "ubuntu-24.04"
 PYTHON = "3.12"
-MOST_JOBS = 256  # of a matrix: docs.github.com, "Usage limits"
+MOST_JOBS = 256  # in a matrix: docs.github.com, "Usage limits"
 CHECKOUT, SETUP = "actions/checkout@v4", "actions/setup-python@v5"
 UPLOAD, DOWNLOAD = "actions/upload-artifact@v4", "actions/download-artifact@v4"
-DAYS = 7  # that prepared folders are kept: their jobs have run by then
-# one gate may have failed: the others are still told
+DAYS = 7  # to keep prepared folders: their jobs have run by then
+# Run the other gates after one has failed, to report all results.
 BUILT = "!cancelled() && steps.build.conclusion == 'success'"
 
 
 def workflow(plan: Plan, comments: list[str]) -> str:
-    """The file.
+    """Return the text of the workflow.
 
     Raises:
-        ForgeError: more jobs than a matrix may have.
+        ForgeError: there are more jobs than a matrix may have.
     """
     if len(plan.jobs) > MOST_JOBS:
         raise ForgeError(
             f"{len(plan.jobs)} jobs: GitHub's matrix has at most {MOST_JOBS}",
-            "make two fleets of it",
+            "split the fleet into two",
         )
     return write(
         {
             "name": plan.name,
-            # No pull requests: a fork's would run on your devices.
+            # Not on pull requests: code from a fork would run on your devices.
             "on": {"push": {"branches": list(plan.branches)}, "workflow_dispatch": {}},
             "permissions": {"contents": "read"},
             "concurrency": {

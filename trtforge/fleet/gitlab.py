@@ -1,4 +1,4 @@
-"""A plan as a GitLab pipeline: one job prepares, and one for each model and device builds."""
+"""Write a plan as a GitLab pipeline: one job prepares, and one job a model and device builds."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from typing import Any
 from trtforge.fleet.plan import Job, Plan, all_of
 from trtforge.fleet.yaml_text import write
 
-IMAGE = "python:3.12"  # of jobs on GitLab's own runners
+IMAGE = "python:3.12"  # for jobs on GitLab's own runners
 KEPT = "1 week"
 
 
 def pipeline(plan: Plan, comments: list[str]) -> str:
-    """The file. A job's name holds a dot, and so is none of GitLab's own words."""
+    """Return the text of the pipeline.
+
+    A job's name contains a dot, so it can't be one of GitLab's keywords.
+    """
     hosted = {"image": IMAGE, "before_script": [plan.install_command]}
     build = {"stage": "build", "needs": ["prepare"], "timeout": f"{plan.minutes} minutes"}
     return write(
@@ -35,8 +38,9 @@ def pipeline(plan: Plan, comments: list[str]) -> str:
 
 
 def _rules(plan: Plan) -> list[dict[str, str]]:
-    """Pushes to the branches and runs by hand; no merge requests: a fork's would run on your
-    devices.
+    """Return the rules: run for pushes to the branches and by hand, not for merge requests.
+
+    With merge requests, code from a fork would run on your devices.
     """
     sources = [{"if": f'$CI_COMMIT_BRANCH == "{branch}"'} for branch in plan.branches]
     return [
@@ -52,7 +56,7 @@ def _job(job: Job) -> dict[str, Any]:
         "extends": [".build"] if job.runs_on else [".hosted", ".build"],
         **where,
         "script": [*job.build, all_of([*job.lint, *job.verify, *job.bench])],
-        "after_script": list(job.report),  # also when a gate has failed: the report says why
+        "after_script": list(job.report),  # also after a failed gate: the report shows why
         "artifacts": {
             "name": job.id,
             "when": "always",

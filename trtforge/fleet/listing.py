@@ -1,4 +1,4 @@
-"""A plan for people and for scripts."""
+"""Print a plan for people and for scripts."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from trtforge.fleet.schema import HOSTED
 
 
 def document(plan: Plan) -> dict[str, Any]:
-    """Everything in it, for JSON."""
+    """Return the whole plan as a JSON document."""
     jobs = [asdict(job) | {"reports": job.reports, "made": job.made} for job in plan.jobs]
     return asdict(plan) | {"install": plan.install_command, "jobs": jobs}
 
 
 def table(plan: Plan) -> str:
-    """A line for each bundle that there will be, then what there won't be, with the reason."""
+    """Return a line for each bundle, then a line for each engine that is not built, and why."""
     rows = [
         [
             job.id,
@@ -40,7 +40,7 @@ def table(plan: Plan) -> str:
 
 
 def remarks(plan: Plan) -> list[str]:
-    """What a reader of the jobs would miss."""
+    """Return the engines that are not built, and why."""
     return [f"not built: {each}" for each in plan.skipped]
 
 

@@ -1,6 +1,4 @@
-"""What a fleet comes to: folders to prepare, a job for each model and device, and what can't be
-done, and why.
-"""
+"""Plan a fleet: folders to prepare, a job for each model and device, and the engines left out."""
 
 from __future__ import annotations
 
@@ -23,8 +21,9 @@ CONFIGS = ("pgie_config.txt", "pgie_config.yml", "deepstream_app.txt")
 
 @dataclass(frozen=True)
 class Prepared:
-    """A folder that needs no GPU: one for every model, precision and batch, however many devices
-    share it.
+    """A folder that is prepared without a GPU: one for each model, precision and batch size.
+
+    All devices share it.
     """
 
     model: str
@@ -34,12 +33,12 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A folder that a job makes.
+    """A folder that a job builds.
 
     Attributes:
         folder: ``bundles/MODEL/DEVICE/PRECISION``.
-        prepared: the folder that it is built from.
-        batch: as the fleet says; None is the model's own.
+        prepared: prepared folder from which the job builds it.
+        batch: batch size in the fleet; None is the model's own.
     """
 
     precision: Precision
@@ -53,14 +52,13 @@ class Job:
     """All precisions of a model on a device.
 
     Attributes:
-        id: ``MODEL.DEVICE``, whatever else is in the fleet; names hold no dot.
-        model, device: the fleet's names of them.
-        target: of the catalogue; None is the runner's CPU.
-        title: of the device, for people.
-        backend: auto where the target decides.
-        runs_on: labels; none is the CI service's own runner.
-        build, lint, verify, bench, report: command lines, for a POSIX shell at the root of the
-            checkout.
+        id: ``MODEL.DEVICE``; names contain no dot.
+        model, device: their names in the fleet.
+        target: name of the device in the catalogue; None is the runner's CPU.
+        title: the device's name for people.
+        backend: ``auto`` if the target decides.
+        runs_on: labels of the runner; empty for the CI service's own runners.
+        build, lint, verify, bench, report: commands for a POSIX shell at the root of the checkout.
     """
 
     id: str
@@ -90,7 +88,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Skipped:
-    """An engine that there will not be."""
+    """An engine that is not built, and why."""
 
     model: str
     device: str
@@ -103,7 +101,7 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that CI has to do."""
+    """All work of the CI."""
 
     name: str
     prepare: tuple[Prepared, ...]
@@ -115,7 +113,7 @@ class Plan:
 
     @property
     def install_command(self) -> str:
-        """For hosted runners."""
+        """The command that installs trtforge on a hosted runner."""
         return line("python", "-m", "pip", "install", *self.install)
 
 
@@ -136,17 +134,17 @@ class _Pair:
 
     @property
     def backend(self) -> str:
-        """Without a GPU on the runner only the builders are left that need none."""
+        """The backend; a runner without GPU can only use those that need none."""
         if self.device is None:
             return ONNXRUNTIME
         return RTX if self.hosted and self.place.backend == "auto" else self.place.backend
 
 
 def plan(fleet: Fleet) -> Plan:
-    """The jobs of a fleet, in the order of its file.
+    """Return the jobs of a fleet, in the order of its file.
 
     Raises:
-        ForgeError: no device of the fleet can do any of it.
+        ForgeError: no device of the fleet can have any of the engines.
     """
     prepared: dict[str, Prepared] = {}
     jobs, skipped = [], []
@@ -180,7 +178,7 @@ def plan(fleet: Fleet) -> Plan:
 def why_not(
     place: Place, device: Device | None, backend: str, hosted: bool, precision: Precision
 ) -> str:
-    """Why a device can't have an engine of that precision; empty if it can."""
+    """Return why a device can't have an engine of a precision; empty if it can."""
     if backend == ONNXRUNTIME:
         lacks = "DLA" if place.dla is not None else "FP8 operators" if precision == "fp8" else ""
         return f"ONNX Runtime on a CPU has no {lacks}" if lacks else ""
@@ -204,18 +202,23 @@ def _no_dla(device: Device, core: int, backend: str, precision: Precision) -> st
         has = f"{device.dla_cores} DLA cores, numbered from 0" if device.dla_cores else "no DLA"
         return f"{device.title} has {has}"
     if backend == RTX:
-        return "TensorRT-RTX builds for GPUs alone, not for a DLA"
-    return "" if precision in ON_DLA else "a DLA computes in FP16 and INT8 alone"
+        return "TensorRT-RTX builds only for GPUs, not for a DLA"
+    return "" if precision in ON_DLA else "a DLA computes only in FP16 and INT8"
 
 
 def line(*words: object, into: str = "") -> str:
-    """One command line for a POSIX shell."""
+    """Return a command line for a POSIX shell.
+
+    Args:
+        into: file that receives the output.
+    """
     return shlex.join(map(str, words)) + (f" > {shlex.quote(into)}" if into else "")
 
 
 def all_of(commands: Sequence[str]) -> str:
-    """A shell script that runs every command, and fails with the last failure: one gate does not
-    hide the next.
+    """Return a shell script that runs every command and fails with the last failure.
+
+    So a failed gate does not hide the next one.
     """
     if len(commands) <= 1:
         return "".join(commands)
@@ -231,10 +234,10 @@ def _prepared(pair: _Pair, precision: Precision) -> Prepared:
         model.model,
         f"--{precision}",
         *calib,
-        *_given("--recipe", model.recipe),
-        *_given("--labels", model.labels),
-        *_given("--size", model.size),
-        *_given("--batch", batch),
+        *_option("--recipe", model.recipe),
+        *_option("--labels", model.labels),
+        *_option("--size", model.size),
+        *_option("--batch", batch),
         "-o",
         _prepared_folder(pair, precision),
     ]
@@ -280,15 +283,16 @@ def _job(pair: _Pair, precisions: Sequence[Precision]) -> Job:
 
 
 def _labels(pair: _Pair) -> tuple[str, ...]:
-    """Of the runner; none is a hosted one."""
+    """Return the labels of the runner; none for a hosted runner."""
     if pair.hosted:
         return ()
     if pair.place.runs_on:
         return pair.place.runs_on
     label = pair.device.ci_label if pair.device else ""
-    if not re.fullmatch(LABEL, label):  # of a user's own device file
+    if not re.fullmatch(LABEL, label):  # from a user's device file
         raise ForgeError(
-            f"device {pair.on}: ci_label {label!r} is no runner's label", "name one with runs_on"
+            f"device {pair.on}: ci_label {label!r} is not a label of a runner",
+            "name one with runs_on",
         )
     return (label,)
 
@@ -299,12 +303,12 @@ def _build(pair: _Pair, bundle: Bundle) -> str:
         "trtforge",
         "build",
         bundle.prepared,
-        *_given("--device", pair.device and pair.device.name),
+        *_option("--device", pair.device and pair.device.name),
         "--backend",
         pair.backend,
-        *_given("--workspace", place.workspace),
-        *_given("--dla", place.dla),
-        *_given("--deepstream", place.deepstream),
+        *_option("--workspace", place.workspace),
+        *_option("--dla", place.dla),
+        *_option("--deepstream", place.deepstream),
         "-o",
         bundle.folder,
     )
@@ -317,11 +321,11 @@ def _lint(pair: _Pair, bundle: Bundle) -> str:
         "deepstream",
         "lint",
         *(f"{bundle.folder}/{name}" for name in CONFIGS),
-        *_given("--deepstream", version),
+        *_option("--deepstream", version),
     )
 
 
-def _verify(pair: _Pair, asked: Verify, bundle: Bundle) -> str:
+def _verify(pair: _Pair, gate: Verify, bundle: Bundle) -> str:
     model = pair.model
     spec = model.model if model.own_recipe else model.recipe
     words = [
@@ -330,12 +334,12 @@ def _verify(pair: _Pair, asked: Verify, bundle: Bundle) -> str:
         model.onnx,
         bundle.folder,
         "--images",
-        asked.images,
+        gate.images,
         "--labels",
-        asked.labels,
-        *_given("--recipe", spec),
-        *_given("--max-drop", asked.max_drop),
-        *_given("--min-map", asked.min_map),
+        gate.labels,
+        *_option("--recipe", spec),
+        *_option("--max-drop", gate.max_drop),
+        *_option("--min-map", gate.min_map),
         "--json",
     ]
     return line(*words, into=_accuracy(bundle))
@@ -343,14 +347,19 @@ def _verify(pair: _Pair, asked: Verify, bundle: Bundle) -> str:
 
 def _bench(pair: _Pair, bundle: Bundle) -> str:
     limit = pair.model.max_latency.get(pair.on)
-    words = ["trtforge", "bench", bundle.folder, *_given("--max-latency", limit), "--json"]
+    words = ["trtforge", "bench", bundle.folder, *_option("--max-latency", limit), "--json"]
     return line(*words, into=f"{_reports(bundle)}/bench.json")
 
 
 def _report(pair: _Pair, bundle: Bundle) -> str:
     accuracy = _accuracy(bundle) if pair.model.verify else None
     return line(
-        "trtforge", "report", bundle.folder, *_given("--accuracy", accuracy), "-o", _reports(bundle)
+        "trtforge",
+        "report",
+        bundle.folder,
+        *_option("--accuracy", accuracy),
+        "-o",
+        _reports(bundle),
     )
 
 
@@ -362,6 +371,6 @@ def _accuracy(bundle: Bundle) -> str:
     return f"{_reports(bundle)}/verify.json"
 
 
-def _given(option: str, value: object) -> list[object]:
-    """The option and its value, where there is one."""
+def _option(option: str, value: object) -> list[object]:
+    """Return an option and its value; nothing without a value."""
     return [] if value is None else [option, value]

@@ -1,8 +1,7 @@
-"""A fleet: models, precisions and devices in one YAML, checked whole before anything is made of it.
+"""Read a fleet: models, precisions and devices in a YAML file that is checked as a whole.
 
-Its words end up in shell lines and workflow files. Names are lower-case words and hyphens; every
-other text is of letters, digits and a few marks, among them none with which a shell, or an
-expression of a CI service, begins.
+Its texts become part of shell commands and workflow files. Names consist of lower-case words and
+hyphens. Other texts must not contain marks that a shell or a CI service would interpret.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -37,22 +36,22 @@ PLAIN = r"""[^$`\\'"{};&|*?#\x00-\x1f\x7f-\x9f\u2028\u2029]+"""
 
 def _word(text: str) -> str:
     if not re.fullmatch(PLAIN, text):
-        raise ValueError(f"{text!r} has a mark that a shell or a CI service may read as its own")
+        raise ValueError(f"{text!r} has a mark that a shell or a CI service would interpret")
     return text
 
 
 def inside(path: Path) -> Path:
-    """The path as CI names it: from the working folder, which stands for the root of the checkout.
+    """Return a path relative to the working folder, which is the root of the checkout in CI.
 
     Raises:
-        ValueError: it does not exist, is elsewhere, or its name could be taken for something else.
+        ValueError: the path does not exist, is outside the folder, or looks like an option.
     """
-    found, root = path.resolve(), Path.cwd().resolve()
-    if not found.is_relative_to(root):
+    absolute, root = path.resolve(), Path.cwd().resolve()
+    if not absolute.is_relative_to(root):
         raise ValueError(f"{path} is not under {root}: run from the root of what CI checks out")
-    if not found.exists():
+    if not absolute.exists():
         raise ValueError(f"there is no {path}")
-    shown = found.relative_to(root)
+    shown = absolute.relative_to(root)
     if str(shown).startswith("-"):
         raise ValueError(f"{shown} would be taken for an option")
     _word(str(shown))
@@ -60,7 +59,7 @@ def inside(path: Path) -> Path:
 
 
 def _beside(path: Path, info: ValidationInfo) -> Path:
-    """A path of the fleet's, which is relative to its file; the context is that file's folder."""
+    """Return a path that is relative to the fleet's file; the context is the file's folder."""
     return inside(Path(str(info.context)) / path)
 
 
@@ -69,7 +68,7 @@ def _recipe(name: str, info: ValidationInfo) -> str:
 
 
 def _parsed(parse: Callable[[str], object]) -> AfterValidator:
-    """Holds a text to what the command line takes."""
+    """Return a validator that accepts the texts that the command line accepts."""
 
     def check(text: str) -> str:
         try:
@@ -81,17 +80,17 @@ def _parsed(parse: Callable[[str], object]) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _listed(value: Any) -> Any:
+def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-def _text(value: Any) -> Any:
+def _text(value: object) -> object:
     return str(value) if type(value) is int else value
 
 
-def _batch(value: Any) -> Any:
-    if type(value) is int and value >= 3600:
-        raise ValueError("YAML takes 1:8:16 for a number of seconds: put MIN:OPT:MAX in quotes")
+def _batch(value: object) -> object:
+    if isinstance(value, int) and value >= 3600:
+        raise ValueError("YAML reads 1:8:16 as a number of seconds: put MIN:OPT:MAX in quotes")
     return _text(value)
 
 
@@ -110,12 +109,12 @@ Precisions = Annotated[tuple[Precision, ...], Field(min_length=1)]
 
 
 class Verify(Section):
-    """How accuracy is measured, and what it must not fall below.
+    """How to measure the accuracy, and its limits.
 
     Attributes:
-        images, labels: as ``trtforge verify`` takes them.
-        max_drop: points that may be lost from the model as it came.
-        min_map: least mAP50-95 (top-1, mIoU), 0 to 1.
+        images, labels: arguments of ``trtforge verify``.
+        max_drop: points that the engine may lose compared with the original model.
+        min_map: smallest mAP50-95 (top-1, mIoU), 0 to 1.
     """
 
     images: Inside
@@ -125,17 +124,16 @@ class Verify(Section):
 
 
 class Model(Section):
-    """One model of the fleet.
+    """A model of the fleet.
 
     Attributes:
         model: ONNX file, or a recipe that names one.
-        recipe: name or file.
-        labels: one class a line.
-        calib: photographs for INT8 and FP8.
+        recipe: name or file of a recipe.
+        labels: file with one class a line.
+        calib: folder of calibration images for INT8 and FP8.
         size: height and width of a dynamic input, HxW.
-        precisions: in place of the fleet's.
-        max_latency: milliseconds that the median of a pass may take, by the fleet's name of a
-            device.
+        precisions: replaces the fleet's list.
+        max_latency: limit of the median latency, such as 8ms, by the device's name in the fleet.
     """
 
     model: Inside
@@ -149,15 +147,15 @@ class Model(Section):
 
     @property
     def own_recipe(self) -> bool:
-        """Whether it is a recipe that names the model."""
+        """Whether ``model`` is a recipe, which names the ONNX file."""
         return self.model.suffix.lower() in (".yaml", ".yml")
 
     @property
     def onnx(self) -> Path:
-        """The model as it came.
+        """The ONNX file.
 
         Raises:
-            ValueError: it is not in what CI checks out.
+            ValueError: the file is not inside the checkout.
             ForgeError: the recipe is wrong.
         """
         if not self.own_recipe:
@@ -170,7 +168,7 @@ class Model(Section):
     @model_validator(mode="after")
     def _one_recipe(self) -> Model:
         if self.own_recipe and self.recipe:
-            raise ValueError(f"{self.model} is a recipe itself: drop recipe")
+            raise ValueError(f"{self.model} is a recipe already: drop recipe")
         try:
             _ = self.onnx
         except ForgeError as error:
@@ -179,18 +177,18 @@ class Model(Section):
 
 
 class Place(Section):
-    """One device of the fleet, and how engines are built for it.
+    """A device of the fleet, and how to build engines for it.
 
     Attributes:
-        device: of the catalogue; the entry's own name by default. ``cpu`` is none: ONNX Runtime on
-            the runner.
-        runs_on: label or labels of the runner that has the device, the catalogue's by default;
-            ``hosted`` is the CI service's own, which has no GPU: TensorRT-RTX then builds ahead of
+        device: name in the catalogue, by default the name of the entry. ``cpu`` stands for ONNX
+            Runtime on the runner.
+        runs_on: label or labels of the runner with the device, by default the catalogue's label.
+            ``hosted`` is a runner of the CI service. It has no GPU: TensorRT-RTX builds ahead of
             time, and nothing is timed.
-        backend: as for ``trtforge build``.
-        batch: N or MIN:OPT:MAX.
-        workspace: scratch memory for the builder.
-        deepstream: version that will read the configuration.
+        backend: backend, as in ``trtforge build``.
+        batch: batch size, N or MIN:OPT:MAX.
+        workspace: workspace limit of the builder.
+        deepstream: DeepStream version that reads the configuration.
         dla: DLA core to build for.
     """
 
@@ -208,7 +206,7 @@ class Place(Section):
     @classmethod
     def _hosted_alone(cls, labels: tuple[str, ...] | None) -> tuple[str, ...] | None:
         if labels and HOSTED in labels and len(labels) > 1:
-            raise ValueError(f"{HOSTED} stands alone")
+            raise ValueError(f"{HOSTED} can't be combined with other labels")
         return labels
 
 
@@ -216,12 +214,12 @@ class Fleet(Section):
     """Models times devices times precisions.
 
     Attributes:
-        name: of the workflow.
-        precisions: of every model that names none itself.
-        install: what pip installs on hosted runners; others have trtforge already, beside their
-            TensorRT.
-        branches: on which a push builds.
-        minutes: that a job may take.
+        name: name of the workflow.
+        precisions: precisions of the models that list none.
+        install: packages that pip installs on hosted runners; your own runners have trtforge
+            beside their TensorRT already.
+        branches: branches whose pushes start the workflow.
+        minutes: time limit of a job.
     """
 
     name: Name = "engines"
@@ -255,12 +253,12 @@ class Fleet(Section):
         return self
 
     def precisions_of(self, model: Model) -> tuple[Precision, ...]:
-        """Each once, in the order of the file."""
+        """Return the precisions of a model, each once, in the order of the file."""
         return tuple(dict.fromkeys(model.precisions or self.precisions))
 
 
 def _unknown(name: str, place: Place) -> str:
-    """Why there is no such device; empty if there is, or none is needed."""
+    """Return why a device is not known; empty if it is, or if none is needed."""
     if device_name(name, place) is None:
         return (
             ""
@@ -275,17 +273,18 @@ def _unknown(name: str, place: Place) -> str:
 
 
 def device_name(name: str, place: Place) -> str | None:
-    """The catalogue's name of an entry's device; None for the CPU of the runner."""
+    """Return the name of a device in the catalogue; None for the CPU of the runner."""
     wanted = place.device or name
     return None if wanted == CPU else wanted
 
 
 def load(path: Path) -> Fleet:
-    """Read and check a fleet. Its paths are relative to its file; those of the result, to the
-    working folder.
+    """Read and check a fleet.
+
+    Paths in the file are relative to the file; paths in the result, to the working folder.
 
     Raises:
-        ForgeError: the file is no YAML, or breaks the schema; the message lists every error with
+        ForgeError: the file is not YAML, or breaks the schema; the message lists every error with
             its line.
     """
     return documents.read_yaml(

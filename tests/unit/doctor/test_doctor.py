@@ -10,18 +10,18 @@ import pytest
 from trtforge import doctor
 from trtforge.devices import catalogue, device
 from trtforge.devices.machine import probe
-from trtforge.doctor.finding import Finding
+from trtforge.doctor.diagnosis import Diagnosis
 from trtforge.errors import MachineError
 
 from . import roots
 from .roots import DIST, PIP, lay
 
 
-def examined(root: Path, target: str | None = None) -> list[Finding]:
+def examined(root: Path, target: str | None = None) -> list[Diagnosis]:
     return doctor.examine(probe(root), device(target) if target else None)
 
 
-def about(found: list[Finding], *words: str) -> Finding:
+def about(found: list[Diagnosis], *words: str) -> Diagnosis:
     """The finding whose subject is the first word and that says all the others."""
     fits = [
         each
@@ -32,7 +32,7 @@ def about(found: list[Finding], *words: str) -> Finding:
     return fits[0]
 
 
-def wrong(found: list[Finding]) -> list[str]:
+def wrong(found: list[Diagnosis]) -> list[str]:
     return [each.about for each in found if each.state == "wrong"]
 
 

@@ -72,7 +72,7 @@ def test_no_dla_where_there_is_none(planned):
     why = reasons(plan)
     assert "Orin Nano (8 GB) has no DLA" in why["orin-nano", "fp16"]
     assert "2 DLA cores, numbered from 0" in why["third", "int8"]
-    assert "FP16 and INT8 alone" in why["orin-nx", "fp32"]
+    assert "only in FP16 and INT8" in why["orin-nx", "fp32"]
     assert "has no DLA" in why["rtx", "fp16"] and "ONNX Runtime" in why["cpu", "fp16"]
 
 

@@ -64,7 +64,7 @@ def test_labels_are_labels(fleet, label):
 
 
 def test_hosted_is_no_label_among_others(fleet):
-    assert "hosted stands alone" in problem(fleet("devices: {t4: {runs_on: [hosted, gpu]}}"))
+    assert "hosted can't be combined" in problem(fleet("devices: {t4: {runs_on: [hosted, gpu]}}"))
 
 
 @pytest.mark.parametrize("mark", [*"$`\\'\"{};&|*?#", "\n", "\t", "\x1b"])
