@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from typing_extensions import TypedDict
 
 if TYPE_CHECKING:
     from trtforge.pipeline import Built
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from trtforge.stages.build import BuildFacts
     from trtforge.store import Store
     from trtforge.sweeping.rows import Swept
-    from trtforge.tuning import Block, Trial, Tuned
+    from trtforge.tuning import Tuned
 
 Facts = TypeVar("Facts")
 
@@ -195,21 +197,6 @@ class SweepResult:
     def document(self) -> object:
         """Return the JSON document."""
         return asdict(self.swept)
-
-
-class TuneJson(TypedDict):
-    """The document that ``trtforge tune --json`` prints: the fields of ``Tuned``, and ``picture``."""
-
-    metric: str
-    keep: list[str]
-    share: float
-    blocks: list[Block]
-    trials: list[Trial]
-    judged: list[Trial]
-    drop: float
-    interval: tuple[float, float]
-    accuracy: tuple[float, float]
-    picture: str
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypedDict
 from urllib.parse import unquote
+
+from typing_extensions import TypedDict
 
 from trtforge.bundle.folder import MANIFEST
 from trtforge.deepstream.app import pipeline as app

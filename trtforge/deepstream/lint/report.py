@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import TypedDict
+
 from trtforge import __version__
 from trtforge.deepstream.format.streams import redact
 from trtforge.deepstream.lint.finding import RULES, Finding
@@ -15,6 +17,30 @@ from trtforge.errors import ForgeError, GateError
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _SECRET = ("tlt-model-key", "msg-broker-conn-str")
+
+
+class FindingJson(TypedDict):
+    """A finding; ``corrected`` are the lines that would take its place."""
+
+    rule: str
+    severity: str
+    file: str
+    line: int
+    why: str
+    corrected: list[str] | None
+
+
+class LintJson(TypedDict):
+    """The document that ``trtforge deepstream lint --format json`` prints."""
+
+    deepstream: str
+    files: list[str]
+    errors: int
+    warnings: int
+    notes: int
+    findings: list[FindingJson]
+    fixed: list[FindingJson]
+    unread: list[str]
 
 
 @dataclass
@@ -83,7 +109,8 @@ class LintReport:
         lines.append(f"{_number(len(self.files), 'file')}: {', '.join(counts) or 'nothing found'}")
         return "\n".join(lines)
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> LintJson:
+        """Return the JSON document."""
         return {
             "deepstream": self.deepstream,
             "files": [str(path) for path in self.files],
@@ -124,7 +151,7 @@ def safe(lines: Sequence[str]) -> list[str]:
     return masked
 
 
-def _described(finding: Finding) -> dict[str, Any]:
+def _described(finding: Finding) -> FindingJson:
     return {
         "rule": finding.rule,
         "severity": finding.severity,

@@ -7,7 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import TypedDict
 
 from trtforge.bundle.read import read_prepared
 from trtforge.deepstream.format.quoted import quoted

@@ -17,7 +17,9 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal
+
+from typing_extensions import TypedDict
 
 from trtforge.bundle.prepared import Prepared
 from trtforge.bundle.read import read_prepared
