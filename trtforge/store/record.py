@@ -1,4 +1,4 @@
-"""The record of a store's entry: what was asked of a stage, and what it told."""
+"""The record of an entry: the request that a stage ran for, and the facts that it returned."""
 
 from __future__ import annotations
 
