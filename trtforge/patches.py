@@ -1,4 +1,4 @@
-"""The user's own edits of a graph, as a recipe lists them: each a small declarative item."""
+"""Define the edits of a graph that a recipe can list."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ Dtype = Literal["float32", "float16", "int64", "int32", "int8", "uint8", "bool"]
 
 
 class Section(BaseModel):
-    """A mapping of a recipe: unknown keys are errors, and nothing changes after reading."""
+    """A mapping in a recipe: unknown keys are errors, and its values never change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Rename(Section):
-    """Give a tensor or a node another name."""
+    """Rename a tensor or a node."""
 
     patch: Literal["rename"]
     tensor: Name | None = None
@@ -32,7 +32,7 @@ class Rename(Section):
 
 
 class Delete(Section):
-    """Take a node away: what read its first output reads its first input."""
+    """Delete a node: the readers of its first output then read its first input."""
 
     patch: Literal["delete"]
     node: Name
@@ -48,7 +48,7 @@ class Constant(Section):
 
 
 class Cast(Section):
-    """Put a Cast behind a tensor: whatever read it reads the cast."""
+    """Insert a Cast after a tensor: the readers of the tensor then read the cast."""
 
     patch: Literal["cast"]
     tensor: Name
@@ -56,7 +56,7 @@ class Cast(Section):
 
 
 class Cut(Section):
-    """Keep what lies between tensors: they become the graph's inputs (those named) and outputs."""
+    """Keep the part of the graph between tensors, which become its inputs and outputs."""
 
     patch: Literal["cut"]
     inputs: tuple[Name, ...] = ()
@@ -70,14 +70,14 @@ class Cut(Section):
 
 
 class Output(Section):
-    """Put a tensor out, beside the outputs that are there."""
+    """Add a tensor to the outputs of the graph."""
 
     patch: Literal["output"]
     tensor: Name
 
 
 class Dims(Section):
-    """Set the dimensions of an input or output: numbers, or names of dynamic ones."""
+    """Set the dimensions of an input or output: numbers, or names of dynamic dimensions."""
 
     patch: Literal["dims"]
     tensor: Name

@@ -1,12 +1,13 @@
-"""A recipe: what is known about a model beyond its graph. YAML, checked whole: every error at once,
-with its line.
+"""Read a recipe: facts about a model that its graph does not contain.
+
+A recipe is a YAML file. It is checked as a whole, and every error is reported with its line.
 """
 
 from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -33,20 +34,20 @@ HeadForm = Literal[
 
 
 class Preprocess(_Section):
-    """How a frame becomes the network's input, in the terms of DeepStream's nvinfer.
+    """How to make the network's input from a frame, in the terms of DeepStream's nvinfer.
 
-    ``scale * (pixel - offset) / std`` with pixels in 0..255: one factor for all channels, one
-    offset a channel. A deviation for each channel is beyond nvinfer: ``build`` folds it into the
-    first convolution, so that what it makes takes ``scale * (pixel - offset)``.
+    The input is ``scale * (pixel - offset) / std`` with pixels in 0..255, one scale for all
+    channels and one offset a channel. nvinfer knows no ``std``, so ``build`` folds it into the
+    first convolution; the built model expects ``scale * (pixel - offset)``.
 
     Attributes:
-        size: height and width in pixels, for models whose own are dynamic.
-        scale: factor, over 0.
+        size: height and width in pixels, for models with a dynamic input.
+        scale: factor, greater than 0.
         offsets: subtracted before scaling, 0..255, in the network's channel order.
-        std: deviation of each channel, in the network's order, of values in 0..1.
+        std: standard deviation of each channel for values in 0..1, in the network's order.
         color: the network's channel order.
-        letterbox: where a frame of another aspect ratio lies; ``none`` stretches it.
-        padding: value of the bars, 0..255; nvinfer's is 0 (black).
+        letterbox: position of a frame with another aspect ratio; ``none`` stretches the frame.
+        padding: value of the bars, 0..255; nvinfer always uses 0 (black).
     """
 
     size: Size | None = None
@@ -59,24 +60,23 @@ class Preprocess(_Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _one_scale(cls, given: Any) -> Any:
-        if isinstance(given, dict) and isinstance(given.get("scale"), (list, tuple)):
+    def _one_scale(cls, value: object) -> object:
+        if isinstance(value, dict) and isinstance(value.get("scale"), (list, tuple)):
             raise ValueError(
                 "nvinfer has one scale for all channels: give the deviation of each as std"
             )
-        return given
+        return value
 
 
 class Calibration(_Section):
-    """How ranges are found.
+    """How to choose the ranges of the tensors.
 
     Attributes:
-        images: folder of photographs, relative to the recipe.
+        images: folder of calibration images, relative to the recipe.
         method: see ``trtforge.calibration.threshold``.
-        percentile: percent of values that stay inside the range, at the least, with ``entropy``
-            too.
-        methods: shell pattern of tensor names -> method, where it differs.
-        refine: whether INT8 weights and ranges are refined by the errors they make on the images.
+        percentile: smallest percentage of values that stay inside a range, also with ``entropy``.
+        methods: other methods, by shell patterns of tensor names.
+        refine: whether to refine INT8 weights and ranges by their errors on the images.
     """
 
     images: Path | None = None
@@ -87,14 +87,14 @@ class Calibration(_Section):
 
 
 class Precision(_Section):
-    """Which nodes stay in higher precision.
+    """Which nodes stay in a higher precision.
 
     Attributes:
-        keep: shell patterns of node names: float in INT8 models, FP32 in FP16 models.
-        only: shell patterns of all nodes that may be quantized; none is no limit.
-        heads: the last convolution of each branch, in INT8 models; float costs little and often
-            saves accuracy.
-        rest: what is not INT8.
+        keep: shell patterns of nodes that stay float in INT8 models and FP32 in FP16 models.
+        only: shell patterns of the only nodes that may be quantized; empty is no limit.
+        heads: precision of the last convolution of each branch in INT8 models; float costs little
+            time and often keeps accuracy.
+        rest: precision of all that is not INT8.
     """
 
     keep: tuple[str, ...] = ()
@@ -104,28 +104,27 @@ class Precision(_Section):
 
 
 class Decode(_Section):
-    """How outputs become boxes and scores, where the graph does not show it; see
-    ``trtforge.graph.detection``.
+    """How to decode outputs into boxes and scores, if the graph does not show it.
+
+    See ``trtforge.graph.detection``.
 
     Attributes:
-        anchors: width and height in pixels of each anchor of a cell, for every level, finest first.
-        strides: pixels between the cells of every level; found from the outputs' sizes where those
-            say it.
-        anchors_first: boxes go anchor by anchor over all cells of a level, not cell by cell over
-            its anchors.
-        xy_scale: YOLO anchors: how far a centre may leave its cell; one for all levels or one each.
-            2 is YOLOv5 and YOLOv7, 1 is YOLOv3, and YOLOv4 has its own at every level.
+        anchors: width and height in pixels of a cell's anchors, by level, finest level first.
+        strides: pixels between the cells of each level; by default computed from the outputs' sizes.
+        anchors_first: the boxes of a level are ordered by anchor, then by cell, not the reverse.
+        xy_scale: YOLO anchors: how far a centre may leave its cell, for all levels or for each
+            level. YOLOv5 and YOLOv7 use 2, YOLOv3 uses 1, and YOLOv4 one value a level.
         extent: YOLO anchors: ``square`` is ``(2 sigmoid(t))^2``, ``exp`` is ``exp(t)``, both times
             the anchor.
-        prior_offset: priors: where in its cell the centre lies, 0 to 1.
-        variances: priors: factors of a delta's place and of its extent.
+        prior_offset: priors: position of the centre in its cell, 0 to 1.
+        variances: priors: factors of a delta's position and size.
         bins: distances: length of each side's distribution (reg_max); 1 is a plain distance in
             cells.
-        activation: that the scores in the outputs still need; ``auto`` sees it in the graph.
-        background: which class stands for none.
-        coding, unit, order: of decoded boxes; ``auto`` sees it in the graph.
-        extra: channels behind the classes that belong to each box, by name: coefficients, keypoints
-            or angle; with priors, landmarks.
+        activation: activation that the scores in the outputs lack; ``auto`` reads it from the graph.
+        background: which class stands for no object.
+        coding, unit, order: form of decoded boxes; ``auto`` reads it from the graph.
+        extra: number of each box's channels after the classes, by name: coefficients, keypoints or
+            angle; with priors, landmarks.
     """
 
     anchors: tuple[tuple[tuple[Positive, Positive], ...], ...] = ()
@@ -147,8 +146,13 @@ class Decode(_Section):
 
 
 class Nms(_Section):
-    """Thresholds of the non-maximum suppression in the graph: score in 0..1, IoU in 0..1,
-    detections an image.
+    """Thresholds of the non-maximum suppression in the graph.
+
+    Attributes:
+        score: smallest score, 0..1.
+        iou: largest intersection over union of two boxes that are both kept, 0..1.
+        max_det: largest number of detections per image.
+        class_agnostic: whether boxes of different classes suppress each other.
     """
 
     score: float = Field(default=0.25, ge=0, lt=1)
@@ -158,15 +162,14 @@ class Nms(_Section):
 
 
 class Recipe(_Section):
-    """One model family, or one model of yours.
+    """The facts about one model, or about a family of models.
 
     Attributes:
-        model: ONNX file, relative to the recipe; needed by ``trtforge build RECIPE.yaml``.
-        labels: a file with one class a line (relative to the recipe), or the names themselves.
-        head: form of the outputs where the recogniser should not decide by itself; ``none`` is no
-            detector.
-        decode: figures that the form needs and the graph does not hold.
-        patches: edits of the graph before anything else, in their order.
+        model: ONNX file, relative to the recipe; required by ``trtforge build RECIPE.yaml``.
+        labels: file with one class a line, relative to the recipe, or the names of the classes.
+        head: form of the outputs; ``auto`` recognises it, ``none`` means no detector.
+        decode: values that the form needs and the graph does not contain.
+        patches: edits of the graph before all other steps, in order.
     """
 
     name: str = "default"
@@ -183,28 +186,26 @@ class Recipe(_Section):
 
     @property
     def head_hint(self) -> str | None:
-        """The form of the head, where the recipe names one."""
+        """The form of the head, if the recipe names one."""
         return None if self.head in ("auto", "none") else self.head
 
 
 def folder() -> Path:
-    """Where the recipes that come with trtforge lie: inside the installed package, or beside it in
-    a checkout.
-    """
+    """Return the folder of the built-in recipes: in the package, or beside it in a checkout."""
     package = Path(__file__).parent
     return package / "recipes" if (package / "recipes").is_dir() else package.parent / "recipes"
 
 
 def names() -> list[str]:
-    """Names of the recipes that come with trtforge."""
+    """Return the names of the built-in recipes."""
     return sorted(path.stem for path in folder().glob("*.yaml"))
 
 
 def find(name: str) -> Path:
-    """The file of a recipe given by name or path.
+    """Return the file of a recipe, by name or path.
 
     Raises:
-        ForgeError: there is none.
+        ForgeError: there is no such recipe.
     """
     if name in names():
         return folder() / f"{name}.yaml"
@@ -212,16 +213,16 @@ def find(name: str) -> Path:
         return Path(name)
     near = difflib.get_close_matches(name, names(), n=1)
     raise ForgeError(
-        f"{name}: no recipe of that name, and no such file",
+        f"{name}: no recipe has this name, and there is no such file",
         f"did you mean {near[0]}?" if near else f"known recipes: {', '.join(names())}",
     )
 
 
 def load(path: Path) -> Recipe:
-    """Read and check a recipe; its relative paths are resolved against its folder.
+    """Read and check a recipe; its relative paths start at its folder.
 
     Raises:
-        ForgeError: the file is no YAML, or breaks the schema; the message lists every error with
+        ForgeError: the file is not YAML, or breaks the schema; the message lists every error with
             its line.
     """
     recipe = documents.read_yaml(
@@ -231,16 +232,13 @@ def load(path: Path) -> Recipe:
 
 
 def _resolved(recipe: Recipe, base: Path) -> Recipe:
-    def absolute(value: Any) -> Any:
-        return base / value if isinstance(value, Path) else value
-
-    calibration = recipe.calibration.model_copy(
-        update={"images": absolute(recipe.calibration.images)}
-    )
-    return recipe.model_copy(
-        update={
-            "model": absolute(recipe.model),
-            "labels": absolute(recipe.labels),
-            "calibration": calibration,
-        }
-    )
+    """Return the recipe with its paths below a folder."""
+    images, labels = recipe.calibration.images, recipe.labels
+    changes: dict[str, object] = {
+        "model": base / recipe.model if recipe.model else None,
+        "labels": base / labels if isinstance(labels, Path) else labels,
+        "calibration": recipe.calibration.model_copy(
+            update={"images": base / images if images else None}
+        ),
+    }
+    return recipe.model_copy(update=changes)

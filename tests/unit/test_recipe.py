@@ -162,7 +162,7 @@ def test_control_characters_are_refused(tmp_path: Path) -> None:
 
 def test_what_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_bytes(b"\xff\xfe\x00\x01")
-    with pytest.raises(ForgeError, match="not YAML"):
+    with pytest.raises(ForgeError, match="not UTF-8 text"):
         load(tmp_path / "mine.yaml")
 
 

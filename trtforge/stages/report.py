@@ -1,11 +1,11 @@
-"""Layers of an engine out of whatever there is of it, and the report in its three forms."""
+"""engine -> report: its layers, read from whatever there is of it, in three forms."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from trtforge import outfile
 from trtforge.backends._plan import MAGIC
@@ -18,9 +18,9 @@ from trtforge.traits import DEEPSTREAM, ONNXRUNTIME, TRAITS
 
 if TYPE_CHECKING:
     from trtforge.evaluate.verification import VerificationJson
-    from trtforge.reporting.model import Layer, LayerReport
+    from trtforge.reporting.model import EngineInfo, Layer, LayerReport
     from trtforge.reporting.origin import Origin
-    from trtforge.reporting.page import Context
+    from trtforge.reporting.page import Context, TensorRange
 
 HTML, MARKDOWN = "report.html", "report.md"
 
@@ -34,17 +34,17 @@ def read(
     accuracy: Path | None = None,
     device: Device | None = None,
 ) -> tuple[LayerReport, Context]:
-    """One engine, and what lies beside it.
+    """Return the layers of one engine, and what the report shows beside them.
 
     Args:
         source: a bundle; ``layers.json``; a list of layers by ``trtexec --exportLayerInfo``; a
             build log of TensorRT-RTX; an engine of TensorRT, which needs its GPU; or an ONNX model,
             which ONNX Runtime then optimises and times.
         onnx: the graph that the engine was built from.
-        layers: a list of layers that takes the place of the source's.
-        profile: times by ``trtexec --exportProfile`` or by ONNX Runtime's profiler.
-        accuracy: what ``trtforge verify --json`` wrote.
-        device: whose roofline is drawn; the bundle's own by default.
+        layers: a list of layers to read instead of the source's.
+        profile: times, written by ``trtexec --exportProfile`` or by ONNX Runtime's profiler.
+        accuracy: the JSON document of ``trtforge verify``.
+        device: the device whose roofline is drawn; None is the bundle's own.
 
     Raises:
         ForgeError: a file is missing, or is not what it should be.
@@ -87,10 +87,10 @@ def read(
 
 
 def write(out: Path, report: LayerReport, context: Context) -> None:
-    """``layers.json``, ``report.md`` and ``report.html`` in a folder, all or none.
+    """Write ``layers.json``, ``report.md`` and ``report.html`` into a folder, all or none.
 
     Raises:
-        ForgeError: it is a file, a bundle, or can't be written.
+        ForgeError: the folder is a file or a bundle, or can't be written.
     """
     from trtforge.reporting.markdown import markdown
     from trtforge.reporting.model import to_json
@@ -115,7 +115,7 @@ def check(out: Path, *inputs: Path | None) -> None:
     """Refuse a folder that a report can't be written to.
 
     Args:
-        inputs: what the report is made of.
+        inputs: files and folders that the report is made from.
 
     Raises:
         ForgeError: see ``write``; a file of the report would take the place of an input.
@@ -126,23 +126,25 @@ def check(out: Path, *inputs: Path | None) -> None:
         raise ForgeError(
             f"{out}: is a bundle, whose manifest lists its files", "give another folder with -o"
         )
-    given = [path / LAYERS if path.is_dir() else path for path in inputs if path]
-    outfile.spare(given, [out / name for name in (LAYERS, MARKDOWN, HTML)])
+    read = [path / LAYERS if path.is_dir() else path for path in inputs if path]
+    outfile.spare(read, [out / name for name in (LAYERS, MARKDOWN, HTML)])
 
 
-def beside(table: Path | None) -> list[Any]:
-    """Histograms of a calibration table, for the page; none of a table that holds none."""
+def beside(table: Path | None) -> list[TensorRange]:
+    """Return the histograms of a calibration table, for the page.
+
+    A calibration cache, or no table, has none.
+    """
     from trtforge.calibration import ranges
     from trtforge.reporting.page import TensorRange
 
     if table is None:
         return []
-    found = ranges.load(table)
-    histograms = found.histograms
+    loaded = ranges.load(table)
     return [
-        TensorRange(name, histogram.counts.tolist(), histogram.limit, found.amax[name])
-        for name, histogram in histograms.items()
-        if name in found.amax
+        TensorRange(name, histogram.counts.tolist(), histogram.limit, loaded.amax[name])
+        for name, histogram in loaded.histograms.items()
+        if name in loaded.amax
     ]
 
 
@@ -165,28 +167,37 @@ def _bundle(folder: Path) -> tuple[LayerReport, Context]:
 
 
 def title(report: LayerReport) -> str:
-    """Which engine this is, for people."""
-    which = report.engine
-    known = catalogue().get(which.device or "")
-    where = (
-        known.title if known else which.device or ("CPU" if which.backend == ONNXRUNTIME else "")
-    )
-    return ", ".join(
-        part for part in (which.model or "engine", which.precision.upper(), where) if part
-    )
+    """Return a title that says which engine this is: model, precision and device."""
+    engine = report.engine
+    parts = (engine.model or "engine", engine.precision.upper(), _device_title(engine))
+    return ", ".join(part for part in parts if part)
+
+
+def _device_title(engine: EngineInfo) -> str:
+    known = catalogue().get(engine.device or "")
+    if known:
+        return known.title
+    if engine.device:
+        return engine.device
+    return "CPU" if engine.backend == ONNXRUNTIME else ""
 
 
 def _own_graph(folder: Path, report: LayerReport) -> Path:
+    """Return the graph in a bundle that its engine was built from."""
     suffix = next(
         (traits.graph_suffix for name, traits in TRAITS.items() if name == report.engine.backend),
         ".onnx",
     )
-
     return folder / f"{Path(report.engine.model).name}{suffix}"
 
 
 def _file(path: Path, onnx: Path | None, bundle: LayerReport | None = None) -> LayerReport:
-    """Layers of a file, with their nodes accounted for if the graph is known."""
+    """Read the layers of a file, and account for the nodes of the graph if that is known.
+
+    Args:
+        onnx: the graph that the engine was built from.
+        bundle: report of the bundle that the file lies in.
+    """
     from trtforge.reporting import assemble, inspector, model, rtx_log
     from trtforge.reporting.model import EngineInfo
 
@@ -216,17 +227,19 @@ def _file(path: Path, onnx: Path | None, bundle: LayerReport | None = None) -> L
 
 
 def _assembled(
-    layers: Sequence[Layer], onnx: Path | None, engine: Any, figures: dict[str, int] | None = None
+    layers: Sequence[Layer],
+    onnx: Path | None,
+    engine: EngineInfo,
+    figures: dict[str, int] | None = None,
 ) -> LayerReport:
     from trtforge.reporting import assemble
 
     if not layers:
         raise ForgeError("the list of layers is empty", "build with DETAILED profiling verbosity")
-    first = next(
-        (tensor.dims[0] for layer in layers for tensor in layer.inputs if len(tensor.dims) == 4), 1
-    )
-    if first > 0 and engine.batch == 1:
-        engine = engine.model_copy(update={"batch": first})
+    inputs = (tensor for layer in layers for tensor in layer.inputs)
+    batch = next((tensor.dims[0] for tensor in inputs if len(tensor.dims) == 4), 1)
+    if batch > 0 and engine.batch == 1:
+        engine = engine.model_copy(update={"batch": batch})
     return assemble.assemble(layers, _origin(onnx) if onnx else None, engine, figures)
 
 
@@ -240,6 +253,7 @@ def _origin(path: Path) -> Origin:
 
 
 def _onnxruntime(path: Path) -> LayerReport:
+    """Let ONNX Runtime optimise and time a graph."""
     from trtforge.backends import onnxruntime
     from trtforge.graph.edit.nodes import batch_dim, input_size
     from trtforge.graph.model import graph_of, load
@@ -290,12 +304,13 @@ def _accuracy(path: Path) -> VerificationJson:
     try:
         document = cast("VerificationJson", load_json(read_text(path)))
         engines, accuracy = document["engines"], document["accuracy"]
-        if len(engines) != len(accuracy) or not all(
-            isinstance(each, (int, float)) for each in accuracy
-        ):
+        if len(engines) != len(accuracy):
             raise ValueError("engines and accuracy differ in length")
+        if not all(isinstance(figure, (int, float)) for figure in accuracy):
+            raise ValueError("accuracy is no list of numbers")
     except (ValueError, KeyError, TypeError) as error:
         raise ForgeError(
-            f"{path}: not what `trtforge verify --json` writes ({error})", "give that"
+            f"{path}: not what `trtforge verify --json` writes ({error})",
+            "give its output with --accuracy",
         ) from error
     return document

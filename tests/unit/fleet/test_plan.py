@@ -93,7 +93,7 @@ def test_a_label_of_a_users_own_device_is_checked(planned, monkeypatch):
     odd = NANO.replace("gpu-nano", "${{ secrets.TOKEN }}")
     known = devices.catalogue() | device_file.parse(odd, "mine.yaml")
     monkeypatch.setattr(devices, "catalogue", lambda: known)
-    with pytest.raises(ForgeError, match="no runner's label"):
+    with pytest.raises(ForgeError, match="not a label of a runner"):
         planned("precisions: [fp32]\ndevices: {nano: {}}")
     assert planned("precisions: [fp32]\ndevices: {nano: {runs_on: nano}}").jobs[0].runs_on == (
         "nano",
