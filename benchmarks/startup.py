@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 
-LIMIT = 1.3
+LIMIT = 1.25
 
 BARE = """
 import typer

@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trtforge.api import catalogue
 from trtforge.cli.expand import add, command, plain_command
 from trtforge.cli.output import AsJson
 from trtforge.cli.output import show as show_result
@@ -31,7 +30,7 @@ recipes = typer.Typer(
 )
 
 
-@command(catalogue.list_devices)
+@command("catalogue.list_devices")
 def devices(result: "list[Device]") -> str:
     """List the devices that engines can be built for.
 
@@ -75,6 +74,7 @@ def _recipes(context: typer.Context, as_json: AsJson = False) -> None:
     if context.invoked_subcommand:
         return
     from trtforge import present
+    from trtforge.api import catalogue
 
     found = catalogue.list_recipes()
     rows = [[recipe.name, recipe.description] for recipe in found]

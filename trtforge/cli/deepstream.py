@@ -5,11 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trtforge.api import deepstream
 from trtforge.cli.expand import Run, add, command, custom_command
 from trtforge.errors import ForgeError
 from trtforge.options.option import Option
-from trtforge.options.values import parse_choice
 
 if TYPE_CHECKING:
     from trtforge.deepstream.files import NetworkJson, PipelineJson
@@ -26,7 +24,7 @@ app = typer.Typer(
 )
 
 
-@command(deepstream.deepstream_config)
+@command("deepstream.deepstream_config")
 def config(result: "NetworkJson") -> str:
     """Write nvinfer's configuration for a model, in both dialects, with its labels.
 
@@ -40,7 +38,7 @@ def config(result: "NetworkJson") -> str:
     return "\n".join([*_written(result["files"]), network, *result["remarks"]])
 
 
-@command(deepstream.deepstream_app)
+@command("deepstream.deepstream_app")
 def pipeline(result: "PipelineJson") -> str:
     """Write a whole pipeline for deepstream-app. Passwords of cameras stand in that file and
     nowhere else.
@@ -51,7 +49,7 @@ def pipeline(result: "PipelineJson") -> str:
     return "\n".join([*_written(result["files"]), *result["streams"], *result["remarks"]])
 
 
-@custom_command(deepstream.lint)
+@custom_command("deepstream.lint")
 def lint(
     call: "Run[LintReport]",
     *,
@@ -62,6 +60,7 @@ def lint(
     Example: trtforge deepstream lint pgie_config.txt deepstream_app.txt --deepstream 7.1
     """
     from trtforge.deepstream.lint.report import LintReport
+    from trtforge.options.values import parse_choice
 
     form = parse_choice(form, ("text", "json", "sarif"), "--format")
     try:
@@ -73,7 +72,7 @@ def lint(
     print(report.shown(form))
 
 
-@command(deepstream.deepstream_preview)
+@command("deepstream.deepstream_preview")
 def preview(result: "Detections", out: Path) -> str:
     """Draw what DeepStream will show, without DeepStream: nvinfer's arithmetic as pgie_config.txt
     says, on the CPU.
@@ -85,7 +84,7 @@ def preview(result: "Detections", out: Path) -> str:
     return summarize(result, out)
 
 
-@command(deepstream.deepstream_parser)
+@command("deepstream.deepstream_parser")
 def parser(result: "ParserJson") -> str:
     """Write a C++ output parser and its Makefile, for DeepStream's clustering instead of NMS in the
     graph.
@@ -102,7 +101,7 @@ def parser(result: "ParserJson") -> str:
     return "\n".join(lines)
 
 
-@command(deepstream.deepstream_triton)
+@command("deepstream.deepstream_triton")
 def triton(result: "TritonJson") -> str:
     """Write a Triton model repository, and the nvinferserver configuration that uses it.
 

@@ -5,12 +5,13 @@ carries an ``Option`` or ``Argument``, and each field of a ``Group``, becomes a 
 reads; ``--json`` is added. The decorated function gets the result, and returns the text for
 people::
 
-    @command(graphs.cast)
+    @command("graphs.cast")
     def cast(result: FileResult) -> str:
         \"\"\"Cast what is float to FP16 ... (the text of --help)\"\"\"
         return f"{result.out}: {result.summary}"
 
-It may take arguments of the API function by name, too. A command is expanded when it is run, not when ``--help`` lists it.
+It may take arguments of the API function by name, too. API functions are named, not imported, and a
+command is expanded when it is run: ``--help`` of all commands needs their names and texts alone.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, fields
+from importlib import import_module
 from typing import Annotated, Generic, Optional, TypeVar, cast, get_args
 
 import typer
@@ -76,21 +78,20 @@ class Run(Generic[Result]):
 
 
 def command(
-    function: Callable[..., Result], *, before: Mapping[str, str] | None = None
+    path: str, *, before: Mapping[str, str] | None = None
 ) -> Callable[[Callable[..., str]], Command]:
     """Make a command that calls an API function, and prints what the decorated function returns.
 
     A gate that is not met still lets the result be printed: the error carries it.
 
     Args:
-        function: the API function.
+        path: the API function by its module in ``trtforge.api``, such as "make.build".
         before: options that ``--help`` shows in front of another one, by name.
     """
 
     def decorate(text: Callable[..., str]) -> Command:
-        wanted = list(inspect.signature(text).parameters)[1:]
-
-        def run(call: Run[Result], as_json: bool) -> None:
+        def run(call: Run[object], as_json: bool) -> None:
+            wanted = list(inspect.signature(text).parameters)[1:]
             more = {name: call.arguments[name] for name in wanted}
 
             def print_result(result: object) -> None:
@@ -105,13 +106,13 @@ def command(
             print_result(result)
 
         run.__name__, run.__doc__ = text.__name__, text.__doc__
-        return custom_command(function, before=before)(run)
+        return custom_command(path, before=before)(run)
 
     return decorate
 
 
 def custom_command(
-    function: Callable[..., Result], *, before: Mapping[str, str] | None = None
+    path: str, *, before: Mapping[str, str] | None = None
 ) -> Callable[[Callable[..., None]], Command]:
     """Make a command of a function that decides itself how to call the API and what to print.
 
@@ -119,18 +120,20 @@ def custom_command(
     """
 
     def decorate(body: Callable[..., None]) -> Command:
-        parameters = inspect.signature(body).parameters.values()
-        added = [each for each in parameters if _metadata(each.annotation)]
+        def added() -> list[inspect.Parameter]:
+            parameters = inspect.signature(body).parameters.values()
+            return [each for each in parameters if _metadata(each.annotation)]
 
         def run(**values: object) -> None:
-            names = [parameter.name for parameter in added] + ["as_json"]
+            names = [parameter.name for parameter in added()] + ["as_json"]
             extra = {name: values.pop(name) for name in names if name in values}
+            function = _api_function(path)
             body(Run(function, _arguments(function, values)), **extra)
 
         def signature() -> inspect.Signature:
-            return _signature(function, added, before or {}, "as_json" in body_names)
+            as_json = "as_json" in inspect.signature(body).parameters
+            return _signature(_api_function(path), added(), before or {}, as_json)
 
-        body_names = [parameter.name for parameter in parameters]
         return Command(_name(body), inspect.cleandoc(body.__doc__ or ""), run, signature)
 
     return decorate
@@ -168,6 +171,13 @@ def expanded(command: Command) -> TyperCommand:
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     app.command(command.name, help=command.help)(callback)
     return cast("TyperCommand", get_command(app))
+
+
+def _api_function(path: str) -> Callable[..., object]:
+    """Return the function at a path such as "make.build"; its module is imported only now."""
+    module, _, name = path.partition(".")
+    function: Callable[..., object] = getattr(import_module(f"trtforge.api.{module}"), name)
+    return function
 
 
 def _name(function: Callable[..., object]) -> str:

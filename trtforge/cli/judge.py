@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from trtforge.api import layers, measure
 from trtforge.cli.expand import Run, command, custom_command
 from trtforge.options.option import Option
 
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from trtforge.timing.table import BenchResult
 
 
-@command(measure.verify)
+@command("measure.verify")
 def verify(result: "Verification", find_worst: bool) -> str:
     """Measure accuracy, and how far other engines are from the first.
 
@@ -26,7 +25,7 @@ def verify(result: "Verification", find_worst: bool) -> str:
     return summarize(result, find_worst)
 
 
-@command(measure.bench)
+@command("measure.bench")
 def bench(result: "BenchResult") -> str:
     """Measure latency and throughput, beside other runtimes in the same run.
 
@@ -38,7 +37,7 @@ def bench(result: "BenchResult") -> str:
     return text(result)
 
 
-@command(measure.detect)
+@command("measure.detect")
 def detect(result: "Detections", out: Path) -> str:
     """Draw what an engine finds on images, and list it.
 
@@ -49,7 +48,7 @@ def detect(result: "Detections", out: Path) -> str:
     return summarize(result, out)
 
 
-@custom_command(layers.report)
+@custom_command("layers.report")
 def report(
     call: "Run[ReportResult]",
     *,
@@ -72,7 +71,7 @@ def report(
         show(as_json, result, lambda: text(result.layers, result.title, result.out))
 
 
-@command(layers.diff)
+@command("layers.diff")
 def diff(result: "Diff") -> str:
     """Tell what differs between two engines: layers, precisions, kernels, times and fusions.
 

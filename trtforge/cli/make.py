@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trtforge.api import make, search
 from trtforge.cli.expand import command
 
 if TYPE_CHECKING:
@@ -12,7 +11,7 @@ if TYPE_CHECKING:
 
 
 @command(
-    make.build,
+    "make.build",
     before={"workspace": "nms", "int8_mode": "on", "calibrator": "on", "provider": "on"},
 )
 def build(result: BuildResult) -> str:
@@ -29,7 +28,7 @@ def build(result: BuildResult) -> str:
     return summarize(result)
 
 
-@command(make.prepare, before={"int8_mode": "out", "provider": "out"})
+@command("make.prepare", before={"int8_mode": "out", "provider": "out"})
 def prepare(result: BuildResult) -> str:
     """Do everything that needs no GPU: `build` then takes the folder on each target.
 
@@ -40,7 +39,7 @@ def prepare(result: BuildResult) -> str:
     return summarize(result)
 
 
-@command(search.sweep)
+@command("search.sweep")
 def sweep(result: SweepResult) -> str:
     """Build engines over workspace, precision, batch and optimisation level, and compare them;
     failures are rows.
@@ -54,7 +53,7 @@ def sweep(result: SweepResult) -> str:
     return summarize_sweep(result)
 
 
-@command(search.tune)
+@command("search.tune")
 def tune(result: TuneResult) -> str:
     """Find which operators must stay float for INT8 to lose no more than a budget; writes a recipe
     for `build`.

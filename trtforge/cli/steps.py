@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING, Annotated
 
-from trtforge.api import calibrate as calibration
-from trtforge.api import graphs
 from trtforge.cli.expand import Run, command, custom_command
 from trtforge.cli.output import show
 from trtforge.options.option import Option
@@ -13,7 +11,7 @@ if TYPE_CHECKING:
     from trtforge.stages.patch import EditFacts
 
 
-@command(graphs.export)
+@command("graphs.export")
 def export(result: "FileResult[object]") -> str:
     """Export a PyTorch model to ONNX, and compare it with PyTorch.
 
@@ -26,7 +24,7 @@ def export(result: "FileResult[object]") -> str:
     return f"{result.out}\n{result.summary}"
 
 
-@command(graphs.fold)
+@command("graphs.fold")
 def fold(result: "FileResult[object]") -> str:
     """Fold constants and shape arithmetic; the results stay the same, and are compared.
 
@@ -35,7 +33,7 @@ def fold(result: "FileResult[object]") -> str:
     return f"{result.out}: {result.summary}"
 
 
-@command(calibration.calibrate)
+@command("calibrate.calibrate")
 def calibrate(result: "FileResult[object]") -> str:
     """Find the ranges that INT8 has to represent, on a folder of photographs.
 
@@ -49,7 +47,7 @@ def calibrate(result: "FileResult[object]") -> str:
     return f"{result.out}: {result.summary}"
 
 
-@command(graphs.quantize)
+@command("graphs.quantize")
 def quantize(result: "FileResult[object]") -> str:
     """Put Q/DQ nodes where TensorRT's INT8 fusions want them.
 
@@ -59,7 +57,7 @@ def quantize(result: "FileResult[object]") -> str:
     return f"{result.out}: {result.summary}"
 
 
-@command(graphs.cast)
+@command("graphs.cast")
 def cast(result: "FileResult[object]") -> str:
     """Cast what is float to FP16; inputs, outputs and decode stay FP32.
 
@@ -68,7 +66,7 @@ def cast(result: "FileResult[object]") -> str:
     return f"{result.out}: {result.summary}"
 
 
-@custom_command(graphs.patch)
+@custom_command("graphs.patch")
 def patch(
     call: "Run[FileResult[EditFacts]]",
     *,
@@ -82,6 +80,7 @@ def patch(
 
     Example: trtforge patch int8.onnx --nms onnx -o ready.onnx
     """
+    from trtforge.api import graphs
     from trtforge.cli.text.graphs import describe_feed, summarize_graph
 
     if list_:
