@@ -43,7 +43,7 @@ from trtforge.graph.model import model_of, save
 from trtforge.graph.nms import NmsOptions, apply
 from trtforge.recipe import Nms, Preprocess
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent / "include"
 SIDE, CLASSES = 64, 3
 TYPES = {"float32": 0, "float16": 1, "int32": 3}
