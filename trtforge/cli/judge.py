@@ -1,4 +1,4 @@
-"""Commands that look at what was made: accuracy, speed, pictures, layers."""
+"""Commands that measure and show engines: accuracy, speed, pictures, layers."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -39,7 +39,7 @@ def bench(result: "BenchResult") -> str:
 
 @command("measure.detect")
 def detect(result: "Detections", out: Path) -> str:
-    """Draw what an engine finds on images, and list it.
+    """Draw what an engine detects on images, and list it.
 
     Example: trtforge detect out/ street.jpg -o pictures
     """
