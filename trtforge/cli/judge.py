@@ -32,9 +32,9 @@ def bench(result: "BenchResult") -> str:
     Example: trtforge bench out/ --batch 1,8 --against onnxruntime-cuda,torch --torch
     mymodels.yolo:build
     """
-    from trtforge.timing.table import text
+    from trtforge.cli.text.bench import summarize
 
-    return text(result)
+    return summarize(result)
 
 
 @command("measure.detect")
@@ -62,7 +62,7 @@ def report(
     Example: trtforge report out/ --profile profile.json -o report
     """
     from trtforge.cli.output import show
-    from trtforge.reporting.text import text
+    from trtforge.cli.text.report import text
 
     result = call()
     if markdown and not as_json:
