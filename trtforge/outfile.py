@@ -1,4 +1,4 @@
-"""Files that commands write: each whole, or not at all."""
+"""Write the files of commands: each whole, or not at all."""
 
 from __future__ import annotations
 
@@ -44,34 +44,35 @@ def single(
 
 
 def check(out: Path, *inputs: Path | None) -> None:
-    """Refuse, before any work, a place where no file can be.
+    """Refuse, before any work, a place where no file can be written.
 
     Raises:
-        ForgeError: it is a folder, or in none; it is one of the inputs, or an image in one of them.
+        ForgeError: it is a folder, or its folder is missing; it is one of the inputs, or an image
+            in one of them.
     """
     if out.is_dir():
         raise ForgeError(f"{out}: is a folder", "give a file")
     if not out.absolute().parent.is_dir():
         raise ForgeError(f"{out}: there is no folder {out.parent}", "make it first")
-    spare([each for each in inputs if each], [out], "give another file")
+    spare([path for path in inputs if path], [out], "give another file")
 
 
 def spare(
     inputs: Sequence[Path], outs: Iterable[Path], hint: str = "give another folder with -o"
 ) -> None:
-    """Refuse, before any work, to write over what is read.
+    """Refuse, before any work, to write over a file that is read.
 
     Raises:
         ForgeError: one of ``outs`` is one of ``inputs``, by this name or another, or an image in
             one of them.
     """
-    read = {
-        (found.st_dev, found.st_ino) for path in inputs if path.exists() for found in [path.stat()]
-    }
+    # A file may have several names, so that its device and inode count.
+    existing = [path.stat() for path in inputs if path.exists()]
+    identities = {(status.st_dev, status.st_ino) for status in existing}
     folders = [path.resolve() for path in inputs if path.is_dir()]
     for out in filter(Path.exists, outs):
-        found = out.stat()
-        if (found.st_dev, found.st_ino) in read:
+        status = out.stat()
+        if (status.st_dev, status.st_ino) in identities:
             raise ForgeError(f"{out}: is the input itself", hint)
         if out.is_file() and any(out.resolve().is_relative_to(folder) for folder in folders):
             from trtforge.calibration.images import SUFFIXES

@@ -110,7 +110,7 @@ def test_bad_words(trtforge: Callable[..., Run], photos: Path, few: Path, tmp_pa
     (tmp_path / "tuned.svg").mkdir()
     for name, problem in (
         ("tuned.yaml", "tuned.svg: is a folder"),
-        ("a.svg", "the recipe's place"),
+        ("a.svg", "would replace the recipe"),
         ("none/tuned.yaml", "no folder"),
     ):
         run = trtforge("tune", DEMO, "--calib", photos, "-o", tmp_path / name)

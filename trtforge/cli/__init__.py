@@ -1,9 +1,7 @@
-"""The command line: parse, call one function, print one result.
+"""The command line: parse, call one function of the Python API, print one result.
 
-Heavy imports live inside command bodies: ``--help`` costs what typer costs. Modules of commands
-evaluate their
-annotations as they are imported, without ``from __future__ import annotations``: typer takes three
-times as long over strings.
+Heavy imports live inside command bodies: ``--help`` costs what typer costs. A command's options are
+those of its API function, and are expanded when it is run (see ``trtforge.cli.expand``).
 """
 
 from __future__ import annotations
@@ -26,12 +24,13 @@ from trtforge.errors import ForgeError, foreseen
 
 
 class _Reporting(TyperGroup):
-    """What the user can put right ends in one line and its exit code; any other error keeps its
-    traceback.
+    """The group of all commands: an error of the user ends in a line, a hint and its exit code.
+
+    Any other error is a bug, and keeps its traceback.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        # A path of nothing is the working directory, which nobody means by an unset variable.
+        # An empty path is the working directory, which nobody means by an unset variable.
         for before, arg in zip(["", *args], args, strict=False):
             if not arg or (arg.startswith("--") and arg.endswith("=")):
                 name = arg.rstrip("=") or (before if before.startswith("-") else "an argument")
@@ -44,9 +43,9 @@ class _Reporting(TyperGroup):
         except ForgeError as error:
             _report(error)
         except OSError as error:
-            if not (said := foreseen(error)):
+            if not (problem := foreseen(error)):
                 raise
-            _report(said)
+            _report(problem)
         except KeyboardInterrupt:
             print("interrupted; finished stages are kept", file=sys.stderr)
             raise typer.Exit(130) from None
@@ -110,12 +109,11 @@ app.add_typer(deepstream.app, name="deepstream")
 
 def main() -> None:
     """Entry point of the ``trtforge`` command."""
-    # What importing makes lives to the end: by default the collector looks through it again and
-    # again, a fifth of the time until a command starts, and once more when Python ends, as long
-    # again.
+    # What importing makes lives to the end. With Python's default the collector scans it again and
+    # again: a fifth of the time until a command starts, and as long again when Python ends.
     gc.set_threshold(100_000)
-    # Recipes need none of pydantic's plugins; to look for some, it reads what every installed
-    # package says of itself.
+    # Recipes need none of pydantic's plugins; to search for them, pydantic reads the metadata of
+    # every installed package.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     stdout = sys.stdout
     for stream in (sys.stdout, sys.stderr):

@@ -34,9 +34,8 @@ recipes = typer.Typer(
 def devices(result: "list[Device]") -> str:
     """List the devices that engines can be built for.
 
-    A file of your own adds to them: $TRTFORGE_DEVICES, or trtforge/devices.yaml in ~/.config. Its
-    entries say
-    `like: NAME` of a device below, and what differs.
+    You can add devices in a file of your own: $TRTFORGE_DEVICES, or trtforge/devices.yaml in
+    ~/.config. An entry names a similar device with `like: NAME`, and what differs.
 
     Example: trtforge devices jetson int8
     """

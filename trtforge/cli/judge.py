@@ -1,4 +1,4 @@
-"""Commands that look at what was made: accuracy, speed, pictures, layers."""
+"""Commands that measure and show engines: accuracy, speed, pictures, layers."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -32,14 +32,14 @@ def bench(result: "BenchResult") -> str:
     Example: trtforge bench out/ --batch 1,8 --against onnxruntime-cuda,torch --torch
     mymodels.yolo:build
     """
-    from trtforge.timing.table import text
+    from trtforge.cli.text.bench import summarize
 
-    return text(result)
+    return summarize(result)
 
 
 @command("measure.detect")
 def detect(result: "Detections", out: Path) -> str:
-    """Draw what an engine finds on images, and list it.
+    """Draw what an engine detects on images, and list it.
 
     Example: trtforge detect out/ street.jpg -o pictures
     """
@@ -62,7 +62,7 @@ def report(
     Example: trtforge report out/ --profile profile.json -o report
     """
     from trtforge.cli.output import show
-    from trtforge.reporting.text import text
+    from trtforge.cli.text.report import text
 
     result = call()
     if markdown and not as_json:

@@ -1,4 +1,4 @@
-"""Commands about the machine that trtforge runs on: what is there, and room in the store."""
+"""Commands about this machine: what is installed, and room in the store."""
 
 from pathlib import Path
 from typing import Annotated, Optional
@@ -19,9 +19,9 @@ def doctor(
     ] = Path("/"),
     as_json: AsJson = False,
 ) -> None:
-    """Say what is here, what works with what, what is missing, and the command that puts it right.
+    """Say what is installed, what works together, what is missing, and the command that fixes it.
 
-    Exit code 3 where something is missing or unfit that is needed.
+    Exit code 3: something that is needed is missing or unfit.
 
     Example: trtforge doctor --device orin-nx
     """
@@ -58,7 +58,7 @@ def clean(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make room in the store on this machine. What is deleted is made again when it is needed.
+    """Make room in the store on this machine; what is deleted is made again when needed.
 
     Example: trtforge clean --older-than 30d --max-size 20GB --dry-run
     """

@@ -19,9 +19,8 @@ def build(result: BuildResult) -> str:
 
     Example: trtforge build yolov7.onnx --int8 --calib photos/ --device rtx-4090 -o out
 
-    On the machines that have the GPUs: trtforge build yolov7.onnx --fp16 --device orin-nx --device
-    l4 --on
-    ray://head:10001
+    On the machines that have the GPUs: trtforge build yolov7.onnx --fp16 --device orin-nx
+    --device l4 --on ray://head:10001
     """
     from trtforge.cli.text.build import summarize
 
@@ -44,9 +43,8 @@ def sweep(result: SweepResult) -> str:
     """Build engines over workspace, precision, batch and optimisation level, and compare them;
     failures are rows.
 
-    Example: trtforge sweep yolov8n.onnx --workspace 32MiB,64MiB,1GiB --precision fp16,int8 --calib
-    photos/
-    --device rtx-4090 --pick memory -o sweep
+    Example: trtforge sweep yolov8n.onnx --workspace 32MiB,64MiB,1GiB --precision fp16,int8
+    --calib photos/ --device rtx-4090 --pick memory -o sweep
     """
     from trtforge.cli.text.search import summarize_sweep
 
@@ -58,8 +56,7 @@ def tune(result: TuneResult) -> str:
     """Find which operators must stay float for INT8 to lose no more than a budget; writes a recipe
     for `build`.
 
-    Beside it, under the same name with .svg: accuracy against the share of INT8, for all that was
-    measured.
+    The picture beside it, with the suffix .svg, shows accuracy against the share of INT8.
 
     Example: trtforge tune yolov7.onnx --calib photos/ --images val/ --val val.json --max-drop 0.3
     -o tuned.yaml

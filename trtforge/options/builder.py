@@ -37,26 +37,31 @@ class Builder:
     ] = ()
     opt_level: Annotated[
         Optional[int],
-        Option(("--opt-level",), help="How long TensorRT looks for faster kernels.", low=0, high=5),
+        Option(
+            ("--opt-level",), help="How long TensorRT searches for faster kernels.", low=0, high=5
+        ),
     ] = None
     sparsity: Annotated[
         bool, Option(("--sparsity",), help="Use weights of which two in four are zero.")
     ] = False
     version_compatible: Annotated[
-        bool, Option(("--version-compatible",), help="Loads in later TensorRTs, too.")
+        bool,
+        Option(
+            ("--version-compatible",), help="The engine also loads in later versions of TensorRT."
+        ),
     ] = False
     hardware_compatible: Annotated[
-        bool, Option(("--hardware-compatible",), help="Runs on Ampere and newer.")
+        bool, Option(("--hardware-compatible",), help="The engine runs on Ampere and newer GPUs.")
     ] = False
-    refit: Annotated[bool, Option(("--refit",), help="Weights can be changed in the engine.")] = (
-        False
-    )
+    refit: Annotated[
+        bool, Option(("--refit",), help="The weights in the engine can be changed.")
+    ] = False
     strip_weights: Annotated[
-        bool, Option(("--strip-weights",), help="Leave the weights out, to be refitted.")
+        bool, Option(("--strip-weights",), help="Leave the weights out; they are refitted later.")
     ] = False
     dla: Annotated[
         Optional[int],
-        Option(("--dla",), help="DLA core; what it can't compute runs on the GPU.", low=0),
+        Option(("--dla",), help="DLA core; the GPU computes what the core can not.", low=0),
     ] = None
     tf32: Annotated[
         Optional[bool],
@@ -66,7 +71,8 @@ class Builder:
         ),
     ] = None
     aux_streams: Annotated[
-        Optional[int], Option(("--aux-streams",), help="Most streams beside the main one.", low=0)
+        Optional[int],
+        Option(("--aux-streams",), help="Largest number of streams beside the main one.", low=0),
     ] = None
     tactic_sources: Annotated[
         Optional[Names],

@@ -5,14 +5,17 @@ from typing import Annotated, Optional
 
 from trtforge.options.option import Option
 
-Score = Annotated[Optional[float], Option(help="Least score of a detection, 0 to 1.")]
+Score = Annotated[Optional[float], Option(help="Lowest score of a detection, 0 to 1.")]
 Iou = Annotated[
-    Optional[float], Option(help="Greatest overlap of two detections of a class, 0 to 1.")
+    Optional[float], Option(help="Largest overlap (IoU) of two detections of a class, 0 to 1.")
 ]
-MaxDet = Annotated[Optional[int], Option(("--max-det",), help="Most detections in an image.")]
+MaxDet = Annotated[
+    Optional[int], Option(("--max-det",), help="Largest number of detections in an image.")
+]
 ClassAgnostic = Annotated[bool, Option(("--class-agnostic",), help="Suppress across classes.")]
 Implementation = Annotated[
-    str, Option(("--nms-impl",), help="What deepstream's NMS is made of: auto, plugin or onnx.")
+    str,
+    Option(("--nms-impl",), help="Implementation of the NMS for deepstream: auto, plugin or onnx."),
 ]
 
 

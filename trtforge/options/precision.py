@@ -44,7 +44,7 @@ class Precision:
         str,
         Option(
             ("--calibrator",),
-            help="Of implicit INT8: own, or TensorRT's entropy or minmax on the target.",
+            help="Calibrator of implicit INT8: own, or TensorRT's entropy or minmax on the target.",
         ),
     ] = "own"
     provider: Provider = "auto"

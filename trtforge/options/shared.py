@@ -56,20 +56,20 @@ Force = Annotated[
     bool, Option(("--force",), help="Run every stage again, and overwrite changed outputs.")
 ]
 DryRun = Annotated[
-    bool, Option(("--dry-run",), help="Say what would run, and why; change nothing.")
+    bool, Option(("--dry-run",), help="Show what would run, and why; change nothing.")
 ]
 On = Annotated[
     str,
     Option(
         ("--on",),
-        help="Who works: local (this process), local:N (processes), ray (a cluster started here), "
+        help="Where the work runs: local (this process), local:N (processes), ray (a cluster started here), "
         "or ray://HOST:10001.",
     ),
 ]
 Timeout = Annotated[
     Optional[Duration],
     Option(
-        help="With --on ray://...: give up when no node has had the device for so long, e.g. 10m. "
+        help="With --on ray://...: stop when no node has had the device for this time, e.g. 10m. "
         "Default: wait.",
         reads=str,
     ),

@@ -1,13 +1,12 @@
-"""What a benchmark found, as a table for people and as CSV."""
+"""The rows of a benchmark, also as CSV."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from trtforge import present
 from trtforge.timing.clocks import Clocks
 from trtforge.timing.measure import Latency
 
@@ -58,41 +57,6 @@ class BenchResult:
     remarks: list[str]
 
 
-def text(report: BenchResult) -> str:
-    """A line for each row, without the columns that say nothing."""
-    columns: list[tuple[str, Callable[[Row], str], bool]] = [
-        ("runtime", lambda row: row.runtime, True),
-        ("batch", lambda row: str(row.batch), True),
-        ("streams", lambda row: str(row.streams), any(row.streams > 1 for row in report.rows)),
-        (
-            "graph",
-            lambda row: _yes(row.cuda_graph),
-            any(row.cuda_graph is not None for row in report.rows),
-        ),
-        ("transfers", lambda row: _yes(row.transfers), any(row.transfers for row in report.rows)),
-        *[
-            (name, _figure(name), True)
-            for name in ("mean", "median", "p90", "p95", "p99", "min", "max")
-        ],
-        ("images/s", lambda row: f"{row.images_per_second:.1f}", True),
-        ("cameras", lambda row: str(row.cameras), True),
-        (
-            "subject is",
-            lambda row: f"{row.subject_faster:.2f}x" if row.subject_faster else "",
-            len(report.rows) > 1,
-        ),
-    ]
-    shown = [column for column in columns if column[2]]
-    rows = [[value(row) for _, value, _ in shown] for row in report.rows]
-    lines = [
-        f"{report.subject}, latency in ms",
-        "",
-        present.table(rows, [name for name, _, _ in shown]),
-        "",
-    ]
-    return "\n".join([*lines, *(f"  {remark}" for remark in report.remarks)])
-
-
 def as_csv(rows: Sequence[Row]) -> str:
     """One line a row, latencies in milliseconds."""
     flat = []
@@ -115,11 +79,3 @@ def as_csv(rows: Sequence[Row]) -> str:
     writer.writeheader()
     writer.writerows(flat)
     return stream.getvalue()
-
-
-def _figure(name: str) -> Callable[[Row], str]:
-    return lambda row: f"{getattr(row.latency_ms, name):.3f}"
-
-
-def _yes(value: bool | None) -> str:
-    return "-" if value is None else "yes" if value else "no"
