@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from trtforge.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from trtforge.api.calibrate import calibrate
     from trtforge.api.catalogue import list_devices, list_recipes
@@ -34,8 +36,6 @@ if TYPE_CHECKING:
     from trtforge.options.limits import Limits
     from trtforge.options.nms import Nms
     from trtforge.options.precision import Fp8, Fp16, Fp32, Int8, Precision
-
-__version__ = "0.1.0"
 
 __all__ = [
     "BuildError",

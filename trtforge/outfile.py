@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from trtforge.errors import ForgeError
+from trtforge.names import IMAGE_SUFFIXES
 from trtforge.store.drafts import draft_in
 
 Made = TypeVar("Made")
@@ -75,9 +76,7 @@ def spare(
         if (status.st_dev, status.st_ino) in identities:
             raise ForgeError(f"{out}: is the input itself", hint)
         if out.is_file() and any(out.resolve().is_relative_to(folder) for folder in folders):
-            from trtforge.calibration.images import SUFFIXES
-
-            if out.suffix.lower() in SUFFIXES:
+            if out.suffix.lower() in IMAGE_SUFFIXES:
                 raise ForgeError(f"{out}: is one of the images", hint)
 
 

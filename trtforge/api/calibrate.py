@@ -100,8 +100,8 @@ def calibrate(
     from trtforge import outfile
     from trtforge.api.recipes import load_recipe
     from trtforge.api.results import FileResult
-    from trtforge.calibration import CACHE
     from trtforge.devices import stacks
+    from trtforge.names import CACHE
     from trtforge.stages import calibrate as stage
     from trtforge.stages import plots as plotting
     from trtforge.stages import viewed
@@ -230,8 +230,8 @@ def _choose_ranges(
 ) -> "CalibrateFacts":
     """Write the ranges of all images, or of the shards."""
     from trtforge import outfile
-    from trtforge.calibration import TABLE
     from trtforge.cluster import open_workers
+    from trtforge.names import TABLE
     from trtforge.stages import calibrate as stage
     from trtforge.store import opened
 

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from trtforge import __version__
 from trtforge.documents import read_json
 from trtforge.errors import FULL, ForgeError
 from trtforge.store import File, digest, lost
 from trtforge.store.drafts import draft_in, draft_name, set_aside
+from trtforge.version import __version__
 
 MANIFEST = "manifest.json"
 FORMAT = "trtforge-bundle-1"

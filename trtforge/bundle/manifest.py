@@ -11,12 +11,12 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from trtforge import __version__
 from trtforge.bundle.facts import BuildFacts, FoldFacts, PatchFacts
 from trtforge.bundle.folder import FileEntry
 from trtforge.names import Backend, Precision
 from trtforge.recipe import Recipe
 from trtforge.store.codec import OMIT_NONE
+from trtforge.version import __version__
 
 VERSION = r"^\d{1,2}\.\d{1,2}(\.\d{1,2})?$"  # of DeepStream
 Count = Annotated[int, Field(strict=True, ge=1)]

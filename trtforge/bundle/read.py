@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from trtforge.bundle.folder import MANIFEST, changed, listed_files, read_document
 from trtforge.bundle.manifest import Manifest
 from trtforge.bundle.prepared import IMPLICIT_SUFFIX, Prepared
-from trtforge.calibration import TABLE
 from trtforge.errors import ForgeError
+from trtforge.names import TABLE
 from trtforge.store import File
 from trtforge.traits import DEEPSTREAM, TRAITS
 

@@ -3,6 +3,3 @@
 The way of an image: ``images`` (preprocessing) -> ``collect`` (the network runs) -> ``histogram``
 (magnitudes are counted) -> ``threshold`` (a range is chosen) -> ``ranges`` and ``cache`` (tables).
 """
-
-TABLE = "calibration.json"  # our table of ranges
-CACHE = "calibration.cache"  # the same ranges, as TensorRT's calibrators write them

@@ -25,9 +25,9 @@ from trtforge import store
 from trtforge.errors import ForgeError
 
 if TYPE_CHECKING:
-    from trtforge.recipe import Preprocess
+    from trtforge.names import IMAGE_SUFFIXES
+from trtforge.recipe import Preprocess
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 EMPTY_FILE = hashlib.sha256(b"").hexdigest()
 MOST_PIXELS = 100_000_000  # a larger image is an attack or a mistake, not a photograph
 warnings.filterwarnings("ignore", module="PIL")  # about flaws of files that it can read
@@ -61,11 +61,11 @@ def list_images(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise ForgeError(f"{folder}: no such folder of images", "give a folder with image files")
     files = [Path(parent) / name for parent, _, names in os.walk(folder) for name in names]
-    images = sorted(file for file in files if file.suffix.lower() in SUFFIXES)
+    images = sorted(file for file in files if file.suffix.lower() in IMAGE_SUFFIXES)
     if not images:
         content = f"{len(files)} files, none of them an image" if files else "it is empty"
         raise ForgeError(
-            f"{folder}: no images ({content})", f"images end in {', '.join(sorted(SUFFIXES))}"
+            f"{folder}: no images ({content})", f"images end in {', '.join(IMAGE_SUFFIXES)}"
         )
     return images
 

@@ -16,11 +16,12 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from trtforge import __version__, present
+from trtforge import present
 from trtforge.cli import catalogue, deepstream, fleet, judge, machine, make, steps
 from trtforge.cli.expand import add
 from trtforge.cli.terminal import Terminal
 from trtforge.errors import ForgeError, foreseen
+from trtforge.version import __version__
 
 
 class _Reporting(TyperGroup):

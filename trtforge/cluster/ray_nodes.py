@@ -17,12 +17,13 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, TypedDict
 
-from trtforge import __version__, present
+from trtforge import present
 from trtforge.cluster import RETRIES, Cell, CellResult, Work, parcel, process_died, run_cell
 from trtforge.cluster.parcel import Blocks, Parcel
 from trtforge.devices import Device, this_machine
 from trtforge.errors import ForgeError, MachineError
 from trtforge.store import Artifact, Store, opened
+from trtforge.version import __version__
 
 if TYPE_CHECKING:
     from ray import ObjectRef

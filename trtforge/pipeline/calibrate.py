@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trtforge.backends.onnxruntime import calibration_provider
-from trtforge.calibration import TABLE
+from trtforge.names import TABLE
 from trtforge.pipeline.job import Job
 from trtforge.stages import calibrate, observe, refine
 from trtforge.store import NOTHING, File, Store

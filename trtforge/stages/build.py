@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 from trtforge import present
 from trtforge.backends.options import PLAIN, BuildOptions
 from trtforge.bundle.facts import BuildFacts
-from trtforge.calibration import CACHE
 from trtforge.errors import BuildError, ForgeError
-from trtforge.names import Backend
+from trtforge.names import CACHE, Backend
 from trtforge.recipe import Preprocess
 from trtforge.store import File, Stage
 

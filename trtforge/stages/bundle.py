@@ -9,14 +9,13 @@ from trtforge.bundle import folder
 from trtforge.bundle.folder import Contents
 from trtforge.bundle.manifest import Manifest, TargetEntry
 from trtforge.bundle.prepared import Prepared, Target
-from trtforge.calibration import CACHE, TABLE
 from trtforge.deepstream.app import pipeline as app
 from trtforge.deepstream.config import describe, nvinfer
 from trtforge.deepstream.config.graph import inspect
 from trtforge.deepstream.format import app_keys, config
 from trtforge.deepstream.format.labels import labels
 from trtforge.devices import stacks
-from trtforge.names import Backend
+from trtforge.names import CACHE, TABLE, Backend
 from trtforge.stages.build import ENGINE, LAYERS, BuildFacts
 from trtforge.stages.calibrate import cache_text
 from trtforge.store import Artifact, to_json, version_of

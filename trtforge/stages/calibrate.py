@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trtforge.calibration import CACHE, TABLE
 from trtforge.cluster import Workers
 from trtforge.errors import ForgeError
+from trtforge.names import CACHE, TABLE
 from trtforge.recipe import Method
 from trtforge.stages import observe
 from trtforge.store import OMIT_NONE, File, Stage

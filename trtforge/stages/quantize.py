@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from trtforge.calibration import TABLE
 from trtforge.errors import ForgeError
+from trtforge.names import TABLE
 from trtforge.stages import MODEL, refine
 from trtforge.store import File, Stage, digest
 

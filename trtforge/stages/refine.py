@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trtforge import present
-from trtforge.calibration import TABLE
 from trtforge.errors import ForgeError
+from trtforge.names import TABLE
 from trtforge.recipe import Preprocess
 from trtforge.stages.size import fixed_size
 from trtforge.store import NOTHING, File, Nothing, Stage

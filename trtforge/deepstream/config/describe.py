@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from typing_extensions import TypedDict
 
 from trtforge.backends._plan import maker
-from trtforge.calibration import CACHE
 from trtforge.calibration import cache as calibration
 from trtforge.deepstream.config.graph import Graph, Kind, classes_of, inspect
 from trtforge.deepstream.config.nvinfer import STOCK_PARSERS, Network, Objects, Parser
 from trtforge.deepstream.format import labels as label_files
 from trtforge.errors import ForgeError
+from trtforge.names import CACHE
 from trtforge.recipe import Recipe
 from trtforge.traits import DEEPSTREAM
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
-from trtforge import __version__
 from trtforge.deepstream.format.streams import redact
 from trtforge.deepstream.lint.finding import RULES, Finding
 from trtforge.errors import ForgeError, GateError
+from trtforge.version import __version__
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _SECRET = ("tlt-model-key", "msg-broker-conn-str")
