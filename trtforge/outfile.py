@@ -75,9 +75,9 @@ def spare(
         status = out.stat()
         if (status.st_dev, status.st_ino) in identities:
             raise ForgeError(f"{out}: is the input itself", hint)
-        if out.is_file() and any(out.resolve().is_relative_to(folder) for folder in folders):
-            if out.suffix.lower() in IMAGE_SUFFIXES:
-                raise ForgeError(f"{out}: is one of the images", hint)
+        inside = any(out.resolve().is_relative_to(folder) for folder in folders)
+        if out.is_file() and inside and out.suffix.lower() in IMAGE_SUFFIXES:
+            raise ForgeError(f"{out}: is one of the images", hint)
 
 
 def write_text(out: Path, text: str) -> None:
