@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from trtforge import store
+from trtforge.names import IMAGE_SUFFIXES
 from trtforge.errors import ForgeError
 
 if TYPE_CHECKING:
-    from trtforge.names import IMAGE_SUFFIXES
 from trtforge.recipe import Preprocess
 
 EMPTY_FILE = hashlib.sha256(b"").hexdigest()

@@ -19,6 +19,8 @@ from trtforge.stages.detect import targets
 
 def run(*words: str | Path) -> tuple[int, str]:
     done = CliRunner().invoke(app, [str(word) for word in words])
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
     return done.exit_code, done.stderr
 
 
