@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from trtforge import store
-from trtforge.names import IMAGE_SUFFIXES
 from trtforge.errors import ForgeError
+from trtforge.names import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
-from trtforge.recipe import Preprocess
+    from trtforge.recipe import Preprocess
 
 EMPTY_FILE = hashlib.sha256(b"").hexdigest()
 MOST_PIXELS = 100_000_000  # a larger image is an attack or a mistake, not a photograph
