@@ -29,7 +29,7 @@ def learned(graph: gs.Graph) -> list[gs.Node]:
 
 
 def has_weights(node: gs.Node) -> bool:
-    """Whether the second input is constant, stored as it is or behind Q/DQ."""
+    """Tell whether the second input is constant, stored as it is or behind Q/DQ."""
     if len(node.inputs) < 2:
         return False
     weights = node.inputs[1]
@@ -41,13 +41,13 @@ def has_weights(node: gs.Node) -> bool:
 
 
 def last_learned(graph: gs.Graph) -> list[gs.Node]:
-    """The learned operators from which no other one is reached: the last of each branch."""
+    """Return the learned operators that no other one follows: the last of each branch."""
     backbone = {id(node) for node in upstream(*_inputs(learned(graph)))}
     return [node for node in learned(graph) if id(node) not in backbone]
 
 
 def decode(graph: gs.Graph) -> list[gs.Node]:
-    """Every node from which no learned operator is reached: what turns head outputs into results.
+    """Return every node that no learned operator follows: what turns head outputs into results.
 
     Box coordinates are pixels there: FP16 has steps of half a pixel above 512.
     """
@@ -61,7 +61,7 @@ def _inputs(nodes: Iterable[gs.Node]) -> list[gs.Tensor]:
 
 
 def is_expectation(node: gs.Node) -> bool:
-    """Whether a convolution takes the mean of a Softmax's distribution."""
+    """Tell whether a convolution takes the mean of a Softmax's distribution."""
     if node.op != "Conv":
         return False
     producer = node.inputs[0].inputs[0] if node.inputs[0].inputs else None

@@ -25,7 +25,7 @@ def images(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
 
 
 def image_input(model: onnx.ModelProto) -> onnx.ValueInfoProto:
-    """The one input that is not an initializer: float32 of shape (N, 3, H, W).
+    """Return the one input that is not an initializer: float32 of shape (N, 3, H, W).
 
     Raises:
         ForgeError: the model has several inputs, or the one it has is not a batch of colour images.

@@ -31,8 +31,7 @@ def macs(graph: gs.Graph) -> dict[str, int]:
 
 
 def count(op: str, data: Shape, weights: Shape, output: Shape, transposed: bool = False) -> int:
-    """Multiply-accumulates of one operator by its shapes; 0 for other kinds, and where a shape is
-    unknown.
+    """Count the multiply-accumulates of an operator by its shapes; 0 where it has none or unknown ones.
 
     Args:
         op: of ONNX.

@@ -18,8 +18,7 @@ PROTOBUF_LIMIT = (
 
 
 def load(path: Path) -> onnx.ModelProto:
-    """Read an ONNX model with its external data; local functions are inlined, so that rewrites see
-    their nodes.
+    """Read an ONNX model with its external data, and inline its local functions.
 
     Raises:
         ForgeError: the file is missing, is no ONNX, is cut short, is larger than 2 GiB, or its
@@ -55,7 +54,7 @@ def load(path: Path) -> onnx.ModelProto:
 
 
 def external_files(path: Path) -> list[Path]:
-    """The files beside ``path`` that hold its external data, without reading the weights.
+    """Return the files with the external data of ``path``, without reading the weights.
 
     Raises:
         ForgeError: model and data are larger than 2 GiB together.
@@ -87,7 +86,7 @@ def save(model: onnx.ModelProto, path: Path) -> None:
 
 
 def graph_of(model: onnx.ModelProto) -> gs.Graph:
-    """The graph that every rewrite works on."""
+    """Return the graph that every rewrite works on."""
     import ml_dtypes
     import numpy as np
     import onnx
@@ -113,14 +112,14 @@ def graph_of(model: onnx.ModelProto) -> gs.Graph:
 
 
 def model_of(graph: gs.Graph) -> onnx.ModelProto:
-    """The ONNX model of a rewritten graph, sorted, with shapes and types inferred."""
+    """Return the ONNX model of a rewritten graph, sorted, with shapes and types inferred."""
     import onnx
 
     return onnx.shape_inference.infer_shapes(exported(graph.cleanup().toposort()), data_prop=True)
 
 
 def exported(graph: gs.Graph) -> onnx.ModelProto:
-    """The ONNX model of a graph as it is."""
+    """Return the ONNX model of a graph as it is."""
     import onnx
     import onnx_graphsurgeon as gs
 
@@ -148,7 +147,7 @@ def _external_tensors(model: onnx.ModelProto) -> list[onnx.TensorProto]:
 
 
 def _load_external_data(model: onnx.ModelProto, path: Path) -> bool:
-    """Whether there was any."""
+    """Load external data into a model; tell whether there was any."""
     from onnx.checker import ValidationError
     from onnx.external_data_helper import load_external_data_for_model
 
@@ -195,7 +194,8 @@ def _load_external_data(model: onnx.ModelProto, path: Path) -> bool:
 
 
 def _check(model: onnx.ModelProto, content: bytes, path: Path) -> None:
-    """The ONNX checker on the model's bytes, but for TensorRT's plugins, which it cannot know."""
+    """Run the ONNX checker on the model's bytes, without TensorRT's plugins, which it cannot know.
+    """
     import onnx
 
     plugins = {node.op_type for node in model.graph.node if node.op_type.endswith("_TRT")}

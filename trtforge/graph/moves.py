@@ -26,7 +26,8 @@ Group = tuple[tuple[str, ...], tuple[str, ...]]
 
 
 def moved_inputs(tensor: gs.Tensor) -> list[tuple[gs.Tensor, gs.Node, int]]:
-    """The tensors whose values ``tensor`` holds, with the node that moves them and its input index."""
+    """Return the tensors whose values ``tensor`` holds, with the moving node and its input index.
+    """
     if not tensor.inputs:
         return []
     producer = tensor.inputs[0]
@@ -42,8 +43,7 @@ def moved_inputs(tensor: gs.Tensor) -> list[tuple[gs.Tensor, gs.Node, int]]:
 
 
 def groups(graph: gs.Graph, names: Iterable[str]) -> tuple[Group, ...]:
-    """Those of ``names`` that share a scale, because one holds values of the other: (members,
-    sources) each.
+    """Group the names that share a scale, because one tensor holds values of another.
 
     The sources are the members that hold more than other members' values: every value of the group
     passes through one of them.

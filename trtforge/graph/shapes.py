@@ -114,9 +114,7 @@ class Shapes:
                 self._input(tensor)  # a plugin's output: what the model says of it
 
     def _onnx(self, node: gs.Node, values: list[Any]) -> dict[str, onnx.TypeProto]:
-        """ONNX's inference of one node; _UNKNOWN if it knows no such operator or can't make sense
-        of the node.
-        """
+        """Return ONNX's inference of one node; _UNKNOWN where ONNX can't infer it."""
         if any(isinstance(value, gs.Graph) for value in node.attrs.values()):
             return _UNKNOWN
         try:
@@ -191,7 +189,7 @@ _SMALL = 64  # elements of a constant that inference may want to read: scales, p
 
 
 def _numpy(kind: int) -> Any:
-    """What graphsurgeon calls a type: NumPy's where NumPy has it."""
+    """Return graphsurgeon's name of a type: NumPy's where NumPy has it."""
     from onnx_graphsurgeon.importers.onnx_importer import get_numpy_type
 
     found = get_numpy_type(kind)

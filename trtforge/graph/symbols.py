@@ -74,7 +74,7 @@ def add(one: Element, other: Element) -> Element:
 
 
 def equal(one: Element, other: Element) -> bool | None:
-    """None where the sizes decide it."""
+    """Compare two elements; None where the sizes decide it."""
     if one is None or other is None:
         return None
     if one == other:
@@ -105,8 +105,7 @@ Inputs = list[Array]
 
 
 def evaluate(node: gs.Node, inputs: list[Array | None]) -> Array | None:
-    """The elements of a node's first output; None where the node is not understood or an input that
-    counts is unknown.
+    """Return the elements of a node's first output; None where they can't be known.
 
     Args:
         inputs: elements of every input, None for a tensor that is unknown or left out.
@@ -127,7 +126,7 @@ def evaluate(node: gs.Node, inputs: list[Array | None]) -> Array | None:
 
 
 def numbers(array: Array | None) -> list[int] | None:
-    """The elements as a list, if all are known numbers."""
+    """Return the elements as a list, if all are known numbers."""
     if array is None or not all(isinstance(each, int) for each in array.flat):
         return None
     return [int(each) for each in array.flat]
@@ -136,8 +135,7 @@ def numbers(array: Array | None) -> list[int] | None:
 def attribute_or_input(
     node: gs.Node, name: str, inputs: Sequence[Array | None], index: int
 ) -> list[int] | None:
-    """Axes and their like: an attribute in old opsets and an input in new ones. None where there is
-    neither.
+    """Return axes and the like: an attribute in old opsets, an input in new ones; None without.
 
     Raises:
         ValueError: the input is there, and unknown.

@@ -75,7 +75,7 @@ _FORMS: dict[HeadForm, ModuleType] = {
 def recognise(
     graph: gs.Graph, hint: str | None = None, figures: Decode | None = None
 ) -> Detection | None:
-    """The detector in `graph`, or None.
+    """Return the detector in a graph, or None.
 
     Args:
         graph: left untouched. A graph that already suppresses boxes is not recognised; see
@@ -111,7 +111,7 @@ def recognise(
 
 
 def looks_like(graph: gs.Graph) -> list[Detection]:
-    """What the outputs may be, where shapes fit but something decides that the graph does not show."""
+    """Return what the outputs may be, where the graph alone does not decide it."""
     seen = None if existing_nms(graph) is not None else probe(graph)
     return (
         []
@@ -126,7 +126,8 @@ def _found(seen: Probe) -> Iterator[Detection]:
 
 
 def _declared(graph: gs.Graph, found: Iterator[Detection]) -> Iterator[Detection]:
-    """The detections without what only holds for the probe's stand-in size."""
+    """Yield the detections without what only holds for the size that stands in for a dynamic one.
+    """
     image = first_image(graph)
     fixed = image is not None and all(isinstance(side, int) for side in sides(image)[2:])
     for detection in found:
@@ -134,15 +135,13 @@ def _declared(graph: gs.Graph, found: Iterator[Detection]) -> Iterator[Detection
 
 
 def existing_nms(graph: gs.Graph) -> gs.Node | None:
-    """The node that already suppresses boxes: a TensorRT plugin or ONNX's NonMaxSuppression; None
-    without one.
+    """Return the node that suppresses boxes already: TensorRT's plugin, NonMaxSuppression, or None.
     """
     return next((node for node in graph.nodes if node.op in (*PLUGINS, "NonMaxSuppression")), None)
 
 
 def decode(graph: gs.Graph, detection: Detection) -> Decoded:
-    """Add the nodes that give boxes in pixels and final scores. The graph's outputs stay as they
-    are.
+    """Add nodes that give boxes in pixels and final scores; the graph's outputs stay as they are.
 
     Raises:
         ForgeError: the decode needs the input's height and width, which are dynamic.

@@ -30,7 +30,7 @@ class Decoded:
 
 
 def rows(graph: gs.Graph, detection: Detection, index: int) -> gs.Tensor:
-    """An output as `(B, N, channels)`, float32."""
+    """Return an output as rows `(B, N, channels)`, float32."""
     tensor = float32(graph, graph.tensors()[detection.outputs[index]])
     axis = detection.axes[index]
     if axis == 3:  # boxes of (B, N, 1, 4)
@@ -39,8 +39,7 @@ def rows(graph: gs.Graph, detection: Detection, index: int) -> gs.Tensor:
 
 
 def in_pixels(graph: gs.Graph, boxes: gs.Tensor, detection: Detection) -> gs.Tensor:
-    """Decoded boxes with x before y, times the input's width and height where they are fractions of
-    them.
+    """Return boxes with x before y, in pixels where they were fractions of the input's sides.
 
     Raises:
         ForgeError: they are fractions of an unknown size.
@@ -75,7 +74,7 @@ def final_scores(graph: gs.Graph, scores: gs.Tensor, detection: Detection) -> gs
 
 
 def extras(graph: gs.Graph, tensors: list[gs.Tensor], detection: Detection) -> dict[str, gs.Tensor]:
-    """The detection's extras out of rows of its outputs."""
+    """Return the detection's extras as slices of its rows."""
     return {
         each.name: channels(graph, tensors[each.output], each.low, each.high, each.name)
         for each in detection.extras

@@ -31,9 +31,7 @@ _WHICH = "head: distances (with decode.bins) in a recipe of yours: maps of a det
 
 
 def find(seen: Probe) -> Iterator[Detection]:
-    """Maps, a pair or one for each of several levels, where the first has 4 channels for each of 16
-    bins.
-    """
+    """Yield maps, or pairs of maps, for several levels whose first map has 4 * 16 channels."""
     for found in hinted(seen, FORM, Decode()):
         yield replace(found, sure="likely", ask=_WHICH)
 
@@ -127,7 +125,7 @@ def decode(graph: gs.Graph, detection: Detection) -> Decoded:
 
 
 def _table(graph: gs.Graph, detection: Detection, width: int, classes: int) -> gs.Tensor:
-    """All levels' rows `(B, N, 4 * bins + C)`."""
+    """Return the rows of all levels, `(B, N, 4 * bins + C)`."""
     tensors = [graph.tensors()[name] for name in detection.outputs]
     count = len(detection.decode.strides)
     if len(tensors) == 1:
@@ -143,7 +141,7 @@ def _table(graph: gs.Graph, detection: Detection, width: int, classes: int) -> g
 
 
 def _means(graph: gs.Graph, bins: gs.Tensor, count: int) -> gs.Tensor:
-    """`(B, N, 4 * bins)` to `(B, N, 4)`: the mean of each side's distribution, in cells.
+    """Return the mean of each side's distribution in cells: `(B, N, 4 * bins)` to `(B, N, 4)`.
 
     A convolution, and not a MatMul, which TensorRT computes in TF32; of four groups, so that no
     side reads another's.

@@ -97,9 +97,7 @@ class Detection:
 
     @property
     def is_plain(self) -> bool:
-        """Whether boxes in pixels and final scores stand in the outputs as they are, with nothing
-        beside them.
-        """
+        """Tell whether the outputs are boxes in pixels and final scores, and nothing else."""
         return (
             self.form in ("objectness", "anchor-free", "boxes-scores")
             and self.sure != "likely"

@@ -17,9 +17,7 @@ _FRACTION = (
 
 
 def grid_of(count: int, size: Size) -> tuple[int, tuple[int, ...]] | None:
-    """Anchors on each cell and the strides that give `count` boxes; the longest run of strides
-    first.
-    """
+    """Return the anchors a cell and the strides that give `count` boxes, the most strides first."""
     for length in range(len(_STRIDES), 0, -1):
         for start in range(len(_STRIDES) - length + 1):
             strides = _STRIDES[start : start + length]
@@ -40,8 +38,7 @@ def rows_and_columns(size: Size, stride: int) -> tuple[int, int]:
 
 
 def points(size: Size, strides: Sequence[int], repeat: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """Centres x, y in pixels `(N, 2)` and strides `(N, 1)` of every cell, row by row, each `repeat`
-    times; float32.
+    """Return the centres `(N, 2)` in pixels and strides `(N, 1)` of all cells, row by row, float32.
     """
     centres, steps = [], []
     for stride in strides:
@@ -60,8 +57,7 @@ def evidence(grid: tuple[int, tuple[int, ...]], size: Size) -> str:
 
 
 def geometry(boxes: np.ndarray, size: Size) -> Geometry | None:
-    """How boxes `(N, 4)` are coded that a decode gives for heads of zeros; None unless they lie on
-    a grid.
+    """Return how the boxes of a decode without signal are coded; None unless they lie on a grid.
 
     There each level has few extents, and many places. So channels 2 and 3 have few values where
     they are extents, and as many as channels 0 and 1 where they are far corners; the differences
@@ -89,6 +85,6 @@ def _covers(places: np.ndarray, side: float) -> bool:
 
 
 def _variety(values: np.ndarray) -> int:
-    """How many different rows there are, to a ten-thousandth of the largest."""
+    """Count the different rows, to a ten-thousandth of the largest number."""
     step = 1e-4 * float(np.abs(values).max(initial=0)) or 1.0
     return len(np.unique(np.round(values / step), axis=0))

@@ -31,7 +31,7 @@ class Level:
 
 
 def levels(seen: Probe, rank: int) -> list[Level]:
-    """The outputs of that rank that are maps of cells of a whole stride, finest first."""
+    """Return the outputs of a rank that are maps of cells of a whole stride, finest first."""
     found = []
     for tensor in seen.outputs(rank):
         stride = round(seen.size[1] / fixed_shape(tensor)[3])
@@ -48,9 +48,7 @@ def shown(found: list[Level]) -> str:
 
 
 def cell_rows(graph: gs.Graph, tensor: gs.Tensor, width: int) -> gs.Tensor:
-    """A map `(B, anchors * width, H, W)` as rows `(B, H * W * anchors, width)`: cell by cell, its
-    anchors together.
-    """
+    """Return a map `(B, anchors * width, H, W)` as rows `(B, H * W * anchors, width)`."""
     last = add_node(graph, "Transpose", [float32(graph, tensor)], "cells", perm=[0, 2, 3, 1])
     return add_node(graph, "Reshape", [last, np.array([0, -1, width], np.int64)], "rows")
 
@@ -66,6 +64,6 @@ def size_of(detection: Detection) -> Size:
 
 
 def constant(values: Any) -> np.ndarray:
-    """`(N, E)` as `(1, N, E)`, float32."""
+    """Return an array `(N, E)` as `(1, N, E)`, float32."""
     array: np.ndarray = np.asarray(values, np.float32)[None]
     return array

@@ -54,8 +54,7 @@ def find(seen: Probe) -> Iterator[Detection]:
 
 
 def candidates(seen: Probe) -> Iterator[tuple[gs.Tensor, int, gs.Tensor, int]]:
-    """Pairs of outputs whose shapes are those of boxes and scores, each with the axis of its
-    channels.
+    """Yield the pairs of outputs that have the shapes of boxes and scores, with their channel axes.
     """
     flat = [(tensor, axis) for tensor in seen.outputs(3) for axis in (2, 1)]
     single = [(tensor, 3) for tensor in seen.outputs(4) if fixed_shape(tensor)[2:] == [1, 4]]
@@ -79,9 +78,7 @@ def _place(seen: Probe, boxes: gs.Tensor, axis: int) -> Geometry | None:
 
 
 def hinted(seen: Probe, form: HeadForm, decode: Decode) -> Iterator[Detection]:
-    """The first pair with the right shapes; an output of as many rows is landmarks, if the recipe
-    says so.
-    """
+    """Yield the first pair with the right shapes; a third output may be the recipe's landmarks."""
     for boxes, box_axis, scores, axis in candidates(seen):
         place = told.geometry(decode, _place(seen, boxes, box_axis), Geometry("corners"))
         found = _detection(seen, boxes, box_axis, scores, axis, "the recipe says so", place)

@@ -45,7 +45,7 @@ class Probe:
 
 
 def probe(graph: gs.Graph) -> Probe | None:
-    """None where the graph has no image input."""
+    """Return a copy of the graph with fixed shapes; None where it has no image input."""
     if first_image(graph) is None:
         return None
     fixed = _fixed_copy(graph)
@@ -54,8 +54,7 @@ def probe(graph: gs.Graph) -> Probe | None:
 
 
 def _fixed_copy(graph: gs.Graph) -> gs.Graph:
-    """A copy with every input's shape fixed (batch 1), folded until the outputs' shapes are
-    numbers.
+    """Return a copy with batch 1 and fixed sides, folded until the outputs' shapes are numbers.
 
     One round of ONNX shape inference stops at the first Div or Range of a shape computation, so
     rounds of inference and constant folding alternate. Weights are replaced by tensors without
@@ -98,7 +97,7 @@ def _inferred(graph: gs.Graph) -> gs.Graph:
 
 
 def trial(found: Probe, tensor: gs.Tensor, spread: float = 0.0) -> np.ndarray | None:
-    """The value of an output where every learned operator gives noise of that spread, or zeros.
+    """Return what an output becomes when every learned operator gives noise or zeros.
 
     Only what comes after the last learned operators is run, so this costs milliseconds whatever the
     model. With zeros, a decoded box lies where its cell or anchor is: that shows the grid itself.
@@ -132,9 +131,7 @@ def trial(found: Probe, tensor: gs.Tensor, spread: float = 0.0) -> np.ndarray | 
 
 
 def _tail(found: Probe, name: str) -> gs.Graph | None:
-    """What computes the output from the last learned operators: a graph whose inputs are theirs to
-    give.
-    """
+    """Return the graph behind the last learned operators, with their results as inputs."""
     copy = found.graph.copy()
     tensor = copy.tensors().get(name)
     shapes = found.fixed.tensors()

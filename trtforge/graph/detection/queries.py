@@ -65,7 +65,7 @@ def _pairs(seen: Probe) -> Iterator[tuple[gs.Tensor, gs.Tensor, int]]:
 
 
 def _over_sigmoid(boxes: gs.Tensor) -> bool:
-    """Whether arithmetic alone leads from a Sigmoid to the boxes."""
+    """Tell whether only arithmetic lies between a Sigmoid and the boxes."""
     return any(node.op == "Sigmoid" for node in upstream(boxes))
 
 

@@ -95,7 +95,7 @@ def _triples(seen: Probe) -> Iterator[tuple[gs.Tensor, gs.Tensor, gs.Tensor]]:
 
 
 def _place(seen: Probe, tensor: gs.Tensor) -> Geometry | None:
-    """From a trial with noise: far corners are never before near ones; sizes are, as often as not."""
+    """Return the boxes' coding by a trial with noise: far corners never come before near ones."""
     value = trial(seen, tensor, _SPREAD)
     if value is None:
         return None

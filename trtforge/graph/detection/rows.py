@@ -81,7 +81,7 @@ def _find(seen: Probe, tensor: gs.Tensor, axis: int) -> Iterator[Detection]:
 
 
 def _has_objectness(tensor: gs.Tensor, axis: int, end: int, anchors: int) -> bool:
-    """Whether the first score is objectness.
+    """Tell whether the first score is objectness.
 
     One Sigmoid over everything is YOLOv5/v7's objectness where cells have several anchors, and
     YOLOv8's classes where they have one; YOLOX has one anchor too, but its objectness comes from a
@@ -93,7 +93,7 @@ def _has_objectness(tensor: gs.Tensor, axis: int, end: int, anchors: int) -> boo
 
 
 def _neutral_rows(seen: Probe, tensor: gs.Tensor, axis: int) -> np.ndarray | None:
-    """The first image's rows `(N, channels)` for heads of zeros."""
+    """Return the first image's rows `(N, channels)` when all heads give zeros."""
     value = trial(seen, tensor)
     if value is None:
         return None
@@ -104,7 +104,8 @@ def _neutral_rows(seen: Probe, tensor: gs.Tensor, axis: int) -> np.ndarray | Non
 def _tail(
     seen: Probe, tensor: gs.Tensor, axis: int, low: int, neutral: np.ndarray, found: Geometry
 ) -> tuple[str, tuple[str, ...], str] | None:
-    """What channels from `low` on are: an extra's name, outputs that go with it, and the evidence."""
+    """Return what the channels from `low` on are: an extra's name, its outputs, and the evidence.
+    """
     width = fixed_shape(tensor)[axis] - low
     prototypes = [
         each
@@ -129,7 +130,7 @@ def _tail(
 
 
 def _turned(tensor: gs.Tensor, axis: int) -> bool:
-    """Whether the boxes' places depend on the cosine of what the last channel is."""
+    """Tell whether the boxes' places depend on the cosine of the last channel."""
     angle = {
         id(node)
         for source in sources(
@@ -147,7 +148,7 @@ def _turned(tensor: gs.Tensor, axis: int) -> bool:
 
 
 def _on_grid(points: np.ndarray, centres: np.ndarray, step: int) -> bool:
-    """Whether x and y of every point move with their box, for heads of zeros."""
+    """Tell whether x and y of every point move with their box when all heads give zeros."""
     for axis in (0, 1):
         apart = points[:, axis::step] - centres[:, axis : axis + 1]
         moves = points[:, axis::step].max(0) - points[:, axis::step].min(0)
@@ -160,7 +161,7 @@ def _on_grid(points: np.ndarray, centres: np.ndarray, step: int) -> bool:
 
 
 def hinted(seen: Probe, form: HeadForm, decode: Decode) -> Iterator[Detection]:
-    """Every output that can have the form, structure unseen."""
+    """Yield every output whose shape fits the form, without a look at its structure."""
     for tensor in seen.outputs(3):
         axis = (
             1 if fixed_shape(tensor)[1] < fixed_shape(tensor)[2] else 2

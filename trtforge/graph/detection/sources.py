@@ -29,8 +29,7 @@ class Source(NamedTuple):
 
 
 def sources(tensor: gs.Tensor, axis: int, low: int, high: int) -> list[Source]:
-    """What computes channels `low:high` of `tensor` along `axis`, seen through all that only moves
-    values.
+    """Return what computes channels `low:high` of a tensor, seen through all that only moves values.
 
     Casts and quantisation count as moving: the graph may be typed already. A constant has no
     source.
@@ -76,7 +75,7 @@ def _through_concat(source: Source) -> list[Source]:
 
 
 def operand(source: Source, tensor: gs.Tensor) -> list[Source]:
-    """The same channels of an operand of elementwise `source`, which may be broadcast."""
+    """Return the same channels of an operand of an elementwise node, which may be broadcast."""
     if not known(tensor) or not known(source.node.outputs[0]):
         return []
     axis = source.axis - len(fixed_shape(source.node.outputs[0])) + len(fixed_shape(tensor))
@@ -90,7 +89,7 @@ def operand(source: Source, tensor: gs.Tensor) -> list[Source]:
 
 
 def _same_axis(shape: Any, axis: int, other: Any) -> int | None:
-    """The axis of `other` that a reshape maps `axis` of `shape` to, if it survives whole."""
+    """Return the axis that a reshape maps an axis to; None if the axis does not stay whole."""
     before = prod(shape[:axis])
     return next(
         (i for i, dim in enumerate(other) if dim == shape[axis] and prod(other[:i]) == before), None
@@ -98,7 +97,7 @@ def _same_axis(shape: Any, axis: int, other: Any) -> int | None:
 
 
 def _split_start(node: gs.Node, tensor: gs.Tensor, axis: int) -> int | None:
-    """Where `tensor`, an output of a Split, starts on `axis`."""
+    """Return where an output of a Split starts on an axis."""
     if node.attrs.get("axis", 0) % len(fixed_shape(tensor)) != axis:
         return 0
     index = next(i for i, output in enumerate(node.outputs) if output is tensor)
@@ -111,7 +110,7 @@ def _split_start(node: gs.Node, tensor: gs.Tensor, axis: int) -> int | None:
 
 
 def _slice_start(node: gs.Node, axis: int) -> int | None:
-    """Where a Slice starts on `axis`; None unless constant with step 1."""
+    """Return where a Slice starts on an axis; None unless it is constant with step 1."""
     rank = len(fixed_shape(node.inputs[0]))
     values: list[Any] = [
         t.values.tolist() if isinstance(t, gs.Constant) else None for t in node.inputs[1:]
@@ -154,8 +153,7 @@ def _product(source: Source) -> bool:
 
 
 def decoded(tensor: gs.Tensor, axis: int, elements: int) -> bool:
-    """Whether channels 0:4 are arithmetic, and no probabilities, with a position grid added or
-    subtracted in it.
+    """Tell whether channels 0:4 are arithmetic with a position grid in it, and no probabilities.
 
     A grid is a constant of at least `elements`: biases and scales are smaller.
     """
@@ -186,9 +184,7 @@ def adds_constant(nodes: list[gs.Node], elements: int) -> bool:
 
 
 def is_constant(tensor: gs.Tensor) -> bool:
-    """A constant, or a weight that the probe carries as a tensor without a producer (see
-    `probe_of`).
-    """
+    """Tell whether a tensor is a constant, or a weight that a probe carries without its values."""
     return isinstance(tensor, gs.Constant) or (
         tensor.name.startswith(PREFIX + "weight/") and known(tensor)
     )

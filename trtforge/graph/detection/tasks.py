@@ -15,9 +15,7 @@ _COARSEST = 8  # pixels of the input for one of a class map; coarser maps are fe
 
 
 def without_boxes(graph: gs.Graph) -> str | None:
-    """What a model with one output does that is no detector, in one sentence; None where it shows
-    nothing.
-    """
+    """Say what a model with one output does that has no boxes; None where that is not clear."""
     seen = probe(graph)
     if seen is None or len(seen.fixed.outputs) != 1 or not known(seen.fixed.outputs[0]):
         return None
@@ -36,5 +34,5 @@ def without_boxes(graph: gs.Graph) -> str | None:
 
 
 def _scales(shape: Any, size: tuple[int, int]) -> bool:
-    """Whether a map is the image's size, or a whole fraction of it."""
+    """Tell whether a map has the image's size, or a whole fraction of it."""
     return any(list(shape) == [size[0] // step, size[1] // step] for step in (1, 2, 4, _COARSEST))

@@ -13,7 +13,7 @@ from trtforge.recipe import Decode
 
 
 def geometry(decode: Decode, seen: Geometry | None, default: Geometry) -> Geometry:
-    """The recipe's, else what a trial of the decode showed, else the form's own."""
+    """Return the recipe's geometry, else what a trial of the decode showed, else the form's own."""
     auto = seen or default
     return Geometry(
         auto.coding if decode.coding == "auto" else decode.coding,
@@ -23,7 +23,7 @@ def geometry(decode: Decode, seen: Geometry | None, default: Geometry) -> Geomet
 
 
 def activation(decode: Decode, scores: list[Source], otherwise: Activation = "none") -> Activation:
-    """What scores still need: nothing where they come from a Sigmoid, a Softmax or a product."""
+    """Return what the scores still need: nothing behind a Sigmoid, a Softmax or a product."""
     if decode.activation != "auto":
         return decode.activation
     return (
@@ -41,7 +41,7 @@ def background(decode: Decode) -> Background | None:
 
 
 def extras(decode: Decode, low: int, output: int = 0) -> tuple[Extra, ...]:
-    """The recipe's extras, one behind the other from channel `low` on."""
+    """Return the recipe's extras, one behind the other from channel `low` on."""
     found = []
     for name, width in decode.extra.items():
         found.append(Extra(name, output, low, low + width))

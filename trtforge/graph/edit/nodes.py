@@ -16,7 +16,7 @@ PREFIX = "trtforge/nms/"
 
 
 def first_image(graph: gs.Graph) -> gs.Tensor | None:
-    """The first input of rank 4, `(B, channels, H, W)`, or None."""
+    """Return the first input of rank 4, `(B, channels, H, W)`, or None."""
     return next(
         (tensor for tensor in graph.inputs if tensor.shape is not None and len(tensor.shape) == 4),
         None,
@@ -24,21 +24,21 @@ def first_image(graph: gs.Graph) -> gs.Tensor | None:
 
 
 def input_size(graph: gs.Graph) -> tuple[int, int] | None:
-    """(height, width) of the image input, or None where there is none or either is dynamic."""
+    """Return the image input's height and width; None where there is none or a side is dynamic."""
     image = first_image(graph)
     numbers = [side for side in sides(image)[2:] if isinstance(side, int)] if image else []
     return (numbers[0], numbers[1]) if len(numbers) == 2 and min(numbers) > 0 else None
 
 
 def batch_dim(graph: gs.Graph) -> int | str:
-    """The batch dimension of the image input, symbolic where dynamic."""
+    """Return the batch of the image input: a number, or a name where it is dynamic."""
     image = first_image(graph)
     first = sides(image)[0] if image is not None else None
     return first if isinstance(first, int | str) and first not in (-1, 0, "") else "batch"
 
 
 def upstream(*tensors: gs.Tensor) -> list[gs.Node]:
-    """Every node that tensors depend on."""
+    """Return every node that the tensors depend on."""
     found: dict[int, gs.Node] = {}
     pending = [producer for tensor in tensors for producer in tensor.inputs]
     while pending:
@@ -56,7 +56,7 @@ def channels(graph: gs.Graph, tensor: gs.Tensor, low: int, high: int, name: str)
 
 
 def float32(graph: gs.Graph, tensor: gs.Tensor, dtype: Any = None) -> gs.Tensor:
-    """`tensor`, cast where its type (or `dtype`, where the graph does not say it) is another."""
+    """Return a tensor, cast to float32 where its type (or `dtype`, if unknown) is another."""
     dtype = tensor.dtype if tensor.dtype is not None else dtype
     if dtype is None or np.dtype(dtype) == np.float32:
         return tensor
@@ -86,8 +86,7 @@ def add_node(
 
 
 def name_output(graph: gs.Graph, tensor: gs.Tensor, name: str, shape: Any) -> gs.Tensor:
-    """A graph output `name` that equals `tensor`, behind an Identity since `tensor` may serve
-    others too.
+    """Add an output that equals a tensor, behind an Identity, because others may read the tensor.
 
     A tensor that bears the name already gives way, unless it is an input.
     """
@@ -107,7 +106,7 @@ def name_output(graph: gs.Graph, tensor: gs.Tensor, name: str, shape: Any) -> gs
 
 
 def unique(graph: gs.Graph, name: str) -> str:
-    """`name`, numbered if a node or tensor of `graph` bears it."""
+    """Return a name, with a number behind it if a node or tensor of the graph has it."""
     taken = {node.name for node in graph.nodes} | set(graph.tensors())
     candidates = [name, *(f"{name}_{number}" for number in range(2, len(taken) + 3))]
     return next(candidate for candidate in candidates if candidate not in taken)
@@ -119,9 +118,7 @@ def cast(graph: gs.Graph, tensor: gs.Tensor, dtype: Any, name: str) -> gs.Tensor
 
 
 def top(graph: gs.Graph, tensor: gs.Tensor, keep: int, axis: int) -> tuple[gs.Tensor, gs.Tensor]:
-    """The `keep` largest along `axis`, largest first, and their int64 indices; the first wins a
-    tie.
-    """
+    """Return the largest values along an axis, in order, and their int64 indices."""
     name = unique(graph, f"{PREFIX}top")
     values, indices = (
         gs.Variable(f"{name}/values", np.float32),

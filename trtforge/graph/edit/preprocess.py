@@ -22,8 +22,7 @@ _COLOURS = 3
 
 
 def fold_std(graph: gs.Graph, spec: Preprocess) -> Preprocess:
-    """Divide by the channels' deviations in the first convolution's weights; exact, at padded
-    borders too.
+    """Divide the first convolution's weights by the channels' deviations; exact at padded borders.
 
     Returns:
         what is left to do before the graph.
@@ -36,8 +35,7 @@ def fold_std(graph: gs.Graph, spec: Preprocess) -> Preprocess:
 
 
 def fold_normalization(graph: gs.Graph, spec: Preprocess) -> Preprocess:
-    """Deviations go into the first convolution's weights, and means into its bias: the graph takes
-    ``scale * pixel``.
+    """Move means and deviations into the first convolution; the graph then takes scaled pixels.
 
     A convolution that pads its input with zeros would pad with black instead of the mean colour;
     there the means stay one subtraction in front of it.
@@ -67,7 +65,7 @@ def fold_normalization(graph: gs.Graph, spec: Preprocess) -> Preprocess:
 
 
 def swap_channels(graph: gs.Graph, spec: Preprocess) -> Preprocess:
-    """The first convolution reads its channels the other way round: RGB becomes BGR, and BGR RGB."""
+    """Reverse the channels that the first convolution reads: RGB becomes BGR, and BGR RGB."""
     for convolution, weights in _first_convolutions(graph):
         groups = weights.reshape(len(weights), -1, _COLOURS, *weights.shape[2:])
         _replace(graph, convolution, groups[:, :, ::-1].reshape(weights.shape))
@@ -82,8 +80,7 @@ def swap_channels(graph: gs.Graph, spec: Preprocess) -> Preprocess:
 
 
 def image_front(graph: gs.Graph, spec: Preprocess) -> None:
-    """The image input becomes uint8 `(B, H, W, 3)`, RGB, under its old name: a frame as decoders
-    hand it out.
+    """Make the image input uint8 `(B, H, W, 3)` RGB, a frame as decoders give it, under its name.
 
     TensorRT wants a Cast right behind a uint8 input, so that comes first.
     """
@@ -116,7 +113,7 @@ def image_front(graph: gs.Graph, spec: Preprocess) -> None:
 
 
 def _first_convolutions(graph: gs.Graph) -> list[tuple[gs.Node, np.ndarray]]:
-    """The convolutions that read the image, and their weights `(O, 3 n, h, w)`.
+    """Return the convolutions that read the image, and their weights `(O, 3 n, h, w)`.
 
     Before them may be what only moves pixels: YOLOv5's and YOLOX's Focus puts every other pixel
     into channels of its
@@ -164,14 +161,14 @@ def _weights(node: gs.Node) -> np.ndarray:
 
 
 def _spatial(node: gs.Node) -> bool:
-    """Whether a Slice leaves batch and channels alone."""
+    """Tell whether a Slice leaves batch and channels as they are."""
     if len(node.inputs) < 4 or not isinstance(node.inputs[3], gs.Constant):
         return False
     return all(int(axis) in (2, 3, -1, -2) for axis in np.ravel(node.inputs[3].values))
 
 
 def _each_channel(weights: np.ndarray, colours: np.ndarray) -> np.ndarray:
-    """A value for each input channel, as `(1, 3 n, 1, 1)`."""
+    """Return a value for each input channel, as `(1, 3 n, 1, 1)`."""
     return np.tile(colours, weights.shape[1] // _COLOURS).reshape(1, -1, 1, 1)
 
 

@@ -28,7 +28,7 @@ class Scope:
     names: set[str]
 
     def free(self, name: str) -> str:
-        """A name for a new tensor: that one, or one like it."""
+        """Return a name for a new tensor: the given one, or one like it."""
         while name in self.names:
             name += "'"
         self.names.add(name)
@@ -38,7 +38,7 @@ class Scope:
         return gs.Constant(self.free(name), values)
 
     def private(self, tensor: gs.Tensor) -> bool:
-        """Whether a tensor has one reader, and may go."""
+        """Tell whether a tensor has one reader and may be removed."""
         return len(tensor.outputs) == 1 and id(tensor) not in self.keep
 
 
@@ -50,8 +50,7 @@ def scope(graph: gs.Graph, shapes: Shapes) -> Scope:
 
 
 def kept(graph: gs.Graph) -> set[int]:
-    """Ids of tensors that must stay, under their names: outputs of the graph, and what bodies of If
-    and Loop read.
+    """Return the ids of tensors that keep their names: outputs, and what bodies of If and Loop read.
     """
     found = {id(tensor) for tensor in graph.outputs}
     for body in graph.subgraphs(recursive=True):
@@ -61,14 +60,12 @@ def kept(graph: gs.Graph) -> set[int]:
 
 
 def standard(node: gs.Node) -> bool:
-    """Whether the operator is ONNX's own, and has an input and an output."""
+    """Tell whether a node is one of ONNX's own operators, with an input and an output."""
     return node.domain in (None, "", "ai.onnx") and len(node.inputs) > 0 and len(node.outputs) > 0
 
 
 def remove(node: gs.Node) -> list[gs.Tensor]:
-    """Take a node out of its graph's edges; what it made. ``sweep`` drops it from the list of
-    nodes.
-    """
+    """Take a node out of its graph's edges and return its output; ``sweep`` drops the node."""
     made = [tensor for tensor in node.outputs if tensor.name]
     node.inputs.clear()
     node.outputs.clear()
@@ -116,12 +113,12 @@ def bypass(node: gs.Node, tensor: gs.Tensor, keep: set[int]) -> bool:
 
 
 def producer(tensor: gs.Tensor, *ops: str) -> gs.Node | None:
-    """The node that makes a tensor, if it is one of ``ops``."""
+    """Return the node that makes a tensor, if it is one of ``ops``."""
     node = tensor.inputs[0] if tensor.inputs else None
     return node if node is not None and node.op in ops and standard(node) else None
 
 
 def constant(node: gs.Node, index: int) -> np.ndarray | None:
-    """The values of a constant input; None where it is missing or no constant."""
+    """Return the values of a constant input; None where it is missing or not constant."""
     tensor = node.inputs[index] if index < len(node.inputs) else None
     return tensor.values if isinstance(tensor, gs.Constant) else None

@@ -98,8 +98,7 @@ def _opset(model: onnx.ModelProto) -> int:
 
 
 def _raise_opset(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
-    """The model with its operators rewritten; the weights stay aside meanwhile, for they would be
-    copied twice.
+    """Return the model in a newer opset; weights stay aside, because the converter copies them twice.
     """
     weights = {
         tensor.name: tensor.raw_data
@@ -138,9 +137,7 @@ def _raise_opset(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
 
 
 def _name_nodes(graph: gs.Graph) -> None:
-    """Every node gets a name of its own: layer reports and errors refer to nodes by name. Names of
-    their own stay.
-    """
+    """Give every node without a name a unique one: reports and errors refer to nodes by name."""
     taken = {node.name for node in graph.nodes}
     seen = {""}
     for node in graph.nodes:

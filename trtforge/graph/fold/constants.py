@@ -75,7 +75,7 @@ LEARNED = {
 
 
 def nan_weight(model: onnx.ModelProto) -> tuple[str, str] | None:
-    """The first node of a folded model that computes with a NaN among its weights, and their name."""
+    """Return the first node that computes with a NaN among its weights, and the weights' name."""
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in model.graph.node:
         for name in node.input if node.op_type in LEARNED else ():
@@ -90,9 +90,7 @@ def _has_nan(tensor: onnx.TensorProto) -> bool:
 
 
 def lift(graph: gs.Graph) -> None:
-    """Constant nodes become initializers, in place; a tensor that must stay is still made by a
-    node.
-    """
+    """Turn Constant nodes into initializers, in place; tensors that must stay keep their node."""
     outputs = kept(graph)
     for node in graph.nodes:
         values = _attribute(node) if node.op == "Constant" else None
@@ -144,7 +142,7 @@ def _names(node: gs.Node) -> set[str]:
 
 
 def _known(graph: gs.Graph, shapes: Shapes) -> dict[str, np.ndarray]:
-    """What shape arithmetic has found already."""
+    """Return what shape arithmetic has found out about a tensor."""
     found = {}
     for node in graph.nodes:
         name = node.outputs[0].name if len(node.outputs) == 1 else ""
@@ -156,7 +154,7 @@ def _known(graph: gs.Graph, shapes: Shapes) -> dict[str, np.ndarray]:
 
 
 def _constant(node: gs.Node, fixed: set[str]) -> bool:
-    """Whether the node computes the same at every run."""
+    """Tell whether a node computes the same at every run."""
     return (
         node.op not in KEPT
         and not any(isinstance(value, gs.Graph) for value in node.attrs.values())
@@ -168,7 +166,7 @@ def _constant(node: gs.Node, fixed: set[str]) -> bool:
 
 
 def _oversized(node: gs.Node, shapes: Shapes) -> bool:
-    """Whether a constant node's results are too large to be stored, or can't be told beforehand."""
+    """Tell whether a constant result is too large to store, or of a size that nobody knows."""
     size = 0
     for name in _names(node):
         kind, shape = shapes.dtype.get(name), shapes.shape.get(name)
@@ -214,7 +212,7 @@ def _compute(
 
 
 def _needed(tensor: gs.Tensor, nodes: list[gs.Node]) -> list[gs.Node]:
-    """Those of the nodes, which are sorted, that a tensor is computed by."""
+    """Return, in order, the nodes that compute a tensor."""
     found = {tensor.name}
     needed = []
     for node in reversed(nodes):
@@ -264,7 +262,7 @@ def _run(
 
 
 def _fix_output(node: gs.Node, known: dict[str, np.ndarray]) -> bool:
-    """An Identity of a constant in the node's place; whether it was another node."""
+    """Put an Identity of a constant in a node's place; tell whether it was another node."""
     if node.op == "Identity":
         return False
     tensor = node.outputs[0]
@@ -280,7 +278,7 @@ def _fix_output(node: gs.Node, known: dict[str, np.ndarray]) -> bool:
 
 
 def _attribute(node: gs.Node) -> Any:
-    """What a Constant node holds; None for strings and sparse tensors."""
+    """Return the values of a Constant node; None for strings and sparse tensors."""
     kind, value = next(iter(node.attrs.items()))
     if kind == "value":
         return value._values  # not read yet: it may be large
@@ -295,9 +293,7 @@ def _attribute(node: gs.Node) -> Any:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """ONNX Runtime, which evaluates the constants, reports optimisations that it leaves out as
-    warnings.
-    """
+    """Silence ONNX Runtime, which warns of optimisations that it leaves out."""
     import onnxruntime
 
     onnxruntime.set_default_logger_severity(3)

@@ -69,8 +69,7 @@ def share_nodes(graph: gs.Graph, shapes: Shapes) -> bool:
 
 
 def _content(tensor: gs.Constant) -> Hashable:
-    """Type, shape and bytes of a constant, out of the model's own message where it was not read
-    yet.
+    """Return type, shape and bytes of a constant, without reading values that are still in the file.
     """
     proto = OnnxExporter.export_tensor_proto(tensor)
     values = proto.raw_data or (
@@ -95,7 +94,7 @@ def _key(node: gs.Node) -> Hashable:
 
 
 def _elements(tensor: gs.Tensor, shapes: Shapes) -> Hashable:
-    """None unless every element is known."""
+    """Return all elements of a tensor; None unless every one is known."""
     values: Any = shapes.values.get(tensor.name)
     if values is None or None in values.ravel():
         return None

@@ -58,7 +58,7 @@ def random_inputs(model: onnx.ModelProto) -> Arrays:
 
 
 def different(original: onnx.ModelProto, rewritten: onnx.ModelProto) -> str | None:
-    """The name of a tensor that is not the same to float rounding; None if there is none.
+    """Return the name of a tensor that differs by more than float rounding; None if none does.
 
     Raises:
         ForgeError: ONNX Runtime can't run one of them.
@@ -97,8 +97,7 @@ def _half(model: onnx.ModelProto) -> bool:
 def _different_after_choices(
     original: onnx.ModelProto, rewritten: onnx.ModelProto, feed: Arrays, tolerance: float
 ) -> str | None:
-    """As ``different``, but the rewritten graph is given the original's choices, and what they
-    chose from is compared.
+    """Compare as ``different`` does, but give the rewritten graph the original's choices.
 
     A choice is known by the tensors that it makes.
     """
@@ -123,9 +122,7 @@ def _different_after_choices(
 
 
 def _without_plugins(model: onnx.ModelProto) -> onnx.ModelProto:
-    """TensorRT's plugins run nowhere else: what they read is the output, and what comes behind them
-    is left out.
-    """
+    """Return the model without TensorRT's plugins; what they read becomes an output."""
     plugins = [node for node in model.graph.node if node.op_type.endswith(PLUGIN)]
     if not plugins:
         return model
@@ -157,9 +154,7 @@ def _choices(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
 
 
 def _with_tensors(model: onnx.ModelProto, given: Arrays, wanted: list[str]) -> onnx.ModelProto:
-    """The model with inner tensors as inputs, in place of the nodes that make them, and others as
-    outputs.
-    """
+    """Return the model with some inner tensors as inputs, and others as outputs."""
     cut = onnx.ModelProto()
     cut.CopyFrom(model)
     left = [node for node in cut.graph.node if not set(node.output) & set(given)]

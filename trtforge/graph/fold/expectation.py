@@ -15,8 +15,7 @@ AXES_AS_INPUT = 13  # opset from which ReduceSum takes its axes as an input
 
 
 def fuse_expectations(graph: gs.Graph) -> int:
-    """Replace each convolution that takes the mean of a Softmax by a product and a sum over
-    channels, in place.
+    """Replace convolutions that take the mean of a Softmax by a product and a sum, in place.
 
     As a convolution with one output channel it is a layer of its own, which reads all probabilities
     back from memory; a product and a sum run in the Softmax's kernel. The results are the same but
@@ -53,7 +52,7 @@ def fuse_expectations(graph: gs.Graph) -> int:
 
 
 def _is_plain(node: gs.Node) -> bool:
-    """Whether a convolution is a weighted sum of the channels at each place, and nothing else."""
+    """Tell whether a convolution is only a weighted sum of the channels at each place."""
     weights = node.inputs[1]
     plain = (
         isinstance(weights, gs.Constant)

@@ -8,8 +8,7 @@ from trtforge.graph.edit.rewire import constant, read_instead, remove
 
 
 def inline_branches(graph: gs.Graph) -> bool:
-    """Put the nodes of the branch that is taken in the place of an If, in place; whether there was
-    one.
+    """Replace each If of a constant by the branch that is taken, in place; tell whether there was one.
 
     Exporters write an If for what depends on a shape: a squeeze of an axis that may not be 1.
     """
@@ -29,9 +28,7 @@ def inline_branches(graph: gs.Graph) -> bool:
 
 
 def _branch(graph: gs.Graph, node: gs.Node, branch: gs.Graph) -> list[gs.Node]:
-    """The branch's nodes, which make the node's outputs; names that the graph has already get a
-    prefix.
-    """
+    """Return the nodes of a branch; names that the graph has already get a prefix."""
     taken, outer = set(graph.tensors()), {id(tensor) for tensor in graph.tensors().values()}
     for name, tensor in branch.tensors().items():
         if id(tensor) not in outer and name in taken:

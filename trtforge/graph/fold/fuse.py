@@ -16,8 +16,7 @@ CONVOLUTIONS = ("Conv", "ConvTranspose")
 
 
 def fuse(graph: gs.Graph, shapes: Shapes) -> bool:
-    """Fuse BatchNormalization, multiplication, addition and padding into convolutions, in place;
-    whether any was.
+    """Fuse normalization, arithmetic and padding into convolutions, in place; tell whether any was.
 
     The convolution keeps its name, and its result takes the name of what was fused into it.
     """
@@ -35,7 +34,7 @@ def fuse(graph: gs.Graph, shapes: Shapes) -> bool:
 
 
 def _into_weights(node: gs.Node, scope: Scope) -> bool:
-    """``scale * conv(x) + shift``, both one number a channel."""
+    """Fuse ``scale * conv(x) + shift`` into the convolution, with a number for each channel."""
     index = 1 if node.op in ("Add", "Mul") and isinstance(node.inputs[0], gs.Constant) else 0
     conv = producer(node.inputs[index], *CONVOLUTIONS)
     if conv is None or not scope.private(conv.outputs[0]):
@@ -70,7 +69,7 @@ def _into_weights(node: gs.Node, scope: Scope) -> bool:
 
 
 def _finite(values: np.ndarray, dtype: np.dtype) -> bool:
-    """Whether a type holds the values; a scale that is not a number belongs where the user sees it."""
+    """Tell whether a type holds the values; a scale that is not a number must stay visible."""
     return bool(np.isfinite(values).all() and np.abs(values).max(initial=0) <= np.finfo(dtype).max)
 
 
@@ -103,7 +102,7 @@ def _addition(node: gs.Node, index: int, channels: int, rank: int) -> Affine | N
 
 
 def _per_channel(values: np.ndarray | None, channels: int, rank: int) -> np.ndarray | None:
-    """A constant as one number a channel; None if it broadcasts over (N, C, ...) in another way."""
+    """Return a constant as a number for each channel; None if it broadcasts in another way."""
     if values is None or values.ndim > rank or values.dtype.kind != "f":
         return None
     shape = (1,) * (rank - values.ndim) + values.shape

@@ -38,7 +38,7 @@ def prune(graph: gs.Graph, shapes: Shapes) -> bool:
 
 
 def _unchanged(node: gs.Node, shapes: Shapes) -> gs.Tensor | None:
-    """The input that a node hands out as it is; None where it does something."""
+    """Return the input that a node hands out unchanged; None where the node does something."""
     if node.op in NEUTRAL:
         return _neutral(node, shapes)
     rule = _NO_OPS.get(node.op)
@@ -138,8 +138,7 @@ _NO_OPS: dict[str, Callable[[gs.Node, Shapes], bool]] = {
 
 
 def _join_reshape(node: gs.Node, scope: Scope) -> bool:
-    """One Reshape for a run of them, and numbers in place of a shape that is read back out of a
-    tensor.
+    """Join a run of Reshapes, and put numbers in place of a shape that is read from a tensor.
 
     Exporters read the batch size out of the tensor, five nodes a Reshape: 0 copies it, and -1 is
     what is left.
@@ -159,9 +158,7 @@ def _join_reshape(node: gs.Node, scope: Scope) -> bool:
 
 
 def _spec(have: Shape | None, want: Shape | None) -> list[int] | None:
-    """What a Reshape is told to turn one shape into another; None if numbers, 0 and one -1 don't
-    say it.
-    """
+    """Return the shape input of a Reshape from one shape to another; None if none can say it."""
     if have is None or want is None or 0 in want:
         return None
     spec = [size if isinstance(size, int) else -1 for size in want]
@@ -210,7 +207,7 @@ def _lossless(narrow: int | None, wide: int | None) -> bool:
 
 
 def _join_concat(node: gs.Node, scope: Scope) -> bool:
-    """A Concat of Concats along the same axis is one."""
+    """Join Concats of Concats along the same axis."""
     rank = len(scope.shapes.shape.get(node.outputs[0].name, ()))
     if not rank:
         return False

@@ -15,8 +15,7 @@ Source = tuple[gs.Tensor, int]  # an input, and the axis that has the size
 
 
 def shorten(graph: gs.Graph, shapes: Shapes) -> bool:
-    """Make each vector such as ``[batch, 300, 4]`` by a Concat of numbers and a Shape of an input,
-    in place.
+    """Make vectors such as ``[batch, 300, 4]`` from numbers and a Shape of an input, in place.
 
     Exporters read sizes out of the nearest tensor, and guard them: ``where(shape == -1, 1,
     shape)``.
@@ -49,7 +48,7 @@ def shorten(graph: gs.Graph, shapes: Shapes) -> bool:
 
 
 def _vector(node: gs.Node, scope: Scope) -> list[int | Dim] | None:
-    """The elements of a vector of sizes that is made in a long way."""
+    """Return the elements of a vector of sizes that takes several nodes to make."""
     if (
         not standard(node)
         or len(node.outputs) != 1

@@ -151,7 +151,7 @@ def apply(
 
 
 def suppress(graph: gs.Graph, decoded: Decoded, detection: Detection, options: NmsOptions) -> Kept:
-    """The detections to keep, by standard operators, as the detector needs it."""
+    """Return the detections to keep, by standard operators."""
     if not detection.suppress:
         return rank(graph, decoded, detection, options)
     if "angle" in decoded.extras:
@@ -176,7 +176,7 @@ def _check(form: str, impl: str) -> None:
 
 
 def _impl(detection: Detection, form: NmsForm, impl: NmsImpl) -> NmsImpl:
-    """What the NMS is made of.
+    """Return what the NMS is made of: the plugin, or standard operators.
 
     Raises:
         ForgeError: the plugin is asked for, and loses what belongs to each box.
@@ -270,7 +270,7 @@ def _facts(
 def _following(
     graph: gs.Graph, decoded: Decoded, detection: Detection, kept: Kept
 ) -> list[tuple[str, gs.Tensor, int]]:
-    """What belongs to the boxes that are kept: name, tensor `(B, K, channels)` and its channels."""
+    """Return what belongs to the kept boxes: name, tensor `(B, K, channels)` and its channels."""
     # The plugin does not tell which rows it keeps, so a model with extras never gets it (``_impl``).
     if kept.where is None or kept.valid is None:
         return []

@@ -18,8 +18,7 @@ PLUGIN = "EfficientNMS_TRT"
 
 
 def exchange_plugin(graph: gs.Graph) -> NmsOptions | None:
-    """Put standard operators in the place of an `EfficientNMS_TRT` node, in place, with the node's
-    own thresholds.
+    """Replace an `EfficientNMS_TRT` node by standard operators with its own thresholds, in place.
 
     All that reads the plugin's outputs stays: a graph in the form of DeepStream's stock parser
     keeps that form.
@@ -57,7 +56,7 @@ def exchange_plugin(graph: gs.Graph) -> NmsOptions | None:
 
 
 def _options(node: gs.Node) -> NmsOptions | None:
-    """The node's thresholds; None where one is missing or no number, or a class is background."""
+    """Return the node's thresholds; None where one is missing, or a class is background."""
     try:
         if _number(node, "background_class", -1) != -1:
             return None
@@ -72,7 +71,7 @@ def _options(node: gs.Node) -> NmsOptions | None:
 
 
 def _number(node: gs.Node, name: str, default: float | None = None) -> float:
-    """An attribute that exporters write as a number or as a list of one."""
+    """Return an attribute that exporters write as a number or as a list of one."""
     return float(
         np.ravel(node.attrs[name] if default is None else node.attrs.get(name, default))[0]
     )

@@ -32,7 +32,7 @@ _EPS = np.array(1e-7, np.float32)
 def oriented_nms(
     graph: gs.Graph, decoded: Decoded, detection: Detection, options: NmsOptions
 ) -> Kept:
-    """The boxes put out are those before they are turned; the angle is an extra."""
+    """Suppress turned boxes; the boxes put out are not turned, and the angle is an extra."""
     scores, best, columns = decoded.scores, None, detection.classes or 1
     if options.class_agnostic:
         scores, best = best_class(graph, scores)
@@ -113,8 +113,7 @@ def overlap(graph: gs.Graph, boxes: gs.Tensor, angle: gs.Tensor) -> gs.Tensor:
 def _hides(
     graph: gs.Graph, overlaps: gs.Tensor, classes: gs.Tensor, options: NmsOptions, count: int
 ) -> gs.Tensor:
-    """float32 `(B, K, K)`: 1 where the column's candidate is better, of the row's class, and
-    overlaps it too much.
+    """Return `(B, K, K)`: 1 where the column's candidate is better and overlaps the row's too much.
     """
     much = add_node(
         graph, "Greater", [overlaps, np.array(options.iou, np.float32)], "overlaps_much", np.bool_

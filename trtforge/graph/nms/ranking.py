@@ -14,7 +14,7 @@ from trtforge.graph.nms.standard import best_class, blanked, column, images, loo
 
 
 def rank(graph: gs.Graph, decoded: Decoded, detection: Detection, options: NmsOptions) -> Kept:
-    """The K best, K being no more than the model gives; those of `score` and less are blanked.
+    """Return the K best detections; those with no more than the score threshold are blanked.
 
     Independent classes (a Sigmoid each) are ranked all together, so that a query may count under
     two classes, as RT-DETR and D-FINE do it; classes of a Softmax exclude each other, and

@@ -13,7 +13,7 @@ from trtforge.graph.nms.options import Kept, NmsOptions
 def standard_nms(
     graph: gs.Graph, boxes: gs.Tensor, scores: gs.Tensor, options: NmsOptions, coding: Coding
 ) -> Kept:
-    """The plugin's outputs from operators that are alike in opsets 11 to 20.
+    """Return the plugin's outputs from operators that are the same in opsets 11 to 20.
 
     NonMaxSuppression lists its M survivors as rows (image, class, box), as many as there happen to
     be. They are ranked by a TopK over a table `(B, M + K)` with each survivor's score in the row of
@@ -98,9 +98,7 @@ def blanked(
     where: gs.Tensor,
     rows: int,
 ) -> Kept:
-    """The outputs, with zeros wherever the score is zero: no survivor has that, since `score >
-    limit >= 0`.
-    """
+    """Return the outputs with zeros where the score is zero, which no survivor's score is."""
     valid = add_node(graph, "Greater", [scores, np.array(0, np.float32)], "valid", np.bool_)
     boxes = blank(graph, corners, valid, "boxes_blanked")
     narrow = cast(graph, classes, np.int32, "classes_int32")
@@ -120,7 +118,7 @@ def blank(graph: gs.Graph, rows: gs.Tensor, valid: gs.Tensor, name: str) -> gs.T
 
 
 def _sum_rows(graph: gs.Graph, tensor: gs.Tensor) -> gs.Tensor:
-    """`(B, K)` to `(B, 1)`; ReduceSum takes its axes as an input from opset 13 on."""
+    """Sum rows `(B, K)` to `(B, 1)`; from opset 13 on, ReduceSum takes its axes as an input."""
     if graph.opset >= 13:
         return add_node(graph, "ReduceSum", [tensor, np.array([1], np.int64)], "total", keepdims=1)
     return add_node(graph, "ReduceSum", [tensor], "total", axes=[1], keepdims=1)

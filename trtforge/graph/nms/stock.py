@@ -12,8 +12,7 @@ STOCK_PARSER = "NvDsInferParseCustomTfSSD"
 
 
 def stock_parser_outputs(graph: gs.Graph, four: Four, size: tuple[int, int]) -> Four:
-    """Detections as DeepStream's own `NvDsInferParseCustomTfSSD` reads them: y1, x1, y2, x2 in
-    0..1, float classes.
+    """Return detections for DeepStream's `NvDsInferParseCustomTfSSD`: y1, x1, y2, x2 in 0..1.
 
     That parser is in libnvds_infercustomparser.so, which every DeepStream installation has, so no
     library has to be compiled on the target. Of the stock parsers it is the safest: it finds

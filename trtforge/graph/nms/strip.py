@@ -26,8 +26,7 @@ _SELECT = {"NonZero", "TopK", "ReduceMax", "ArgMax", "Compress", "Loop", "NonMax
 
 
 def strip_nms(graph: gs.Graph, figures: Decode | None = None) -> Detection | None:
-    """Cut a TensorRT NMS plugin or ONNX's NonMaxSuppression away, in place, so that any runtime can
-    run the rest.
+    """Cut NMS away, in place, so that any runtime can run the rest.
 
     The graph's outputs become `boxes` float32 `(B, N, 4)`, in a plugin's case corners in pixels
     whatever its coding was, and `scores` float32 `(B, N, C)`, probabilities whatever its activation
@@ -149,5 +148,5 @@ def _without_background(
 
 
 def _integer(node: gs.Node, name: str, default: int) -> int:
-    """An attribute that exporters write as a number or as a list of one."""
+    """Return an attribute that exporters write as a number or as a list of one."""
     return int(np.ravel(node.attrs.get(name, default))[0])

@@ -104,8 +104,7 @@ def _makers(node: gs.Node) -> set[int]:
 
 
 class _Casts:
-    """Each tensor has one type, that of the node that makes it; a reader of the other type gets one
-    shared Cast.
+    """Casts between FP32 and FP16: a tensor has its maker's type, and other readers share a Cast.
     """
 
     def __init__(self, graph: gs.Graph, half: list[gs.Node]) -> None:
@@ -155,7 +154,7 @@ class _Casts:
         )
 
     def _restore_output(self, index: int, tensor: gs.Tensor) -> None:
-        """The result keeps its name and FP32; what made it writes to a half tensor beside it."""
+        """Keep an output's name and FP32 type; its node writes to a half tensor beside it."""
         inner = gs.Variable(f"{tensor.name}.fp16", np.float16, tensor.shape)
         producer = tensor.inputs[0]
         producer.outputs[[id(output) for output in producer.outputs].index(id(tensor))] = inner
@@ -231,9 +230,7 @@ def _is_float(tensor: gs.Tensor) -> bool:
 
 
 def _fits(values: np.ndarray) -> bool:
-    """Whether FP16 can hold a constant. A scalar that would become zero is the epsilon of a
-    division.
-    """
+    """Tell whether FP16 can hold a constant; a scalar that would become zero guards a division."""
     finite = np.abs(values[np.isfinite(values)])
     if finite.size == 0:
         return True

@@ -217,8 +217,7 @@ def quantize(
 
 
 def widen(graph: gs.Graph) -> gs.Graph:
-    """Let Q/DQ with FP16 scales compute in FP32, in place: the same graph, whatever a runtime makes
-    of FP16 scales.
+    """Turn FP16 scales of Q/DQ into FP32, in place, because runtimes disagree about FP16 scales.
 
     TensorRT converts the scales itself. ONNX Runtime 1.23 rounds far off with them (1.31 does not).
     """
@@ -245,8 +244,7 @@ def _cast(tensor: gs.Tensor, result: gs.Tensor) -> gs.Node:
 
 
 def fp16_scale(scale: float) -> float:
-    """The smallest FP16 number not below ``scale``: one scale serves FP32 and FP16 graphs with the
-    same integers.
+    """Return the smallest FP16 number not below a scale, which serves FP32 and FP16 graphs alike.
 
     A scale beyond FP16 stays as it is, and the cast pass then leaves its operators in FP32.
     """
@@ -261,7 +259,7 @@ def fp16_scale(scale: float) -> float:
 
 
 def _reads_input(tensor: gs.Tensor) -> bool:
-    """Whether a tensor is the network's input, or holds nothing but its values."""
+    """Tell whether a tensor is the network's input, or holds only values of it."""
     moved = [source for source, _, _ in moved_inputs(tensor)]
     return all(_reads_input(source) for source in moved) if moved else not tensor.inputs
 
@@ -291,7 +289,7 @@ def _residual_inputs(
 
 
 def _through_activation(tensor: gs.Tensor) -> list[gs.Tensor]:
-    """The tensor and what single-input activations right behind it make of it."""
+    """Return the tensor and what activations right behind it make of it."""
     activations = ("Relu", "LeakyRelu", "Clip", "PRelu")
     return [tensor] + [reader.outputs[0] for reader in tensor.outputs if reader.op in activations]
 
@@ -321,7 +319,7 @@ def _pair(graph: gs.Graph, tensor: gs.Tensor, scale: float, form: Format) -> gs.
 
 
 def weight_scales(rows: np.ndarray, largest: float = INT8.largest) -> np.ndarray:
-    """The scale of each row of weights (O, columns): float32 (O,)."""
+    """Return the scale of each row of weights (O, columns): float32 (O,)."""
     return np.array(
         [fp16_scale(float(amax) / largest) for amax in np.abs(rows).max(axis=1)], np.float32
     )
@@ -353,7 +351,8 @@ def _quantize_weights(graph: gs.Graph, node: gs.Node, form: Format, given: Round
 
 
 def _nearest(values: np.ndarray, axis: int | None, form: Format) -> tuple[np.ndarray, np.ndarray]:
-    """The nearest numbers of the format, and the scales (channels,); one scale () without an axis."""
+    """Return the nearest numbers of the format, and the scales: (channels,), or () without an axis.
+    """
     if axis is None:
         scales = weight_scales(values.reshape(1, -1), form.largest).reshape(())
         spread = scales
@@ -370,8 +369,7 @@ def _short(form: Format) -> str:
 
 
 def _channel_axis(node: gs.Node, rank: int) -> int | None:
-    """The output-channel axis of the weights: (O, I, kH, kW), transposed (I, O, kH, kW), Gemm (I,
-    O) or (O, I).
+    """Return the axis of the output channels: (O, I, kH, kW), (I, O, kH, kW), Gemm (I, O) or (O, I).
 
     None, so one scale for all, where a matrix product's weights are no matrix.
     """

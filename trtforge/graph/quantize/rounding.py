@@ -69,8 +69,7 @@ def load(path: Path) -> dict[str, Rounded]:
 
 
 class Moments:
-    """Sums over the inputs of a convolution, exact, so that neither their order nor the number of
-    threads shows.
+    """Exact sums over the inputs of a convolution: neither their order nor the threads change them.
 
     The inputs are cut into ``parts`` whose covariances with each other are left out: the groups of
     the convolution, and pieces of at most 576 columns of each.
@@ -100,11 +99,12 @@ class Moments:
         self._qq += (by_part.transpose(0, 2, 1) @ by_part).astype(np.int32)
 
     def means(self) -> tuple[np.ndarray, np.ndarray]:
-        """Of the inputs before and after rounding, over their scale: (parts, columns) each."""
+        """Return the means of the inputs before and after rounding, over their scale: (parts, columns).
+        """
         return self._x / (self.rows * STEPS), self._q / self.rows
 
     def covariance(self) -> np.ndarray:
-        """Of the inputs after rounding: (parts, columns, columns)."""
+        """Return the covariance of the inputs after rounding: (parts, columns, columns)."""
         mean = self._q / self.rows
         found: np.ndarray = self._qq / self.rows - mean[:, :, None] * mean[:, None, :]
         return found
@@ -162,8 +162,7 @@ def round_weights(
 
 
 def _feedback(values: np.ndarray, covariance: np.ndarray) -> np.ndarray:
-    """Integers for (parts, outputs, columns): columns of large variance first, errors passed on to
-    the others.
+    """Round (parts, outputs, columns), columns of large variance first; errors pass on to the others.
     """
     order = np.argsort(-covariance.diagonal(axis1=1, axis2=2), axis=1, kind="stable")
     sorted_covariance = np.take_along_axis(

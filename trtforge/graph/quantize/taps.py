@@ -18,8 +18,7 @@ TAPS = get_args(Taps)
 
 
 def tapped(graph: gs.Graph, taps: Taps) -> tuple[Group, ...]:
-    """The activations that need a range, those of one scale together (see
-    ``trtforge.graph.moves.groups``).
+    """Return the activations that need a range, those of one scale together.
 
     Args:
         graph: a folded float graph.
