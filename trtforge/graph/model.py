@@ -194,8 +194,7 @@ def _load_external_data(model: onnx.ModelProto, path: Path) -> bool:
 
 
 def _check(model: onnx.ModelProto, content: bytes, path: Path) -> None:
-    """Run the ONNX checker on the model's bytes, without TensorRT's plugins, which it cannot know.
-    """
+    """Run the ONNX checker on the model's bytes, without TensorRT's plugins, which it cannot know."""
     import onnx
 
     plugins = {node.op_type for node in model.graph.node if node.op_type.endswith("_TRT")}

@@ -26,8 +26,7 @@ Group = tuple[tuple[str, ...], tuple[str, ...]]
 
 
 def moved_inputs(tensor: gs.Tensor) -> list[tuple[gs.Tensor, gs.Node, int]]:
-    """Return the tensors whose values ``tensor`` holds, with the moving node and its input index.
-    """
+    """Return the tensors whose values ``tensor`` holds, with the moving node and its input index."""
     if not tensor.inputs:
         return []
     producer = tensor.inputs[0]

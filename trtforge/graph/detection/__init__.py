@@ -126,8 +126,7 @@ def _found(seen: Probe) -> Iterator[Detection]:
 
 
 def _declared(graph: gs.Graph, found: Iterator[Detection]) -> Iterator[Detection]:
-    """Yield the detections without what only holds for the size that stands in for a dynamic one.
-    """
+    """Yield the detections without what only holds for the size that stands in for a dynamic one."""
     image = first_image(graph)
     fixed = image is not None and all(isinstance(side, int) for side in sides(image)[2:])
     for detection in found:
@@ -135,8 +134,7 @@ def _declared(graph: gs.Graph, found: Iterator[Detection]) -> Iterator[Detection
 
 
 def existing_nms(graph: gs.Graph) -> gs.Node | None:
-    """Return the node that suppresses boxes already: TensorRT's plugin, NonMaxSuppression, or None.
-    """
+    """Return the node that suppresses boxes already: TensorRT's plugin, NonMaxSuppression, or None."""
     return next((node for node in graph.nodes if node.op in (*PLUGINS, "NonMaxSuppression")), None)
 
 

@@ -38,8 +38,7 @@ def rows_and_columns(size: Size, stride: int) -> tuple[int, int]:
 
 
 def points(size: Size, strides: Sequence[int], repeat: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """Return the centres `(N, 2)` in pixels and strides `(N, 1)` of all cells, row by row, float32.
-    """
+    """Return the centres `(N, 2)` in pixels and strides `(N, 1)` of all cells, row by row, float32."""
     centres, steps = [], []
     for stride in strides:
         rows, columns = rows_and_columns(size, stride)

@@ -54,8 +54,7 @@ def find(seen: Probe) -> Iterator[Detection]:
 
 
 def candidates(seen: Probe) -> Iterator[tuple[gs.Tensor, int, gs.Tensor, int]]:
-    """Yield the pairs of outputs that have the shapes of boxes and scores, with their channel axes.
-    """
+    """Yield the pairs of outputs that have the shapes of boxes and scores, with their channel axes."""
     flat = [(tensor, axis) for tensor in seen.outputs(3) for axis in (2, 1)]
     single = [(tensor, 3) for tensor in seen.outputs(4) if fixed_shape(tensor)[2:] == [1, 4]]
     for (boxes, box_axis), (scores, axis) in permutations([*flat, *single], 2):

@@ -104,8 +104,7 @@ def _neutral_rows(seen: Probe, tensor: gs.Tensor, axis: int) -> np.ndarray | Non
 def _tail(
     seen: Probe, tensor: gs.Tensor, axis: int, low: int, neutral: np.ndarray, found: Geometry
 ) -> tuple[str, tuple[str, ...], str] | None:
-    """Return what the channels from `low` on are: an extra's name, its outputs, and the evidence.
-    """
+    """Return what the channels from `low` on are: an extra's name, its outputs, and the evidence."""
     width = fixed_shape(tensor)[axis] - low
     prototypes = [
         each

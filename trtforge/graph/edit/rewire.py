@@ -50,8 +50,7 @@ def scope(graph: gs.Graph, shapes: Shapes) -> Scope:
 
 
 def kept(graph: gs.Graph) -> set[int]:
-    """Return the ids of tensors that keep their names: outputs, and what bodies of If and Loop read.
-    """
+    """Return the ids of tensors that keep their names: outputs, and what bodies of If and Loop read."""
     found = {id(tensor) for tensor in graph.outputs}
     for body in graph.subgraphs(recursive=True):
         found |= {id(tensor) for tensor in body.outputs}

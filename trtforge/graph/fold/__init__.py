@@ -98,8 +98,7 @@ def _opset(model: onnx.ModelProto) -> int:
 
 
 def _raise_opset(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
-    """Return the model in a newer opset; weights stay aside, because the converter copies them twice.
-    """
+    """Return the model in a newer opset; weights stay aside, because the converter copies them twice."""
     weights = {
         tensor.name: tensor.raw_data
         for tensor in model.graph.initializer

@@ -69,8 +69,7 @@ def share_nodes(graph: gs.Graph, shapes: Shapes) -> bool:
 
 
 def _content(tensor: gs.Constant) -> Hashable:
-    """Return type, shape and bytes of a constant, without reading values that are still in the file.
-    """
+    """Return type, shape and bytes of a constant, without reading values that are still in the file."""
     proto = OnnxExporter.export_tensor_proto(tensor)
     values = proto.raw_data or (
         tuple(proto.string_data) if proto.string_data else tensor.values.tobytes()

@@ -113,8 +113,7 @@ def overlap(graph: gs.Graph, boxes: gs.Tensor, angle: gs.Tensor) -> gs.Tensor:
 def _hides(
     graph: gs.Graph, overlaps: gs.Tensor, classes: gs.Tensor, options: NmsOptions, count: int
 ) -> gs.Tensor:
-    """Return `(B, K, K)`: 1 where the column's candidate is better and overlaps the row's too much.
-    """
+    """Return `(B, K, K)`: 1 where the column's candidate is better and overlaps the row's too much."""
     much = add_node(
         graph, "Greater", [overlaps, np.array(options.iou, np.float32)], "overlaps_much", np.bool_
     )

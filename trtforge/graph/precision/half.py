@@ -104,8 +104,7 @@ def _makers(node: gs.Node) -> set[int]:
 
 
 class _Casts:
-    """Casts between FP32 and FP16: a tensor has its maker's type, and other readers share a Cast.
-    """
+    """Casts between FP32 and FP16: a tensor has its maker's type, and other readers share a Cast."""
 
     def __init__(self, graph: gs.Graph, half: list[gs.Node]) -> None:
         self.graph = graph

@@ -351,8 +351,7 @@ def _quantize_weights(graph: gs.Graph, node: gs.Node, form: Format, given: Round
 
 
 def _nearest(values: np.ndarray, axis: int | None, form: Format) -> tuple[np.ndarray, np.ndarray]:
-    """Return the nearest numbers of the format, and the scales: (channels,), or () without an axis.
-    """
+    """Return the nearest numbers of the format, and the scales: (channels,), or () without an axis."""
     if axis is None:
         scales = weight_scales(values.reshape(1, -1), form.largest).reshape(())
         spread = scales

@@ -99,8 +99,7 @@ class Moments:
         self._qq += (by_part.transpose(0, 2, 1) @ by_part).astype(np.int32)
 
     def means(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the means of the inputs before and after rounding, over their scale: (parts, columns).
-        """
+        """Return the means of the inputs before and after rounding, over their scale: (parts, columns)."""
         return self._x / (self.rows * STEPS), self._q / self.rows
 
     def covariance(self) -> np.ndarray:
@@ -162,8 +161,7 @@ def round_weights(
 
 
 def _feedback(values: np.ndarray, covariance: np.ndarray) -> np.ndarray:
-    """Round (parts, outputs, columns), columns of large variance first; errors pass on to the others.
-    """
+    """Round (parts, outputs, columns), columns of large variance first; errors pass on to the others."""
     order = np.argsort(-covariance.diagonal(axis1=1, axis2=2), axis=1, kind="stable")
     sorted_covariance = np.take_along_axis(
         np.take_along_axis(covariance, order[:, :, None], axis=1), order[:, None, :], axis=2
