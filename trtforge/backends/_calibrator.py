@@ -23,7 +23,7 @@ def calibrator(
     upload: Upload,
     batch: int,
 ) -> Any:
-    """An ``IInt8EntropyCalibrator2`` or ``IInt8MinMaxCalibrator``.
+    """Return an ``IInt8EntropyCalibrator2`` or ``IInt8MinMaxCalibrator``.
 
     TensorRT asks for the cache first, and for images only without one. An exception thrown into it
     would end the process: the first is kept in ``failure`` and ends the images.

@@ -83,7 +83,7 @@ def _flags(trt: Any, config: tensorrt.IBuilderConfig, options: BuildOptions) -> 
 
 
 def _search(trt: Any, config: tensorrt.IBuilderConfig, options: BuildOptions) -> None:
-    """How hard, and among what, the builder looks for kernels."""
+    """Set how hard, and among what, the builder looks for kernels."""
     if options.opt_level is not None:
         need(trt, "--opt-level", "IBuilderConfig.builder_optimization_level")
         config.builder_optimization_level = options.opt_level
@@ -99,7 +99,7 @@ def _search(trt: Any, config: tensorrt.IBuilderConfig, options: BuildOptions) ->
 
 
 def _dla(trt: Any, builder: tensorrt.Builder, config: tensorrt.IBuilderConfig, core: int) -> None:
-    """What the DLA can't compute runs on the GPU."""
+    """Build for a DLA core; what the DLA can't compute runs on the GPU."""
     need(trt, "--dla", "DeviceType.DLA", "BuilderFlag.GPU_FALLBACK", "IBuilderConfig.DLA_core")
     cores = builder.num_DLA_cores
     if core >= cores:

@@ -11,8 +11,7 @@ from trtforge.errors import MachineError
 
 
 def primary() -> tuple[Any, Any]:
-    """pycuda's driver module, and the context for this thread: pycuda frees nothing from another
-    one.
+    """Return pycuda's driver module and the primary context, which pycuda frees on one thread only.
 
     The context lives as long as somebody holds it, which ONNX Runtime's sessions do not.
 

@@ -38,13 +38,13 @@ class Plan:
 
 
 def maker(path: Path) -> str | None:
-    """Who made an engine, as its first bytes say; None of a file that is none."""
+    """Return who made an engine, by its first bytes; None if the file is not an engine."""
     with path.open("rb") as stream:
         return MAGIC.get(stream.read(4))
 
 
 def read(path: Path) -> Plan:
-    """The header of an engine, and what the manifest in its folder says of it.
+    """Read the header of an engine, and what the manifest in its folder says about it.
 
     The version stands in bytes 24 to 27, as NVIDIA's trtexec reads it (sampleEngines.cpp,
     getPlanVersionOnly). The size of the whole stands in bytes 16 to 23 of TensorRT-RTX's engines;
@@ -93,8 +93,7 @@ def _manifest(path: Path) -> tuple[int | None, Mapping[str, Any]]:
 
 
 def unfit(plan: Plan, installed: str | None, here: Machine | None) -> str:
-    """Why an engine of TensorRT's can't load here, in one sentence; empty if nothing speaks against
-    it.
+    """Return why an engine can't load here, in one sentence; empty if nothing is known against it.
 
     Args:
         installed: version of TensorRT; None without.
@@ -115,7 +114,5 @@ def unfit(plan: Plan, installed: str | None, here: Machine | None) -> str:
 
 
 def _release(version: str) -> list[str]:
-    """Major, minor and patch: engines of another one do not load. Debian's and pip's versions
-    differ in the fourth.
-    """
+    """Return major, minor and patch: engines of another release do not load."""
     return version.split(".")[:3]

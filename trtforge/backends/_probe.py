@@ -17,7 +17,7 @@ def is_rtx(trt: Any) -> bool:
 
 
 def has(trt: Any, name: str) -> bool:
-    """Whether the bindings have a name such as ``BuilderFlag.REFIT``."""
+    """Tell whether the bindings have a name such as ``BuilderFlag.REFIT``."""
     found: Any = trt
     for part in name.split("."):
         found = getattr(found, part, None)

@@ -23,8 +23,7 @@ def add(
     batch: tuple[int, int, int],
     size: tuple[int, int],
 ) -> None:
-    """Add the profiles that a network with dynamic inputs needs: as asked for, else one by
-    ``batch`` and ``size``.
+    """Add the optimization profiles: the user's, else one made of ``batch`` and ``size``.
 
     Raises:
         ForgeError: a profile contradicts the graph.

@@ -10,7 +10,7 @@ from typing import Any
 
 
 def monitor(trt: Any, progress: Callable[[float], None], cancelled: Callable[[], bool]) -> Any:
-    """A progress monitor for a builder config."""
+    """Return a progress monitor for a builder config."""
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
         """Phases nest; the share done of a phase counts as part of a step of the phase around it."""
@@ -49,9 +49,7 @@ def monitor(trt: Any, progress: Callable[[float], None], cancelled: Callable[[],
 
 @contextmanager
 def cancellable() -> Iterator[Callable[[], bool]]:
-    """While the builder runs, Ctrl-C sets a flag: an exception thrown into its callbacks would end
-    the process.
-    """
+    """Let Ctrl-C set a flag while the builder runs; an exception in its callbacks ends the process."""
     pressed = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield pressed.is_set

@@ -15,7 +15,7 @@ NO_DRIVER = "graph_jit.cpp"  # TensorRT-RTX compiles refittable kernels on the G
 
 
 def refusal(trt: Any, what: str, errors: list[str], plugins: bool) -> ForgeError:
-    """The error that a failed build ends in.
+    """Return the error that a failed build ends in.
 
     Args:
         what: file, for the message.
@@ -44,7 +44,7 @@ def refusal(trt: Any, what: str, errors: list[str], plugins: bool) -> ForgeError
 
 
 def hint(trt: Any, errors: list[str], plugins: bool) -> str:
-    """What the user can do about it."""
+    """Return what the user can do about a builder's message."""
     text = " ".join(errors)
     if "HW-specific datatypes" in text:
         return "this GPU has no such precision: choose another"

@@ -59,8 +59,7 @@ class Session:
         return context
 
     def infer(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """All outputs by name, for float32 images (N, 3, H, W); fewer than the engine takes are
-        filled up with black.
+        """Return all outputs by name for float32 images (N, 3, H, W); black images fill up a batch.
 
         Raises:
             ForgeError: the engine takes no such shape.
@@ -139,7 +138,7 @@ class Session:
 
 
 def deserialize(trt: Any, engine: bytes, origin: str, trusted: bool = False) -> Any:
-    """The engine, loaded.
+    """Load an engine.
 
     Args:
         trusted: may run the code that a version-compatible engine carries.

@@ -51,9 +51,7 @@ class Record:
 
 @functools.cache
 def logger(trt: Any) -> Any:
-    """The one logger of this process: TensorRT ignores a second one. ``logger.record`` is replaced
-    for each build.
-    """
+    """Return the one logger of this process: TensorRT ignores a second one."""
 
     class Logger(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -95,8 +93,7 @@ def build(
     calibrator: Any = None,
     timing: Path | None = None,
 ) -> tuple[bytes, Record]:
-    """A serialized engine: of a strongly typed network, or by TensorRT 10's implicit INT8 if the
-    options say so.
+    """Build a serialized engine: strongly typed, or by TensorRT 10's implicit INT8.
 
     Args:
         trt: the bindings.

@@ -26,7 +26,7 @@ def session(
     fuse: bool = True,
     weights: Mapping[str, np.ndarray] | None = None,
 ) -> onnxruntime.InferenceSession:
-    """A CPU session that works quietly.
+    """Open a CPU session that prints nothing.
 
     Args:
         model: file, or serialized model under 2 GiB.
@@ -74,7 +74,7 @@ def _give(options: onnxruntime.SessionOptions, weights: Mapping[str, np.ndarray]
 
 
 def calibration_provider(asked: str) -> str:
-    """``cpu`` or ``cuda``: what calibration runs on, for ``auto`` what is here.
+    """Return where calibration runs, ``cpu`` or ``cuda``; ``auto`` takes what is here.
 
     Raises:
         MachineError: ``cuda`` was asked for, and is not here.
@@ -88,7 +88,7 @@ def calibration_provider(asked: str) -> str:
 
 
 def has_cuda() -> bool:
-    """Whether ONNX Runtime and pycuda can compute on a GPU here."""
+    """Tell whether ONNX Runtime and pycuda can compute on a GPU here."""
     import onnxruntime as ort
 
     if "CUDAExecutionProvider" not in ort.get_available_providers():
@@ -107,7 +107,7 @@ def has_cuda() -> bool:
 def cuda_session(
     model: bytes, weights: Mapping[str, np.ndarray] | None = None
 ) -> onnxruntime.InferenceSession:
-    """A session on the first GPU, in true FP32: TF32 would move ranges in the fourth digit.
+    """Open a session on the first GPU without TF32, which would move ranges in the fourth digit.
 
     Args:
         weights: as above.
@@ -134,12 +134,12 @@ def cuda_session(
 
 
 def reason(error: Exception) -> str:
-    """The last clause of ONNX Runtime's message, which is the one that says why."""
+    """Return the last clause of ONNX Runtime's message, which says why."""
     return str(error).strip().splitlines()[0].split(" : ")[-1].strip()
 
 
 def failure(error: Exception, images: np.ndarray) -> ForgeError:
-    """What to say when a model fails on images of shape (N, C, H, W)."""
+    """Return the error for a model that fails on images of shape (N, C, H, W)."""
     shape = "x".join(map(str, images.shape))
     return ForgeError(
         f"the model fails on an input of {shape}: {reason(error)}",
@@ -148,7 +148,7 @@ def failure(error: Exception, images: np.ndarray) -> ForgeError:
 
 
 def run(engine: onnxruntime.InferenceSession, images: np.ndarray) -> dict[str, np.ndarray]:
-    """All outputs by name, for float32 images of shape (N, C, H, W).
+    """Return all outputs by name for float32 images of shape (N, C, H, W).
 
     Raises:
         ForgeError: the model fails on them.
@@ -161,8 +161,7 @@ def run(engine: onnxruntime.InferenceSession, images: np.ndarray) -> dict[str, n
 
 
 def run_one(engine: onnxruntime.InferenceSession, image: np.ndarray) -> dict[str, np.ndarray]:
-    """``run`` for one image (1, C, H, W): a fixed batch is filled with it, and of the outputs the
-    first image's count.
+    """Run one image (1, C, H, W), which fills a fixed batch; return the outputs of the first image.
 
     Raises:
         ForgeError: see ``run``.
@@ -201,9 +200,7 @@ def build(model: Path, *, batches: tuple[int, ...], size: tuple[int, int]) -> on
 def profile(
     model: Path, *, batch: int, size: tuple[int, int], runs: int = 10
 ) -> tuple[onnx.ModelProto, str]:
-    """As ``build``, and what ONNX Runtime's profiler says of ``runs`` runs and one before them, as
-    JSON.
-    """
+    """Build, and return what ONNX Runtime's profiler says about ``runs`` runs, as JSON."""
     return _optimised(model, [batch] * (runs + 1), size, profiled=True)
 
 

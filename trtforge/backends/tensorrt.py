@@ -24,7 +24,7 @@ INSTALL = "pip install 'trtforge[tensorrt]' on the target, or use the TensorRT t
 
 
 def module() -> Any:
-    """The bindings.
+    """Return the bindings of TensorRT.
 
     Raises:
         MachineError: they are not installed, or are the stub without libraries.
@@ -39,9 +39,7 @@ def module() -> Any:
 
 
 def refuses(device: Device, here: Device | None) -> str:
-    """Why no engine can be built for ``device`` on this machine, whose GPU is ``here``; empty if it
-    can.
-    """
+    """Return why no engine can be built for a device on this machine; empty if it can."""
     if not device.typed:
         return f"{device.title} ends at TensorRT {device.tensorrt}; trtforge builds with TensorRT 10 and newer"
     if here is None:
@@ -61,7 +59,7 @@ def build(
     progress: Callable[[float], None],
     calibration: Calibration | None = None,
 ) -> tuple[bytes, _trt.Record]:
-    """An engine for this machine's GPU. Arguments and errors as of ``_trt.build``.
+    """Build an engine for this machine's GPU; see ``_trt.build`` for arguments and errors.
 
     The driver is asked for before a Builder is made: without one, some TensorRTs crash instead of
     failing.
@@ -145,7 +143,7 @@ def _feed(trt: Any, calibration: Calibration, batch: int, options: BuildOptions)
 
 
 def facts(options: BuildOptions) -> dict[str, Any]:
-    """What an engine that is built here is good for: for the manifest, and for ``load`` to compare.
+    """Return which TensorRT and GPU an engine that is built here is for.
 
     Raises:
         MachineError: TensorRT or the driver is missing.
@@ -163,7 +161,7 @@ def load(
 ) -> tuple[
     Callable[[np.ndarray], dict[str, np.ndarray]], tuple[int, int], dict[str, tuple[int | str, ...]]
 ]:
-    """An engine on the GPU.
+    """Load an engine into the GPU's memory.
 
     Returns:
         A function from float32 images (N, C, H, W) to outputs by name; height and width of the
@@ -187,7 +185,7 @@ def load(
 
 
 def inspect(engine: Path) -> str:
-    """The EngineInspector's JSON of every layer of an engine.
+    """Return the EngineInspector's JSON about every layer of an engine.
 
     Raises:
         ForgeError: it is no engine, or cut short.

@@ -42,7 +42,7 @@ INSTALL = "pip install 'trtforge[rtx]'"
 
 
 def module() -> Any:
-    """The bindings.
+    """Return the bindings of TensorRT-RTX.
 
     Raises:
         MachineError: they are not installed.
@@ -55,7 +55,7 @@ def module() -> Any:
 
 
 def refuses(device: Device) -> str:
-    """Why no engine can be built for that device; empty if it can.
+    """Return why no engine can be built for a device; empty if it can.
 
     One sentence, that names the devices that are served by their compute capability.
     """
@@ -74,7 +74,7 @@ def build(
     options: BuildOptions = PLAIN,
     progress: Callable[[float], None],
 ) -> tuple[bytes, _trt.Record]:
-    """An engine for one compute capability, such as 89. Arguments and errors as of ``_trt.build``."""
+    """Build an engine for one compute capability, such as 89; see ``_trt.build``."""
     trt = module()
     check(options)
     return _trt.build(
@@ -120,8 +120,7 @@ def target(trt: Any, sm: int) -> Callable[[Any], None]:
 
 
 def compute_capabilities(engine: bytes) -> list[int]:
-    """The compute capabilities in an engine's header, such as [86, 89]; empty if it is no
-    TensorRT-RTX engine.
+    """Return the compute capabilities in an engine's header, such as [86, 89]; empty without.
 
     The header is 64 bytes: magic ``vtrt``, and at byte 32 a mask of the targets, lowest bit SM75.
     """

@@ -41,7 +41,7 @@ class Stream:
 
     @contextmanager
     def current(self) -> Iterator[None]:
-        """The context is this thread's inside the block."""
+        """Make the context this thread's inside the block."""
         self._context.push()
         try:
             yield
@@ -70,9 +70,7 @@ class Stream:
         after: list[Buffer],
         close: Callable[[], None] = lambda: None,
     ) -> Runner:
-        """A runner that copies ``before`` to the device, runs the network and copies ``after``
-        back.
-        """
+        """Return a runner that copies ``before`` to the device, runs, and copies ``after`` back."""
 
         def one() -> None:
             for buffer in before:
@@ -149,7 +147,7 @@ def opener(
             engine.run_with_iobinding(binding, options)
 
         def close() -> None:
-            """A session goes before the stream that it works on, with nothing left to free.
+            """Close the session before the stream that it works on.
 
             What passes need on the host, ONNX Runtime frees behind the next synchronized one; a
             session that is deleted with some left frees it in a callback of CUDA's, where that is
@@ -166,8 +164,7 @@ def opener(
 
 
 def cuda_session(model: Path, stream: int, graph: bool) -> onnxruntime.InferenceSession:
-    """A session on the first GPU that works on the given stream; with ONNX Runtime's defaults, TF32
-    among them.
+    """Open a session on the first GPU that works on a stream, with ONNX Runtime's own defaults.
 
     Raises:
         ForgeError: ONNX Runtime can't load the model, or not as a CUDA graph.
@@ -186,9 +183,7 @@ def cuda_session(model: Path, stream: int, graph: bool) -> onnxruntime.Inference
 def output_shapes(
     engine: onnxruntime.InferenceSession, arrays: Mapping[str, np.ndarray]
 ) -> dict[str, tuple[inputs.Shape, Any]]:
-    """Shapes and datatypes of the outputs where the model tells them; empty where one depends on
-    the data.
-    """
+    """Return shapes and types of the outputs; empty where a shape depends on the data."""
     dims = [
         pair
         for each in engine.get_inputs()
@@ -206,7 +201,7 @@ def output_shapes(
 
 
 def _seen_shapes(model: Path, arrays: dict[str, np.ndarray]) -> dict[str, tuple[inputs.Shape, Any]]:
-    """What the model gives for these inputs, which are the ones that are timed."""
+    """Return the shapes and types that the model gives for the inputs which are timed."""
     engine = session(model)
     outputs = engine.run(None, arrays)
     return {

@@ -23,7 +23,7 @@ Shape = tuple[int, ...]
 
 
 def shaped(name: str, dims: Sequence[Any], batch: int, size: tuple[int, int] | None) -> Shape:
-    """The shape of an input at one batch size.
+    """Return the shape of an input at one batch size.
 
     Args:
         dims: whole numbers, or anything else where the dimension is dynamic; the first is the
@@ -51,7 +51,7 @@ def shaped(name: str, dims: Sequence[Any], batch: int, size: tuple[int, int] | N
 
 
 def fixed_batch(dims: Sequence[Any]) -> int | None:
-    """The batch that cannot be changed, if there is one."""
+    """Return the batch that can't be changed, if there is one."""
     return int(dims[0]) if dims and _known(dims[0]) else None
 
 

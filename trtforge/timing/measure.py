@@ -25,8 +25,7 @@ ASSUMPTION = (
 
 @dataclass(frozen=True)
 class Runner:
-    """A network on one stream, ready to run at one batch size. It belongs to the thread that opened
-    it.
+    """A network on one stream, ready at one batch size; it belongs to the thread that opened it.
 
     Attributes:
         passes: runs so many passes back to back, and returns the seconds they took.
@@ -87,7 +86,7 @@ def summary(latencies: Sequence[float]) -> Latency:
 
 
 def camera_streams(images_per_second: float) -> int:
-    """How many cameras that would serve, see ``ASSUMPTION``."""
+    """Return how many cameras that rate would serve, see ``ASSUMPTION``."""
     return int(images_per_second // CAMERA_FPS)
 
 
@@ -163,9 +162,7 @@ def _one_by_one(runner: Runner, duration: float) -> list[float]:
 
 
 def _queued(runner: Runner, typical: float, duration: float) -> float:
-    """Passes a second, with so many in the queue at once that the wait between two queues does not
-    count.
-    """
+    """Return passes a second, with so many in the queue that the wait between queues does not count."""
     length = max(1, min(MOST_QUEUED, round(QUEUE_S / typical)))
     end = time.monotonic() + duration
     passes, seconds = 0, 0.0

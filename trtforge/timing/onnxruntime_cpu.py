@@ -20,7 +20,7 @@ CLOCK = "wall clock around session.run"
 
 
 def session(model: Path, providers: list[Any] | None = None) -> onnxruntime.InferenceSession:
-    """A session with ONNX Runtime's own defaults, which are what users compare with.
+    """Open a session with ONNX Runtime's defaults, which users compare with.
 
     Raises:
         ForgeError: ONNX Runtime can't load the model.
@@ -45,7 +45,7 @@ def session(model: Path, providers: list[Any] | None = None) -> onnxruntime.Infe
 def feeds(
     engine: onnxruntime.InferenceSession, batch: int, size: tuple[int, int] | None
 ) -> dict[str, Any]:
-    """An array for each input.
+    """Return an array for each input.
 
     Raises:
         ForgeError: see ``inputs.shaped``; an input is no tensor of numbers.

@@ -16,7 +16,7 @@ from trtforge.timing.measure import Runner
 
 
 def _loaded(engine: Path) -> tuple[Any, Any]:
-    """The bindings that an engine is for, which its first bytes say, and the engine on the GPU."""
+    """Return the bindings that an engine is for, by its first bytes, and the engine on the GPU."""
     if _plan.maker(engine) != "TensorRT-RTX":
         return tensorrt.opened(engine)
     trt = tensorrt_rtx.module()

@@ -122,7 +122,7 @@ def _captured(
 
 
 def _tensors(found: Any) -> list[torch.Tensor]:
-    """All tensors in whatever a module returns."""
+    """Yield all tensors in whatever a module returns."""
     import torch
 
     if isinstance(found, torch.Tensor):
