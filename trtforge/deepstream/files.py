@@ -43,7 +43,7 @@ def network(
     prefix: str,
     force: bool,
 ) -> NetworkJson:
-    """``pgie_config.txt``, ``.yml`` and labels (or ``sgie_...``) in ``out``.
+    """Write ``pgie_config.txt``, ``.yml`` and labels (or ``sgie_...``) into ``out``.
 
     Raises:
         ForgeError: model and wish do not go together, or a file is there already.
@@ -81,7 +81,7 @@ def pipeline(
     port: int,
     force: bool,
 ) -> PipelineJson:
-    """A file for deepstream-app; readable by its owner alone if a camera's URI carries a password.
+    """Write a file for deepstream-app, which only its owner can read if it holds a password.
 
     Args:
         listed: the file from which cameras come, if any.

@@ -33,8 +33,7 @@ TRACKERS = {
 
 @dataclass(frozen=True)
 class Gie:
-    """A network of the pipeline: its nvinfer configuration, and what of it the pipeline has to
-    know.
+    """A network of the pipeline: its nvinfer configuration, and what the pipeline has to know of it.
 
     Attributes:
         config: path, relative to the pipeline's own.

@@ -82,7 +82,7 @@ class NetworkRequest:
 
 
 def model(path: Path, recipe: Recipe | None) -> Model:
-    """What lies at ``path``.
+    """Return what is known about the bundle, engine or ONNX file at ``path``.
 
     Args:
         path: folder made by ``build`` or ``prepare``, engine of TensorRT's, or ONNX file.
@@ -177,7 +177,7 @@ def _engine(path: Path, recipe: Recipe | None) -> Model:
 
 
 def network(found: Model, wish: NetworkRequest, out: Path, deepstream: str) -> tuple[Network, str]:
-    """The network, and the text of its file of labels.
+    """Return the network for nvinfer, and the text of its label file.
 
     Args:
         out: folder of the configuration: paths are relative to it.
@@ -248,9 +248,7 @@ def _kind(found: Model, wish: NetworkRequest) -> Kind:
 
 
 def _check_kind(found: Model, kind: Kind) -> None:
-    """nvinfer's own parsers of classes and masks read one form of output each, whatever
-    network-type says.
-    """
+    """Refuse a kind of network whose outputs nvinfer's own parsers don't read."""
     graph = found.graph
     if (kind == "classifier" and not all(classes_of(output) for output in graph.outputs)) or (
         kind == "segmentation" and len(graph.outputs[0].dims) != 4

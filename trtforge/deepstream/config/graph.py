@@ -52,7 +52,7 @@ class Graph:
 
     @property
     def batch(self) -> int | None:
-        """The fixed batch, None for a dynamic one."""
+        """The fixed batch; None where it is dynamic."""
         first = self.inputs[0].dims[0] if self.inputs and self.inputs[0].dims else None
         return first if isinstance(first, int) else None
 
@@ -63,9 +63,7 @@ class Graph:
 
     @property
     def stock(self) -> bool:
-        """It has the four outputs that DeepStream's stock TensorFlow SSD parser reads, classes as
-        float32.
-        """
+        """Whether the outputs are those of DeepStream's TensorFlow SSD parser, with float32 classes."""
         return self.suppressed and self.output("detection_classes").dtype == "float32"
 
     @property
@@ -77,7 +75,7 @@ class Graph:
         return next(output for output in self.outputs if output.name == name)
 
     def kind(self) -> Kind:
-        """What the outputs look like; ``tensors`` where none of nvinfer's own parsers reads them."""
+        """Return what the outputs look like; ``tensors`` where none of nvinfer's own parsers reads them."""
         if self.suppressed:
             return "detector"
         if all(output.dtype == "float32" and classes_of(output) for output in self.outputs):
@@ -135,9 +133,7 @@ def inspect(path: Path) -> Graph:
 
 
 def _suppressed_classes(model: onnx.ModelProto) -> int | None:
-    """From the scores that go into the suppressing node: (B, N, C) for a plugin, (B, C, N) for
-    ONNX's own.
-    """
+    """Return the number of classes by the scores of the NMS: (B, N, C) or, for ONNX's, (B, C, N)."""
     node = next(
         (
             each

@@ -132,19 +132,19 @@ class Network:
 
     @property
     def typed(self) -> bool:
-        """The graph itself says its precision."""
+        """Whether the graph itself fixes the precisions."""
         return self.precision != "fp32" and self.cache is None and not self.implicit
 
     @property
     def mode(self) -> int:
-        """``network-mode``: 0 FP32, 1 INT8, 2 FP16, 3 INT8 and FP16."""
+        """The ``network-mode``: 0 FP32, 1 INT8, 2 FP16, 3 INT8 and FP16."""
         if self.cache is None:
             return 2 if self.implicit else 0
         return 3 if self.rest == "fp16" else 1
 
     @property
     def engine(self) -> str:
-        """The name that nvinfer looks for, beside the ONNX file."""
+        """The name of the engine that nvinfer looks for, beside the ONNX file."""
         return engine_name(self.onnx, self.batch, MODE_NAMES[self.mode], self.dla)
 
     @property
@@ -154,7 +154,7 @@ class Network:
 
 
 def engine_name(onnx: str, batch: int, mode: str = "fp32", dla: int | None = None) -> str:
-    """The name under which nvinfer looks for an engine, beside the ONNX file.
+    """Return the name under which nvinfer looks for an engine, beside the ONNX file.
 
     Args:
         mode: what nvinfer derives from network-mode; every strongly typed graph has fp32, whatever

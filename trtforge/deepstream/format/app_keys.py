@@ -277,7 +277,7 @@ GONE = {
 
 
 def app(group: str) -> dict[str, Key] | None:
-    """The keys of a group of deepstream-app's file; None for a group that it never looks at."""
+    """Return the keys of a group of deepstream-app's file; None for a group that it never reads."""
     if group in GROUPS:
         return GROUPS[group]
     family = group.rstrip("0123456789")
@@ -285,7 +285,7 @@ def app(group: str) -> dict[str, Key] | None:
 
 
 def key_of(group: str, name: str) -> Key | None:
-    """A key of a group, with those that carry a class number."""
+    """Return a key of a group, also one with a class number in its name."""
     table = app(group) or {}
     found = _COLORED.fullmatch(name)
     return table.get(name) or (table.get(found[1]) if found else None)

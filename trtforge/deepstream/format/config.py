@@ -70,8 +70,7 @@ def _fault(key: Key, value: Value) -> str:
 
 
 def read(path: Path, known: Keys = nvinfer) -> Config:
-    """A file as typed values: of a key given twice the last, without keys and groups that nobody
-    reads.
+    """Read a file as typed values; a repeated key has its last value, unknown keys are left out.
 
     Raises:
         ForgeError: the parser of its dialect would refuse it; names the line.
@@ -108,7 +107,7 @@ def write(
     comments: Sequence[str] = (),
     known: Keys = nvinfer,
 ) -> str:
-    """The file's text, which both parsers read as the same values.
+    """Return a file's text, which both parsers read as the same values.
 
     Raises:
         ForgeError: see :func:`check`.

@@ -41,5 +41,5 @@ def read(path: Path) -> Document:
 
 
 def parse(text: str, path: Path) -> Document:
-    """A file's text, in the dialect that its name says."""
+    """Parse a file's text in the dialect that its name says."""
     return yml.parse(text, path) if dialect_of(path) == "yaml" else ini.parse(text, path)

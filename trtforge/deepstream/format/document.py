@@ -64,10 +64,10 @@ class Document:
     repeats: list[tuple[str, int]] = field(default_factory=list)
 
     def group(self, name: str) -> dict[str, Entry]:
-        """The keys of a group, of each the one that holds."""
+        """Return the entries of a group; of a repeated key, the last one."""
         return {entry.key: entry for entry in self.entries if entry.group == name}
 
     def held(self) -> Iterator[Entry]:
-        """Every key that holds: without those that a later one of the same name overrides."""
+        """Return every entry that no later one of the same name overrides."""
         last = {(entry.group, entry.key): entry for entry in self.entries}
         return iter(last.values())

@@ -101,14 +101,14 @@ def _junk(line: str, number: int) -> Fault:
 
 
 def escape(text: str) -> str:
-    """A text value as g_key_file_get_string gives it back."""
+    """Escape a text so that g_key_file_get_string returns it."""
     text = text.replace("\\", "\\\\")
     blanks = len(text) - len(text.lstrip(" "))
     return "\\s" * blanks + text[blanks:]
 
 
 def write(sections: Mapping[str, Mapping[str, Value]], comments: Sequence[str] = ()) -> str:
-    """A key file; ``comments`` stand at its head, one a line."""
+    """Return a key file; ``comments`` come first, one a line."""
     lines = [f"# {comment}" for comment in comments]
     for name, keys in sections.items():
         lines += ["", f"[{name}]", *(f"{key}={_text(value)}" for key, value in keys.items())]

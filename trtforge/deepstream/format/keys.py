@@ -64,7 +64,7 @@ class Key:
         return known and (self.until is None or wanted <= version(self.until))
 
     def fault(self, value: Value) -> str:
-        """What is wrong with a typed value: empty if nothing is."""
+        """Return what is wrong with a typed value; empty if nothing is."""
         if self.choices is not None and value not in self.choices:
             return f"is none of {', '.join(f'{number} ({name})' for number, name in self.choices.items())}"
         if (
@@ -224,16 +224,14 @@ CLASS_GROUP = re.compile(r"class-attrs-(all|\d+)")
 
 
 def nvinfer(group: str) -> dict[str, Key] | None:
-    """The keys of a group of nvinfer's file; None for a group that it never looks at."""
+    """Return the keys of a group of nvinfer's file; None for a group that it never reads."""
     if group == "property":
         return PROPERTY
     return CLASS_ATTRS if CLASS_GROUP.fullmatch(group) else None
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The real key that a wrong one most probably means: the same but for case and underscores, or
-    else similar.
-    """
+    """Return the key that a wrong one most probably means, by case, underscores, or similarity."""
     names = list(known)
     plain = {each.lower(): each for each in names}
     same = plain.get(name.lower().replace("_", "-"))

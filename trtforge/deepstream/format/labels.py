@@ -67,7 +67,7 @@ def _read(path: Path) -> list[str]:
 
 
 def text(names: list[str], counts: list[int]) -> str:
-    """A file of labels as nvinfer reads it.
+    """Return the text of a label file as nvinfer reads it.
 
     Args:
         counts: of a classifier, classes of each output: a line each, names separated by semicolons.

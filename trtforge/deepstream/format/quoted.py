@@ -8,9 +8,7 @@ PLAIN = frozenset(range(0x20, 0x7F)) - set(
 
 
 def quoted(text: str) -> str:
-    """A literal that C++ and protobuf's text format read alike: UTF-8, octal where it is not plain
-    ASCII.
-    """
+    """Return a literal for C++ and protobuf's text format: UTF-8, octal where it is not ASCII."""
     return (
         '"'
         + "".join(chr(byte) if byte in PLAIN else f"\\{byte:03o}" for byte in text.encode("utf-8"))

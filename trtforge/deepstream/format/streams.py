@@ -46,7 +46,7 @@ class Stream:
 
 
 def redact(text: str) -> str:
-    """``text`` without what may be a secret in its URIs: user, password and query."""
+    """Return a text without user, password and query of its URIs."""
     lines = "\n".join(map(_without_credentials, text.split("\n")))
     return re.sub(r"\S+", lambda word: _without_query(word[0]), _CUT_OFF.sub(r"\1***", lines))
 
@@ -64,8 +64,7 @@ def _without_query(word: str) -> str:
 
 
 def parse(text: str, where: str = "") -> Stream:
-    """A URI (rtsp, rtsps, file, http, https), a camera (``csi:0``, ``usb:0``, ``/dev/video0``), or
-    a file's path.
+    """Parse a URI, a camera (``csi:0``, ``usb:0``, ``/dev/video0``) or a file's path.
 
     Raises:
         ForgeError: it is none of these; the message does not repeat it.
@@ -103,7 +102,7 @@ def _check_host(rest: str, where: str) -> None:
 
 
 def read(path: Path) -> list[Stream]:
-    """A list with one source a line; ``#`` begins a comment line.
+    """Read a list with one source a line; ``#`` begins a comment line.
 
     Raises:
         ForgeError: there is no such file, nothing in it, or a line that is no source.
@@ -133,5 +132,5 @@ def read(path: Path) -> list[Stream]:
 
 
 def secret(streams: Sequence[Stream]) -> bool:
-    """Whether any URI carries what may be a secret."""
+    """Tell whether a URI carries what may be a secret."""
     return any(redact(stream.uri) != stream.uri for stream in streams)

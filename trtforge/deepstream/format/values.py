@@ -20,7 +20,7 @@ _SPACE = " \t\n\f\r"
 
 
 def parse(key: Key, text: str, dialect: str) -> Value:
-    """A value as nvinfer reads it.
+    """Convert the text of a value as nvinfer does.
 
     Args:
         text: what stands in the file: in INI behind ``=`` without leading blanks, in YAML the
@@ -49,9 +49,7 @@ def _cut(key: Key, value: Any, dialect: str) -> Any:
 
 
 def _ini_int(text: str) -> int:
-    """strtol, behind which nothing or a blank must stand: ``8 # eight`` is 8, and a blank item of a
-    list is 0.
-    """
+    """Convert as strtol does: a blank may follow, so ``8 # eight`` is 8; a blank list item is 0."""
     found = _INT.match(text)
     if not found and text[:1] in tuple(_SPACE):
         return 0
@@ -115,7 +113,7 @@ def _ini_list(text: str) -> list[str]:
 
 
 def _yaml_int(text: str) -> int:
-    """``as<int>``: decimal, 0x.. or 0.. (octal), and nothing else; ``true`` is none."""
+    """Convert as yaml-cpp's ``as<int>`` does: decimal, 0x.. or 0.. (octal), and nothing else."""
     word = text.strip(_SPACE)
     for pattern, base in (
         (r"[+-]?0[xX][0-9a-fA-F]+", 16),
@@ -196,7 +194,7 @@ _YAML_PREFIX = _YAML | {"int": _prefix_int, "bool": _prefix_bool, "float": _pref
 
 
 def text_of(value: Value) -> str:
-    """A value in the form that both parsers read alike: 0 and 1, ``a;b;c``, no blanks."""
+    """Return a value in a form that both parsers read alike: 0 and 1, ``a;b;c``, no blanks."""
     if isinstance(value, bool):
         return str(int(value))
     if isinstance(value, (str, int)):

@@ -214,7 +214,7 @@ def _names(path: Path) -> set[str]:
 
 
 def shapes(subject: Subject) -> Iterator[Finding]:
-    """What stands here against what the graph has."""
+    """Yield findings about sizes that the graph does not have."""
     graph, dims = subject.graph, subject.get("infer-dims")
     if dims and len(dims) == 3 and dims[2] in (1, 3) and dims[0] not in (1, 3):
         yield subject.on(
@@ -278,7 +278,7 @@ def tensors(subject: Subject) -> Iterator[Finding]:
 
 
 def _follows_image(graph: Any, output: Any) -> bool:
-    """A dynamic image makes dynamic outputs, whose size infer-dims fixes."""
+    """Tell whether an output's size follows from a dynamic image, which infer-dims fixes."""
     return not all(isinstance(each, int) for each in graph.image) and not graph.nms
 
 

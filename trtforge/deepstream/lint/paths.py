@@ -75,9 +75,7 @@ def _missing(subject: Subject, entry: Entry, key: Key, text: str) -> Iterator[Fi
 
 
 def _realpath_so_far(path: Path) -> Path:
-    """What glibc's realpath leaves in its buffer: the first part that is missing, if that is not
-    the last.
-    """
+    """Return what glibc's realpath leaves in its buffer when a part of the path is missing."""
     for part in (*reversed(path.parents), path):
         if not part.exists():
             return part

@@ -218,7 +218,7 @@ def passwords(subject: Subject) -> Iterator[Finding]:
 
 
 def element(subject: Subject, group: str) -> dict[str, Value]:
-    """What deepstream-app sets on the element of a group: it stands above the element's own file."""
+    """Return what deepstream-app sets on a group's element, above the element's own file."""
     shared = (
         "batch-size",
         "gie-unique-id",

@@ -54,7 +54,7 @@ _OTHERS = {
 
 
 def lint(files: Sequence[Path], deepstream: str, recipe: Recipe | None, fix: bool) -> LintReport:
-    """Every finding in ``files``, and in the files of the networks that a pipeline names.
+    """Return every finding in ``files`` and in the files of the networks that a pipeline names.
 
     Args:
         deepstream: version that will read them.
@@ -238,7 +238,7 @@ def _graph(path: Path) -> Graph | None:
 
 
 def _recipe(folder: Path) -> Recipe | None:
-    """Of the bundle that the ONNX file lies in."""
+    """Return the recipe of the bundle that contains the ONNX file."""
     from pydantic import ValidationError
 
     from trtforge.bundle.folder import read_document
@@ -262,7 +262,7 @@ def _networks(subject: Subject) -> list[tuple[Path, Mapping[str, Value] | None]]
 def _corrected(
     document: Document, findings: Iterator[Finding], report: LintReport
 ) -> list[str] | None:
-    """The lines with one correction in each line that has one; None if there is nothing to correct."""
+    """Return the lines with at most one correction each; None if there is nothing to correct."""
     fixes: dict[int, Finding] = {}
     for finding in findings:
         if finding.fix is not None and finding.path == document.path:

@@ -63,7 +63,7 @@ class Subject:
         return self.document.path.resolve().parent
 
     def table(self, group: str) -> Mapping[str, Key] | None:
-        """The keys of a group; None for one that nobody reads."""
+        """Return the keys of a group; None for a group that nobody reads."""
         return keys.nvinfer(group) if self.kind == "nvinfer" else app_keys.app(group)
 
     def key(self, entry: Entry) -> Key | None:
@@ -75,7 +75,7 @@ class Subject:
         return self.document.group(group).get(name)
 
     def get(self, name: str, group: str = "property") -> Any:
-        """The value that holds: the element's, the file's, or the default."""
+        """Return the value that counts: the element's, the file's, or the default."""
         if group == "property" and self.element and name in self.element:
             return self.element[name]
         given = self.values.get(group, {})
@@ -85,7 +85,7 @@ class Subject:
         return given.get(name, table[name].default if name in table else None)
 
     def path(self, name: str) -> Path | None:
-        """A file that the configuration names, resolved as nvinfer resolves it."""
+        """Return a file that the configuration names, resolved as nvinfer resolves it."""
         text = self.get(name)
         return self.folder / text if isinstance(text, str) and text else None
 
@@ -113,7 +113,7 @@ class Subject:
         value: Value | None = None,
         grade: Severity | None = None,
     ) -> Finding:
-        """A finding on a key of the property group; ``value`` is what should stand there."""
+        """Return a finding about a key of the property group; ``value`` is what should stand there."""
         entry = self.entry(name)
         fix = None
         if value is not None:
@@ -123,7 +123,7 @@ class Subject:
     def written(
         self, entry: Entry, *, name: str | None = None, value: Value | None = None
     ) -> tuple[str, ...] | None:
-        """The entry's line with another name or value."""
+        """Return an entry's line with another name or value."""
         text = entry.text if value is None else text_of(value)
         line = self.document.lines[entry.line - 1]
         if self.document.dialect == "ini":
@@ -136,7 +136,7 @@ class Subject:
         )
 
     def added(self, name: str, value: Value, group: str = "property") -> tuple[str, ...]:
-        """A group's header with one more key under it."""
+        """Return a group's header with one more key under it."""
         line = self.document.lines[self.document.groups.get(group, 1) - 1].rstrip("\r")
         if self.document.dialect == "ini":
             return line, f"{name}={text_of(value)}"
@@ -145,11 +145,11 @@ class Subject:
         return line, f"{text[: len(text) - len(text.lstrip())]}{name}: {text_of(value)}"
 
     def without(self, entry: Entry) -> tuple[str, ...]:
-        """The entry's line, commented out."""
+        """Return an entry's line, commented out."""
         return (f"# {self.document.lines[entry.line - 1].strip()}",)
 
     def looked_at(self, group: str) -> bool:
-        """Whether the parser reads a group's keys: not of sources, sinks and networks that are off."""
+        """Tell whether the parser reads a group's keys, which it does not where a source is off."""
         if self.kind == "nvinfer":
             return group == "property" or self.get("network-type") in (0, 3)
         if group.rstrip("0123456789") not in SWITCHED:
@@ -157,11 +157,11 @@ class Subject:
         return "enable" in self.document.group(group) and self.get("enable", group) != 0
 
     def held(self) -> Iterator[Entry]:
-        """Every key that holds, in groups whose keys are read."""
+        """Yield every entry that counts, in groups whose keys are read."""
         return (entry for entry in self.document.held() if self.looked_at(entry.group))
 
     def scalars(self) -> Iterator[tuple[Entry, Key]]:
-        """Every one of them that its parser knows."""
+        """Yield every entry that counts and that the parser knows."""
         for entry in self.held():
             key = self.key(entry)
             if key is not None:

@@ -178,7 +178,7 @@ def _topk(entry: Entry) -> str:
 
 
 def _unread(subject: Subject, entry: Entry, key: Key, reason: str) -> Finding:
-    """The kind of mistake behind a value that can't be converted, and the value that was meant."""
+    """Return the mistake behind a value that can't be converted, and the value that was meant."""
     text, dialect = entry.text, subject.document.dialect
     fails = (
         "nvinfer's YAML parser throws, and the process ends"

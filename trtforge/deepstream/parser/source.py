@@ -96,8 +96,7 @@ def write(model: Path, out: Path) -> ParserJson:
 
 
 def keys(detection: Detection, nms: Nms, names: str | None) -> dict[str, dict[str, str]]:
-    """What an nvinfer configuration has to say for this parser, by group; the library lies beside
-    it.
+    """Return what an nvinfer configuration needs for this parser, by group.
 
     Args:
         nms: thresholds for DeepStream's clustering.
@@ -122,7 +121,7 @@ def keys(detection: Detection, nms: Nms, names: str | None) -> dict[str, dict[st
 
 
 def source(detection: Detection, wanted: Mapping[str, Mapping[str, str]]) -> str:
-    """The C++ file: whatever the model's tensors are called, it is ASCII that compiles.
+    """Return the C++ file: ASCII that compiles, whatever the model's tensors are called.
 
     Args:
         wanted: the keys, for a comment in it.

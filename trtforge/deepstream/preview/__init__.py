@@ -48,7 +48,7 @@ class Preview:
 
 
 def open_bundle(folder: Path) -> Preview:
-    """The detector of a bundle or prepared folder, as its ``pgie_config.txt`` says.
+    """Open the detector of a bundle or prepared folder, as its ``pgie_config.txt`` says.
 
     Raises:
         ForgeError: a file is missing or not what the manifest lists; the configuration is wrong, or
@@ -107,7 +107,7 @@ def _find(
 
 
 def _objects(found: preview_objects.Found, image: Image.Image) -> Objects:
-    """As nvdsosd can draw them: inside the image; best first."""
+    """Return the objects that nvdsosd can draw, inside the image, best first."""
     order = np.argsort(-found.scores, kind="stable")
     boxes, limit = found.boxes[order], np.array([image.width, image.height] * 2, np.float64)
     corners = np.clip(np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1), 0, limit)

@@ -42,7 +42,7 @@ class Found:
     classes: np.ndarray
 
     def at(self, which: Any) -> Found:
-        """Those at some positions, or under a mask."""
+        """Return the objects at some positions, or under a mask."""
         return Found(self.boxes[which], self.scores[which], self.classes[which])
 
 
@@ -51,8 +51,7 @@ class Found:
 
 
 def tf_ssd(outputs: Outputs, size: tuple[int, int], thresholds: np.ndarray) -> Found:
-    """NvDsInferParseCustomTfSSD of DeepStream's own library: outputs by name, y1, x1, y2, x2 as
-    shares of the input.
+    """Parse as NvDsInferParseCustomTfSSD does: y1, x1, y2, x2 as shares of the input.
 
     Args:
         outputs: of one image, without the batch.
@@ -87,8 +86,7 @@ def tf_ssd(outputs: Outputs, size: tuple[int, int], thresholds: np.ndarray) -> F
 def raw_heads(
     outputs: Outputs, detection: Detection, size: tuple[int, int], thresholds: np.ndarray
 ) -> Found:
-    """The parser that `trtforge deepstream parser` writes: decoded boxes, an object for each class
-    over its threshold.
+    """Parse as the C++ parser does that `trtforge deepstream parser` writes.
 
     Args:
         outputs: of one image, without the batch.
@@ -116,7 +114,7 @@ def raw_heads(
 
 
 def _above(found: Found, thresholds: np.ndarray) -> Found:
-    """Without what has another class, or a score under its class's threshold."""
+    """Return the objects without those under their class's threshold."""
     known = found.at((found.classes >= 0) & (found.classes < len(thresholds)))
     return known.at(~(known.scores < thresholds.astype(np.float32)[known.classes]))
 
@@ -126,9 +124,7 @@ def _above(found: Found, thresholds: np.ndarray) -> Found:
 
 
 def cluster(found: Found, classes: Sequence[ClassAttributes], mode: int) -> Found:
-    """Each class by itself, in order of classes: NMS and post-cluster-threshold (mode 2) or neither
-    (4), then topk.
-    """
+    """Cluster each class: NMS and threshold in mode 2, neither in mode 4, then topk."""
     found = _above(found, np.array([each.pre_cluster for each in classes]))
     kept = []
     for label, attributes in enumerate(classes):
@@ -144,9 +140,7 @@ def cluster(found: Found, classes: Sequence[ClassAttributes], mode: int) -> Foun
 
 
 def _suppress(boxes: np.ndarray, limit: np.float32) -> np.ndarray:
-    """Positions that stay of boxes in falling order of score: those that overlap none that stays by
-    more.
-    """
+    """Return which boxes stay of those in falling order of score, so that none overlap too much."""
     left, top, width, height = boxes.T
     right, bottom, area = left + width, top + height, width * height
     rest, kept = np.arange(len(boxes)), []
@@ -169,8 +163,7 @@ def _suppress(boxes: np.ndarray, limit: np.float32) -> np.ndarray:
 def to_frame(
     found: Found, place: Fit, frame: tuple[int, int], settings: Settings
 ) -> tuple[Found, Counter[str]]:
-    """Objects in pixels of the frame as gst-nvinfer attaches them, and how many it dropped, by the
-    reason.
+    """Return objects in pixels of the frame, as gst-nvinfer does, and how many it dropped and why.
 
     A box over the frame's top is moved down to it. One that reaches below the bottom is dropped,
     which the bars of a letterboxed input make easy, unless crop-objects-to-roi-boundary is set: it

@@ -28,9 +28,7 @@ Keys = Mapping[str, str]
 
 @dataclass(frozen=True)
 class ClassAttributes:
-    """Thresholds of one class; sizes and offsets in pixels of the frame, where 0 as a greatest size
-    is no limit.
-    """
+    """Thresholds of one class; sizes in pixels of the frame, where a largest size of 0 is no limit."""
 
     pre_cluster: float = 0.2
     post_cluster: float = 0.0
@@ -91,7 +89,7 @@ def read_keys(path: Path) -> dict[str, dict[str, str]]:
 
 
 def read(path: Path) -> Settings:
-    """The configuration of a detector.
+    """Read the configuration of a detector.
 
     Raises:
         ForgeError: a value is none, a file is missing or lies elsewhere, or the configuration does
@@ -202,9 +200,7 @@ def _attributes(groups: Mapping[str, Keys], label: int, cluster: int) -> ClassAt
 
 
 def _beside(path: Path, keys: Keys, key: str) -> Path:
-    """A file that the configuration names. A bundle may come from anywhere, so it must lie in the
-    bundle's folder.
-    """
+    """Return a file that the configuration names; it must lie in the bundle's folder."""
     folder = path.parent.resolve()
     file = (folder / keys.get(key, "")).resolve()
     if not keys.get(key):
@@ -250,5 +246,5 @@ def _numbers(keys: Keys, key: str) -> list[float]:
 
 
 def _text(keys: Keys, key: str, default: str) -> str:
-    """A number may have a comment behind it; file names may not."""
+    """Return a value's text; a number may have a comment behind it, a file name may not."""
     return keys.get(key, default).partition("#")[0].strip()

@@ -210,7 +210,7 @@ def _model_config(
 def _nvinferserver(
     name: str, ready: Prepared, inputs: list[Message], labels: str, serving: Serving
 ) -> Message:
-    """The top message of nvinferserver's configuration (PluginControl).
+    """Return the top message of nvinferserver's configuration (PluginControl).
 
     It has no output_control.detect_control: that would drop every object that reaches below the
     frame.

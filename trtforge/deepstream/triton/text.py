@@ -15,7 +15,7 @@ class Name(str):
 
 
 def text(message: Message, indent: str = "") -> str:
-    """A message: fields in the order given, one a line, a block for each message inside."""
+    """Return a message in protobuf's text format: one field a line, in the order given."""
     return "".join(_field(name, value, indent) for name, value in message.items())
 
 
