@@ -84,7 +84,9 @@ def calibration_provider(asked: str) -> str:
             "--provider cuda: no GPU that onnxruntime-gpu and pycuda can use",
             "pip install 'trtforge[gpu]', or use --provider cpu",
         )
-    return asked if asked != "auto" else "cuda" if has_cuda() else "cpu"
+    if asked != "auto":
+        return asked
+    return "cuda" if has_cuda() else "cpu"
 
 
 def has_cuda() -> bool:

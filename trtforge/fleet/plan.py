@@ -180,8 +180,9 @@ def why_not(
 ) -> str:
     """Return why a device can't have an engine of a precision; empty if it can."""
     if backend == ONNXRUNTIME:
-        lacks = "DLA" if place.dla is not None else "FP8 operators" if precision == "fp8" else ""
-        return f"ONNX Runtime on a CPU has no {lacks}" if lacks else ""
+        if place.dla is not None:
+            return "ONNX Runtime on a CPU has no DLA"
+        return "ONNX Runtime on a CPU has no FP8 operators" if precision == "fp8" else ""
     assert device
     if not device.typed:
         return (

@@ -51,4 +51,6 @@ def count(op: str, data: Shape, weights: Shape, output: Shape, transposed: bool 
 
 
 def _numbers(shape: Any) -> Shape:
-    return None if shape is None else [dim if isinstance(dim, int) else 1 for dim in shape]
+    if shape is None:
+        return None
+    return [dim if isinstance(dim, int) else 1 for dim in shape]

@@ -154,11 +154,9 @@ class Shapes:
 
     def _type(self, name: str) -> onnx.TypeProto:
         shape = self.shape.get(name)
-        sizes = (
-            None
-            if shape is None
-            else [size if isinstance(size, int) else str(size) for size in shape]
-        )
+        sizes = None
+        if shape is not None:
+            sizes = [size if isinstance(size, int) else str(size) for size in shape]
         return onnx.helper.make_tensor_type_proto(self.dtype[name], sizes)
 
     def _data(self, tensor: gs.Tensor, array: Any) -> onnx.TensorProto:
@@ -223,8 +221,12 @@ def _expand(node: gs.Node, shapes: list[Any], values: list[Any]) -> Shape | None
         return None
     rank = max(len(shapes[0]), len(wanted))
     pairs = zip(_padded(shapes[0], rank), _padded(wanted, rank), strict=True)
-    sizes = [other if one in (1, other) else one if other == 1 else None for one, other in pairs]
-    return None if None in sizes else tuple(sizes)  # type: ignore[arg-type]
+    sizes: list[Size] = []
+    for size, target in pairs:
+        if size not in (1, target) and target != 1:
+            return None  # whether they are equal is not known
+        sizes.append(target if size in (1, target) else size)
+    return tuple(sizes)
 
 
 def _padded(sizes: Any, rank: int) -> list[Size]:

@@ -206,10 +206,9 @@ def _cast(node: gs.Node, inputs: Inputs) -> Array | None:
     to = node.attrs["to"]
     kind = np.dtype(to) if not isinstance(to, int) else np.dtype(_NUMPY.get(to, np.float32))
     if kind == np.bool_:
+        # Whether a named size is zero is not known.
         return _each(
-            lambda value: (
-                None if isinstance(value, Dim) else value if value is None else bool(value)
-            )
+            lambda value: None if value is None or isinstance(value, Dim) else bool(value)
         )(inputs[0])
     if kind not in (np.int64, np.int32):
         return None
@@ -217,10 +216,12 @@ def _cast(node: gs.Node, inputs: Inputs) -> Array | None:
 
 
 def _where(node: gs.Node, inputs: Inputs) -> Array:
-    choose = np.frompyfunc(
-        lambda which, yes, no: no if which is False else yes if which is True else None, 3, 1
-    )
-    return _objects(choose(*inputs))
+    def pick(which: object, yes: object, no: object) -> object:
+        if which is True:
+            return yes
+        return no if which is False else None
+
+    return _objects(np.frompyfunc(pick, 3, 1)(*inputs))
 
 
 def _constant_of_shape(node: gs.Node, inputs: Inputs) -> Array | None:

@@ -127,13 +127,9 @@ def _tensors(found: Any) -> list[torch.Tensor]:
 
     if isinstance(found, torch.Tensor):
         return [found]
-    parts = (
-        found.values()
-        if isinstance(found, dict)
-        else found
-        if isinstance(found, (tuple, list))
-        else ()
-    )
+    parts = found.values() if isinstance(found, dict) else found
+    if not isinstance(found, (dict, tuple, list)):
+        return []
     return [tensor for part in parts for tensor in _tensors(part)]
 
 

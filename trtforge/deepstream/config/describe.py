@@ -345,7 +345,9 @@ def _cache(found: Model, cache: Path) -> Path:
 def _thresholds(given: Mapping[str, float], names: list[str]) -> dict[int, float]:
     found = {}
     for name, limit in given.items():
-        number = names.index(name) if name in names else int(name) if name.isdecimal() else -1
+        number = int(name) if name.isdecimal() else -1
+        if name in names:
+            number = names.index(name)
         if not 0 <= number < len(names):
             raise ForgeError(
                 f"--threshold {name}: no such class", f"the classes are {', '.join(names[:10])}"

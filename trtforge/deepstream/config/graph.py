@@ -148,13 +148,13 @@ def _suppressed_classes(model: onnx.ModelProto) -> int | None:
         value.name: _tensor(value).dims for value in (*model.graph.value_info, *model.graph.output)
     }
     dims = shapes.get(node.input[1], ())
-    count = dims[1 if node.op_type == "NonMaxSuppression" else 2] if len(dims) == 3 else None
-    # One class may be all classes, suppressed as one.
-    return (
-        count
-        if isinstance(count, int) and (count > 1 or node.op_type != "NonMaxSuppression")
-        else None
-    )
+    standard = node.op_type == "NonMaxSuppression"
+    if len(dims) != 3:
+        return None
+    count = dims[1 if standard else 2]
+    # One class of ONNX's own NMS may be all classes, suppressed as one.
+    known = isinstance(count, int) and (count > 1 or not standard)
+    return count if isinstance(count, int) and known else None
 
 
 def _tensor(value: onnx.ValueInfoProto) -> Tensor:

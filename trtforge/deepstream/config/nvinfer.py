@@ -228,7 +228,9 @@ def _preprocessing(network: Network) -> dict[str, Value]:
             "`trtforge build` folds it into the graph, as does `trtforge patch --fold-normalization`",
         )
     keep_aspect, symmetric = LETTERBOX[recipe.letterbox]
-    color = 2 if network.channels == 1 else 1 if recipe.color == "bgr" else 0
+    color = 1 if recipe.color == "bgr" else 0
+    if network.channels == 1:
+        color = 2  # grey
     found: dict[str, Value] = {"net-scale-factor": recipe.scale}
     if any(recipe.offsets):
         found["offsets"] = recipe.offsets[: network.channels]

@@ -16,6 +16,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
+# plain: the value is used. none: it is read, and changes nothing. debugging: a dump that costs time.
+# dead-format: it belongs to a model format that DeepStream no longer builds.
+Effect = Literal["plain", "none", "debugging", "dead-format"]
 Kind = Literal["int", "bool", "float", "string", "path", "ints", "floats", "strings", "paths"]
 Scalar = str | int | float | bool
 Value = Scalar | tuple[int, ...] | tuple[float, ...] | tuple[str, ...]
@@ -39,7 +42,8 @@ class Key:
         since: oldest DeepStream that was seen to know it.
         until: newest DeepStream that was seen to apply it; later ones read it without effect.
         instead: the key that replaces this deprecated one.
-        remark: why setting it is not what it seems.
+        effect: what setting it does.
+        remark: why that is not what it seems.
     """
 
     kind: Kind
@@ -55,6 +59,7 @@ class Key:
     since: str | None = None
     until: str | None = None
     instead: str | None = None
+    effect: Effect = "plain"
     remark: str = ""
 
     def applies_to(self, deepstream: str) -> bool:
@@ -73,11 +78,18 @@ class Key:
             and not self.low <= value <= self.high
         ):
             return f"is outside {_range(self.low, self.high)}"
-        if isinstance(value, tuple) and self.count is not None and len(value) != self.count:
-            return f"has {len(value)} values, not {self.count}"
-        if isinstance(value, tuple) and self.most is not None and len(value) > self.most:
-            return f"has {len(value)} values, more than {self.most}"
+        if isinstance(value, tuple) and self.wrong_count(value):
+            wanted = f"not {self.count}" if self.count is not None else f"more than {self.most}"
+            return f"has {len(value)} values, {wanted}"
         return ""
+
+    def wrong_count(self, value: Value) -> bool:
+        """Tell whether a list has a length that the key does not take."""
+        if not isinstance(value, tuple):
+            return False
+        if self.count is not None:
+            return len(value) != self.count
+        return self.most is not None and len(value) > self.most
 
 
 def version(text: str) -> tuple[int, int]:
@@ -96,7 +108,7 @@ _ELEMENT_BOOL = Key("bool", False, prefix=True)
 _ELEMENT_INT = Key("int", 0, low=0, prefix=True)
 _PATH = Key("path")
 _NAME = Key("string")
-_DEBUG = Key("int", 0, since="6.4", remark="a debugging dump")
+_DEBUG = Key("int", 0, since="6.4", effect="debugging", remark="a debugging dump")
 _GONE = "TensorRT's builder in DeepStream no longer reads this model format: give onnx-file"
 _ORDER = {0: "NCHW", 1: "NHWC"}
 
@@ -112,11 +124,11 @@ _MODEL: dict[str, Key] = {
     "custom-network-config": replace(_NAME, remark="not resolved against this file's folder, but against the "
                                      "folder that the process runs in"),
     "engine-create-func-name": _NAME,
-    "model-file": replace(_PATH, until="6.3", remark=_GONE),
-    "proto-file": replace(_PATH, until="6.3", remark=_GONE),
-    "uff-file": replace(_PATH, until="6.3", remark=_GONE),
-    "uff-input-blob-name": replace(_NAME, until="6.3", remark=_GONE),
-    "uff-input-order": Key("int", 0, choices={**_ORDER, 2: "NC"}, until="6.3", remark=_GONE),
+    "model-file": replace(_PATH, until="6.3", effect="dead-format", remark=_GONE),
+    "proto-file": replace(_PATH, until="6.3", effect="dead-format", remark=_GONE),
+    "uff-file": replace(_PATH, until="6.3", effect="dead-format", remark=_GONE),
+    "uff-input-blob-name": replace(_NAME, until="6.3", effect="dead-format", remark=_GONE),
+    "uff-input-order": Key("int", 0, choices={**_ORDER, 2: "NC"}, until="6.3", effect="dead-format", remark=_GONE),
     "tlt-encoded-model": _PATH,
     "tlt-model-key": _NAME,
     "input-dims": Key("ints", count=4, dialects=("ini",), instead="infer-dims"),
@@ -126,14 +138,14 @@ _MODEL: dict[str, Key] = {
     "batch-size": Key("int", 1, low=1, high=1024),
     "network-mode": Key("int", 0, choices={0: "FP32", 1: "INT8", 2: "FP16", 3: "best"}),
     "strongly-typed": replace(_BOOL, since="9.0"),
-    "workspace-size": Key("int", 0, low=0, until="6.3", remark="stored, and never applied: the builder takes what it wants"),
-    "force-implicit-batch-dim": replace(_BOOL, remark="no longer does anything: implicit batches are gone"),
+    "workspace-size": Key("int", 0, low=0, until="6.3", effect="none", remark="stored, and never applied: the builder takes what it wants"),
+    "force-implicit-batch-dim": replace(_BOOL, effect="none", remark="no longer does anything: implicit batches are gone"),
     "output-blob-names": Key("strings", cut=63),
     "output-io-formats": Key("strings", cut=63),
     "layer-device-precision": Key("strings"),
     "enable-dla": _BOOL,
     "use-dla-core": Key("int", 0, low=0),
-    "dynamic-properties": replace(_NAME, since="9.1", remark="stored, and not applied to the builder"),
+    "dynamic-properties": replace(_NAME, since="9.1", effect="none", remark="stored, and not applied to the builder"),
     "warmup-engine": replace(_BOOL, since="9.1"),
     "stabilize-buffer-count": Key("int", 0, low=0, since="9.1"),
     "is-classifier": Key("bool", False, dialects=("ini",), instead="network-type"),
@@ -185,7 +197,7 @@ _ELEMENT: dict[str, Key] = {
     "auto-inc-mem": Key("int", 1, since="6.4"),
     "max-gpu-mem-per": Key("int", 99, since="6.4"),
     "disable-output-host-copy": Key("int", 0, low=0, since="6.4"),
-    "raw-output-file-write": replace(_BOOL, since="9.1", remark="a debugging dump"),
+    "raw-output-file-write": replace(_BOOL, since="9.1", effect="debugging", remark="a debugging dump"),
     "dump-input-tensor": _DEBUG,
     "dump-output-tensor": _DEBUG,
     "overwrite-input-tensor": _DEBUG,

@@ -32,7 +32,8 @@ def parse(key: Key, text: str, dialect: str) -> Value:
             message says why.
     """
     if not key.kind.endswith("s"):
-        readers = _INI if dialect == "ini" else _YAML_PREFIX if key.prefix else _YAML
+        yaml = _YAML_PREFIX if key.prefix else _YAML
+        readers = _INI if dialect == "ini" else yaml
         value: Value = _cut(key, readers[key.kind](text), dialect)
         return value
     texts = _ini_list(text) if dialect == "ini" else text.split(";")

@@ -60,21 +60,12 @@ def _group(document: Document, name: str, node: yaml.Node, number: int) -> None:
             document.faults.append(Fault("yaml-syntax", number, f"{name} is no map of keys"))
         return
     for key, value in node.value:
-        form = (
-            "list"
-            if isinstance(value, yaml.SequenceNode)
-            else "map"
-            if isinstance(value, yaml.MappingNode)
-            else ""
-        )
-        text = (
-            ";".join(str(item.value) for item in value.value)
-            if form == "list"
-            else str(value.value)
-        )
-        document.entries.append(
-            Entry(name, str(key.value), text, key.start_mark.line + 1, form or "scalar")
-        )
+        form, text = "scalar", str(value.value)
+        if isinstance(value, yaml.SequenceNode):
+            form, text = "list", ";".join(str(item.value) for item in value.value)
+        elif isinstance(value, yaml.MappingNode):
+            form = "map"
+        document.entries.append(Entry(name, str(key.value), text, key.start_mark.line + 1, form))
 
 
 def write(sections: Mapping[str, Mapping[str, Value]], comments: Sequence[str] = ()) -> str:

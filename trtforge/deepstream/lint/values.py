@@ -75,15 +75,11 @@ def _or(near: str | None) -> str:
 
 
 def _elsewhere(entry: Entry) -> str:
-    other = (
-        CLASS_ATTRS
-        if entry.group == "property"
-        else PROPERTY
-        if entry.group.startswith("class-attrs")
-        else {}
-    )
-    home = "[class-attrs-all]" if entry.group == "property" else "[property]"
-    return f"; it belongs into {home}" if entry.key in other else ""
+    if entry.group == "property" and entry.key in CLASS_ATTRS:
+        return "; it belongs into [class-attrs-all]"
+    if entry.group.startswith("class-attrs") and entry.key in PROPERTY:
+        return "; it belongs into [property]"
+    return ""
 
 
 def types(subject: Subject) -> Iterator[Finding]:
@@ -154,13 +150,9 @@ def _value(subject: Subject, entry: Entry, key: Key) -> Iterator[Finding]:
             f"the YAML parser keeps {key.cut} characters of {entry.key}; INI keeps all",
         )
     if fault := key.fault(value):
-        rule = (
-            "unusual-value"
-            if subject.kind == "app"
-            else "wrong-count"
-            if "values" in fault
-            else "out-of-range"
-        )
+        rule = "wrong-count" if key.wrong_count(value) else "out-of-range"
+        if subject.kind == "app":
+            rule = "unusual-value"
         yield subject.at(
             rule,
             entry,
@@ -285,15 +277,15 @@ def standing(subject: Subject) -> Iterator[Finding]:
                 f"{entry.key} is deprecated: use {key.instead}",
                 _renamed(subject, entry, key),
             )
-        if key.remark and "debugging" in key.remark:
+        if key.effect == "debugging":
             yield subject.at(
                 "no-effect", entry, f"{entry.key} is {key.remark}, and slow", grade="note"
             )
-        elif key.remark and "this model format" in key.remark:
+        elif key.effect == "dead-format":
             yield subject.at(
                 "dead-format" if key.kind == "path" else "no-effect", entry, key.remark
             )
-        elif key.remark and entry.key not in ("custom-network-config", "extract-sei-type5-data"):
+        elif key.effect == "none":
             yield subject.at("no-effect", entry, f"{entry.key}: {key.remark}", grade="note")
         if key.since and version(subject.deepstream) < version(key.since):
             yield subject.at(

@@ -34,12 +34,9 @@ _WHICH = (
 
 def find(seen: Probe) -> Iterator[Detection]:
     for boxes, box_axis, scores, axis in candidates(seen):
-        grid = grid_of(fixed_shape(boxes)[1 if box_axis > 1 else 2], seen.size)
-        least = (
-            cells_of(seen.size, max(grid[1]))
-            if grid
-            else fixed_shape(boxes)[1 if box_axis > 1 else 2]
-        )
+        count = fixed_shape(boxes)[1 if box_axis > 1 else 2]
+        grid = grid_of(count, seen.size)
+        least = cells_of(seen.size, max(grid[1])) if grid else count
         kinds = sources(scores, axis, 0, fixed_shape(scores)[axis])
         softmax = operations(kinds) == {"Softmax"}
         if not decoded(boxes, box_axis, least) or not (softmax or probabilities(kinds)):

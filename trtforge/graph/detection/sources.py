@@ -123,7 +123,8 @@ def _slice_start(node: gs.Node, axis: int) -> int | None:
     for start, sliced, step in zip(starts, axes, steps, strict=True):
         if sliced % rank == axis:
             dim = fixed_shape(node.inputs[0])[axis]
-            return None if step != 1 else int(min(start + dim if start < 0 else start, dim))
+            begin = start + dim if start < 0 else start
+            return int(min(begin, dim)) if step == 1 else None
     return 0
 
 

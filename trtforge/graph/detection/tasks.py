@@ -25,10 +25,9 @@ def without_boxes(graph: gs.Graph) -> str | None:
         return f"{name} is a classifier's with {shape[1]} classes"
     if len(shape) == 4 and shape[1] > 1 and _scales(shape[2:], (height, width)):
         return f"{name} is a map of {shape[1]} classes for each pixel (semantic segmentation)"
-    labels = (
-        shape[1:] if len(shape) == 3 else shape[2:] if len(shape) == 4 and shape[1] == 1 else []
-    )
-    if labels == [height, width] and any(node.op == "ArgMax" for node in seen.fixed.nodes):
+    one_channel = len(shape) == 4 and shape[1] == 1
+    sides = shape[-2:] if len(shape) == 3 or one_channel else []
+    if sides == [height, width] and any(node.op == "ArgMax" for node in seen.fixed.nodes):
         return f"{name} is the class of each pixel (semantic segmentation)"
     return None
 

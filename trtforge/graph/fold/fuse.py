@@ -98,7 +98,9 @@ def _multiplication(node: gs.Node, index: int, channels: int, rank: int) -> Affi
 
 def _addition(node: gs.Node, index: int, channels: int, rank: int) -> Affine | None:
     values = _per_channel(constant(node, index), channels, rank)
-    return None if values is None else (np.ones(channels), -values if node.op == "Sub" else values)
+    if values is None:
+        return None
+    return np.ones(channels), -values if node.op == "Sub" else values
 
 
 def _per_channel(values: np.ndarray | None, channels: int, rank: int) -> np.ndarray | None:

@@ -86,13 +86,9 @@ def _operator_inputs(graph: gs.Graph, node: gs.Node) -> tuple[gs.Tensor, gs.Tens
     } & _SELECT
     several = sum(each.op == "NonMaxSuppression" for each in graph.nodes) > 1
     if not whole or chosen or several:
-        reason = (
-            f"after a {min(chosen)}"
-            if chosen
-            else "of one class at a time"
-            if several
-            else "of unknown number"
-        )
+        reason = "of one class at a time" if several else "of unknown number"
+        if chosen:
+            reason = f"after a {min(chosen)}"
         raise ForgeError(
             f"'{node.name}' (NonMaxSuppression) takes boxes {reason}, and cannot be cut away", _HINT
         )

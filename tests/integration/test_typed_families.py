@@ -6,10 +6,10 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 import pytest
+from test_families import OPTIONS, graph_of, told
 
 from tests.families import FAMILIES
 from tests.models import images, outputs, run
-from tests.unit.graph.test_families import OPTIONS, graph_of, told
 from trtforge.graph import model as files
 from trtforge.graph.detection import recognise
 from trtforge.graph.fold import fold
