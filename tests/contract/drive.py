@@ -9,9 +9,9 @@ import json
 import numpy as np
 import tensorrt_bindings as trt
 
+from trtforge.backends._bindings import has
 from trtforge.backends._calibrator import calibrator
 from trtforge.backends._config import POOLS, TACTICS, need_implicit
-from trtforge.backends._probe import has
 from trtforge.errors import MachineError
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trtforge.backends._probe import has
+from trtforge.backends._bindings import has
 from trtforge.backends.options import BuildOptions
 from trtforge.devices import this_machine
 from trtforge.errors import ForgeError, MachineError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from trtforge.backends._probe import has, need, title
+from trtforge.backends._bindings import has, need, title
 from trtforge.backends.options import BuildOptions
 from trtforge.errors import MachineError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from trtforge.backends._probe import is_rtx, title
+from trtforge.backends._bindings import is_rtx, title
 from trtforge.errors import BuildError, ForgeError, MachineError
 
 NO_MEMORY = re.compile(

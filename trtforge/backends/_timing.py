@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trtforge.backends._probe import need, title
+from trtforge.backends._bindings import need, title
 from trtforge.errors import ForgeError, MachineError
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from trtforge.backends import _profiles as profiles
 from trtforge.backends import _timing as timing_cache
+from trtforge.backends._bindings import has
 from trtforge.backends._config import apply, need_implicit
-from trtforge.backends._probe import has
 from trtforge.backends._progress import cancellable, monitor
 from trtforge.backends._refusal import first_line, hint, refusal
 from trtforge.backends.options import PLAIN, BuildOptions

@@ -57,7 +57,7 @@ def build(
     size: tuple[int, int],
     options: BuildOptions = PLAIN,
     progress: Callable[[float], None],
-    calibration: Calibration | None = None,
+    calibration: CalibratorInput | None = None,
 ) -> tuple[bytes, _trt.Record]:
     """Build an engine for this machine's GPU; see ``_trt.build`` for arguments and errors.
 
@@ -109,7 +109,7 @@ def check(options: BuildOptions) -> None:
 
 
 @dataclass(frozen=True)
-class Calibration:
+class CalibratorInput:
     """Where implicit INT8 has its ranges from.
 
     Attributes:
@@ -122,7 +122,7 @@ class Calibration:
     batches: Callable[[int], Iterator[np.ndarray]] | None = None
 
 
-def _feed(trt: Any, calibration: Calibration, batch: int, options: BuildOptions) -> Any:
+def _feed(trt: Any, calibration: CalibratorInput, batch: int, options: BuildOptions) -> Any:
     need_implicit(trt)
     if calibration.cache:
         cache = calibration.cache(trt.__version__).encode()

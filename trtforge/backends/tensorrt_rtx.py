@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trtforge.backends import _trt
+from trtforge.backends._bindings import title
 from trtforge.backends._config import need_implicit
 from trtforge.backends._driver import machine
-from trtforge.backends._probe import title
 from trtforge.backends.options import PLAIN, BuildOptions
 from trtforge.devices import RTX_SERVES, Device
 from trtforge.errors import MachineError

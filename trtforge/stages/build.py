@@ -18,7 +18,7 @@ from trtforge.store import File, Stage
 if TYPE_CHECKING:
     import numpy as np
 
-    from trtforge.backends.tensorrt import Calibration
+    from trtforge.backends.tensorrt import CalibratorInput
     from trtforge.reporting.model import Layer, LayerReport
     from trtforge.reporting.origin import Origin
 
@@ -190,13 +190,13 @@ _BUILD: dict[Backend, Callable[[EngineInputs, EngineOptions, Origin, Progress], 
 }
 
 
-def _calibration(inputs: EngineInputs, options: EngineOptions) -> Calibration:
+def _calibration(inputs: EngineInputs, options: EngineOptions) -> CalibratorInput:
     """Return what TensorRT's calibrator reads: our ranges, or images as the network sees them.
 
     Raises:
         ForgeError: an activation has no range; there are too few images.
     """
-    from trtforge.backends.tensorrt import Calibration
+    from trtforge.backends.tensorrt import CalibratorInput
     from trtforge.calibration.ranges import load, per_tensor
     from trtforge.graph import model as onnx_file
     from trtforge.graph.quantize.taps import require_implicit
@@ -207,11 +207,13 @@ def _calibration(inputs: EngineInputs, options: EngineOptions) -> Calibration:
         table = load(path)
         graph = onnx_file.graph_of(onnx_file.load(inputs.model.path))
         require_implicit(graph, per_tensor(table.groups, table.amax), str(path))
-        return Calibration(cache=lambda version: cache_text(path, version))
+        return CalibratorInput(cache=lambda version: cache_text(path, version))
     if inputs.images:
         folder, preprocess = inputs.images.path, options.preprocess or Preprocess()
-        return Calibration(batches=lambda count: _batches(folder, preprocess, options.size, count))
-    return Calibration()
+        return CalibratorInput(
+            batches=lambda count: _batches(folder, preprocess, options.size, count)
+        )
+    return CalibratorInput()
 
 
 def _batches(

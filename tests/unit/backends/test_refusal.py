@@ -4,7 +4,7 @@ from types import ModuleType
 
 import pytest
 
-from trtforge.backends._probe import need
+from trtforge.backends._bindings import need
 from trtforge.backends._refusal import refusal
 from trtforge.errors import BuildError, MachineError
 

@@ -33,9 +33,9 @@ import onnx_graphsurgeon as gs
 
 from trtforge.errors import ForgeError
 from trtforge.graph.detection import anchors, distances, pair, priors, queries, ranked, rows, yolox
+from trtforge.graph.detection.concrete import ConcreteGraph, concrete
 from trtforge.graph.detection.decoding import Decoded, corners_of, to_corners
-from trtforge.graph.detection.found import Coding, Detection, Extra, Geometry, Size
-from trtforge.graph.detection.probe import Probe, probe
+from trtforge.graph.detection.records import Coding, Detection, Extra, Geometry, Size
 from trtforge.graph.detection.tasks import without_boxes
 from trtforge.graph.edit.nodes import first_image
 from trtforge.graph.tensors import sides
@@ -93,7 +93,7 @@ def recognise(
         raise ForgeError(
             f"'{hint}' is not a form of detector", f"one of: {', '.join(get_args(HeadForm))}"
         )
-    seen = None if existing_nms(graph) is not None else probe(graph)
+    seen = None if existing_nms(graph) is not None else concrete(graph)
     if seen is None:
         return None
     figures = figures or Decode()
@@ -112,7 +112,7 @@ def recognise(
 
 def looks_like(graph: gs.Graph) -> list[Detection]:
     """Return what the outputs may be, where the graph alone does not decide it."""
-    seen = None if existing_nms(graph) is not None else probe(graph)
+    seen = None if existing_nms(graph) is not None else concrete(graph)
     return (
         []
         if seen is None
@@ -120,7 +120,7 @@ def looks_like(graph: gs.Graph) -> list[Detection]:
     )
 
 
-def _found(seen: Probe) -> Iterator[Detection]:
+def _found(seen: ConcreteGraph) -> Iterator[Detection]:
     for module in dict.fromkeys(_FORMS.values()):
         yield from module.find(seen)
 

@@ -18,12 +18,12 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from trtforge.errors import ForgeError
-from trtforge.graph.detection import told
+from trtforge.graph.detection import overrides
+from trtforge.graph.detection.concrete import ConcreteGraph
 from trtforge.graph.detection.decoding import Decoded, extras
-from trtforge.graph.detection.found import Detection, Geometry
 from trtforge.graph.detection.grid import points
 from trtforge.graph.detection.levels import Level, cell_rows, constant, levels, shown, size_of
-from trtforge.graph.detection.probe import Probe
+from trtforge.graph.detection.records import Detection, Geometry
 from trtforge.graph.detection.sources import sources
 from trtforge.graph.edit.nodes import add_node, channels, float32
 from trtforge.graph.tensors import fixed_shape
@@ -35,7 +35,7 @@ _ROW = 5  # box and objectness
 _WHICH = "--recipe yolov5, yolov7 or another whose head is yolo-anchors: the anchors are not in the graph"
 
 
-def find(seen: Probe) -> Iterator[Detection]:
+def find(seen: ConcreteGraph) -> Iterator[Detection]:
     for found in (levels(seen, 5), levels(seen, 4)):
         widths = {_width(level, _USUAL) for level in found}
         strides = [level.stride for level in found]
@@ -56,7 +56,7 @@ def _width(level: Level, anchors: int) -> int | None:
     return shape[1] // anchors if shape[1] % anchors == 0 else None
 
 
-def hinted(seen: Probe, form: HeadForm, decode: Decode) -> Iterator[Detection]:
+def hinted(seen: ConcreteGraph, form: HeadForm, decode: Decode) -> Iterator[Detection]:
     counts = {len(each) for each in decode.anchors}
     if len(counts) != 1:
         raise ForgeError(
@@ -74,7 +74,7 @@ def hinted(seen: Probe, form: HeadForm, decode: Decode) -> Iterator[Detection]:
 
 
 def _detection(
-    seen: Probe, found: list[Level], anchors: int, decode: Decode, why: str
+    seen: ConcreteGraph, found: list[Level], anchors: int, decode: Decode, why: str
 ) -> Detection:
     width = _width(found[0], anchors) or 0
     end = width - sum(decode.extra.values())
@@ -85,10 +85,12 @@ def _detection(
     axis = len(fixed_shape(found[0].tensor)) - 1 if len(fixed_shape(found[0].tensor)) == 5 else 1
     steps = ", ".join(str(level.stride) for level in found)
     first = found[0].tensor
-    activation = told.activation(
+    activation = overrides.activation(
         decode, sources(first, axis, 0, fixed_shape(first)[axis]), "sigmoid"
     )
-    text = f"{shown(found)} are {FORM} of stride {steps} with {told.count(classes, 'class')}{why}"
+    text = (
+        f"{shown(found)} are {FORM} of stride {steps} with {overrides.count(classes, 'class')}{why}"
+    )
     names, strides = zip(*((level.tensor.name, level.stride) for level in found), strict=True)
     return Detection(
         FORM,
@@ -101,7 +103,7 @@ def _detection(
         text,
         "told",
         activation=activation,
-        extras=told.extras(decode, end),
+        extras=overrides.extras(decode, end),
         decode=decode.model_copy(update={"strides": strides}),
     )
 

@@ -8,7 +8,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from trtforge.errors import ForgeError
-from trtforge.graph.detection.found import Coding, Detection
+from trtforge.graph.detection.records import Coding, Detection
 from trtforge.graph.edit.nodes import add_node, channels, float32
 
 

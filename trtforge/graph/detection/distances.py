@@ -15,12 +15,12 @@ from itertools import groupby
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from trtforge.graph.detection import told
+from trtforge.graph.detection import overrides
+from trtforge.graph.detection.concrete import ConcreteGraph
 from trtforge.graph.detection.decoding import Decoded
-from trtforge.graph.detection.found import Detection, Geometry
 from trtforge.graph.detection.grid import grid_of, points
 from trtforge.graph.detection.levels import Level, cell_rows, constant, levels, shown, size_of
-from trtforge.graph.detection.probe import Probe
+from trtforge.graph.detection.records import Detection, Geometry
 from trtforge.graph.detection.sources import sources
 from trtforge.graph.edit.nodes import add_node, channels, float32
 from trtforge.graph.tensors import fixed_shape
@@ -30,13 +30,13 @@ FORM: HeadForm = "distances"
 _WHICH = "head: distances (with decode.bins) in a recipe of yours: maps of a detector look like any other feature maps"
 
 
-def find(seen: Probe) -> Iterator[Detection]:
+def find(seen: ConcreteGraph) -> Iterator[Detection]:
     """Yield maps, or pairs of maps, for several levels whose first map has 4 * 16 channels."""
     for found in hinted(seen, FORM, Decode()):
         yield replace(found, sure="likely", ask=_WHICH)
 
 
-def hinted(seen: Probe, form: HeadForm, decode: Decode) -> Iterator[Detection]:
+def hinted(seen: ConcreteGraph, form: HeadForm, decode: Decode) -> Iterator[Detection]:
     width = 4 * decode.bins
     found = levels(seen, 4)
     groups = [list(group) for _, group in groupby(found, key=lambda level: level.stride)]
@@ -61,12 +61,14 @@ def _classes(group: list[Level], width: int) -> int | None:
     return int(fixed_shape(group[1].tensor)[1]) if len(group) == 2 and first == width else None
 
 
-def _maps(seen: Probe, groups: list[list[Level]], classes: int, decode: Decode) -> Detection:
+def _maps(
+    seen: ConcreteGraph, groups: list[list[Level]], classes: int, decode: Decode
+) -> Detection:
     flat = [level for group in groups for level in group]
     strides = tuple(group[0].stride for group in groups)
     last = groups[0][-1].tensor
     kinds = sources(last, 1, fixed_shape(last)[1] - classes, fixed_shape(last)[1])
-    text = f"{shown(flat)} are {FORM} of stride {', '.join(map(str, strides))} with {told.count(classes, 'class')}"
+    text = f"{shown(flat)} are {FORM} of stride {', '.join(map(str, strides))} with {overrides.count(classes, 'class')}"
     boxes = sum(int(np.prod(fixed_shape(group[0].tensor)[2:])) for group in groups)
     return Detection(
         FORM,
@@ -78,15 +80,15 @@ def _maps(seen: Probe, groups: list[list[Level]], classes: int, decode: Decode) 
         seen.size,
         text,
         "told",
-        activation=told.activation(decode, kinds, "sigmoid"),
+        activation=overrides.activation(decode, kinds, "sigmoid"),
         decode=decode.model_copy(update={"strides": strides}),
     )
 
 
 def _one(
-    seen: Probe, tensor: gs.Tensor, classes: int, decode: Decode, strides: tuple[int, ...]
+    seen: ConcreteGraph, tensor: gs.Tensor, classes: int, decode: Decode, strides: tuple[int, ...]
 ) -> Detection:
-    text = f"{tensor.name} {told.shown(tensor)} is {FORM} with {told.count(classes, 'class')}"
+    text = f"{tensor.name} {overrides.shown(tensor)} is {FORM} with {overrides.count(classes, 'class')}"
     kinds = sources(tensor, 1, 4 * decode.bins, fixed_shape(tensor)[1])
     return Detection(
         FORM,
@@ -98,7 +100,7 @@ def _one(
         seen.size,
         text,
         "told",
-        activation=told.activation(decode, kinds, "sigmoid"),
+        activation=overrides.activation(decode, kinds, "sigmoid"),
         decode=decode.model_copy(update={"strides": strides}),
     )
 

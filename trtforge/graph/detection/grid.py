@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from trtforge.graph.detection.found import Geometry, Size, Unit
+from trtforge.graph.detection.records import Geometry, Size, Unit
 
 _STRIDES = (4, 8, 16, 32, 64, 128)
 _ANCHORS = (1, 3, 2, 9)  # of a cell: YOLO, RetinaFace, RetinaNet and EfficientDet

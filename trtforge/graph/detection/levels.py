@@ -9,9 +9,9 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from trtforge.errors import ForgeError
-from trtforge.graph.detection.found import Detection, Size
+from trtforge.graph.detection.concrete import ConcreteGraph
 from trtforge.graph.detection.grid import rows_and_columns
-from trtforge.graph.detection.probe import Probe
+from trtforge.graph.detection.records import Detection, Size
 from trtforge.graph.edit.nodes import add_node, float32
 from trtforge.graph.tensors import fixed_shape
 
@@ -30,7 +30,7 @@ class Level:
     stride: int
 
 
-def levels(seen: Probe, rank: int) -> list[Level]:
+def levels(seen: ConcreteGraph, rank: int) -> list[Level]:
     """Return the outputs of a rank that are maps of cells of a whole stride, finest first."""
     found = []
     for tensor in seen.outputs(rank):

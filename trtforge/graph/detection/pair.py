@@ -17,11 +17,11 @@ from itertools import permutations
 
 import onnx_graphsurgeon as gs
 
-from trtforge.graph.detection import told
+from trtforge.graph.detection import overrides
+from trtforge.graph.detection.concrete import ConcreteGraph, trial
 from trtforge.graph.detection.decoding import Decoded, final_scores, in_pixels, rows
-from trtforge.graph.detection.found import Detection, Extra, Geometry
 from trtforge.graph.detection.grid import cells_of, evidence, geometry, grid_of
-from trtforge.graph.detection.probe import Probe, trial
+from trtforge.graph.detection.records import Detection, Extra, Geometry
 from trtforge.graph.detection.sources import decoded, operations, probabilities, sources
 from trtforge.graph.tensors import fixed_shape
 from trtforge.recipe import Decode, HeadForm
@@ -32,7 +32,7 @@ _WHICH = (
 )
 
 
-def find(seen: Probe) -> Iterator[Detection]:
+def find(seen: ConcreteGraph) -> Iterator[Detection]:
     for boxes, box_axis, scores, axis in candidates(seen):
         count = fixed_shape(boxes)[1 if box_axis > 1 else 2]
         grid = grid_of(count, seen.size)
@@ -50,7 +50,7 @@ def find(seen: Probe) -> Iterator[Detection]:
         yield replace(found, sure="likely", ask=_WHICH) if softmax else found
 
 
-def candidates(seen: Probe) -> Iterator[tuple[gs.Tensor, int, gs.Tensor, int]]:
+def candidates(seen: ConcreteGraph) -> Iterator[tuple[gs.Tensor, int, gs.Tensor, int]]:
     """Yield the pairs of outputs that have the shapes of boxes and scores, with their channel axes."""
     flat = [(tensor, axis) for tensor in seen.outputs(3) for axis in (2, 1)]
     single = [(tensor, 3) for tensor in seen.outputs(4) if fixed_shape(tensor)[2:] == [1, 4]]
@@ -66,34 +66,36 @@ def candidates(seen: Probe) -> Iterator[tuple[gs.Tensor, int, gs.Tensor, int]]:
             yield boxes, box_axis, scores, axis
 
 
-def _place(seen: Probe, boxes: gs.Tensor, axis: int) -> Geometry | None:
+def _place(seen: ConcreteGraph, boxes: gs.Tensor, axis: int) -> Geometry | None:
     value = trial(seen, boxes)
     if value is None:
         return None
     return geometry((value[0].T if axis == 1 else value[0]).reshape(-1, 4), seen.size)
 
 
-def hinted(seen: Probe, form: HeadForm, decode: Decode) -> Iterator[Detection]:
+def hinted(seen: ConcreteGraph, form: HeadForm, decode: Decode) -> Iterator[Detection]:
     """Yield the first pair with the right shapes; a third output may be the recipe's landmarks."""
     for boxes, box_axis, scores, axis in candidates(seen):
-        place = told.geometry(decode, _place(seen, boxes, box_axis), Geometry("corners"))
+        place = overrides.geometry(decode, _place(seen, boxes, box_axis), Geometry("corners"))
         found = _detection(seen, boxes, box_axis, scores, axis, "the recipe says so", place)
         kinds = sources(scores, axis, 0, fixed_shape(scores)[axis])
         others = extra_outputs(seen, decode, found)
         yield replace(
             found,
             sure="told",
-            activation=told.activation(decode, kinds),
+            activation=overrides.activation(decode, kinds),
             outputs=(*found.outputs, *(name for name, _, _ in others)),
             axes=(*found.axes, *(axis for _, axis, _ in others)),
             extras=tuple(extra for _, _, extra in others),
-            background=told.background(decode),
-            classes=told.foreground(decode, found.classes),
+            background=overrides.background(decode),
+            classes=overrides.foreground(decode, found.classes),
             decode=decode,
         )
 
 
-def extra_outputs(seen: Probe, decode: Decode, found: Detection) -> list[tuple[str, int, Extra]]:
+def extra_outputs(
+    seen: ConcreteGraph, decode: Decode, found: Detection
+) -> list[tuple[str, int, Extra]]:
     """Outputs with a row for each box and as many channels as the recipe's extras have."""
     names: list[tuple[str, int, Extra]] = []
     for name, width in decode.extra.items():
@@ -116,7 +118,7 @@ def extra_outputs(seen: Probe, decode: Decode, found: Detection) -> list[tuple[s
 
 
 def _detection(
-    seen: Probe,
+    seen: ConcreteGraph,
     boxes: gs.Tensor,
     box_axis: int,
     scores: gs.Tensor,
@@ -125,8 +127,8 @@ def _detection(
     place: Geometry,
 ) -> Detection:
     classes, count = int(fixed_shape(scores)[axis]), int(fixed_shape(scores)[3 - axis])
-    shown = f"{boxes.name} {told.shown(boxes)} and {scores.name} {told.shown(scores)}"
-    why = f"{shown} is {FORM} with {told.count(classes, 'class')}: {why}"
+    shown = f"{boxes.name} {overrides.shown(boxes)} and {scores.name} {overrides.shown(scores)}"
+    why = f"{shown} is {FORM} with {overrides.count(classes, 'class')}: {why}"
     return Detection(
         FORM, (boxes.name, scores.name), (box_axis, axis), place, count, classes, seen.size, why
     )

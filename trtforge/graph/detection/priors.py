@@ -21,13 +21,13 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from trtforge.errors import ForgeError
-from trtforge.graph.detection import told
+from trtforge.graph.detection import overrides
+from trtforge.graph.detection.concrete import ConcreteGraph
 from trtforge.graph.detection.decoding import Decoded, final_scores, rows
-from trtforge.graph.detection.found import Detection, Geometry
 from trtforge.graph.detection.grid import cells_of, points
 from trtforge.graph.detection.levels import constant, size_of
 from trtforge.graph.detection.pair import candidates, extra_outputs
-from trtforge.graph.detection.probe import Probe
+from trtforge.graph.detection.records import Detection, Geometry
 from trtforge.graph.detection.sources import decoded, operations, sources
 from trtforge.graph.edit.nodes import add_node, channels
 from trtforge.graph.tensors import fixed_shape
@@ -39,7 +39,7 @@ _LEAST = 32  # boxes; fewer are queries, or no detector
 _WHICH = "--recipe ssd, retinaface or another whose head is priors: the priors are not in the graph"
 
 
-def find(seen: Probe) -> Iterator[Detection]:
+def find(seen: ConcreteGraph) -> Iterator[Detection]:
     for deltas, delta_axis, scores, axis in candidates(seen):
         if delta_axis == 3 or fixed_shape(deltas)[3 - delta_axis] < _LEAST:
             continue
@@ -52,7 +52,7 @@ def find(seen: Probe) -> Iterator[Detection]:
             )
 
 
-def hinted(seen: Probe, form: HeadForm, decode: Decode) -> Iterator[Detection]:
+def hinted(seen: ConcreteGraph, form: HeadForm, decode: Decode) -> Iterator[Detection]:
     if not decode.anchors or len(decode.anchors) != len(decode.strides):
         raise ForgeError(
             f"head {FORM} needs priors: {len(decode.anchors)} levels of decode.anchors and "
@@ -80,7 +80,7 @@ def hinted(seen: Probe, form: HeadForm, decode: Decode) -> Iterator[Detection]:
         )
 
 
-def _count(seen: Probe, decode: Decode) -> int:
+def _count(seen: ConcreteGraph, decode: Decode) -> int:
     return sum(
         len(anchors) * cells_of(seen.size, stride)
         for anchors, stride in zip(decode.anchors, decode.strides, strict=True)
@@ -88,15 +88,20 @@ def _count(seen: Probe, decode: Decode) -> int:
 
 
 def _detection(
-    seen: Probe, deltas: gs.Tensor, delta_axis: int, scores: gs.Tensor, axis: int, decode: Decode
+    seen: ConcreteGraph,
+    deltas: gs.Tensor,
+    delta_axis: int,
+    scores: gs.Tensor,
+    axis: int,
+    decode: Decode,
 ) -> Detection:
     classes = int(fixed_shape(scores)[axis]) - (decode.background != "none")
-    activation = told.activation(
+    activation = overrides.activation(
         decode, sources(scores, axis, 0, fixed_shape(scores)[axis]), "sigmoid"
     )
     why = (
-        f"{deltas.name} {told.shown(deltas)} and {scores.name} {told.shown(scores)} are deltas over {FORM} with "
-        f"{told.count(classes, 'class')}"
+        f"{deltas.name} {overrides.shown(deltas)} and {scores.name} {overrides.shown(scores)} are deltas over {FORM} with "
+        f"{overrides.count(classes, 'class')}"
     )
     return Detection(
         FORM,
@@ -108,7 +113,7 @@ def _detection(
         seen.size,
         why,
         activation=activation,
-        background=told.background(decode),
+        background=overrides.background(decode),
         decode=decode,
     )
 

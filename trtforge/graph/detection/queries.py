@@ -18,11 +18,11 @@ from dataclasses import replace
 
 import onnx_graphsurgeon as gs
 
-from trtforge.graph.detection import told
+from trtforge.graph.detection import overrides
+from trtforge.graph.detection.concrete import ConcreteGraph
 from trtforge.graph.detection.decoding import Decoded, final_scores, in_pixels, rows
-from trtforge.graph.detection.found import Activation, Detection, Geometry
 from trtforge.graph.detection.pair import candidates
-from trtforge.graph.detection.probe import Probe
+from trtforge.graph.detection.records import Activation, Detection, Geometry
 from trtforge.graph.detection.sources import ARITHMETIC, operations, probabilities, sources
 from trtforge.graph.edit.nodes import channels, upstream
 from trtforge.graph.tensors import fixed_shape
@@ -34,7 +34,7 @@ _FRACTIONS = Geometry("centre", "fraction")
 _WHICH = "--recipe detr, or head: queries in a recipe of yours: how scores are to be read"
 
 
-def find(seen: Probe) -> Iterator[Detection]:
+def find(seen: ConcreteGraph) -> Iterator[Detection]:
     for boxes, scores, low in _pairs(seen):
         count = int(fixed_shape(boxes)[1])
         kinds = operations(sources(boxes, 2, 0, 4))
@@ -55,7 +55,7 @@ def find(seen: Probe) -> Iterator[Detection]:
             yield replace(found, sure="likely", ask=_WHICH)
 
 
-def _pairs(seen: Probe) -> Iterator[tuple[gs.Tensor, gs.Tensor, int]]:
+def _pairs(seen: ConcreteGraph) -> Iterator[tuple[gs.Tensor, gs.Tensor, int]]:
     for boxes, box_axis, scores, axis in candidates(seen):
         if (box_axis, axis) == (2, 2):
             yield boxes, scores, 0
@@ -69,7 +69,7 @@ def _over_sigmoid(boxes: gs.Tensor) -> bool:
     return any(node.op == "Sigmoid" for node in upstream(boxes))
 
 
-def hinted(seen: Probe, form: HeadForm, decode: Decode) -> Iterator[Detection]:
+def hinted(seen: ConcreteGraph, form: HeadForm, decode: Decode) -> Iterator[Detection]:
     # Three classes and none are as many channels as a box: what comes from a Sigmoid is tried as
     # boxes first.
     tried = sorted(
@@ -78,23 +78,25 @@ def hinted(seen: Probe, form: HeadForm, decode: Decode) -> Iterator[Detection]:
     for boxes, scores, low in tried:
         kinds = sources(scores, 2, low, fixed_shape(scores)[2])
         found = _detection(seen, boxes, scores, low, "the recipe says so")
-        activation: Activation = told.activation(decode, kinds, "sigmoid")
+        activation: Activation = overrides.activation(decode, kinds, "sigmoid")
         yield replace(
             found,
             sure="told",
             activation=activation,
-            geometry=told.geometry(decode, None, _FRACTIONS),
-            background=told.background(decode),
-            classes=told.foreground(decode, found.classes),
+            geometry=overrides.geometry(decode, None, _FRACTIONS),
+            background=overrides.background(decode),
+            classes=overrides.foreground(decode, found.classes),
             decode=decode,
         )
 
 
-def _detection(seen: Probe, boxes: gs.Tensor, scores: gs.Tensor, low: int, why: str) -> Detection:
+def _detection(
+    seen: ConcreteGraph, boxes: gs.Tensor, scores: gs.Tensor, low: int, why: str
+) -> Detection:
     tensors = [boxes] if boxes is scores else [boxes, scores]
     classes, count = int(fixed_shape(scores)[2]) - low, int(fixed_shape(boxes)[1])
-    shown = " and ".join(f"{tensor.name} {told.shown(tensor)}" for tensor in tensors)
-    why = f"{shown} is {count} {FORM} with {told.count(classes, 'class')}: {why}"
+    shown = " and ".join(f"{tensor.name} {overrides.shown(tensor)}" for tensor in tensors)
+    why = f"{shown} is {count} {FORM} with {overrides.count(classes, 'class')}: {why}"
     return Detection(
         FORM,
         tuple(tensor.name for tensor in tensors),

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from trtforge.graph.detection import told
+from trtforge.graph.detection import overrides
+from trtforge.graph.detection.concrete import ConcreteGraph, trial
 from trtforge.graph.detection.decoding import Decoded, extras, in_pixels, rows
-from trtforge.graph.detection.found import Detection, Extra, Geometry, Unit
-from trtforge.graph.detection.probe import Probe, trial
+from trtforge.graph.detection.records import Detection, Extra, Geometry, Unit
 from trtforge.graph.detection.sources import operations, sources
 from trtforge.graph.edit.nodes import add_node, channels, float32
 from trtforge.graph.tensors import fixed_shape
@@ -31,7 +31,7 @@ _BOX, _SCORE, _CLASS, _ROW = 4, 4, 5, 6
 _SPREAD = 3.0  # of noise in the heads, in a trial: boxes of all sizes
 
 
-def find(seen: Probe) -> Iterator[Detection]:
+def find(seen: ConcreteGraph) -> Iterator[Detection]:
     for tensor in seen.outputs(3):
         score, kind = (sources(tensor, 2, at, at + 1) for at in (_SCORE, _CLASS))
         gathered = operations(sources(tensor, 2, 0, _BOX)) <= _GATHERED
@@ -47,7 +47,7 @@ def find(seen: Probe) -> Iterator[Detection]:
                 yield _apart(seen, boxes, scores, classes, place, "scores are the best of a TopK")
 
 
-def _single(seen: Probe, tensor: gs.Tensor) -> Iterator[Detection]:
+def _single(seen: ConcreteGraph, tensor: gs.Tensor) -> Iterator[Detection]:
     place = _place(seen, tensor)
     if place is None:
         return
@@ -81,7 +81,7 @@ def _whole(found: list[Any]) -> bool:
     )
 
 
-def _triples(seen: Probe) -> Iterator[tuple[gs.Tensor, gs.Tensor, gs.Tensor]]:
+def _triples(seen: ConcreteGraph) -> Iterator[tuple[gs.Tensor, gs.Tensor, gs.Tensor]]:
     flat = seen.outputs(2)
     for boxes in seen.outputs(3):
         for scores in flat:
@@ -94,7 +94,7 @@ def _triples(seen: Probe) -> Iterator[tuple[gs.Tensor, gs.Tensor, gs.Tensor]]:
                     yield boxes, scores, classes
 
 
-def _place(seen: Probe, tensor: gs.Tensor) -> Geometry | None:
+def _place(seen: ConcreteGraph, tensor: gs.Tensor) -> Geometry | None:
     """Return the boxes' coding by a trial with noise: far corners never come before near ones."""
     value = trial(seen, tensor, _SPREAD)
     if value is None:
@@ -104,20 +104,20 @@ def _place(seen: Probe, tensor: gs.Tensor) -> Geometry | None:
     return Geometry("corners" if (far >= near).mean() > 0.99 else "centre", unit)
 
 
-def hinted(seen: Probe, form: HeadForm, decode: Decode) -> Iterator[Detection]:
+def hinted(seen: ConcreteGraph, form: HeadForm, decode: Decode) -> Iterator[Detection]:
     default = Geometry("corners")
     for tensor in seen.outputs(3):
         if fixed_shape(tensor)[2] == _ROW + sum(decode.extra.values()):
-            place = told.geometry(decode, _place(seen, tensor), default)
+            place = overrides.geometry(decode, _place(seen, tensor), default)
             yield replace(
                 _row(seen, tensor, place, "the recipe says so"),
                 sure="told",
-                extras=told.extras(decode, _ROW),
+                extras=overrides.extras(decode, _ROW),
                 decode=decode,
             )
     for boxes, scores, classes in _triples(seen):
         if np.dtype(scores.dtype).kind == "f":
-            place = told.geometry(decode, _place(seen, boxes), default)
+            place = overrides.geometry(decode, _place(seen, boxes), default)
             yield replace(
                 _apart(seen, boxes, scores, classes, place, "the recipe says so"),
                 sure="told",
@@ -125,8 +125,8 @@ def hinted(seen: Probe, form: HeadForm, decode: Decode) -> Iterator[Detection]:
             )
 
 
-def _row(seen: Probe, tensor: gs.Tensor, place: Geometry, why: str) -> Detection:
-    why = f"{tensor.name} {told.shown(tensor)} is {fixed_shape(tensor)[1]} {FORM} detections: {why}"
+def _row(seen: ConcreteGraph, tensor: gs.Tensor, place: Geometry, why: str) -> Detection:
+    why = f"{tensor.name} {overrides.shown(tensor)} is {fixed_shape(tensor)[1]} {FORM} detections: {why}"
     classes = _classes([source.node for source in sources(tensor, 2, _CLASS, _ROW)])
     return Detection(
         FORM,
@@ -142,7 +142,12 @@ def _row(seen: Probe, tensor: gs.Tensor, place: Geometry, why: str) -> Detection
 
 
 def _apart(
-    seen: Probe, boxes: gs.Tensor, scores: gs.Tensor, classes: gs.Tensor, place: Geometry, why: str
+    seen: ConcreteGraph,
+    boxes: gs.Tensor,
+    scores: gs.Tensor,
+    classes: gs.Tensor,
+    place: Geometry,
+    why: str,
 ) -> Detection:
     names = (boxes.name, scores.name, classes.name)
     why = f"{', '.join(names)} are {fixed_shape(boxes)[1]} {FORM} detections: {why}"

@@ -18,11 +18,11 @@ from dataclasses import replace
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from trtforge.graph.detection import told
+from trtforge.graph.detection import overrides
+from trtforge.graph.detection.concrete import ConcreteGraph, trial
 from trtforge.graph.detection.decoding import Decoded, extras, final_scores, in_pixels, rows
-from trtforge.graph.detection.found import Detection, Extra, Geometry
 from trtforge.graph.detection.grid import cells_of, evidence, geometry, grid_of
-from trtforge.graph.detection.probe import Probe, trial
+from trtforge.graph.detection.records import Detection, Extra, Geometry
 from trtforge.graph.detection.sources import decoded, operations, overlap, probabilities, sources
 from trtforge.graph.edit.nodes import add_node, channels, upstream
 from trtforge.graph.tensors import fixed_shape
@@ -34,13 +34,13 @@ _LEVEL_VARIETY = (
 )
 
 
-def find(seen: Probe) -> Iterator[Detection]:
+def find(seen: ConcreteGraph) -> Iterator[Detection]:
     for tensor in seen.outputs(3):
         for axis in (2, 1):
             yield from _find(seen, tensor, axis)
 
 
-def _find(seen: Probe, tensor: gs.Tensor, axis: int) -> Iterator[Detection]:
+def _find(seen: ConcreteGraph, tensor: gs.Tensor, axis: int) -> Iterator[Detection]:
     width, grid = fixed_shape(tensor)[axis], grid_of(fixed_shape(tensor)[3 - axis], seen.size)
     if (
         width <= _BOX
@@ -92,7 +92,7 @@ def _has_objectness(tensor: gs.Tensor, axis: int, end: int, anchors: int) -> boo
     return end > _BOX + 1 and plain and (anchors > 1 or not overlap(first, rest))
 
 
-def _neutral_rows(seen: Probe, tensor: gs.Tensor, axis: int) -> np.ndarray | None:
+def _neutral_rows(seen: ConcreteGraph, tensor: gs.Tensor, axis: int) -> np.ndarray | None:
     """Return the first image's rows `(N, channels)` when all heads give zeros."""
     value = trial(seen, tensor)
     if value is None:
@@ -102,7 +102,12 @@ def _neutral_rows(seen: Probe, tensor: gs.Tensor, axis: int) -> np.ndarray | Non
 
 
 def _tail(
-    seen: Probe, tensor: gs.Tensor, axis: int, low: int, neutral: np.ndarray, found: Geometry
+    seen: ConcreteGraph,
+    tensor: gs.Tensor,
+    axis: int,
+    low: int,
+    neutral: np.ndarray,
+    found: Geometry,
 ) -> tuple[str, tuple[str, ...], str] | None:
     """Return what the channels from `low` on are: an extra's name, its outputs, and the evidence."""
     width = fixed_shape(tensor)[axis] - low
@@ -159,7 +164,7 @@ def _on_grid(points: np.ndarray, centres: np.ndarray, step: int) -> bool:
     return True
 
 
-def hinted(seen: Probe, form: HeadForm, decode: Decode) -> Iterator[Detection]:
+def hinted(seen: ConcreteGraph, form: HeadForm, decode: Decode) -> Iterator[Detection]:
     """Yield every output whose shape fits the form, without a look at its structure."""
     for tensor in seen.outputs(3):
         axis = (
@@ -170,32 +175,36 @@ def hinted(seen: Probe, form: HeadForm, decode: Decode) -> Iterator[Detection]:
             continue
         neutral = _neutral_rows(seen, tensor, axis)
         shown = None if neutral is None else geometry(neutral[:, :_BOX], seen.size)
-        place = told.geometry(decode, shown, Geometry("centre"))
+        place = overrides.geometry(decode, shown, Geometry("centre"))
         base = _detection(seen, form, tensor, axis, end, "the recipe says so", place)
         yield replace(
             base,
             sure="told",
-            extras=told.extras(decode, end),
+            extras=overrides.extras(decode, end),
             kept=_prototypes(seen, decode),
-            activation=told.activation(decode, sources(tensor, axis, _BOX, end)),
-            background=told.background(decode),
-            classes=told.foreground(decode, base.classes),
+            activation=overrides.activation(decode, sources(tensor, axis, _BOX, end)),
+            background=overrides.background(decode),
+            classes=overrides.foreground(decode, base.classes),
             decode=decode,
         )
 
 
-def _prototypes(seen: Probe, decode: Decode) -> tuple[str, ...]:
+def _prototypes(seen: ConcreteGraph, decode: Decode) -> tuple[str, ...]:
     width = decode.extra.get("coefficients")
     return tuple(each.name for each in seen.outputs(4) if fixed_shape(each)[1] == width)
 
 
 def _detection(
-    seen: Probe, form: HeadForm, tensor: gs.Tensor, axis: int, end: int, why: str, found: Geometry
+    seen: ConcreteGraph,
+    form: HeadForm,
+    tensor: gs.Tensor,
+    axis: int,
+    end: int,
+    why: str,
+    found: Geometry,
 ) -> Detection:
     classes = end - _BOX - (form == "objectness")
-    shown = (
-        f"{tensor.name} {told.shown(tensor)} is {form} with {told.count(classes, 'class')}: {why}"
-    )
+    shown = f"{tensor.name} {overrides.shown(tensor)} is {form} with {overrides.count(classes, 'class')}: {why}"
     return Detection(
         form,
         (tensor.name,),

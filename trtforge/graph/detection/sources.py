@@ -1,6 +1,6 @@
 """Which nodes compute which channels of a tensor: seen through everything that only moves values.
 
-Works on a probe (see `trtforge.graph.detection.probe`), whose shapes are numbers.
+Works on a ``ConcreteGraph``, whose shapes are numbers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MOVE = PASS | RESHAPE | {"Concat", "Transpose", "Slice", "Split"}
 ARITHMETIC = {"Add", "Sub", "Mul", "Div", "Pow", "Exp"}
 
 
-class Source(NamedTuple):
+class ChannelSource(NamedTuple):
     """A node, and the channels `low:high` on `axis` of its output that are meant."""
 
     node: gs.Node
@@ -28,7 +28,7 @@ class Source(NamedTuple):
     high: int
 
 
-def sources(tensor: gs.Tensor, axis: int, low: int, high: int) -> list[Source]:
+def sources(tensor: gs.Tensor, axis: int, low: int, high: int) -> list[ChannelSource]:
     """Return what computes channels `low:high` of a tensor, seen through all that only moves values.
 
     Casts and quantisation count as moving: the graph may be typed already. A constant has no
@@ -37,7 +37,7 @@ def sources(tensor: gs.Tensor, axis: int, low: int, high: int) -> list[Source]:
     if not tensor.inputs or low >= high:
         return []
     node = tensor.inputs[0]
-    here = [Source(node, axis, low, high)]
+    here = [ChannelSource(node, axis, low, high)]
     if node.op not in MOVE or not known(tensor) or not all(known(t) for t in node.inputs[:1]):
         return here
     data: gs.Tensor = node.inputs[0]
@@ -59,13 +59,13 @@ def sources(tensor: gs.Tensor, axis: int, low: int, high: int) -> list[Source]:
     return here if start is None else sources(data, axis, low + start, high + start)
 
 
-def _through_concat(source: Source) -> list[Source]:
+def _through_concat(source: ChannelSource) -> list[ChannelSource]:
     node, axis, low, high = source
     if not all(known(tensor) for tensor in node.inputs):
         return [source]
     if node.attrs["axis"] % len(fixed_shape(node.outputs[0])) != axis:
         return [found for tensor in node.inputs for found in sources(tensor, axis, low, high)]
-    found: list[Source] = []
+    found: list[ChannelSource] = []
     before = 0
     for tensor in node.inputs:
         width = fixed_shape(tensor)[axis]
@@ -74,7 +74,7 @@ def _through_concat(source: Source) -> list[Source]:
     return found
 
 
-def operand(source: Source, tensor: gs.Tensor) -> list[Source]:
+def operand(source: ChannelSource, tensor: gs.Tensor) -> list[ChannelSource]:
     """Return the same channels of an operand of an elementwise node, which may be broadcast."""
     if not known(tensor) or not known(source.node.outputs[0]):
         return []
@@ -128,7 +128,7 @@ def _slice_start(node: gs.Node, axis: int) -> int | None:
     return 0
 
 
-def overlap(one: list[Source], other: list[Source]) -> bool:
+def overlap(one: list[ChannelSource], other: list[ChannelSource]) -> bool:
     return bool({id(source.node) for source in one} & {id(source.node) for source in other})
 
 
@@ -138,16 +138,16 @@ def known(tensor: gs.Tensor) -> bool:
     )
 
 
-def operations(found: list[Source]) -> set[str]:
+def operations(found: list[ChannelSource]) -> set[str]:
     return {source.node.op for source in found}
 
 
-def probabilities(found: list[Source]) -> bool:
+def probabilities(found: list[ChannelSource]) -> bool:
     """Sigmoids, or products of them (objectness already multiplied in)."""
     return bool(found) and all(source.node.op == "Sigmoid" or _product(source) for source in found)
 
 
-def _product(source: Source) -> bool:
+def _product(source: ChannelSource) -> bool:
     return source.node.op == "Mul" and all(
         probabilities(operand(source, t)) for t in source.node.inputs
     )
@@ -185,7 +185,7 @@ def adds_constant(nodes: list[gs.Node], elements: int) -> bool:
 
 
 def is_constant(tensor: gs.Tensor) -> bool:
-    """Tell whether a tensor is a constant, or a weight that a probe carries without its values."""
+    """Tell whether a tensor is a constant, or a weight that a concrete graph carries without values."""
     return isinstance(tensor, gs.Constant) or (
         tensor.name.startswith(PREFIX + "weight/") and known(tensor)
     )

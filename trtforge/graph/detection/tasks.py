@@ -6,8 +6,8 @@ from typing import Any
 
 import onnx_graphsurgeon as gs
 
-from trtforge.graph.detection import told
-from trtforge.graph.detection.probe import probe
+from trtforge.graph.detection import overrides
+from trtforge.graph.detection.concrete import concrete
 from trtforge.graph.detection.sources import known
 from trtforge.graph.tensors import fixed_shape
 
@@ -16,11 +16,11 @@ _COARSEST = 8  # pixels of the input for one of a class map; coarser maps are fe
 
 def without_boxes(graph: gs.Graph) -> str | None:
     """Say what a model with one output does that has no boxes; None where that is not clear."""
-    seen = probe(graph)
+    seen = concrete(graph)
     if seen is None or len(seen.fixed.outputs) != 1 or not known(seen.fixed.outputs[0]):
         return None
     tensor, (height, width) = seen.fixed.outputs[0], seen.size
-    name, shape = f"{tensor.name} {told.shown(tensor)}", list(fixed_shape(tensor))
+    name, shape = f"{tensor.name} {overrides.shown(tensor)}", list(fixed_shape(tensor))
     if (len(shape) == 2 or shape[2:] == [1, 1]) and shape[1] > 1:
         return f"{name} is a classifier's with {shape[1]} classes"
     if len(shape) == 4 and shape[1] > 1 and _scales(shape[2:], (height, width)):

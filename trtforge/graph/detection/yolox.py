@@ -14,12 +14,12 @@ from dataclasses import replace
 
 import onnx_graphsurgeon as gs
 
-from trtforge.graph.detection import told
+from trtforge.graph.detection import overrides
+from trtforge.graph.detection.concrete import ConcreteGraph
 from trtforge.graph.detection.decoding import Decoded, rows
-from trtforge.graph.detection.found import Detection, Geometry
 from trtforge.graph.detection.grid import evidence, grid_of, points
 from trtforge.graph.detection.levels import constant, size_of
-from trtforge.graph.detection.probe import Probe
+from trtforge.graph.detection.records import Detection, Geometry
 from trtforge.graph.detection.sources import ARITHMETIC, operations, overlap, probabilities, sources
 from trtforge.graph.edit.nodes import add_node, channels
 from trtforge.graph.tensors import fixed_shape
@@ -32,7 +32,7 @@ _WHICH = (
 )
 
 
-def find(seen: Probe) -> Iterator[Detection]:
+def find(seen: ConcreteGraph) -> Iterator[Detection]:
     for tensor, axis, found in _candidates(seen):
         boxes, first = sources(tensor, axis, 0, 4), sources(tensor, axis, 4, _ROW)
         rest = sources(tensor, axis, _ROW, fixed_shape(tensor)[axis])
@@ -41,14 +41,14 @@ def find(seen: Probe) -> Iterator[Detection]:
             yield replace(found, sure="likely", ask=_WHICH)
 
 
-def _candidates(seen: Probe) -> Iterator[tuple[gs.Tensor, int, Detection]]:
+def _candidates(seen: ConcreteGraph) -> Iterator[tuple[gs.Tensor, int, Detection]]:
     for tensor in seen.outputs(3):
         for axis in (2, 1):
             grid = grid_of(fixed_shape(tensor)[3 - axis], seen.size)
             if fixed_shape(tensor)[axis] > _ROW and grid and grid[0] == 1:
                 classes = int(fixed_shape(tensor)[axis]) - _ROW
                 text = (
-                    f"{tensor.name} {told.shown(tensor)} is {FORM} with {told.count(classes, 'class')}: "
+                    f"{tensor.name} {overrides.shown(tensor)} is {FORM} with {overrides.count(classes, 'class')}: "
                     f"{evidence(grid, seen.size)}, not decoded"
                 )
                 yield (
@@ -68,14 +68,14 @@ def _candidates(seen: Probe) -> Iterator[tuple[gs.Tensor, int, Detection]]:
                 )
 
 
-def hinted(seen: Probe, form: HeadForm, decode: Decode) -> Iterator[Detection]:
+def hinted(seen: ConcreteGraph, form: HeadForm, decode: Decode) -> Iterator[Detection]:
     for tensor, axis, found in _candidates(seen):
         kinds = sources(tensor, axis, 4, fixed_shape(tensor)[axis])
         strides = decode.strides or found.decode.strides
         yield replace(
             found,
             sure="told",
-            activation=told.activation(decode, kinds, "sigmoid"),
+            activation=overrides.activation(decode, kinds, "sigmoid"),
             decode=decode.model_copy(update={"strides": strides}),
         )
 

@@ -55,7 +55,7 @@ from trtforge.graph.detection import (
     recognise,
     without_boxes,
 )
-from trtforge.graph.detection.probe import probe
+from trtforge.graph.detection.concrete import concrete
 from trtforge.graph.edit.nodes import add_node, batch_dim, input_size, name_output
 from trtforge.graph.nms.options import (
     MAX_DETECTIONS,
@@ -209,7 +209,7 @@ def _detector(graph: gs.Graph, hint: str | None, figures: Decode | None) -> Dete
     detection = strip_nms(graph, figures) if there else recognise(graph, hint, figures)
     if detection is not None:
         return detection
-    seen = probe(graph)
+    seen = concrete(graph)
     outputs = ", ".join(
         f"{tensor.name} {_shape(tensor)}" for tensor in (seen.fixed if seen else graph).outputs
     )

@@ -7,7 +7,7 @@ import onnx_graphsurgeon as gs
 
 from trtforge.errors import ForgeError
 from trtforge.graph.detection import Detection, existing_nms, recognise, to_corners
-from trtforge.graph.detection.probe import probe
+from trtforge.graph.detection.concrete import concrete
 from trtforge.graph.detection.sources import known
 from trtforge.graph.edit.nodes import (
     add_node,
@@ -74,7 +74,7 @@ def strip_nms(graph: gs.Graph, figures: Decode | None = None) -> Detection | Non
 
 def _operator_inputs(graph: gs.Graph, node: gs.Node) -> tuple[gs.Tensor, gs.Tensor]:
     """Boxes `(B, N, 4)` as they are coded, and scores `(B, N, C)`, before a NonMaxSuppression."""
-    seen = probe(graph)
+    seen = concrete(graph)
     like = existing_nms(seen.fixed) if seen else None
     whole = like is not None and all(known(tensor) for tensor in like.inputs[:2])
     after_heads = {id(each) for each in decode(graph)}  # attention in a backbone may select as well
@@ -100,7 +100,7 @@ def _operator_inputs(graph: gs.Graph, node: gs.Node) -> tuple[gs.Tensor, gs.Tens
 
 def plugin_inputs(graph: gs.Graph, node: gs.Node) -> tuple[gs.Tensor, gs.Tensor]:
     """Corners in pixels `(B, N, 4)` and probabilities `(B, N, C)` from the inputs of a plugin."""
-    seen = probe(graph)
+    seen = concrete(graph)
     twin = existing_nms(seen.fixed) if seen else None
     like = (twin or node).inputs
     shape = like[0].shape or []

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import onnx_graphsurgeon as gs
 
-from trtforge.graph.detection.found import Activation, Background, Extra, Geometry
-from trtforge.graph.detection.sources import Source, operations
+from trtforge.graph.detection.records import Activation, Background, Extra, Geometry
+from trtforge.graph.detection.sources import ChannelSource, operations
 from trtforge.graph.tensors import fixed_shape
 from trtforge.recipe import Decode
 
@@ -22,7 +22,9 @@ def geometry(decode: Decode, seen: Geometry | None, default: Geometry) -> Geomet
     )
 
 
-def activation(decode: Decode, scores: list[Source], otherwise: Activation = "none") -> Activation:
+def activation(
+    decode: Decode, scores: list[ChannelSource], otherwise: Activation = "none"
+) -> Activation:
     """Return what the scores still need: nothing behind a Sigmoid, a Softmax or a product."""
     if decode.activation != "auto":
         return decode.activation

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
-from trtforge.graph.detection.found import Size
+from trtforge.graph.detection.records import Size
 from trtforge.graph.detection.sources import known
 from trtforge.graph.edit.nodes import PREFIX, first_image, input_size
 from trtforge.graph.fold import quiet
@@ -23,7 +23,7 @@ _LARGE = 1 << 16  # elements; above it a constant is a weight, whose values no s
 
 
 @dataclass(frozen=True)
-class Probe:
+class ConcreteGraph:
     """What recognisers look at.
 
     Attributes:
@@ -44,13 +44,13 @@ class Probe:
         ]
 
 
-def probe(graph: gs.Graph) -> Probe | None:
+def concrete(graph: gs.Graph) -> ConcreteGraph | None:
     """Return a copy of the graph with fixed shapes; None where it has no image input."""
     if first_image(graph) is None:
         return None
     fixed = _fixed_copy(graph)
     size = input_size(fixed)
-    return Probe(graph, fixed, size) if size else None
+    return ConcreteGraph(graph, fixed, size) if size else None
 
 
 def _fixed_copy(graph: gs.Graph) -> gs.Graph:
@@ -96,7 +96,7 @@ def _inferred(graph: gs.Graph) -> gs.Graph:
     return gs.import_onnx(onnx.shape_inference.infer_shapes(exported(graph), data_prop=True))
 
 
-def trial(found: Probe, tensor: gs.Tensor, spread: float = 0.0) -> np.ndarray | None:
+def trial(found: ConcreteGraph, tensor: gs.Tensor, spread: float = 0.0) -> np.ndarray | None:
     """Return what an output becomes when every learned operator gives noise or zeros.
 
     Only what comes after the last learned operators is run, so this costs milliseconds whatever the
@@ -130,7 +130,7 @@ def trial(found: Probe, tensor: gs.Tensor, spread: float = 0.0) -> np.ndarray | 
     return np.asarray(value, np.float64) if np.isfinite(value).all() else None
 
 
-def _tail(found: Probe, name: str) -> gs.Graph | None:
+def _tail(found: ConcreteGraph, name: str) -> gs.Graph | None:
     """Return the graph behind the last learned operators, with their results as inputs."""
     copy = found.graph.copy()
     tensor = copy.tensors().get(name)
