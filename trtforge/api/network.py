@@ -24,9 +24,9 @@ from trtforge.options.values import (
 )
 
 if TYPE_CHECKING:
+    from trtforge.deepstream.app.streams import Stream
     from trtforge.deepstream.config.describe import Model, NetworkRequest
     from trtforge.deepstream.config.nvinfer import Objects
-    from trtforge.deepstream.format.streams import Stream
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def deepstream_version(version: str | None, default: str | None) -> str:
 
 def cameras(file: PathLike | None, stream: Names) -> tuple[Stream, ...]:
     """Return all cameras, those of the file first."""
-    from trtforge.deepstream.format import streams
+    from trtforge.deepstream.app import streams
 
     listed = streams.read(Path(file)) if file else []
     given = enumerate(names_of(stream), 1)

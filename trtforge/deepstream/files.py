@@ -12,10 +12,10 @@ from typing_extensions import TypedDict
 
 from trtforge.bundle.folder import MANIFEST
 from trtforge.deepstream.app import pipeline as app
+from trtforge.deepstream.app.streams import Stream, secret
 from trtforge.deepstream.config import describe, nvinfer
 from trtforge.deepstream.format import app_keys, config
 from trtforge.deepstream.format.dialects import LONGEST
-from trtforge.deepstream.format.streams import Stream, secret
 from trtforge.errors import ForgeError
 from trtforge.store.drafts import draft_in
 

@@ -6,7 +6,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, TypedDict, cast
 
 from trtforge.reporting.model import Layer, Tensor
 from trtforge.reporting.origin import Origin
@@ -146,5 +146,7 @@ def _dtype(elem_type: int) -> str:
     }
     return (
         names.get(elem_type)
-        or str(onnx.helper.tensor_dtype_to_string(elem_type)).rpartition(".")[2].capitalize()
+        or str(
+            onnx.TensorProto.DataType.Name(cast("onnx.TensorProto.DataType", elem_type))
+        ).capitalize()
     )

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from trtforge.deepstream.app import pipeline as app
+from trtforge.deepstream.app.streams import Stream, parse, read, secret
 from trtforge.deepstream.format import app_keys
 from trtforge.deepstream.format.config import write
-from trtforge.deepstream.format.streams import Stream, parse, read, redact, secret
+from trtforge.deepstream.format.secrets import redact
 from trtforge.errors import ForgeError
 
 from .glib import read_ini, read_yaml

@@ -19,11 +19,11 @@ from onnx import TensorProto, helper
 from tests import models
 from trtforge.deepstream import files
 from trtforge.deepstream.app import pipeline as app
+from trtforge.deepstream.app.streams import parse
 from trtforge.deepstream.config import describe, nvinfer
 from trtforge.deepstream.format import app_keys, keys
 from trtforge.deepstream.format.config import read as read_config
 from trtforge.deepstream.format.config import write
-from trtforge.deepstream.format.streams import parse
 from trtforge.deepstream.lint.finding import RULES
 from trtforge.deepstream.lint.report import LintReport
 from trtforge.deepstream.lint.run import lint

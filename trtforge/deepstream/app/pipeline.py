@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from trtforge.deepstream.app.streams import Stream
 from trtforge.deepstream.format.config import Config
 from trtforge.deepstream.format.keys import Value
-from trtforge.deepstream.format.streams import Stream
 from trtforge.errors import ForgeError
 
 SAMPLE = "file:///opt/nvidia/deepstream/deepstream/samples/streams/sample_720p.mp4"

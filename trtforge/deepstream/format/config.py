@@ -10,7 +10,7 @@ from pathlib import Path
 from trtforge.deepstream.format import ini, yml
 from trtforge.deepstream.format.dialects import read as read_document
 from trtforge.deepstream.format.keys import Key, Value, nearest, nvinfer
-from trtforge.deepstream.format.streams import redact
+from trtforge.deepstream.format.secrets import redact
 from trtforge.deepstream.format.values import parse
 from trtforge.errors import ForgeError
 

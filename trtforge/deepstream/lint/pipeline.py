@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from trtforge.deepstream.app.pipeline import TRACKER_LIBRARY
 from trtforge.deepstream.format.keys import Value
-from trtforge.deepstream.format.streams import redact
+from trtforge.deepstream.format.secrets import redact
 from trtforge.deepstream.lint.finding import Finding
 from trtforge.deepstream.lint.subject import SWITCHED, Subject
 

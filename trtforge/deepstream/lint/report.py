@@ -10,7 +10,7 @@ from typing import Any
 
 from typing_extensions import TypedDict
 
-from trtforge.deepstream.format.streams import redact
+from trtforge.deepstream.format.secrets import redact
 from trtforge.deepstream.lint.finding import RULES, Finding
 from trtforge.errors import ForgeError, GateError
 from trtforge.version import __version__

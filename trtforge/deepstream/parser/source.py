@@ -127,7 +127,6 @@ def source(detection: Detection, wanted: Mapping[str, Mapping[str, str]]) -> str
         wanted: the keys, for a comment in it.
     """
     names = [quoted(name) for name in detection.outputs]
-    first = {"objectness": 5, "anchor-free": 4, "boxes-scores": 0}[detection.form]
     return _render(
         "source.cpp.j2",
         function=FUNCTION,
@@ -138,7 +137,7 @@ def source(detection: Detection, wanted: Mapping[str, Mapping[str, str]]) -> str
         scores_name=names[-1],
         apart=len(names) > 1,
         classes=detection.classes,
-        first=first,
+        first=detection.first_class,
         columns=detection.axes[0] == 1,
         centre=detection.coding == "centre",
     )

@@ -96,8 +96,8 @@ def raw_heads(
     """
     first, *others = (outputs[name].astype(np.float32) for name in detection.outputs)
     rows = first.T if detection.axes[0] == 1 else first
-    skipped = {"objectness": 5, "anchor-free": 4, "boxes-scores": 0}[detection.form]
-    scores = (others[0] if others else rows)[:, skipped : skipped + (detection.classes or 0)]
+    begin, end = detection.first_class, detection.first_class + (detection.classes or 0)
+    scores = (others[0] if others else rows)[:, begin:end]
     if detection.form == "objectness":
         scores = rows[:, 4:5] * scores
     scores = scores[:, : len(thresholds)]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trtforge.deepstream.format.dialects import read as read_document
-from trtforge.deepstream.format.streams import redact
+from trtforge.deepstream.format.secrets import redact
 from trtforge.errors import ForgeError
 from trtforge.recipe import Preprocess
 

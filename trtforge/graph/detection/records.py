@@ -14,6 +14,8 @@ Activation = Literal["none", "sigmoid", "softmax"]
 Background = Literal["first", "last"]
 Sure = Literal["certain", "likely", "told"]
 Size = tuple[int, int]
+# Rows hold 4 box channels, then objectness where the form has it; or scores are an output apart.
+FIRST_CLASS: dict[HeadForm, int] = {"objectness": 5, "anchor-free": 4, "boxes-scores": 0}
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ class Detection:
     def is_plain(self) -> bool:
         """Tell whether the outputs are boxes in pixels and final scores, and nothing else."""
         return (
-            self.form in ("objectness", "anchor-free", "boxes-scores")
+            self.form in FIRST_CLASS
             and self.sure != "likely"
             and self.classes is not None
             and self.geometry == Geometry(self.coding)
@@ -108,6 +110,15 @@ class Detection:
             and self.background is None
             and not self.extras
         )
+
+    @property
+    def first_class(self) -> int:
+        """The channel of the first class, in the output that holds the scores.
+
+        Raises:
+            KeyError: the form's scores are not beside decoded boxes (see ``is_plain``).
+        """
+        return FIRST_CLASS[self.form]
 
     @property
     def score_channels(self) -> int:

@@ -1,4 +1,4 @@
-"""Where pictures come from: URIs of cameras and files, which may carry passwords."""
+"""Sources of a pipeline: URIs of cameras and files, which may carry passwords."""
 
 from __future__ import annotations
 
@@ -7,24 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from trtforge.deepstream.format.secrets import redact
 from trtforge.errors import ForgeError
 
 MOST = 1024  # sources that deepstream-app takes
 LONGEST = 1 << 20  # bytes of a list
 LIVE = ("rtsp", "rtsps", "v4l2", "csi")
-# One slash is what a path leaves of two. A password may hold blanks and @; cut off before its @, it
-# is still one. Bounded, and looked for once in a line or word: files are anybody's, and a line of a
-# megabyte must
-# not take minutes.
-_SCHEME = r"\b[a-z][a-z0-9+.-]{0,30}"
-_OPENING = re.compile(
-    _SCHEME + r"(?::/+|\s{0,9}[:=]\s{0,9}//|:\s{1,9}/(?=[^\s/:]{1,99}:))", re.IGNORECASE
-)
-_CUT_OFF = re.compile(
-    rf"({_SCHEME}:/{{1,2}}(?!/)[^\s/@:\[]{{1,999}}:)(?!\d{{1,5}}(?!\w))\S+", re.IGNORECASE
-)
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s:\[\]@]+)(:(?P<port>\d{1,5}))?", re.IGNORECASE)
-_URI = re.compile(_SCHEME + ":/+", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -43,24 +32,6 @@ class Stream:
         return f"{camera}{self.uri}" if camera else redact(self.uri)
 
     __repr__ = __str__
-
-
-def redact(text: str) -> str:
-    """Return a text without user, password and query of its URIs."""
-    lines = "\n".join(map(_without_credentials, text.split("\n")))
-    return re.sub(r"\S+", lambda word: _without_query(word[0]), _CUT_OFF.sub(r"\1***", lines))
-
-
-def _without_credentials(line: str) -> str:
-    end = line.rfind("@")
-    opening = _OPENING.search(line)
-    return f"{line[: opening.end()]}***{line[end:]}" if opening and opening.end() <= end else line
-
-
-def _without_query(word: str) -> str:
-    uri = _URI.search(word)
-    begin = word.find("?", uri.end()) if uri else -1
-    return f"{word[: begin + 1]}***" if begin >= 0 else word
 
 
 def parse(text: str, where: str = "") -> Stream:
