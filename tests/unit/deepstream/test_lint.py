@@ -256,6 +256,8 @@ SEEDS: list[tuple[str, str, tuple[str, ...], Prepare | None]] = [
     ("id-clash", A, ("[tests] -> [secondary-gie0]\\nenable=1\\ngie-unique-id=1\\nconfig-file=pgie_config.txt\\n"
                      "[tests]",), None),
     ("muxer-batch", A, ("gpu-id=0\\nbatch-size=2 -> batch-size=7",), None),
+    ("live-source", A, ("live-source=1 -> live-source=0",), None),
+    ("live-source", A, ("live-source=1\n -> ",), None),
     ("gie-batch", A, ("gie-unique-id=1\\nbatch-size=4 -> gie-unique-id=1\\nbatch-size=8",), None),
     ("printf-uri", A, ("type=2\\nuri=file:///b.mp4 -> type=3\\nuri=file:///a%20b.mp4",), None),
     ("source-list", A, ("[tests] -> [source-list]\\nlist=file:///a;file:///b\\nnum-source-bins=3\\n[tests]",), None),

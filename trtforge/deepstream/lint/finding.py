@@ -112,6 +112,7 @@ RULES: dict[str, tuple[Severity, str]] = {
     "no-config-file": ("error", "a network without its configuration"),
     "id-clash": ("error", "two networks with one id"),
     "muxer-batch": ("warning", "a muxer whose batch is not the number of sources"),
+    "live-source": ("warning", "a muxer that takes live cameras for files"),
     "gie-batch": ("warning", "a batch that the network's own file contradicts"),
     "printf-uri": ("error", "a URI of type 3 is a format, in which % begins a number"),
     "source-list": ("error", "a source-list that does not fit"),

@@ -13,6 +13,7 @@ from trtforge.deepstream.lint.finding import Finding
 from trtforge.deepstream.lint.subject import SWITCHED, Subject
 
 MOST_SECONDARY = 16
+RTSP = 4  # the type of a source
 
 
 def family(group: str) -> str:
@@ -147,6 +148,26 @@ def batches(subject: Subject) -> Iterator[Finding]:
         )
 
 
+def live(subject: Subject) -> Iterator[Finding]:
+    """Yield a finding if cameras over RTSP meet a muxer that is not told that they are live.
+
+    The muxer then waits for late frames instead of batching what has arrived (documentation of
+    nvstreammux, live-source); NVIDIA's own pipelines with cameras set 1.
+    """
+    cameras = [group for group in of(subject, "source") if subject.get("type", group) == RTSP]
+    if not cameras or "streammux" not in subject.document.groups:
+        return
+    if subject.get("live-source", "streammux"):
+        return
+    entry = subject.entry("live-source", "streammux")
+    yield subject.at(
+        "live-source",
+        subject.line_of("live-source", "streammux"),
+        f"[{cameras[0]}] is live, but live-source=0: the muxer waits for frames that are late",
+        subject.written(entry, value=1) if entry else subject.added("live-source", 1, "streammux"),
+    )
+
+
 def networks(subject: Subject) -> Iterator[Finding]:
     groups = of(subject, "primary-gie", "secondary-gie")
     ids: dict[int, str] = {}
@@ -233,4 +254,4 @@ def element(subject: Subject, group: str) -> dict[str, Value]:
     return found
 
 
-RULES = (switches, sources, batches, networks, tracker, passwords)
+RULES = (switches, sources, batches, live, networks, tracker, passwords)
