@@ -1,6 +1,4 @@
-"""A calibrator for TensorRT 10's implicit INT8: our ranges through its cache, or images through its
-own algorithm.
-"""
+"""Calibrate TensorRT 10's implicit INT8 with our ranges, or by TensorRT's own algorithm on images."""
 
 from __future__ import annotations
 
@@ -25,19 +23,19 @@ def calibrator(
 ) -> Any:
     """Return an ``IInt8EntropyCalibrator2`` or ``IInt8MinMaxCalibrator``.
 
-    TensorRT asks for the cache first, and for images only without one. An exception thrown into it
-    would end the process: the first is kept in ``failure`` and ends the images.
+    TensorRT asks for the cache first, and for images only if there is no cache. An exception in a
+    callback would end the process, so the first one is kept in ``failure``, and no image follows.
 
     Args:
         algorithm: ``entropy`` or ``minmax``.
         cache: calibration cache with the header of this version, or None.
         batches: float32 images (batch, 3, H, W).
-        upload: copies a batch into device memory, and returns its address, which stays valid until
-            the next.
-        batch: images in each.
+        upload: copies a batch into device memory, and returns its address, which is valid until the
+            next call.
+        batch: number of images in a batch.
 
     Returns:
-        The calibrator; ``written`` is the cache that TensorRT made.
+        The calibrator; its ``written`` is the cache that TensorRT made.
     """
     need_implicit(trt)
     if algorithm == "minmax":
@@ -68,7 +66,7 @@ def _made(
             try:
                 images = next(batches, None)
                 return None if images is None else [upload(images)]
-            except Exception as error:  # see above
+            except Exception as error:  # an exception here would end the process
                 self.failure = error
                 return None
 

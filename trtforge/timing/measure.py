@@ -1,21 +1,22 @@
-"""The one loop that times every runtime: latency one pass at a time, throughput with full queues."""
+"""Time any runtime in the same loop: latency pass by pass, throughput with full queues."""
 
 from __future__ import annotations
 
 import statistics
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
 
-LEAST_PASSES = 10  # however short the duration: trtexec's own default
-# so much work is enqueued at once for throughput: the wait between two queues is lost in it
+MIN_PASSES = 10  # however short the duration is; trtexec has the same default
+# Seconds of work that are enqueued at once for throughput. The wait between two queues is short
+# beside them.
 QUEUE_S = 0.05
-MOST_QUEUED = 1000
+MAX_QUEUED = 1000
 CAMERA_FPS = 30
 ASSUMPTION = (
     f"cameras: images a second / {CAMERA_FPS}, if every frame of a {CAMERA_FPS} fps camera goes through this network "
@@ -28,11 +29,11 @@ class Runner:
     """A network on one stream, ready at one batch size; it belongs to the thread that opened it.
 
     Attributes:
-        passes: runs so many passes back to back, and returns the seconds they took.
-        clock: what the seconds are of.
-        queues: passes are enqueued ahead of a device, so that many at once take less than one by
-            one.
-        close: lets go of what has to go first; nothing can be run any more.
+        passes: runs a number of passes back to back, and returns the seconds that they took.
+        clock: says what the seconds measure.
+        queues: whether passes are enqueued ahead of the device, so that many in a queue take less
+            time than one by one.
+        close: frees what must be freed before the runner; it can't run afterwards.
     """
 
     passes: Callable[[int], float]
@@ -43,12 +44,12 @@ class Runner:
 
 @dataclass(frozen=True)
 class Timed:
-    """What was measured.
+    """The measured times.
 
     Attributes:
         latencies: milliseconds of each pass, one at a time on each stream.
         images_per_second: of all streams together, each with its queue full.
-        clock: what was timed.
+        clock: says what was timed.
     """
 
     latencies: list[float]
@@ -71,7 +72,7 @@ class Latency:
 
 
 def summary(latencies: Sequence[float]) -> Latency:
-    """Statistics of milliseconds."""
+    """Return the statistics of a list of milliseconds."""
     p50, p90, p95, p99 = (float(value) for value in np.percentile(latencies, [50, 90, 95, 99]))
     return Latency(
         len(latencies),
@@ -95,16 +96,16 @@ def measure(
 ) -> Timed:
     """Time a network on ``streams`` streams at once, a thread each.
 
-    A CUDA graph belongs to the thread that captured it, and nothing else may happen on the device
-    meanwhile: runners are opened and warmed up one after the other, live in their own thread and
-    end there.
+    A CUDA graph belongs to the thread that captured it, and nothing else may run on the device
+    during the capture. So each runner lives in a thread of its own, and the threads open and warm
+    up their runners one after the other.
 
     Args:
-        open_runner: makes a runner with a stream of its own.
+        open_runner: opens a runner with a stream of its own.
         batch: images in a pass.
         warmup: seconds before anything counts.
-        duration: seconds for latency, and again for throughput where passes queue; but never under
-            ten passes.
+        duration: seconds for latency, and as many again for throughput where passes queue; ten
+            passes at least.
 
     Raises:
         ForgeError: what ``open_runner`` raises.
@@ -122,7 +123,7 @@ def measure(
                 rate = len(latencies) / sum(latencies)
                 if runner.queues:
                     rate = _queued(runner, statistics.median(latencies), duration)
-                together.wait()  # to free memory waits for the device, and would hold up the others
+                together.wait()  # freeing memory waits for the device, and would slow the others
             return latencies, rate, runner.clock
         except BaseException:
             together.abort()
@@ -132,15 +133,16 @@ def measure(
         futures = [pool.submit(stream) for _ in range(streams)]
         try:
             timed = [future.result() for future in futures]
-        except threading.BrokenBarrierError:  # of a stream that waited for the one that failed
-            failed = (future.exception() for future in futures)
-            raise next(
-                each
-                for each in failed
-                if each and not isinstance(each, threading.BrokenBarrierError)
-            ) from None
-    latencies = [seconds * 1e3 for each, _, _ in timed for seconds in each]
+        except threading.BrokenBarrierError:  # this stream waited for another one, which failed
+            raise _first_failure(future.exception() for future in futures) from None
+    latencies = [1e3 * seconds for passes, _, _ in timed for seconds in passes]
     return Timed(latencies, batch * sum(rate for _, rate, _ in timed), timed[0][2])
+
+
+def _first_failure(errors: Iterable[BaseException | None]) -> BaseException:
+    """Return the error that broke the barrier for the other streams."""
+    waited = threading.BrokenBarrierError
+    return next(error for error in errors if error and not isinstance(error, waited))
 
 
 def _warm(open_runner: Callable[[], Runner], warmup: float) -> Runner:
@@ -153,20 +155,20 @@ def _warm(open_runner: Callable[[], Runner], warmup: float) -> Runner:
 
 
 def _one_by_one(runner: Runner, duration: float) -> list[float]:
-    """Seconds of each pass."""
+    """Return the seconds of each pass."""
     end = time.monotonic() + duration
     latencies: list[float] = []
-    while len(latencies) < LEAST_PASSES or time.monotonic() < end:
+    while len(latencies) < MIN_PASSES or time.monotonic() < end:
         latencies.append(runner.passes(1))
     return latencies
 
 
 def _queued(runner: Runner, typical: float, duration: float) -> float:
     """Return passes a second, with so many in the queue that the wait between queues does not count."""
-    length = max(1, min(MOST_QUEUED, round(QUEUE_S / typical)))
+    length = max(1, min(MAX_QUEUED, round(QUEUE_S / typical)))
     end = time.monotonic() + duration
     passes, seconds = 0, 0.0
-    while passes < LEAST_PASSES or time.monotonic() < end:
+    while passes < MIN_PASSES or time.monotonic() < end:
         seconds += runner.passes(length)
         passes += length
     return passes / seconds

@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU, as it comes: all cores in one operator, one session for all streams."""
+"""Time ONNX Runtime on the CPU with its own defaults: one session, whose operators use all cores."""
 
 from __future__ import annotations
 
@@ -34,11 +34,9 @@ def session(model: Path, providers: list[Any] | None = None) -> onnxruntime.Infe
             os.fspath(model), options, providers=providers or ["CPUExecutionProvider"]
         )
     except Exception as error:  # ONNX Runtime raises classes of its own for every kind of refusal
-        hint = (
-            "its plugin runs only in TensorRT: prepare with --nms onnx"
-            if PLUGIN in str(error)
-            else ""
-        )
+        hint = ""
+        if PLUGIN in str(error):
+            hint = "its plugin runs only in TensorRT: prepare with --nms onnx"
         raise ForgeError(f"{model}: ONNX Runtime can't load it: {reason(error)}", hint) from error
 
 
@@ -48,23 +46,23 @@ def feeds(
     """Return an array for each input.
 
     Raises:
-        ForgeError: see ``inputs.shaped``; an input is no tensor of numbers.
+        ForgeError: see ``inputs.shaped``; or an input is not a tensor of numbers.
     """
-    found = engine.get_inputs()
-    odd = next((each for each in found if each.type not in inputs.NUMPY), None)
-    if odd:
-        raise ForgeError(
-            f"input {odd.name!r} is a {odd.type}", "bench times networks that take numbers"
-        )
-    shapes = {each.name: inputs.shaped(each.name, each.shape, batch, size) for each in found}
-    return inputs.arrays(shapes, {each.name: inputs.NUMPY[each.type] for each in found})
+    shapes, types = {}, {}
+    for node in engine.get_inputs():
+        if node.type not in inputs.NUMPY:
+            problem = f"input {node.name!r} is a {node.type}"
+            raise ForgeError(problem, "bench times networks that take numbers")
+        shapes[node.name] = inputs.shaped(node.name, node.shape, batch, size)
+        types[node.name] = inputs.NUMPY[node.type]
+    return inputs.arrays(shapes, types)
 
 
 def opener(model: Path, batch: int, size: tuple[int, int] | None) -> Callable[[], Runner]:
-    """Opens runners that share one session.
+    """Return a function that opens runners, which share one session.
 
     Raises:
-        ForgeError: the model can't be loaded, or not run at this batch size.
+        ForgeError: the model can't be loaded, or fails at this batch size.
     """
     engine = session(model)
     arrays = feeds(engine, batch, size)
