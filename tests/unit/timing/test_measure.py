@@ -13,7 +13,7 @@ import pytest
 from tests.models import SIDE, classifier
 from trtforge.errors import ForgeError
 from trtforge.timing import inputs, onnxruntime_cpu
-from trtforge.timing.measure import LEAST_PASSES, Runner, camera_streams, measure, summary
+from trtforge.timing.measure import MIN_PASSES, Runner, camera_streams, measure, summary
 
 
 def test_statistics_of_known_latencies() -> None:
@@ -51,7 +51,7 @@ def test_rates_of_streams_add_up_and_a_runner_stays_in_its_thread(streams: int) 
 
     timed = measure(open_runner, 4, streams, 0.001, 0.001)
     assert timed.images_per_second == pytest.approx(4 * 1000 * streams)
-    assert set(timed.latencies) == {2.0} and len(timed.latencies) >= LEAST_PASSES * streams
+    assert set(timed.latencies) == {2.0} and len(timed.latencies) >= MIN_PASSES * streams
     assert len(threads) == streams and all(len(each) == 1 for each in threads)
 
 
@@ -80,7 +80,7 @@ def test_onnxruntime_is_timed_for_real(tmp_path) -> None:
     onnx.save(classifier(), tmp_path / "model.onnx")
     timed = measure(onnxruntime_cpu.opener(tmp_path / "model.onnx", 2, None), 2, 2, 0.001, 0.01)
     assert (
-        len(timed.latencies) >= 2 * LEAST_PASSES
+        len(timed.latencies) >= 2 * MIN_PASSES
         and min(timed.latencies) > 0
         and timed.images_per_second > 0
     )
