@@ -1,4 +1,4 @@
-"""What an installed TensorRT has: probed by name, never guessed from its version number."""
+"""Ask the installed TensorRT what it has: by name, not by its version number."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from trtforge.errors import MachineError
 
 
 def title(trt: Any) -> str:
-    """Name and version for people, such as ``TensorRT 10.3.0`` or ``TensorRT-RTX 1.7.1.116``."""
+    """Return name and version for people, such as ``TensorRT 10.3.0`` or ``TensorRT-RTX 1.7.1.116``."""
     return f"{'TensorRT-RTX' if is_rtx(trt) else 'TensorRT'} {trt.__version__}"
 
 
@@ -18,18 +18,18 @@ def is_rtx(trt: Any) -> bool:
 
 def has(trt: Any, name: str) -> bool:
     """Tell whether the bindings have a name such as ``BuilderFlag.REFIT``."""
-    found: Any = trt
+    value: Any = trt
     for part in name.split("."):
-        found = getattr(found, part, None)
-    return found is not None
+        value = getattr(value, part, None)
+    return value is not None
 
 
 def need(trt: Any, what: str, *names: str) -> None:
     """Refuse what these bindings can't do.
 
     Args:
-        what: the option that asks for it.
-        names: of the bindings, without which it can't be done.
+        what: the option that needs them.
+        names: names in the bindings that it needs.
 
     Raises:
         MachineError: it names the version and what is missing.

@@ -1,6 +1,4 @@
-"""A serialized engine, before TensorRT sees it: what it is, what made it, and whether it can load
-on this machine.
-"""
+"""Read the header of an engine file: what made it, and whether it can load on this machine."""
 
 from __future__ import annotations
 
@@ -18,12 +16,12 @@ HEADER = 64  # bytes
 
 @dataclass(frozen=True)
 class Plan:
-    """What is known of an engine without loading it.
+    """What an engine file says about itself without being loaded.
 
     Attributes:
         maker: TensorRT or TensorRT-RTX.
-        version: that made it, such as ``10.3.0.26``.
-        built: facts of the manifest beside it; empty without one.
+        version: version of the builder, such as ``10.3.0.26``.
+        built: what the manifest beside the file says about the build; empty without a manifest.
     """
 
     path: Path
@@ -32,7 +30,8 @@ class Plan:
     built: Mapping[str, Any]
 
     @property
-    def said(self) -> str:
+    def origin(self) -> str:
+        """The compute capability and the builder, in words."""
         sm = f"for SM{self.built['sm']} " if self.built.get("sm") else ""
         return f"built {sm}with {self.maker} {self.version}"
 
@@ -46,12 +45,12 @@ def maker(path: Path) -> str | None:
 def read(path: Path) -> Plan:
     """Read the header of an engine, and what the manifest in its folder says about it.
 
-    The version stands in bytes 24 to 27, as NVIDIA's trtexec reads it (sampleEngines.cpp,
-    getPlanVersionOnly). The size of the whole stands in bytes 16 to 23 of TensorRT-RTX's engines;
-    of TensorRT's it is not known to, so there the manifest has the word.
+    Bytes 24 to 27 hold the version, as NVIDIA's trtexec reads it (sampleEngines.cpp,
+    getPlanVersionOnly). In engines of TensorRT-RTX, bytes 16 to 23 hold the size of the file. Engines
+    of TensorRT are not known to hold it, so the manifest's size counts for them.
 
     Raises:
-        ForgeError: it is no engine, was cut short, or is not the one that the manifest lists.
+        ForgeError: the file is not an engine, or is shorter than it should be.
     """
     size = path.stat().st_size
     with path.open("rb") as stream:
@@ -60,18 +59,16 @@ def read(path: Path) -> Plan:
     if made_by is None:
         raise ForgeError(
             f"{path}: neither ONNX nor an engine",
-            "give an ONNX file, an engine, or a folder of trtforge's",
+            "give an ONNX file, an engine, or a folder that trtforge wrote",
         )
     listed_bytes, built = _manifest(path)
-    whole = (
-        int.from_bytes(head[16:24], "little")
-        if made_by == "TensorRT-RTX" and len(head) == HEADER
-        else None
-    )
-    wanted = whole if listed_bytes is None else listed_bytes
-    if len(head) < HEADER or (wanted is not None and size < wanted):
+    expected = listed_bytes
+    if expected is None and made_by == "TensorRT-RTX" and len(head) == HEADER:
+        expected = int.from_bytes(head[16:24], "little")
+    if len(head) < HEADER or (expected is not None and size < expected):
+        of_all = f" of {expected}" if expected else ""
         raise ForgeError(
-            f"{path}: cut short ({size} bytes{f' of {wanted}' if wanted else ''})",
+            f"{path}: cut short ({size} bytes{of_all})",
             "copy it again, or build it again",
         )
     return Plan(path, made_by, ".".join(str(byte) for byte in head[24:28]), built)
@@ -96,13 +93,13 @@ def unfit(plan: Plan, installed: str | None, here: Machine | None) -> str:
     """Return why an engine can't load here, in one sentence; empty if nothing is known against it.
 
     Args:
-        installed: version of TensorRT; None without.
-        here: this machine's GPU; None without.
+        installed: version of the installed TensorRT; None if there is none.
+        here: this machine's GPU; None if there is none.
     """
     if installed is None:
-        return f"{plan.path}: {plan.said}; this machine has no TensorRT"
+        return f"{plan.path}: {plan.origin}; this machine has no TensorRT"
     if here is None:
-        return f"{plan.path}: {plan.said}; this machine has no NVIDIA GPU with a driver"
+        return f"{plan.path}: {plan.origin}; this machine has no NVIDIA GPU with a driver"
     same_version = _release(plan.version) == _release(installed) or plan.built.get(
         "version_compatible"
     )
@@ -110,7 +107,7 @@ def unfit(plan: Plan, installed: str | None, here: Machine | None) -> str:
     same_gpu = sm in (None, here.sm) or (plan.built.get("hardware_compatible") and here.sm >= 80)
     if same_version and same_gpu:
         return ""
-    return f"{plan.path}: {plan.said}; this is SM{here.sm} with {installed}"
+    return f"{plan.path}: {plan.origin}; this is SM{here.sm} with {installed}"
 
 
 def _release(version: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Optimization profiles: the shapes that an engine takes, and the one it is fastest at."""
+"""Optimization profiles: the shapes that an engine takes, and the shape that it is fastest at."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def add(
     for index in range(network.num_inputs):
         tensor = network.get_input(index)
         inputs[tensor.name] = tuple(int(side) for side in tensor.shape)
-    for asked in options.profiles or ({},):
-        shapes = chosen(inputs, asked, batch, size)
+    for given in options.profiles or ({},):
+        shapes = shapes_of(inputs, given, batch, size)
         profile = builder.create_optimization_profile()
         for name, (least, best, most) in shapes.items():
             profile.set_shape(name, least, best, most)
         if shapes and config.add_optimization_profile(profile) < 0:
             raise ForgeError(
-                f"the builder refuses the profile {_said(shapes)}",
+                f"the builder refuses the profile {_text(shapes)}",
                 "check --profile, --batch and --size",
             )
         if shapes and options.implicit is not None:
@@ -47,27 +47,27 @@ def add(
             config.set_calibration_profile(_calibration(builder, shapes, batch[0]))
 
 
-def chosen(
+def shapes_of(
     inputs: dict[str, Shape],
-    asked: dict[str, Shapes],
+    given: dict[str, Shapes],
     batch: tuple[int, int, int],
     size: tuple[int, int],
 ) -> dict[str, Shapes]:
-    """Smallest, best and largest shape of each dynamic input.
+    """Return the smallest, best and largest shape of each dynamic input.
 
     Args:
         inputs: shapes of the network's inputs, -1 where they are dynamic.
-        asked: by ``--profile``, for some inputs.
-        batch: smallest, best and largest, for the others.
-        size: height and width in pixels, for the others.
+        given: shapes of some inputs, from ``--profile``.
+        batch: smallest, best and largest batch of the other inputs.
+        size: height and width of the other inputs in pixels.
 
     Raises:
-        ForgeError: ``asked`` names no input, or has other dimensions than the graph.
+        ForgeError: ``given`` names an input that is not there, or changes a fixed dimension.
     """
-    for name, shapes in asked.items():
+    for name, shapes in given.items():
         _check(name, shapes, inputs)
     return {
-        name: asked.get(name) or _usual(shape, batch, size)
+        name: given.get(name) or _usual(shape, batch, size)
         for name, shape in inputs.items()
         if -1 in shape
     }
@@ -111,7 +111,7 @@ def _calibration(
     return profile
 
 
-def _said(shapes: dict[str, Shapes]) -> str:
+def _text(shapes: dict[str, Shapes]) -> str:
     return ", ".join(
         f"{name}={':'.join('x'.join(map(str, shape)) for shape in each)}"
         for name, each in shapes.items()

@@ -203,7 +203,7 @@ def opened(engine: Path) -> tuple[Any, tensorrt_api.ICudaEngine]:
     try:
         here, trt = machine(), module()
     except MachineError as error:
-        raise MachineError(f"{engine}: {plan.said}; {error.problem}", error.hint) from error
+        raise MachineError(f"{engine}: {plan.origin}; {error.problem}", error.hint) from error
     if why := _plan.unfit(plan, trt.__version__, here):
         raise MachineError(
             why, "rebuild it here: `trtforge build PREPARED/`, or from the ONNX file"

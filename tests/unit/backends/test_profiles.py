@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from trtforge.backends._profiles import chosen
+from trtforge.backends._profiles import shapes_of
 from trtforge.errors import ForgeError
 
 BATCH, SIZE = (1, 4, 8), (320, 640)
@@ -10,7 +10,7 @@ BATCH, SIZE = (1, 4, 8), (320, 640)
 
 def test_dynamic_dimensions_are_filled_fixed_ones_stay():
     inputs = {"images": (-1, 3, -1, -1), "grid": (1, 100, 2), "mask": (-1, 1, 80, -1)}
-    assert chosen(inputs, {}, BATCH, SIZE) == {
+    assert shapes_of(inputs, {}, BATCH, SIZE) == {
         "images": ((1, 3, 320, 640), (4, 3, 320, 640), (8, 3, 320, 640)),
         "mask": ((1, 1, 80, 640), (4, 1, 80, 640), (8, 1, 80, 640)),
     }
@@ -18,7 +18,7 @@ def test_dynamic_dimensions_are_filled_fixed_ones_stay():
 
 def test_what_is_asked_for_stands_above_batch_and_size():
     asked = {"images": ((2, 3, 64, 64), (2, 3, 64, 64), (4, 3, 96, 96))}
-    assert chosen({"images": (-1, 3, -1, -1)}, asked, BATCH, SIZE) == asked
+    assert shapes_of({"images": (-1, 3, -1, -1)}, asked, BATCH, SIZE) == asked
 
 
 @pytest.mark.parametrize(
@@ -31,4 +31,4 @@ def test_what_is_asked_for_stands_above_batch_and_size():
 )
 def test_profile_that_contradicts_the_graph(name, shape, text):
     with pytest.raises(ForgeError, match=text):
-        chosen({"images": (-1, 3, -1, -1)}, {name: (shape, shape, shape)}, BATCH, SIZE)
+        shapes_of({"images": (-1, 3, -1, -1)}, {name: (shape, shape, shape)}, BATCH, SIZE)
