@@ -1,3 +1,4 @@
-"""Pure functions on one in-memory graph: no files (but for ``model``), no logging, one rewrite a
-module.
+"""Pure functions on one in-memory graph: one rewrite a module, no logging.
+
+Only ``model`` reads and writes files.
 """

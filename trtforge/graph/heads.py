@@ -1,6 +1,4 @@
-"""Where the learned part of a network ends and the decode begins: found from structure, never from
-names.
-"""
+"""Find from structure, never from names, where the learned part ends and the decode begins."""
 
 from __future__ import annotations
 
@@ -15,7 +13,7 @@ LAYOUT = {"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity"}
 
 
 def learned(graph: gs.Graph) -> list[gs.Node]:
-    """Convolutions and matrix products with constant weights, in graph order.
+    """Return convolutions and matrix products with constant weights, in graph order.
 
     A convolution fed by a Softmax holds fixed weights: it takes the mean of YOLOv8's distribution
     of box distances

@@ -8,13 +8,13 @@ from trtforge.errors import ForgeError
 
 
 def inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
-    """Inputs that are not initializers."""
+    """Return the inputs that are not initializers."""
     initializers = {tensor.name for tensor in model.graph.initializer}
     return [value for value in model.graph.input if value.name not in initializers]
 
 
 def images(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
-    """Inputs that are batches of colour images."""
+    """Return the inputs that are batches of colour images."""
     return [
         value
         for value in inputs(model)
@@ -55,7 +55,7 @@ def image_input(model: onnx.ModelProto) -> onnx.ValueInfoProto:
 
 
 def dims(value: onnx.ValueInfoProto) -> list[int | str]:
-    """Numbers for fixed dimensions, names for dynamic ones ('?' where there is none)."""
+    """Return numbers for fixed dimensions and names for dynamic ones ('?' for an unnamed one)."""
     return [
         dim.dim_value if dim.dim_value > 0 else dim.dim_param or "?"
         for dim in value.type.tensor_type.shape.dim
@@ -102,7 +102,7 @@ def _fix_size(
 
 
 def _fix_batch(model: onnx.ModelProto, image: onnx.ValueInfoProto, batch: int) -> None:
-    """Wherever an input has the image's batch dimension."""
+    """Set the batch dimension of every input that shares the image's."""
     found = dims(image)[0]
     if isinstance(found, int) and found != batch:
         raise ForgeError(

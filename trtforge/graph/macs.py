@@ -14,7 +14,7 @@ Shape = Sequence[int] | None  # None: unknown
 
 
 def macs(graph: gs.Graph) -> dict[str, int]:
-    """Multiply-accumulates of each learned operator, by node name.
+    """Return the multiply-accumulates of each learned operator, by node name.
 
     Dimensions that are not numbers (a dynamic batch) count as 1, unknown shapes as nothing.
     """

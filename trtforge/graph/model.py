@@ -133,7 +133,7 @@ def exported(graph: gs.Graph) -> onnx.ModelProto:
 
 
 def _refuse_large(path: Path, size: int) -> None:
-    """Before anything of that size is read."""
+    """Refuse a file that is too large, before anything of it is read."""
     if size >= PROTOBUF_LIMIT:
         raise ForgeError(
             f"{path}: larger than 2 GiB with its weights", "models of that size are not served"

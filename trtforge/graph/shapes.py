@@ -1,5 +1,4 @@
-"""Shapes, types and shape arithmetic of a whole graph in one walk, every dynamic dimension with a
-name of its own.
+"""Infer shapes, types and shape arithmetic in one walk; every dynamic dimension has a name.
 
 ONNX's own inference does each operator; what it leaves open because it knows no names (a Reshape to
 ``[batch, -1]``, an Expand by a shape read back out of a tensor) is found here, from the elements of

@@ -1,5 +1,4 @@
-"""Integer tensors whose elements are numbers or sizes with names: the arithmetic that exporters do
-on shapes.
+"""Compute with integer tensors whose elements are numbers or named sizes.
 
 An element is an int, a Dim, or None where it is unknown. Arrays of them are NumPy object arrays, so
 that every operator that only moves values is NumPy's own.

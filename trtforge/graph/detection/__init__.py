@@ -1,21 +1,19 @@
-"""Recognise what a model's outputs are, and decode a detector's boxes and scores.
+"""Recognise a detector's outputs, and decode its boxes and scores.
 
 Shapes and structure decide, never names. Each form of output has a module of its own with three
-functions: ``find`` gives what the graph proves, or what it looks like; ``hinted`` gives what the
-recipe's word makes of the outputs; ``decode`` adds the nodes that turn them into boxes in pixels
-and final scores.
+functions: ``find`` yields what the graph proves or makes likely; ``hinted`` yields the outputs that
+fit the form which the recipe names; ``decode`` adds the nodes that give boxes in pixels and final
+scores.
 
-==================
-======================================================================================= form models
-==================
-=======================================================================================
-``objectness`` YOLOv3, v4, v5, v6, v7, YOLOX, decoded ``anchor-free`` YOLOv8, v9, v11, v12, v13;
-with masks, key points, angles ``boxes-scores`` PP-YOLOE, DAMO-YOLO, YOLO-NAS, YOLOv4; SSD,
-RetinaNet and EfficientDet, decoded ``queries`` DETR, RT-DETR, D-FINE ``ranked`` YOLOv10, YOLO26;
-RT-DETR with its post-processor ``yolo-anchors`` YOLOv3, v4, v5, v7, raw maps ``yolox-raw`` YOLOX,
-not decoded ``distances`` YOLOv6, v8 and later, raw maps ``priors`` SSD, RetinaFace, RetinaNet,
-EfficientDet, not decoded ==================
-=======================================================================================
+- ``objectness``: YOLOv3, v4, v5, v6, v7, YOLOX, decoded.
+- ``anchor-free``: YOLOv8, v9, v11, v12, v13; with masks, key points, angles.
+- ``boxes-scores``: PP-YOLOE, DAMO-YOLO, YOLO-NAS, YOLOv4; SSD, RetinaNet, EfficientDet, decoded.
+- ``queries``: DETR, RT-DETR, D-FINE.
+- ``ranked``: YOLOv10, YOLO26; RT-DETR with its post-processor.
+- ``yolo-anchors``: YOLOv3, v4, v5, v7, raw maps.
+- ``yolox-raw``: YOLOX, not decoded.
+- ``distances``: YOLOv6, v8 and later, raw maps.
+- ``priors``: SSD, RetinaFace, RetinaNet, EfficientDet, not decoded.
 
 The decode of the last four is not in their graphs: they are only ever "likely" until a recipe names
 the form.
@@ -80,11 +78,11 @@ def recognise(
     Args:
         graph: left untouched. A graph that already suppresses boxes is not recognised; see
             `existing_nms`.
-        hint: a form. Its word is taken where an output has the ranks and channels for it, and the
-            structure no more than tells what the recipe leaves open. Where none has, what the graph
-            proves counts.
-        figures: the recipe's, for the hint; without one they decide what the graph makes likely,
-            and no more.
+        hint: a form. It is used where an output has the ranks and channels for it; the structure
+            then only fills in what the recipe leaves open. Where no output fits, the hint is
+            ignored.
+        figures: the recipe's figures for the hint. Without a hint they only complete a form that
+            the graph makes likely.
 
     Raises:
         ForgeError: the hint is not a form, or lacks figures that it needs.
@@ -93,43 +91,42 @@ def recognise(
         raise ForgeError(
             f"'{hint}' is not a form of detector", f"one of: {', '.join(get_args(HeadForm))}"
         )
-    seen = None if existing_nms(graph) is not None else concrete(graph)
-    if seen is None:
+    shaped = None if existing_nms(graph) is not None else concrete(graph)
+    if shaped is None:
         return None
     figures = figures or Decode()
     if hint:
         form = cast(HeadForm, hint)
-        told = next(_declared(graph, _FORMS[form].hinted(seen, form, figures)), None)
-        if told:
-            return told
-    found = list(_declared(graph, _found(seen)))
-    certain = next((each for each in found if each.sure == "certain"), None)
-    likely = next(iter(found), None)
+        declared = next(_declared(graph, _FORMS[form].hinted(shaped, form, figures)), None)
+        if declared:
+            return declared
+    candidates = list(_declared(graph, _candidates(shaped)))
+    certain = next((detection for detection in candidates if detection.sure == "certain"), None)
+    likely = next(iter(candidates), None)
     if certain or likely is None or figures == Decode():
         return certain
-    return next(_declared(graph, _FORMS[likely.form].hinted(seen, likely.form, figures)), None)
+    return next(_declared(graph, _FORMS[likely.form].hinted(shaped, likely.form, figures)), None)
 
 
 def looks_like(graph: gs.Graph) -> list[Detection]:
     """Return what the outputs may be, where the graph alone does not decide it."""
-    seen = None if existing_nms(graph) is not None else concrete(graph)
-    return (
-        []
-        if seen is None
-        else [found for found in _declared(graph, _found(seen)) if found.sure == "likely"]
-    )
+    shaped = None if existing_nms(graph) is not None else concrete(graph)
+    if shaped is None:
+        return []
+    candidates = _declared(graph, _candidates(shaped))
+    return [detection for detection in candidates if detection.sure == "likely"]
 
 
-def _found(seen: ConcreteGraph) -> Iterator[Detection]:
+def _candidates(shaped: ConcreteGraph) -> Iterator[Detection]:
     for module in dict.fromkeys(_FORMS.values()):
-        yield from module.find(seen)
+        yield from module.find(shaped)
 
 
-def _declared(graph: gs.Graph, found: Iterator[Detection]) -> Iterator[Detection]:
-    """Yield the detections without what only holds for the size that stands in for a dynamic one."""
+def _declared(graph: gs.Graph, detections: Iterator[Detection]) -> Iterator[Detection]:
+    """Yield the detections; without box count and size where the image's sides are dynamic."""
     image = first_image(graph)
     fixed = image is not None and all(isinstance(side, int) for side in sides(image)[2:])
-    for detection in found:
+    for detection in detections:
         yield detection if fixed else replace(detection, boxes=None, size=None)
 
 

@@ -4,9 +4,11 @@
 anchors are not in the graph: the recipe gives them. For a cell at column x of stride s, an anchor
 of width a, and t = sigmoid(raw)::
 
-    centre = (x + 0.5 + scale * (t - 0.5)) * s scale 1 in YOLOv3, 1.05 to 1.2 in YOLOv4, 2 in YOLOv5
-    and YOLOv7 width = a * exp(raw) YOLOv3, YOLOv4 (arXiv 1804.02767, 2004.10934) width = a * (2
-    t)^2 YOLOv5, YOLOv7 (arXiv 2207.02696)
+    centre = (x + 0.5 + scale * (t - 0.5)) * s
+    width = a * exp(raw)    YOLOv3, YOLOv4 (arXiv 1804.02767, 2004.10934)
+    width = a * (2 t)^2     YOLOv5, YOLOv7 (arXiv 2207.02696)
+
+``scale`` is 1 in YOLOv3, 1.05 to 1.2 in YOLOv4, and 2 in YOLOv5 and YOLOv7.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ _WHICH = "--recipe yolov5, yolov7 or another whose head is yolo-anchors: the anc
 
 
 def find(seen: ConcreteGraph) -> Iterator[Detection]:
+    """Yield the raw maps that look like YOLO's with three anchors in each cell."""
     for found in (levels(seen, 5), levels(seen, 4)):
         widths = {_width(level, _USUAL) for level in found}
         strides = [level.stride for level in found]
@@ -49,7 +52,7 @@ def find(seen: ConcreteGraph) -> Iterator[Detection]:
 
 
 def _width(level: Level, anchors: int) -> int | None:
-    """Channels of an anchor, 5 + C."""
+    """Return the channels of one anchor, 5 + C; None where the map has no such division."""
     shape = fixed_shape(level.tensor)
     if len(shape) == 5:
         return shape[4] if shape[1] == anchors else None
@@ -57,6 +60,11 @@ def _width(level: Level, anchors: int) -> int | None:
 
 
 def hinted(seen: ConcreteGraph, form: HeadForm, decode: Decode) -> Iterator[Detection]:
+    """Yield the maps that fit the recipe's anchors.
+
+    Raises:
+        ForgeError: the levels have different numbers of anchors.
+    """
     counts = {len(each) for each in decode.anchors}
     if len(counts) != 1:
         raise ForgeError(
@@ -109,6 +117,11 @@ def _detection(
 
 
 def decode(graph: gs.Graph, detection: Detection) -> Decoded:
+    """Add the decode of the maps with the recipe's anchors.
+
+    Raises:
+        ForgeError: the recipe's figures don't fit the maps, or the input's size is dynamic.
+    """
     size, figures = size_of(detection), detection.decode
     scales = (
         figures.xy_scale

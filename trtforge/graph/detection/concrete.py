@@ -37,6 +37,7 @@ class ConcreteGraph:
     size: Size
 
     def outputs(self, rank: int) -> list[gs.Tensor]:
+        """Return the outputs of that rank whose shapes are known."""
         return [
             tensor
             for tensor in self.fixed.outputs

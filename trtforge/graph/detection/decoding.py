@@ -62,7 +62,7 @@ def in_pixels(graph: gs.Graph, boxes: gs.Tensor, detection: Detection) -> gs.Ten
 
 
 def final_scores(graph: gs.Graph, scores: gs.Tensor, detection: Detection) -> gs.Tensor:
-    """Scores `(B, N, C)` with the activation that they still need, without the background."""
+    """Return scores `(B, N, C)` after their activation and without the background."""
     if detection.activation == "sigmoid":
         scores = add_node(graph, "Sigmoid", [scores], "probabilities")
     elif detection.activation == "softmax":
@@ -82,7 +82,7 @@ def extras(graph: gs.Graph, tensors: list[gs.Tensor], detection: Detection) -> d
 
 
 def to_corners(graph: gs.Graph, boxes: gs.Tensor) -> gs.Tensor:
-    """cx, cy, w, h to x1, y1, x2, y2, both `(B, N, 4)`.
+    """Convert boxes `(B, N, 4)` from cx, cy, w, h to x1, y1, x2, y2.
 
     Not a MatMul with a 4x4 matrix, which would be shorter: TensorRT multiplies matrices in TF32,
     good to about a
@@ -98,4 +98,5 @@ def to_corners(graph: gs.Graph, boxes: gs.Tensor) -> gs.Tensor:
 
 
 def corners_of(graph: gs.Graph, decoded: Decoded) -> gs.Tensor:
+    """Return the decoded boxes as corners `(B, N, 4)`."""
     return decoded.boxes if decoded.coding == "corners" else to_corners(graph, decoded.boxes)

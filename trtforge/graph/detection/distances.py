@@ -37,6 +37,7 @@ def find(seen: ConcreteGraph) -> Iterator[Detection]:
 
 
 def hinted(seen: ConcreteGraph, form: HeadForm, decode: Decode) -> Iterator[Detection]:
+    """Yield the maps, or the one tensor, that have the channels for the recipe's bins."""
     width = 4 * decode.bins
     found = levels(seen, 4)
     groups = [list(group) for _, group in groupby(found, key=lambda level: level.stride)]
@@ -106,6 +107,7 @@ def _one(
 
 
 def decode(graph: gs.Graph, detection: Detection) -> Decoded:
+    """Add nodes that turn distances from the cells' centres into corners in pixels."""
     figures = detection.decode
     width, classes = 4 * figures.bins, detection.classes or 0
     table = _table(graph, detection, width, classes)

@@ -54,7 +54,11 @@ def cell_rows(graph: gs.Graph, tensor: gs.Tensor, width: int) -> gs.Tensor:
 
 
 def size_of(detection: Detection) -> Size:
-    """Raises ForgeError where it is dynamic: places of cells become constants of the graph."""
+    """Return the input's height and width.
+
+    Raises:
+        ForgeError: the size is dynamic; the cells' places become constants of the graph.
+    """
     if detection.size is None:
         raise ForgeError(
             "the height or width of the input is dynamic, and the places of its cells depend on it",

@@ -1,6 +1,4 @@
-"""The recipe's word where it is given, what the graph shows where it says ``auto``; and words for
-evidence.
-"""
+"""Take the recipe's value, or what the graph shows where the recipe says ``auto``."""
 
 from __future__ import annotations
 
@@ -34,7 +32,7 @@ def activation(
 
 
 def foreground(decode: Decode, channels: int | None) -> int:
-    """Classes among so many channels of scores."""
+    """Return the number of classes among the channels of the scores."""
     return (channels or 0) - (decode.background != "none")
 
 

@@ -33,6 +33,7 @@ _WHICH = (
 
 
 def find(seen: ConcreteGraph) -> Iterator[Detection]:
+    """Yield pairs of outputs that hold decoded boxes and their scores."""
     for boxes, box_axis, scores, axis in candidates(seen):
         count = fixed_shape(boxes)[1 if box_axis > 1 else 2]
         grid = grid_of(count, seen.size)
@@ -96,7 +97,7 @@ def hinted(seen: ConcreteGraph, form: HeadForm, decode: Decode) -> Iterator[Dete
 def extra_outputs(
     seen: ConcreteGraph, decode: Decode, found: Detection
 ) -> list[tuple[str, int, Extra]]:
-    """Outputs with a row for each box and as many channels as the recipe's extras have."""
+    """Return the outputs with a row for each box and the channels of the recipe's extras."""
     names: list[tuple[str, int, Extra]] = []
     for name, width in decode.extra.items():
         for tensor in seen.outputs(3):
@@ -135,6 +136,7 @@ def _detection(
 
 
 def decode(graph: gs.Graph, detection: Detection) -> Decoded:
+    """Add nodes that give boxes in pixels and final scores from the two outputs."""
     tensors = [rows(graph, detection, index) for index in range(len(detection.outputs))]
     boxes = in_pixels(graph, tensors[0], detection)
     extras = {extra.name: tensors[extra.output] for extra in detection.extras}

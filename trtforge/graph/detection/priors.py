@@ -1,5 +1,4 @@
-"""Form "priors": deltas of boxes over priors that are not in the graph: SSD, RetinaFace, RetinaNet,
-EfficientDet.
+"""Form "priors": box deltas over priors that the graph does not hold (SSD, RetinaNet and more).
 
 Deltas `(B, N, 4)` or `(B, 4, N)`, scores `(B, N, C)` or `(B, C, N)`, and for faces landmarks `(B,
 N, 10)`. A prior is an anchor of the recipe on every cell of its level: centre (column + offset) *
@@ -40,6 +39,7 @@ _WHICH = "--recipe ssd, retinaface or another whose head is priors: the priors a
 
 
 def find(seen: ConcreteGraph) -> Iterator[Detection]:
+    """Yield outputs that look like deltas and scores over priors."""
     for deltas, delta_axis, scores, axis in candidates(seen):
         if delta_axis == 3 or fixed_shape(deltas)[3 - delta_axis] < _LEAST:
             continue
@@ -53,6 +53,7 @@ def find(seen: ConcreteGraph) -> Iterator[Detection]:
 
 
 def hinted(seen: ConcreteGraph, form: HeadForm, decode: Decode) -> Iterator[Detection]:
+    """Yield the outputs that fit the recipe's priors."""
     if not decode.anchors or len(decode.anchors) != len(decode.strides):
         raise ForgeError(
             f"head {FORM} needs priors: {len(decode.anchors)} levels of decode.anchors and "
@@ -119,6 +120,7 @@ def _detection(
 
 
 def decode(graph: gs.Graph, detection: Detection) -> Decoded:
+    """Add nodes that apply the deltas to the priors and give boxes in pixels."""
     place, extent = priors(detection)
     tensors = [rows(graph, detection, index) for index in range(len(detection.outputs))]
     deltas, (moves, grows) = tensors[0], detection.decode.variances
@@ -150,13 +152,13 @@ def decode(graph: gs.Graph, detection: Detection) -> Decoded:
 def _points(
     graph: gs.Graph, deltas: gs.Tensor, place: np.ndarray, reach: np.ndarray, width: int
 ) -> gs.Tensor:
-    """Landmarks in pixels: each pair is a delta as a box's centre is."""
+    """Return landmarks in pixels: each pair is a delta, like the centre of a box."""
     moved = add_node(graph, "Mul", [deltas, constant(np.tile(reach, width // 2))], "points_moved")
     return add_node(graph, "Add", [moved, constant(np.tile(place, width // 2))], "points")
 
 
 def priors(detection: Detection) -> tuple[np.ndarray, np.ndarray]:
-    """Centres and extents `(N, 2)` in pixels, in the order of the outputs' rows."""
+    """Return centres and extents `(N, 2)` in pixels, in the order of the outputs' rows."""
     size, figures = size_of(detection), detection.decode
     places, extents = [], []
     for stride, anchors in zip(figures.strides, figures.anchors, strict=True):

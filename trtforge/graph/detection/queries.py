@@ -1,5 +1,4 @@
-"""Form "queries": boxes and scores of a few hundred queries, which need no suppression (DETR,
-RT-DETR, D-FINE).
+"""Form "queries": a few hundred boxes that need no suppression (DETR, RT-DETR, D-FINE).
 
 A tensor of boxes `(B, Q, 4)` as cx, cy, w, h in fractions of the input, and one of scores or logits
 `(B, Q, C)`; or both in one, `(B, Q, 4 + C)`.
@@ -35,6 +34,7 @@ _WHICH = "--recipe detr, or head: queries in a recipe of yours: how scores are t
 
 
 def find(seen: ConcreteGraph) -> Iterator[Detection]:
+    """Yield pairs of outputs that hold the boxes and scores of queries."""
     for boxes, scores, low in _pairs(seen):
         count = int(fixed_shape(boxes)[1])
         kinds = operations(sources(boxes, 2, 0, 4))
@@ -72,6 +72,7 @@ def _over_sigmoid(boxes: gs.Tensor) -> bool:
 def hinted(seen: ConcreteGraph, form: HeadForm, decode: Decode) -> Iterator[Detection]:
     # Three classes and none are as many channels as a box: what comes from a Sigmoid is tried as
     # boxes first.
+    """Yield the pairs of outputs that have the shapes of boxes and scores of queries."""
     tried = sorted(
         _pairs(seen), key=lambda each: operations(sources(each[0], 2, 0, 4)) != {"Sigmoid"}
     )
@@ -111,6 +112,7 @@ def _detection(
 
 
 def decode(graph: gs.Graph, detection: Detection) -> Decoded:
+    """Add nodes that give boxes in pixels and final scores of the queries."""
     tensors = [rows(graph, detection, index) for index in range(len(detection.outputs))]
     boxes, scores = tensors[0], tensors[-1]
     if len(tensors) == 1:

@@ -1,5 +1,4 @@
-"""Form "ranked": detections that the model has selected itself by a TopK; only to be put into the
-right outputs.
+"""Form "ranked": detections that the model selects itself with a TopK.
 
 One tensor `(B, K, 6 + extras)` of x1, y1, x2, y2, score, class (YOLOv10, YOLO26); or boxes `(B, K,
 4)`, scores `(B, K)` and classes `(B, K)` apart (the post-processor of RT-DETR and D-FINE).
@@ -32,6 +31,7 @@ _SPREAD = 3.0  # of noise in the heads, in a trial: boxes of all sizes
 
 
 def find(seen: ConcreteGraph) -> Iterator[Detection]:
+    """Yield outputs that hold detections selected by a TopK."""
     for tensor in seen.outputs(3):
         score, kind = (sources(tensor, 2, at, at + 1) for at in (_SCORE, _CLASS))
         gathered = operations(sources(tensor, 2, 0, _BOX)) <= _GATHERED
@@ -105,6 +105,7 @@ def _place(seen: ConcreteGraph, tensor: gs.Tensor) -> Geometry | None:
 
 
 def hinted(seen: ConcreteGraph, form: HeadForm, decode: Decode) -> Iterator[Detection]:
+    """Yield the outputs that have the shapes of ranked detections."""
     default = Geometry("corners")
     for tensor in seen.outputs(3):
         if fixed_shape(tensor)[2] == _ROW + sum(decode.extra.values()):
@@ -166,7 +167,7 @@ def _apart(
 
 
 def _classes(nodes: list[gs.Node]) -> int | None:
-    """C, by which a flat index of box and class is divided to get the class; None where nothing is."""
+    """Return C, the divisor that gives the class from a flat index; None where there is none."""
     seen: set[int] = set()
     while nodes:
         node = nodes.pop()
@@ -181,7 +182,7 @@ def _classes(nodes: list[gs.Node]) -> int | None:
 
 
 def decode(graph: gs.Graph, detection: Detection) -> Decoded:
-    """Scores `(B, K, 1)`; the classes are an extra, ``class``."""
+    """Return boxes and scores `(B, K, 1)`; the classes are the extra ``class``."""
     if len(detection.outputs) == 1:
         table = rows(graph, detection, 0)
         boxes = channels(graph, table, 0, _BOX, "box_channels")

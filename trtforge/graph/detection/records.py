@@ -113,7 +113,7 @@ class Detection:
 
     @property
     def first_class(self) -> int:
-        """The channel of the first class, in the output that holds the scores.
+        """Return the channel of the first class in the output that holds the scores.
 
         Raises:
             KeyError: the form's scores are not beside decoded boxes (see ``is_plain``).
@@ -122,5 +122,5 @@ class Detection:
 
     @property
     def score_channels(self) -> int:
-        """Classes and, where there is one, the background."""
+        """Return the number of classes, and one more where there is a background."""
         return (self.classes or 0) + (self.background is not None)

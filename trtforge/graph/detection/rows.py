@@ -35,6 +35,7 @@ _LEVEL_VARIETY = (
 
 
 def find(seen: ConcreteGraph) -> Iterator[Detection]:
+    """Yield the outputs whose structure shows decoded rows, one for each box."""
     for tensor in seen.outputs(3):
         for axis in (2, 1):
             yield from _find(seen, tensor, axis)
@@ -218,7 +219,7 @@ def _detection(
 
 
 def decode(graph: gs.Graph, detection: Detection) -> Decoded:
-    """Scores are objectness times class probability where the form has objectness."""
+    """Return boxes and scores; scores are multiplied by objectness where the form has it."""
     all_channels = rows(graph, detection, 0)
     boxes = in_pixels(graph, channels(graph, all_channels, 0, _BOX, "box_channels"), detection)
     low = _BOX + (detection.form == "objectness")

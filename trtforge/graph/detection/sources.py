@@ -143,7 +143,7 @@ def operations(found: list[ChannelSource]) -> set[str]:
 
 
 def probabilities(found: list[ChannelSource]) -> bool:
-    """Sigmoids, or products of them (objectness already multiplied in)."""
+    """Tell whether the channels are Sigmoids, or products of them with objectness."""
     return bool(found) and all(source.node.op == "Sigmoid" or _product(source) for source in found)
 
 

@@ -15,7 +15,7 @@ _COARSEST = 8  # pixels of the input for one of a class map; coarser maps are fe
 
 
 def without_boxes(graph: gs.Graph) -> str | None:
-    """Say what a model with one output does that has no boxes; None where that is not clear."""
+    """Return the task of a model with one output and no boxes; None where that is not clear."""
     seen = concrete(graph)
     if seen is None or len(seen.fixed.outputs) != 1 or not known(seen.fixed.outputs[0]):
         return None

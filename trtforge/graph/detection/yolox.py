@@ -1,5 +1,4 @@
-"""Form "yolox-raw": YOLOX as its own exporter writes it, with Sigmoids on the scores and boxes left
-undecoded.
+"""Form "yolox-raw": YOLOX as its exporter writes it: scores after Sigmoids, boxes not decoded.
 
 Rows `(B, N, 5 + C)` of x, y, log w, log h, objectness, classes, one for each cell of stride 8, 16
 and 32. In pixels::
@@ -33,6 +32,7 @@ _WHICH = (
 
 
 def find(seen: ConcreteGraph) -> Iterator[Detection]:
+    """Yield outputs that look like YOLOX's rows before the decode of the boxes."""
     for tensor, axis, found in _candidates(seen):
         boxes, first = sources(tensor, axis, 0, 4), sources(tensor, axis, 4, _ROW)
         rest = sources(tensor, axis, _ROW, fixed_shape(tensor)[axis])
@@ -69,6 +69,7 @@ def _candidates(seen: ConcreteGraph) -> Iterator[tuple[gs.Tensor, int, Detection
 
 
 def hinted(seen: ConcreteGraph, form: HeadForm, decode: Decode) -> Iterator[Detection]:
+    """Yield the outputs that have the shape of YOLOX's rows."""
     for tensor, axis, found in _candidates(seen):
         kinds = sources(tensor, axis, 4, fixed_shape(tensor)[axis])
         strides = decode.strides or found.decode.strides
@@ -81,6 +82,7 @@ def hinted(seen: ConcreteGraph, form: HeadForm, decode: Decode) -> Iterator[Dete
 
 
 def decode(graph: gs.Graph, detection: Detection) -> Decoded:
+    """Add nodes that turn YOLOX's offsets and log extents into boxes in pixels."""
     table = rows(graph, detection, 0)
     at, steps = points(size_of(detection), detection.decode.strides)
     moved = add_node(

@@ -50,7 +50,7 @@ def upstream(*tensors: gs.Tensor) -> list[gs.Node]:
 
 
 def channels(graph: gs.Graph, tensor: gs.Tensor, low: int, high: int, name: str) -> gs.Tensor:
-    """Channels `low:high` of rows `(B, N, channels)`."""
+    """Return channels `low:high` of rows `(B, N, channels)`."""
     bounds = [np.array([value], np.int64) for value in (low, high, 2)]
     return add_node(graph, "Slice", [tensor, *bounds], name, dtype=tensor.dtype)
 

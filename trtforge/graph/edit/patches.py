@@ -18,7 +18,7 @@ _MOST = 1 << 20  # elements of a constant in a recipe
 
 
 def apply_patches(graph: gs.Graph, patches: Iterable[Patch]) -> None:
-    """Edit `graph` in place, in the patches' order.
+    """Apply the patches to the graph in their order, in place.
 
     Raises:
         ForgeError: a patch names what is not there, or does not fit it; the message has its number
@@ -152,7 +152,7 @@ def _cut(graph: gs.Graph, patch: Cut) -> None:
 
 
 def _upstream_inputs(tensors: Iterable[gs.Tensor]) -> list[gs.Tensor]:
-    """Tensors without a producer that `tensors` depend on."""
+    """Return the tensors without a producer that `tensors` depend on."""
     found, seen, pending = [], set(), list(tensors)
     while pending:
         tensor = pending.pop()

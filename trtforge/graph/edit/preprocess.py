@@ -180,7 +180,7 @@ def _pads(node: gs.Node) -> bool:
 
 
 def _replace(graph: gs.Graph, node: gs.Node, weights: np.ndarray) -> None:
-    """New weights of the old type; others that share the old ones keep them."""
+    """Give the node new weights of the old type; nodes that share the old ones keep them."""
     old = node.inputs[1]
     node.inputs[1] = gs.Constant(
         unique(graph, f"{old.name}/patched"), np.ascontiguousarray(weights, old.dtype)

@@ -1,6 +1,4 @@
-"""Nodes taken out of a graph, and readers given another tensor: the moves that every rewrite is
-made of.
-"""
+"""Take nodes out of a graph and connect their readers to another tensor."""
 
 from __future__ import annotations
 
@@ -64,7 +62,7 @@ def standard(node: gs.Node) -> bool:
 
 
 def remove(node: gs.Node) -> list[gs.Tensor]:
-    """Take a node out of its graph's edges and return its output; ``sweep`` drops the node."""
+    """Remove a node from its graph's edges and return its output; ``sweep`` drops the node."""
     made = [tensor for tensor in node.outputs if tensor.name]
     node.inputs.clear()
     node.outputs.clear()
@@ -72,7 +70,7 @@ def remove(node: gs.Node) -> list[gs.Tensor]:
 
 
 def sweep(graph: gs.Graph) -> None:
-    """Drop the nodes that were taken out, and those whose results nobody reads."""
+    """Remove the nodes without edges, and those whose results nobody reads."""
     keep = kept(graph)
     nodes = []
     for node in reversed(graph.nodes):
@@ -84,7 +82,7 @@ def sweep(graph: gs.Graph) -> None:
 
 
 def read_instead(old: gs.Tensor, new: gs.Tensor) -> None:
-    """Whoever reads ``old`` reads ``new``."""
+    """Make every reader of ``old`` read ``new``."""
     for reader in list(old.outputs):
         for index, read in enumerate(reader.inputs):
             if read is old:

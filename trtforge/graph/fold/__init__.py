@@ -1,6 +1,4 @@
-"""Fewer nodes, the same results: constants folded, shape arithmetic resolved, runs joined, one
-opset.
-"""
+"""Reduce a graph to fewer nodes with the same results, all in one opset."""
 
 from __future__ import annotations
 
@@ -72,7 +70,7 @@ def fold(
 
 
 def _simplify(graph: gs.Graph) -> Shapes:
-    """Rewrite until nothing is left to do, in place; what is known of the result."""
+    """Rewrite in place until nothing changes, and return the known facts of the result."""
     lift(graph)
     doubles_to_floats(graph)
     for _ in range(ROUNDS):

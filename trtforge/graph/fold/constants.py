@@ -131,7 +131,7 @@ def fold_constants(graph: gs.Graph, shapes: Shapes) -> bool:
 
 
 def left_alone(graph: gs.Graph, shapes: Shapes) -> list[str]:
-    """Names of the nodes that are constant, but for the size of their results."""
+    """Return the names of the nodes that are constant, but too large to be stored."""
     return [
         node.name for node in graph.nodes if _constant(node, set()) and _oversized(node, shapes)
     ]
@@ -191,7 +191,7 @@ def _bytes(tensor: gs.Tensor) -> int:
 def _compute(
     graph: gs.Graph, waiting: list[gs.Node], known: dict[str, np.ndarray], outputs: set[int]
 ) -> dict[str, np.ndarray]:
-    """Values of what ``waiting`` nodes hand to others, all in one run of ONNX Runtime."""
+    """Return the values that ``waiting`` nodes hand to others, from one run of ONNX Runtime."""
     inner = {id(node) for node in waiting}
     made = [tensor for node in waiting for tensor in node.outputs if tensor.name]
     wanted = [

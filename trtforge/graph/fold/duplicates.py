@@ -1,6 +1,4 @@
-"""What is in a graph twice, once: constants of equal contents, nodes that compute the same, sizes
-read twice.
-"""
+"""Merge duplicates: equal constants, nodes that compute the same, sizes that are read twice."""
 
 from __future__ import annotations
 
@@ -26,7 +24,7 @@ RANDOM = {
 
 
 def share_constants(graph: gs.Graph) -> None:
-    """Constants of equal type, shape and contents become the first of them, in place."""
+    """Replace constants of equal type, shape and contents by the first of them, in place."""
     groups = defaultdict(list)
     for tensor in graph.tensors().values():
         if isinstance(tensor, gs.Constant):
@@ -40,7 +38,7 @@ def share_constants(graph: gs.Graph) -> None:
 
 
 def share_nodes(graph: gs.Graph, shapes: Shapes) -> bool:
-    """Nodes that compute what an earlier one did are cut away, in place; whether there were any.
+    """Remove nodes that repeat an earlier one, in place; tell whether there were any.
 
     Tensors of sizes are the same if their elements are, however they were computed.
     """

@@ -32,7 +32,7 @@ Arrays = dict[str, Array]
 
 
 def random_inputs(model: onnx.ModelProto) -> Arrays:
-    """One value for each input: 1 for dynamic dimensions, floats in 0..1, and zeros for integers.
+    """Return random inputs: 1 for dynamic dimensions, floats in 0..1, zeros for integers.
 
     Raises:
         ForgeError: an input is no tensor.
@@ -75,7 +75,7 @@ def different(original: onnx.ModelProto, rewritten: onnx.ModelProto) -> str | No
 
 
 def _nameless(model: onnx.ModelProto) -> onnx.ModelProto:
-    """ONNX Runtime refuses two nodes of one name, which ONNX allows."""
+    """Return the model without node names: ONNX Runtime refuses equal ones, ONNX allows them."""
     names = [node.name for node in model.graph.node if node.name]
     if len(set(names)) == len(names):
         return model

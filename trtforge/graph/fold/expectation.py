@@ -1,6 +1,4 @@
-"""The mean of a distribution (YOLOv8's DFL, arXiv 2006.04388), as sums that fuse with the Softmax
-before it.
-"""
+"""Rewrite the mean of a distribution (DFL, arXiv 2006.04388) as sums that fuse with Softmax."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Arithmetic with constants behind a convolution goes into its weights, and padding before it into
-its pads.
-"""
+"""Move constant arithmetic and padding around a convolution into its weights and pads."""
 
 from __future__ import annotations
 
@@ -125,7 +123,7 @@ _AFFINE: dict[str, Callable[[gs.Node, int, int, int], Affine | None]] = {
 
 
 def _padding(conv: gs.Node, scope: Scope) -> bool:
-    """Zeros around the image, which a convolution's pads mean too."""
+    """Return the zeros around the image, which a convolution's pads can also add."""
     pad = producer(conv.inputs[0], "Pad")
     if pad is None or not scope.private(pad.outputs[0]):
         return False

@@ -16,7 +16,7 @@ INT32 = np.iinfo(np.int32)
 
 
 def doubles_to_floats(graph: gs.Graph) -> None:
-    """Compute in float what the model computes in double, in place, as TensorRT does.
+    """Replace computation in double by float, in place, as TensorRT does.
 
     A graph with double inputs or outputs, or with control flow, stays as it is.
     """
@@ -36,7 +36,7 @@ def doubles_to_floats(graph: gs.Graph) -> None:
 
 
 def indices_to_int32(graph: gs.Graph, scope: Scope) -> None:
-    """Constant int64 indices become int32 where they fit, in place."""
+    """Convert constant int64 indices to int32 where they fit, in place."""
     for node in graph.nodes:
         if node.op not in INDICES or not standard(node):
             continue
@@ -61,6 +61,6 @@ def indices_to_int32(graph: gs.Graph, scope: Scope) -> None:
 
 
 def _float(values: np.ndarray) -> np.ndarray:
-    """Numbers beyond float's range stand for infinity, and become float's largest."""
+    """Convert to float; numbers beyond its range stand for infinity and become its largest."""
     limit = float(np.finfo(np.float32).max)
     return np.where(np.isfinite(values), values.clip(-limit, limit), values).astype(np.float32)

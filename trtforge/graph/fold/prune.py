@@ -181,7 +181,7 @@ def _join_transpose(node: gs.Node, scope: Scope) -> bool:
 
 
 def _join_cast(node: gs.Node, scope: Scope) -> bool:
-    """Cast(Cast(x)) is one where the first loses nothing."""
+    """Join Cast(Cast(x)) into one Cast where the first loses nothing."""
     first = producer(node.inputs[0], "Cast")
     if first is None or not _lossless(
         *(scope.shapes.dtype.get(t.name) for t in (first.inputs[0], first.outputs[0]))

@@ -1,24 +1,22 @@
 """Put box suppression into a detector's graph, in the form that its runtime can run.
 
-========================
-============================================================================ form for
-========================
-============================================================================ ``none`` TensorRT-RTX,
-which builds no NMS at all; calibration: NMS that is there goes ``keep`` the graph as it is, NMS and
-all ``onnx`` ONNX Runtime, and TensorRT without plugins: standard operators only ``efficientnms``
-TensorRT with its own plugin ``EfficientNMS_TRT`` ``deepstream`` DeepStream's stock output parser,
-with no custom library; plugin or operators ========================
-============================================================================
+- ``none``: no NMS, for TensorRT-RTX, which can't build one, and for calibration. NMS that is there
+  is removed.
+- ``keep``: the graph as it is, with its NMS.
+- ``onnx``: standard operators only, for ONNX Runtime and TensorRT without plugins.
+- ``efficientnms``: TensorRT's own plugin ``EfficientNMS_TRT``.
+- ``deepstream``: outputs for DeepStream's stock parser, so that no custom library is needed; with
+  the plugin or with operators.
 
 The last three replace the graph's outputs by four of fixed size, so that buffers can be allocated
 before a run:
 
-==========================================
-========================================================== ``num_detections`` int32 (B, 1) how many
-rows of the others hold a detection ``detection_boxes`` float32 (B, K, 4) x1, y1, x2, y2 in pixels
-of the network's input ``detection_scores`` float32 (B, K) descending; zero past the last detection,
-as everything is ``detection_classes`` int32 (B, K) ==========================================
-==========================================================
+- ``num_detections``, int32 (B, 1): how many rows of the other outputs hold a detection.
+- ``detection_boxes``, float32 (B, K, 4): x1, y1, x2, y2 in pixels of the network's input.
+- ``detection_scores``, float32 (B, K): in descending order.
+- ``detection_classes``, int32 (B, K).
+
+Every output is zero after the last detection.
 
 ``deepstream`` differs in two: boxes are y1, x1, y2, x2 as fractions of the input, classes are
 float32.
@@ -204,7 +202,11 @@ def _impl(detection: Detection, form: NmsForm, impl: NmsImpl) -> NmsImpl:
 
 
 def _detector(graph: gs.Graph, hint: str | None, figures: Decode | None) -> Detection:
-    """Raises ForgeError with what was seen, and which option decides."""
+    """Return the detector in a graph.
+
+    Raises:
+        ForgeError: there is none; the message says what was seen and which option decides.
+    """
     there = existing_nms(graph) is not None
     detection = strip_nms(graph, figures) if there else recognise(graph, hint, figures)
     if detection is not None:

@@ -1,6 +1,4 @@
-"""Exchange TensorRT's NMS plugin for operators that every runtime has, with the outputs as they
-are.
-"""
+"""Replace TensorRT's NMS plugin by standard ONNX operators, with the same outputs."""
 
 from __future__ import annotations
 

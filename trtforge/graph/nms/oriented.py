@@ -32,7 +32,7 @@ _EPS = np.array(1e-7, np.float32)
 def oriented_nms(
     graph: gs.Graph, decoded: Decoded, detection: Detection, options: NmsOptions
 ) -> Kept:
-    """Suppress turned boxes; the boxes put out are not turned, and the angle is an extra."""
+    """Suppress rotated boxes; the output boxes are not rotated, and the angle is an extra."""
     scores, best, columns = decoded.scores, None, detection.classes or 1
     if options.class_agnostic:
         scores, best = best_class(graph, scores)
@@ -72,7 +72,7 @@ def oriented_nms(
 
 
 def overlap(graph: gs.Graph, boxes: gs.Tensor, angle: gs.Tensor) -> gs.Tensor:
-    """ProbIoU `(B, K, K)` of boxes `(B, K, 4)`, coded as centres, turned by angles `(B, K, 1)`."""
+    """Return ProbIoU `(B, K, K)` of boxes `(B, K, 4)` as centres, with angles `(B, K, 1)`."""
 
     def calc(op: str, *inputs: gs.Tensor | np.ndarray) -> gs.Tensor:
         return add_node(graph, op, list(inputs), f"overlap/{op.lower()}")
@@ -128,7 +128,7 @@ def _hides(
 
 
 def _settle(graph: gs.Graph, hides: gs.Tensor, above: gs.Tensor, count: int) -> gs.Tensor:
-    """float32 `(B, K)`: 1 for those that greedy suppression keeps."""
+    """Return float32 `(B, K)`: 1 for the boxes that greedy suppression keeps."""
     name = unique(graph, f"{PREFIX}settle")
     body = gs.Graph(opset=graph.opset, name=f"{name}/body")
     turn, go_on = (

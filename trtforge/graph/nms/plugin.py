@@ -15,7 +15,7 @@ _PLUGIN = "EfficientNMS_TRT"
 def plugin_nms(
     graph: gs.Graph, boxes: gs.Tensor, scores: gs.Tensor, options: NmsOptions, coding: Coding
 ) -> Four:
-    """One `EfficientNMS_TRT` node, version 1, no namespace.
+    """Add one `EfficientNMS_TRT` node, version 1, without a namespace.
 
     TensorRT's ONNX parser finds a plugin by the node's type and its `plugin_version`, and ignores
     the domain, hence the default one. The plugin's creator wants thresholds as floats and the rest

@@ -1,6 +1,4 @@
-"""Detections of models whose boxes do not overlap: nothing to suppress, only the best to be put in
-order.
-"""
+"""Rank the detections of models whose boxes do not overlap: nothing has to be suppressed."""
 
 from __future__ import annotations
 
@@ -49,7 +47,7 @@ def rank(graph: gs.Graph, decoded: Decoded, detection: Detection, options: NmsOp
 
 
 def with_image(graph: gs.Graph, boxes: gs.Tensor, box: gs.Tensor) -> gs.Tensor:
-    """int64 `(B, K, 2)`: image and box, from the boxes `(B, K)`."""
+    """Return int64 `(B, K, 2)`: image and box, from the boxes `(B, K)`."""
     nothing = add_node(graph, "Mul", [box, np.array(0, np.int64)], "no_boxes", np.int64)
     image = add_node(graph, "Add", [images(graph, boxes), nothing], "image_of_rank", np.int64)
     down = np.array([0, -1, 1], np.int64)

@@ -48,7 +48,7 @@ def standard_nms(
 
 
 def best_class(graph: gs.Graph, scores: gs.Tensor) -> tuple[gs.Tensor, gs.Tensor]:
-    """Scores `(B, N, 1)` and int64 classes `(B, N)` of each box's best class."""
+    """Return scores `(B, N, 1)` and int64 classes `(B, N)` of each box's best class."""
     values, indices = top(graph, scores, 1, axis=2)
     return values, column(graph, indices, 0, 2, "best_class_of_box")
 
@@ -56,7 +56,7 @@ def best_class(graph: gs.Graph, scores: gs.Tensor) -> tuple[gs.Tensor, gs.Tensor
 def _survivors(
     graph: gs.Graph, boxes: gs.Tensor, by_class: gs.Tensor, options: NmsOptions
 ) -> gs.Tensor:
-    """int64 `(M, 3)`: image, class, box."""
+    """Return int64 `(M, 3)`: image, class, box."""
     limits: list[gs.Tensor | np.ndarray] = [
         np.array([options.max_det], np.int64),
         np.array([options.iou], np.float32),
@@ -73,14 +73,14 @@ def _survivors(
 
 
 def _table(graph: gs.Graph, boxes: gs.Tensor, rows: gs.Tensor, score: gs.Tensor) -> gs.Tensor:
-    """float32 `(B, M + K)`: each row's score where the row is the image's, else 0."""
+    """Return float32 `(B, M + K)`: each row's score where the row is the image's, else 0."""
     owner = column(graph, rows, 0, 1, "row_image")
     mine = add_node(graph, "Equal", [images(graph, boxes), owner], "row_is_mine", np.bool_)
     return add_node(graph, "Where", [mine, score, np.array(0, np.float32)], "table")
 
 
 def images(graph: gs.Graph, boxes: gs.Tensor) -> gs.Tensor:
-    """int64 `(B, 1)`: the number of each image in the batch."""
+    """Return int64 `(B, 1)`: the number of each image in the batch."""
     shape = add_node(graph, "Shape", [boxes], "shape", np.int64)
     batch = add_node(graph, "Gather", [shape, np.array(0, np.int64)], "batch", np.int64, axis=0)
     bounds: list[gs.Tensor | np.ndarray] = [np.array(0, np.int64), batch, np.array(1, np.int64)]
@@ -110,7 +110,7 @@ def blanked(
 
 
 def blank(graph: gs.Graph, rows: gs.Tensor, valid: gs.Tensor, name: str) -> gs.Tensor:
-    """Rows `(B, K, E)` with zeros where `valid` `(B, K)` is not."""
+    """Return rows `(B, K, E)` with zeros where `valid` `(B, K)` is false."""
     down = add_node(
         graph, "Reshape", [valid, np.array([0, -1, 1], np.int64)], "valid_down", np.bool_
     )
@@ -125,10 +125,10 @@ def _sum_rows(graph: gs.Graph, tensor: gs.Tensor) -> gs.Tensor:
 
 
 def column(graph: gs.Graph, tensor: gs.Tensor, index: int, axis: int, name: str) -> gs.Tensor:
-    """One int64 column, its axis dropped."""
+    """Return one int64 column, without its axis."""
     return add_node(graph, "Gather", [tensor, np.array(index, np.int64)], name, np.int64, axis=axis)
 
 
 def lookup(graph: gs.Graph, table: gs.Tensor, where: gs.Tensor) -> gs.Tensor:
-    """int64 entries of `table` at the index rows `where`."""
+    """Return int64 entries of `table` at the index rows `where`."""
     return add_node(graph, "GatherND", [table, where], "picked_class", np.int64)

@@ -73,7 +73,7 @@ def strip_nms(graph: gs.Graph, figures: Decode | None = None) -> Detection | Non
 
 
 def _operator_inputs(graph: gs.Graph, node: gs.Node) -> tuple[gs.Tensor, gs.Tensor]:
-    """Boxes `(B, N, 4)` as they are coded, and scores `(B, N, C)`, before a NonMaxSuppression."""
+    """Return coded boxes `(B, N, 4)` and scores `(B, N, C)` before a NonMaxSuppression."""
     seen = concrete(graph)
     like = existing_nms(seen.fixed) if seen else None
     whole = like is not None and all(known(tensor) for tensor in like.inputs[:2])
@@ -99,7 +99,7 @@ def _operator_inputs(graph: gs.Graph, node: gs.Node) -> tuple[gs.Tensor, gs.Tens
 
 
 def plugin_inputs(graph: gs.Graph, node: gs.Node) -> tuple[gs.Tensor, gs.Tensor]:
-    """Corners in pixels `(B, N, 4)` and probabilities `(B, N, C)` from the inputs of a plugin."""
+    """Return corners in pixels `(B, N, 4)` and probabilities `(B, N, C)` before a plugin."""
     seen = concrete(graph)
     twin = existing_nms(seen.fixed) if seen else None
     like = (twin or node).inputs
@@ -134,7 +134,7 @@ def plugin_inputs(graph: gs.Graph, node: gs.Node) -> tuple[gs.Tensor, gs.Tensor]
 def _without_background(
     graph: gs.Graph, node: gs.Node, scores: gs.Tensor, like: gs.Tensor
 ) -> gs.Tensor:
-    """Scores of the plugin's background class are zero: the numbers of the others stay."""
+    """Set the scores of the plugin's background class to zero; class numbers stay."""
     background = _integer(node, "background_class", _integer(node, "backgroundLabelId", -1))
     if background < 0:
         return scores

@@ -1,6 +1,4 @@
-"""FP16 by the graph: weights and activations become half, inputs and outputs and what overflows
-stay float.
-"""
+"""Convert weights and activations to FP16; inputs, outputs and tensors that overflow stay FP32."""
 
 from __future__ import annotations
 
@@ -88,7 +86,7 @@ def to_half(graph: gs.Graph, keep: tuple[str, ...] = ()) -> gs.Graph:
 
 
 def _computing(nodes: Iterable[gs.Node]) -> set[int]:
-    """Ids of those that compute, or move what another of them computed."""
+    """Return the ids of nodes that compute, or move the result of one that computes."""
     found = {id(node) for node in nodes}
     waiting = [node for node in nodes if node.op in MOVES]
     while ready := [node for node in waiting if not _makers(node) & found]:
@@ -98,7 +96,7 @@ def _computing(nodes: Iterable[gs.Node]) -> set[int]:
 
 
 def _makers(node: gs.Node) -> set[int]:
-    """Ids of the nodes whose values a node moves."""
+    """Return the ids of the nodes whose values a node moves."""
     moved = node.inputs if node.op in MOVES_ALL else node.inputs[:1]
     return {id(maker) for tensor in moved for maker in tensor.inputs}
 
@@ -184,7 +182,7 @@ def _can_be_half(node: gs.Node, opset: int) -> bool:
 
 
 def _half_inputs(node: gs.Node, opset: int) -> set[int]:
-    """Indices of float inputs that the operator also takes in FP16, as its ONNX schema says."""
+    """Return the indices of float inputs that may be FP16, as the operator's ONNX schema says."""
     schema = _schema(node, opset)
     return {
         index

@@ -1,5 +1,4 @@
-"""INT8 and FP8 by explicit quantization: which tensors carry Q/DQ, and the rewrite that puts it
-there.
+"""Insert Q/DQ nodes for INT8 and FP8, and decide which tensors carry them.
 
 The rules, numbered as the tests name them:
 
@@ -55,7 +54,7 @@ class Format:
     largest: float
 
     def stored(self, values: np.ndarray) -> np.ndarray:
-        """Values in units of their scale, rounded to nearest even and clipped."""
+        """Return values in units of their scale, rounded to nearest even and clipped."""
         clipped = np.clip(values, -self.largest, self.largest)
         stored: np.ndarray = (np.rint(clipped) if self.dtype == np.int8 else clipped).astype(
             self.dtype
@@ -98,7 +97,7 @@ def place(
     float_heads: bool = False,
     only: tuple[str, ...] = (),
 ) -> Placement:
-    """Decide by the rules above.
+    """Decide which tensors carry Q/DQ, by the rules above.
 
     Args:
         graph: a folded float graph whose nodes have names of their own.
@@ -152,7 +151,7 @@ def _matches(node: gs.Node, patterns: tuple[str, ...]) -> bool:
 
 
 def _check_float(graph: gs.Graph) -> None:
-    """Refuse what the rules don't cover."""
+    """Refuse a graph that the rules don't cover."""
     quantized = next(
         (node for node in graph.nodes if node.op in ("QuantizeLinear", "DequantizeLinear")), None
     )
@@ -267,7 +266,7 @@ def _reads_input(tensor: gs.Tensor) -> bool:
 def _residual_inputs(
     graph: gs.Graph, operators: set[str], quantized: set[str]
 ) -> list[tuple[gs.Node, int]]:
-    """Inputs of adds that rule 3 quantizes."""
+    """Return the inputs of adds that rule 3 quantizes."""
     order = {node.name: position for position, node in enumerate(graph.nodes)}
     found = []
     for node in graph.nodes:

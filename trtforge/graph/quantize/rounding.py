@@ -1,5 +1,4 @@
-"""Weights to integers so that the outputs come out right, not the weights: no retraining, only sums
-over some images.
+"""Round weights to integers so that the layer's outputs, not the weights, come out closest.
 
 Rounding each weight to nearest ignores that inputs go together. With the covariance of what the
 convolution reads, quantized inputs ``s * q``, two things follow in closed form:
@@ -85,7 +84,7 @@ class Moments:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Parts and columns of a row."""
+        """Return the parts and columns of a row."""
         count, columns = self._q.shape
         return count, columns
 
@@ -110,7 +109,7 @@ class Moments:
 
 
 def parts(channels: int, columns: int) -> int:
-    """Into how many equal pieces of whole channels a group of that many columns is cut."""
+    """Return into how many equal pieces of whole channels a group of columns is cut."""
     return next(
         pieces
         for pieces in range(1, channels + 1)
@@ -126,7 +125,7 @@ def round_weights(
     groups: int,
     grid: Callable[[np.ndarray], np.ndarray],
 ) -> Rounded:
-    """Integers, scales and bias for float weights (O, I, kH, kW) and bias (O,).
+    """Return integers, scales and bias for float weights (O, I, kH, kW) and bias (O,).
 
     Args:
         scale: of the input.
