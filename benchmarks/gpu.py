@@ -404,6 +404,7 @@ def forward(model: Path, images: Path, count: int, cuda: bool) -> tuple[float, f
 def calibration(model: Path, folder: Path, cuda: bool, many: int) -> Callable[[Report], None]:
     def work(report: Report) -> None:
         from trtforge.stages import calibrate
+        from trtforge.store import File
 
         few_images, many_images = copies(folder / "few", 64), copies(folder / "many", many)
         warm = copies(folder / "warm", 4)
@@ -429,9 +430,8 @@ def calibration(model: Path, folder: Path, cuda: bool, many: int) -> Callable[[R
             large = observed(model, many_images, device, place)
             row(f"calibration, {device}", many, large)
             started = time.monotonic()
-            calibrate.run(
-                place, place / "histograms.json", method="entropy", percentile=99.999, methods={}
-            )
+            histograms = calibrate.CalibrateInputs(File(place / "histograms.json"))
+            calibrate.run(place, histograms, calibrate.CalibrateOptions("entropy", 99.999))
             row(
                 "ranges from the histograms (entropy), on the CPU", many, time.monotonic() - started
             )

@@ -164,7 +164,7 @@ def check(
 
 
 def _network_flags(trt: Any, options: BuildOptions) -> int:
-    """Strongly typed. Where weakly typed networks are gone (11, RTX), so is the need to say so."""
+    """Return the flags of a strongly typed network; TensorRT 11 and RTX have no other networks."""
     if options.implicit is None and has(trt, "BuilderFlag.FP16"):
         return 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
     return 0
