@@ -37,9 +37,9 @@ _ROW = 5  # box and objectness
 _WHICH = "--recipe yolov5, yolov7 or another whose head is yolo-anchors: the anchors are not in the graph"
 
 
-def find(seen: ConcreteGraph) -> Iterator[Detection]:
+def find(shaped: ConcreteGraph) -> Iterator[Detection]:
     """Yield the raw maps that look like YOLO's with three anchors in each cell."""
-    for found in (levels(seen, 5), levels(seen, 4)):
+    for found in (levels(shaped, 5), levels(shaped, 4)):
         widths = {_width(level, _USUAL) for level in found}
         strides = [level.stride for level in found]
         if (
@@ -48,7 +48,9 @@ def find(seen: ConcreteGraph) -> Iterator[Detection]:
             and (widths.pop() or 0) > _ROW
             and len(set(strides)) == len(strides)
         ):
-            yield replace(_detection(seen, found, _USUAL, Decode(), ""), sure="likely", ask=_WHICH)
+            yield replace(
+                _detection(shaped, found, _USUAL, Decode(), ""), sure="likely", ask=_WHICH
+            )
 
 
 def _width(level: Level, anchors: int) -> int | None:
@@ -59,7 +61,7 @@ def _width(level: Level, anchors: int) -> int | None:
     return shape[1] // anchors if shape[1] % anchors == 0 else None
 
 
-def hinted(seen: ConcreteGraph, form: HeadForm, decode: Decode) -> Iterator[Detection]:
+def hinted(shaped: ConcreteGraph, form: HeadForm, decode: Decode) -> Iterator[Detection]:
     """Yield the maps that fit the recipe's anchors.
 
     Raises:
@@ -72,17 +74,17 @@ def hinted(seen: ConcreteGraph, form: HeadForm, decode: Decode) -> Iterator[Dete
             "list them under decode.anchors, finest first",
         )
     anchors = counts.pop()
-    for maps in (levels(seen, 5), levels(seen, 4)):
+    for maps in (levels(shaped, 5), levels(shaped, 4)):
         found = [level for level in maps if (_width(level, anchors) or 0) > _ROW]
         if (
             len(found) == len(decode.anchors)
             and len({_width(level, anchors) for level in found}) == 1
         ):
-            yield _detection(seen, found, anchors, decode, ": the recipe says so")
+            yield _detection(shaped, found, anchors, decode, ": the recipe says so")
 
 
 def _detection(
-    seen: ConcreteGraph, found: list[Level], anchors: int, decode: Decode, why: str
+    shaped: ConcreteGraph, found: list[Level], anchors: int, decode: Decode, why: str
 ) -> Detection:
     width = _width(found[0], anchors) or 0
     end = width - sum(decode.extra.values())
@@ -107,7 +109,7 @@ def _detection(
         Geometry(),
         boxes,
         classes,
-        seen.size,
+        shaped.size,
         text,
         "told",
         activation=activation,

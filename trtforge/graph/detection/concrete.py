@@ -97,7 +97,7 @@ def _inferred(graph: gs.Graph) -> gs.Graph:
     return gs.import_onnx(onnx.shape_inference.infer_shapes(exported(graph), data_prop=True))
 
 
-def trial(found: ConcreteGraph, tensor: gs.Tensor, spread: float = 0.0) -> np.ndarray | None:
+def trial(shaped: ConcreteGraph, tensor: gs.Tensor, spread: float = 0.0) -> np.ndarray | None:
     """Return what an output becomes when every learned operator gives noise or zeros.
 
     Only what comes after the last learned operators is run, so this costs milliseconds whatever the
@@ -108,7 +108,7 @@ def trial(found: ConcreteGraph, tensor: gs.Tensor, spread: float = 0.0) -> np.nd
     """
     import onnxruntime
 
-    cut = _tail(found, tensor.name)
+    cut = _tail(shaped, tensor.name)
     if cut is None:
         return None
     rng = np.random.default_rng(0)
@@ -131,11 +131,11 @@ def trial(found: ConcreteGraph, tensor: gs.Tensor, spread: float = 0.0) -> np.nd
     return np.asarray(value, np.float64) if np.isfinite(value).all() else None
 
 
-def _tail(found: ConcreteGraph, name: str) -> gs.Graph | None:
+def _tail(shaped: ConcreteGraph, name: str) -> gs.Graph | None:
     """Return the graph behind the last learned operators, with their results as inputs."""
-    copy = found.graph.copy()
+    copy = shaped.graph.copy()
     tensor = copy.tensors().get(name)
-    shapes = found.fixed.tensors()
+    shapes = shaped.fixed.tensors()
     after = {id(node) for node in decode(copy)}
     if tensor is None or not tensor.inputs or id(tensor.inputs[0]) not in after:
         return None

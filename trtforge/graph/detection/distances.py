@@ -30,16 +30,16 @@ FORM: HeadForm = "distances"
 _WHICH = "head: distances (with decode.bins) in a recipe of yours: maps of a detector look like any other feature maps"
 
 
-def find(seen: ConcreteGraph) -> Iterator[Detection]:
+def find(shaped: ConcreteGraph) -> Iterator[Detection]:
     """Yield maps, or pairs of maps, for several levels whose first map has 4 * 16 channels."""
-    for found in hinted(seen, FORM, Decode()):
+    for found in hinted(shaped, FORM, Decode()):
         yield replace(found, sure="likely", ask=_WHICH)
 
 
-def hinted(seen: ConcreteGraph, form: HeadForm, decode: Decode) -> Iterator[Detection]:
+def hinted(shaped: ConcreteGraph, form: HeadForm, decode: Decode) -> Iterator[Detection]:
     """Yield the maps, or the one tensor, that have the channels for the recipe's bins."""
     width = 4 * decode.bins
-    found = levels(seen, 4)
+    found = levels(shaped, 4)
     groups = [list(group) for _, group in groupby(found, key=lambda level: level.stride)]
     groups = [
         sorted(group, key=lambda level: fixed_shape(level.tensor)[1] != width) for group in groups
@@ -47,12 +47,12 @@ def hinted(seen: ConcreteGraph, form: HeadForm, decode: Decode) -> Iterator[Dete
     for each in ([group[:1] for group in groups], groups):
         classes = {_classes(group, width) for group in each}
         if len(each) > 1 and len(classes) == 1 and None not in classes:
-            yield _maps(seen, each, classes.pop() or 0, decode)
+            yield _maps(shaped, each, classes.pop() or 0, decode)
             return
-    for tensor in seen.outputs(3):
-        grid = grid_of(fixed_shape(tensor)[2], seen.size)
+    for tensor in shaped.outputs(3):
+        grid = grid_of(fixed_shape(tensor)[2], shaped.size)
         if grid and grid[0] == 1 and fixed_shape(tensor)[1] > width and decode.bins > 1:
-            yield _one(seen, tensor, int(fixed_shape(tensor)[1]) - width, decode, grid[1])
+            yield _one(shaped, tensor, int(fixed_shape(tensor)[1]) - width, decode, grid[1])
 
 
 def _classes(group: list[Level], width: int) -> int | None:
@@ -63,7 +63,7 @@ def _classes(group: list[Level], width: int) -> int | None:
 
 
 def _maps(
-    seen: ConcreteGraph, groups: list[list[Level]], classes: int, decode: Decode
+    shaped: ConcreteGraph, groups: list[list[Level]], classes: int, decode: Decode
 ) -> Detection:
     flat = [level for group in groups for level in group]
     strides = tuple(group[0].stride for group in groups)
@@ -78,7 +78,7 @@ def _maps(
         Geometry("corners"),
         boxes,
         classes,
-        seen.size,
+        shaped.size,
         text,
         "told",
         activation=overrides.activation(decode, kinds, "sigmoid"),
@@ -87,7 +87,7 @@ def _maps(
 
 
 def _one(
-    seen: ConcreteGraph, tensor: gs.Tensor, classes: int, decode: Decode, strides: tuple[int, ...]
+    shaped: ConcreteGraph, tensor: gs.Tensor, classes: int, decode: Decode, strides: tuple[int, ...]
 ) -> Detection:
     text = f"{tensor.name} {overrides.shown(tensor)} is {FORM} with {overrides.count(classes, 'class')}"
     kinds = sources(tensor, 1, 4 * decode.bins, fixed_shape(tensor)[1])
@@ -98,7 +98,7 @@ def _one(
         Geometry("corners"),
         int(fixed_shape(tensor)[2]),
         classes,
-        seen.size,
+        shaped.size,
         text,
         "told",
         activation=overrides.activation(decode, kinds, "sigmoid"),

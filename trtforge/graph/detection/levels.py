@@ -30,12 +30,12 @@ class Level:
     stride: int
 
 
-def levels(seen: ConcreteGraph, rank: int) -> list[Level]:
+def levels(shaped: ConcreteGraph, rank: int) -> list[Level]:
     """Return the outputs of a rank that are maps of cells of a whole stride, finest first."""
     found = []
-    for tensor in seen.outputs(rank):
-        stride = round(seen.size[1] / fixed_shape(tensor)[3])
-        if stride >= 4 and list(rows_and_columns(seen.size, stride)) == fixed_shape(tensor)[2:4]:
+    for tensor in shaped.outputs(rank):
+        stride = round(shaped.size[1] / fixed_shape(tensor)[3])
+        if stride >= 4 and list(rows_and_columns(shaped.size, stride)) == fixed_shape(tensor)[2:4]:
             found.append(Level(tensor, stride))
     return sorted(found, key=lambda level: level.stride)
 

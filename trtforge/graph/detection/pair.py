@@ -32,29 +32,29 @@ _WHICH = (
 )
 
 
-def find(seen: ConcreteGraph) -> Iterator[Detection]:
+def find(shaped: ConcreteGraph) -> Iterator[Detection]:
     """Yield pairs of outputs that hold decoded boxes and their scores."""
-    for boxes, box_axis, scores, axis in candidates(seen):
+    for boxes, box_axis, scores, axis in candidates(shaped):
         count = fixed_shape(boxes)[1 if box_axis > 1 else 2]
-        grid = grid_of(count, seen.size)
-        least = cells_of(seen.size, max(grid[1])) if grid else count
+        grid = grid_of(count, shaped.size)
+        least = cells_of(shaped.size, max(grid[1])) if grid else count
         kinds = sources(scores, axis, 0, fixed_shape(scores)[axis])
         softmax = operations(kinds) == {"Softmax"}
         if not decoded(boxes, box_axis, least) or not (softmax or probabilities(kinds)):
             continue
-        place = _place(seen, boxes, box_axis)
+        place = _place(shaped, boxes, box_axis)
         if place is None:
             continue
-        where = evidence(grid, seen.size) if grid else "boxes all over the image"
+        where = evidence(grid, shaped.size) if grid else "boxes all over the image"
         why = f"{where}, decoded over a grid, and a {'Softmax' if softmax else 'Sigmoid'} on every score"
-        found = _detection(seen, boxes, box_axis, scores, axis, why, place)
+        found = _detection(shaped, boxes, box_axis, scores, axis, why, place)
         yield replace(found, sure="likely", ask=_WHICH) if softmax else found
 
 
-def candidates(seen: ConcreteGraph) -> Iterator[tuple[gs.Tensor, int, gs.Tensor, int]]:
+def candidates(shaped: ConcreteGraph) -> Iterator[tuple[gs.Tensor, int, gs.Tensor, int]]:
     """Yield the pairs of outputs that have the shapes of boxes and scores, with their channel axes."""
-    flat = [(tensor, axis) for tensor in seen.outputs(3) for axis in (2, 1)]
-    single = [(tensor, 3) for tensor in seen.outputs(4) if fixed_shape(tensor)[2:] == [1, 4]]
+    flat = [(tensor, axis) for tensor in shaped.outputs(3) for axis in (2, 1)]
+    single = [(tensor, 3) for tensor in shaped.outputs(4) if fixed_shape(tensor)[2:] == [1, 4]]
     for (boxes, box_axis), (scores, axis) in permutations([*flat, *single], 2):
         count = fixed_shape(boxes)[2 if box_axis == 1 else 1]
         fits = (
@@ -67,20 +67,20 @@ def candidates(seen: ConcreteGraph) -> Iterator[tuple[gs.Tensor, int, gs.Tensor,
             yield boxes, box_axis, scores, axis
 
 
-def _place(seen: ConcreteGraph, boxes: gs.Tensor, axis: int) -> Geometry | None:
-    value = trial(seen, boxes)
+def _place(shaped: ConcreteGraph, boxes: gs.Tensor, axis: int) -> Geometry | None:
+    value = trial(shaped, boxes)
     if value is None:
         return None
-    return geometry((value[0].T if axis == 1 else value[0]).reshape(-1, 4), seen.size)
+    return geometry((value[0].T if axis == 1 else value[0]).reshape(-1, 4), shaped.size)
 
 
-def hinted(seen: ConcreteGraph, form: HeadForm, decode: Decode) -> Iterator[Detection]:
+def hinted(shaped: ConcreteGraph, form: HeadForm, decode: Decode) -> Iterator[Detection]:
     """Yield the first pair with the right shapes; a third output may be the recipe's landmarks."""
-    for boxes, box_axis, scores, axis in candidates(seen):
-        place = overrides.geometry(decode, _place(seen, boxes, box_axis), Geometry("corners"))
-        found = _detection(seen, boxes, box_axis, scores, axis, "the recipe says so", place)
+    for boxes, box_axis, scores, axis in candidates(shaped):
+        place = overrides.geometry(decode, _place(shaped, boxes, box_axis), Geometry("corners"))
+        found = _detection(shaped, boxes, box_axis, scores, axis, "the recipe says so", place)
         kinds = sources(scores, axis, 0, fixed_shape(scores)[axis])
-        others = extra_outputs(seen, decode, found)
+        others = extra_outputs(shaped, decode, found)
         yield replace(
             found,
             sure="told",
@@ -95,12 +95,12 @@ def hinted(seen: ConcreteGraph, form: HeadForm, decode: Decode) -> Iterator[Dete
 
 
 def extra_outputs(
-    seen: ConcreteGraph, decode: Decode, found: Detection
+    shaped: ConcreteGraph, decode: Decode, found: Detection
 ) -> list[tuple[str, int, Extra]]:
     """Return the outputs with a row for each box and the channels of the recipe's extras."""
     names: list[tuple[str, int, Extra]] = []
     for name, width in decode.extra.items():
-        for tensor in seen.outputs(3):
+        for tensor in shaped.outputs(3):
             axis = next(
                 (
                     axis
@@ -119,7 +119,7 @@ def extra_outputs(
 
 
 def _detection(
-    seen: ConcreteGraph,
+    shaped: ConcreteGraph,
     boxes: gs.Tensor,
     box_axis: int,
     scores: gs.Tensor,
@@ -131,7 +131,7 @@ def _detection(
     shown = f"{boxes.name} {overrides.shown(boxes)} and {scores.name} {overrides.shown(scores)}"
     why = f"{shown} is {FORM} with {overrides.count(classes, 'class')}: {why}"
     return Detection(
-        FORM, (boxes.name, scores.name), (box_axis, axis), place, count, classes, seen.size, why
+        FORM, (boxes.name, scores.name), (box_axis, axis), place, count, classes, shaped.size, why
     )
 
 

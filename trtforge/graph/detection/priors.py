@@ -38,21 +38,21 @@ _LEAST = 32  # boxes; fewer are queries, or no detector
 _WHICH = "--recipe ssd, retinaface or another whose head is priors: the priors are not in the graph"
 
 
-def find(seen: ConcreteGraph) -> Iterator[Detection]:
+def find(shaped: ConcreteGraph) -> Iterator[Detection]:
     """Yield outputs that look like deltas and scores over priors."""
-    for deltas, delta_axis, scores, axis in candidates(seen):
+    for deltas, delta_axis, scores, axis in candidates(shaped):
         if delta_axis == 3 or fixed_shape(deltas)[3 - delta_axis] < _LEAST:
             continue
         raw = "Sigmoid" not in operations(sources(deltas, delta_axis, 0, 4))
-        if raw and not decoded(deltas, delta_axis, cells_of(seen.size, _COARSEST)):
+        if raw and not decoded(deltas, delta_axis, cells_of(shaped.size, _COARSEST)):
             yield replace(
-                _detection(seen, deltas, delta_axis, scores, axis, Decode()),
+                _detection(shaped, deltas, delta_axis, scores, axis, Decode()),
                 sure="likely",
                 ask=_WHICH,
             )
 
 
-def hinted(seen: ConcreteGraph, form: HeadForm, decode: Decode) -> Iterator[Detection]:
+def hinted(shaped: ConcreteGraph, form: HeadForm, decode: Decode) -> Iterator[Detection]:
     """Yield the outputs that fit the recipe's priors."""
     if not decode.anchors or len(decode.anchors) != len(decode.strides):
         raise ForgeError(
@@ -60,18 +60,18 @@ def hinted(seen: ConcreteGraph, form: HeadForm, decode: Decode) -> Iterator[Dete
             f"{len(decode.strides)} of decode.strides",
             "give both, finest first",
         )
-    expected = _count(seen, decode)
-    for deltas, delta_axis, scores, axis in candidates(seen):
+    expected = _count(shaped, decode)
+    for deltas, delta_axis, scores, axis in candidates(shaped):
         if delta_axis == 3:
             continue
-        found = _detection(seen, deltas, delta_axis, scores, axis, decode)
+        found = _detection(shaped, deltas, delta_axis, scores, axis, decode)
         if found.boxes != expected:
             raise ForgeError(
-                f"the recipe's priors are {expected} at {seen.size[0]}x{seen.size[1]}, and the model's "
+                f"the recipe's priors are {expected} at {shaped.size[0]}x{shaped.size[1]}, and the model's "
                 f"outputs have {found.boxes} boxes",
                 "give the model's own under decode",
             )
-        others = extra_outputs(seen, decode, found)
+        others = extra_outputs(shaped, decode, found)
         yield replace(
             found,
             sure="told",
@@ -81,15 +81,15 @@ def hinted(seen: ConcreteGraph, form: HeadForm, decode: Decode) -> Iterator[Dete
         )
 
 
-def _count(seen: ConcreteGraph, decode: Decode) -> int:
+def _count(shaped: ConcreteGraph, decode: Decode) -> int:
     return sum(
-        len(anchors) * cells_of(seen.size, stride)
+        len(anchors) * cells_of(shaped.size, stride)
         for anchors, stride in zip(decode.anchors, decode.strides, strict=True)
     )
 
 
 def _detection(
-    seen: ConcreteGraph,
+    shaped: ConcreteGraph,
     deltas: gs.Tensor,
     delta_axis: int,
     scores: gs.Tensor,
@@ -111,7 +111,7 @@ def _detection(
         Geometry(),
         int(fixed_shape(deltas)[3 - delta_axis]),
         classes,
-        seen.size,
+        shaped.size,
         why,
         activation=activation,
         background=overrides.background(decode),

@@ -33,9 +33,9 @@ _FRACTIONS = Geometry("centre", "fraction")
 _WHICH = "--recipe detr, or head: queries in a recipe of yours: how scores are to be read"
 
 
-def find(seen: ConcreteGraph) -> Iterator[Detection]:
+def find(shaped: ConcreteGraph) -> Iterator[Detection]:
     """Yield pairs of outputs that hold the boxes and scores of queries."""
-    for boxes, scores, low in _pairs(seen):
+    for boxes, scores, low in _pairs(shaped):
         count = int(fixed_shape(boxes)[1])
         kinds = operations(sources(boxes, 2, 0, 4))
         if count > _MOST or not kinds:
@@ -48,18 +48,18 @@ def find(seen: ConcreteGraph) -> Iterator[Detection]:
         if not fractions or (operations(classes) & {"Softmax", "Gather", "GatherElements"}):
             continue
         evidence = ", and queries selected by a TopK" if selected else ""
-        found = _detection(seen, boxes, scores, low, f"boxes in fractions{evidence}")
+        found = _detection(shaped, boxes, scores, low, f"boxes in fractions{evidence}")
         if selected:
             yield replace(found, activation="none" if probabilities(classes) else "sigmoid")
         elif boxes is not scores:
             yield replace(found, sure="likely", ask=_WHICH)
 
 
-def _pairs(seen: ConcreteGraph) -> Iterator[tuple[gs.Tensor, gs.Tensor, int]]:
-    for boxes, box_axis, scores, axis in candidates(seen):
+def _pairs(shaped: ConcreteGraph) -> Iterator[tuple[gs.Tensor, gs.Tensor, int]]:
+    for boxes, box_axis, scores, axis in candidates(shaped):
         if (box_axis, axis) == (2, 2):
             yield boxes, scores, 0
-    for tensor in seen.outputs(3):
+    for tensor in shaped.outputs(3):
         if fixed_shape(tensor)[2] > 4:
             yield tensor, tensor, 4
 
@@ -69,16 +69,16 @@ def _over_sigmoid(boxes: gs.Tensor) -> bool:
     return any(node.op == "Sigmoid" for node in upstream(boxes))
 
 
-def hinted(seen: ConcreteGraph, form: HeadForm, decode: Decode) -> Iterator[Detection]:
+def hinted(shaped: ConcreteGraph, form: HeadForm, decode: Decode) -> Iterator[Detection]:
     # Three classes and none are as many channels as a box: what comes from a Sigmoid is tried as
     # boxes first.
     """Yield the pairs of outputs that have the shapes of boxes and scores of queries."""
     tried = sorted(
-        _pairs(seen), key=lambda each: operations(sources(each[0], 2, 0, 4)) != {"Sigmoid"}
+        _pairs(shaped), key=lambda each: operations(sources(each[0], 2, 0, 4)) != {"Sigmoid"}
     )
     for boxes, scores, low in tried:
         kinds = sources(scores, 2, low, fixed_shape(scores)[2])
-        found = _detection(seen, boxes, scores, low, "the recipe says so")
+        found = _detection(shaped, boxes, scores, low, "the recipe says so")
         activation: Activation = overrides.activation(decode, kinds, "sigmoid")
         yield replace(
             found,
@@ -92,7 +92,7 @@ def hinted(seen: ConcreteGraph, form: HeadForm, decode: Decode) -> Iterator[Dete
 
 
 def _detection(
-    seen: ConcreteGraph, boxes: gs.Tensor, scores: gs.Tensor, low: int, why: str
+    shaped: ConcreteGraph, boxes: gs.Tensor, scores: gs.Tensor, low: int, why: str
 ) -> Detection:
     tensors = [boxes] if boxes is scores else [boxes, scores]
     classes, count = int(fixed_shape(scores)[2]) - low, int(fixed_shape(boxes)[1])
@@ -105,7 +105,7 @@ def _detection(
         _FRACTIONS,
         count,
         classes,
-        seen.size,
+        shaped.size,
         why,
         suppress=False,
     )

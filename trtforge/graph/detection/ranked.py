@@ -30,29 +30,29 @@ _BOX, _SCORE, _CLASS, _ROW = 4, 4, 5, 6
 _SPREAD = 3.0  # of noise in the heads, in a trial: boxes of all sizes
 
 
-def find(seen: ConcreteGraph) -> Iterator[Detection]:
+def find(shaped: ConcreteGraph) -> Iterator[Detection]:
     """Yield outputs that hold detections selected by a TopK."""
-    for tensor in seen.outputs(3):
+    for tensor in shaped.outputs(3):
         score, kind = (sources(tensor, 2, at, at + 1) for at in (_SCORE, _CLASS))
         gathered = operations(sources(tensor, 2, 0, _BOX)) <= _GATHERED
         if fixed_shape(tensor)[2] >= _ROW and gathered and _best(score) and _whole(kind):
-            yield from _single(seen, tensor)
-    for boxes, scores, classes in _triples(seen):
+            yield from _single(shaped, tensor)
+    for boxes, scores, classes in _triples(shaped):
         if (
             _best(sources(scores, 1, 0, fixed_shape(scores)[1]))
             and np.dtype(classes.dtype).kind == "i"
         ):
-            place = _place(seen, boxes)
+            place = _place(shaped, boxes)
             if place:
-                yield _apart(seen, boxes, scores, classes, place, "scores are the best of a TopK")
+                yield _apart(shaped, boxes, scores, classes, place, "scores are the best of a TopK")
 
 
-def _single(seen: ConcreteGraph, tensor: gs.Tensor) -> Iterator[Detection]:
-    place = _place(seen, tensor)
+def _single(shaped: ConcreteGraph, tensor: gs.Tensor) -> Iterator[Detection]:
+    place = _place(shaped, tensor)
     if place is None:
         return
     found = _row(
-        seen,
+        shaped,
         tensor,
         place,
         "boxes gathered by a TopK of the scores, with whole numbers for classes",
@@ -60,7 +60,7 @@ def _single(seen: ConcreteGraph, tensor: gs.Tensor) -> Iterator[Detection]:
     width = fixed_shape(tensor)[2] - _ROW
     prototypes = [
         each.name
-        for each in seen.outputs(4)
+        for each in shaped.outputs(4)
         if fixed_shape(each)[1] == width and min(fixed_shape(each)[2:]) > 1
     ]
     if width and len(prototypes) != 1:
@@ -81,9 +81,9 @@ def _whole(found: list[Any]) -> bool:
     )
 
 
-def _triples(seen: ConcreteGraph) -> Iterator[tuple[gs.Tensor, gs.Tensor, gs.Tensor]]:
-    flat = seen.outputs(2)
-    for boxes in seen.outputs(3):
+def _triples(shaped: ConcreteGraph) -> Iterator[tuple[gs.Tensor, gs.Tensor, gs.Tensor]]:
+    flat = shaped.outputs(2)
+    for boxes in shaped.outputs(3):
         for scores in flat:
             for classes in flat:
                 if (
@@ -94,9 +94,9 @@ def _triples(seen: ConcreteGraph) -> Iterator[tuple[gs.Tensor, gs.Tensor, gs.Ten
                     yield boxes, scores, classes
 
 
-def _place(seen: ConcreteGraph, tensor: gs.Tensor) -> Geometry | None:
+def _place(shaped: ConcreteGraph, tensor: gs.Tensor) -> Geometry | None:
     """Return the boxes' coding by a trial with noise: far corners never come before near ones."""
-    value = trial(seen, tensor, _SPREAD)
+    value = trial(shaped, tensor, _SPREAD)
     if value is None:
         return None
     near, far = value[0, :, :2], value[0, :, 2:_BOX]
@@ -104,29 +104,29 @@ def _place(seen: ConcreteGraph, tensor: gs.Tensor) -> Geometry | None:
     return Geometry("corners" if (far >= near).mean() > 0.99 else "centre", unit)
 
 
-def hinted(seen: ConcreteGraph, form: HeadForm, decode: Decode) -> Iterator[Detection]:
+def hinted(shaped: ConcreteGraph, form: HeadForm, decode: Decode) -> Iterator[Detection]:
     """Yield the outputs that have the shapes of ranked detections."""
     default = Geometry("corners")
-    for tensor in seen.outputs(3):
+    for tensor in shaped.outputs(3):
         if fixed_shape(tensor)[2] == _ROW + sum(decode.extra.values()):
-            place = overrides.geometry(decode, _place(seen, tensor), default)
+            place = overrides.geometry(decode, _place(shaped, tensor), default)
             yield replace(
-                _row(seen, tensor, place, "the recipe says so"),
+                _row(shaped, tensor, place, "the recipe says so"),
                 sure="told",
                 extras=overrides.extras(decode, _ROW),
                 decode=decode,
             )
-    for boxes, scores, classes in _triples(seen):
+    for boxes, scores, classes in _triples(shaped):
         if np.dtype(scores.dtype).kind == "f":
-            place = overrides.geometry(decode, _place(seen, boxes), default)
+            place = overrides.geometry(decode, _place(shaped, boxes), default)
             yield replace(
-                _apart(seen, boxes, scores, classes, place, "the recipe says so"),
+                _apart(shaped, boxes, scores, classes, place, "the recipe says so"),
                 sure="told",
                 decode=decode,
             )
 
 
-def _row(seen: ConcreteGraph, tensor: gs.Tensor, place: Geometry, why: str) -> Detection:
+def _row(shaped: ConcreteGraph, tensor: gs.Tensor, place: Geometry, why: str) -> Detection:
     why = f"{tensor.name} {overrides.shown(tensor)} is {fixed_shape(tensor)[1]} {FORM} detections: {why}"
     classes = _classes([source.node for source in sources(tensor, 2, _CLASS, _ROW)])
     return Detection(
@@ -136,14 +136,14 @@ def _row(seen: ConcreteGraph, tensor: gs.Tensor, place: Geometry, why: str) -> D
         place,
         int(fixed_shape(tensor)[1]),
         classes,
-        seen.size,
+        shaped.size,
         why,
         suppress=False,
     )
 
 
 def _apart(
-    seen: ConcreteGraph,
+    shaped: ConcreteGraph,
     boxes: gs.Tensor,
     scores: gs.Tensor,
     classes: gs.Tensor,
@@ -160,7 +160,7 @@ def _apart(
         place,
         count,
         _classes(list(classes.inputs)),
-        seen.size,
+        shaped.size,
         why,
         suppress=False,
     )
@@ -168,12 +168,12 @@ def _apart(
 
 def _classes(nodes: list[gs.Node]) -> int | None:
     """Return C, the divisor that gives the class from a flat index; None where there is none."""
-    seen: set[int] = set()
+    shaped: set[int] = set()
     while nodes:
         node = nodes.pop()
-        if id(node) in seen or node.op == "TopK":
+        if id(node) in shaped or node.op == "TopK":
             continue
-        seen.add(id(node))
+        shaped.add(id(node))
         divisor = node.inputs[1] if node.op in {"Mod", "Div"} else None
         if isinstance(divisor, gs.Constant) and divisor.values.size == 1:
             return int(divisor.values.item())

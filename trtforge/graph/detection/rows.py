@@ -34,19 +34,19 @@ _LEVEL_VARIETY = (
 )
 
 
-def find(seen: ConcreteGraph) -> Iterator[Detection]:
+def find(shaped: ConcreteGraph) -> Iterator[Detection]:
     """Yield the outputs whose structure shows decoded rows, one for each box."""
-    for tensor in seen.outputs(3):
+    for tensor in shaped.outputs(3):
         for axis in (2, 1):
-            yield from _find(seen, tensor, axis)
+            yield from _find(shaped, tensor, axis)
 
 
-def _find(seen: ConcreteGraph, tensor: gs.Tensor, axis: int) -> Iterator[Detection]:
-    width, grid = fixed_shape(tensor)[axis], grid_of(fixed_shape(tensor)[3 - axis], seen.size)
+def _find(shaped: ConcreteGraph, tensor: gs.Tensor, axis: int) -> Iterator[Detection]:
+    width, grid = fixed_shape(tensor)[axis], grid_of(fixed_shape(tensor)[3 - axis], shaped.size)
     if (
         width <= _BOX
         or grid is None
-        or not decoded(tensor, axis, cells_of(seen.size, max(grid[1])))
+        or not decoded(tensor, axis, cells_of(shaped.size, max(grid[1])))
     ):
         return
     constant = not sources(tensor, axis, _BOX, _BOX + 1)
@@ -55,19 +55,19 @@ def _find(seen: ConcreteGraph, tensor: gs.Tensor, axis: int) -> Iterator[Detecti
         end += 1
     if end == _BOX + constant:
         return
-    neutral = _neutral_rows(seen, tensor, axis)
-    found = None if neutral is None else geometry(neutral[:, :_BOX], seen.size)
+    neutral = _neutral_rows(shaped, tensor, axis)
+    found = None if neutral is None else geometry(neutral[:, :_BOX], shaped.size)
     if neutral is None or found is None:
         return
     form: HeadForm = (
         "objectness" if constant or _has_objectness(tensor, axis, end, grid[0]) else "anchor-free"
     )
-    why = f"{evidence(grid, seen.size)}, decoded over a grid, and a Sigmoid on every score"
-    base = _detection(seen, form, tensor, axis, end, why, found)
+    why = f"{evidence(grid, shaped.size)}, decoded over a grid, and a Sigmoid on every score"
+    base = _detection(shaped, form, tensor, axis, end, why, found)
     if end == width:
         yield base
         return
-    tail = _tail(seen, tensor, axis, end, neutral, found)
+    tail = _tail(shaped, tensor, axis, end, neutral, found)
     if tail is None:
         yield replace(
             base,
@@ -93,9 +93,9 @@ def _has_objectness(tensor: gs.Tensor, axis: int, end: int, anchors: int) -> boo
     return end > _BOX + 1 and plain and (anchors > 1 or not overlap(first, rest))
 
 
-def _neutral_rows(seen: ConcreteGraph, tensor: gs.Tensor, axis: int) -> np.ndarray | None:
+def _neutral_rows(shaped: ConcreteGraph, tensor: gs.Tensor, axis: int) -> np.ndarray | None:
     """Return the first image's rows `(N, channels)` when all heads give zeros."""
-    value = trial(seen, tensor)
+    value = trial(shaped, tensor)
     if value is None:
         return None
     rows_of_first: np.ndarray = value[0] if axis == 2 else value[0].T
@@ -103,7 +103,7 @@ def _neutral_rows(seen: ConcreteGraph, tensor: gs.Tensor, axis: int) -> np.ndarr
 
 
 def _tail(
-    seen: ConcreteGraph,
+    shaped: ConcreteGraph,
     tensor: gs.Tensor,
     axis: int,
     low: int,
@@ -114,7 +114,7 @@ def _tail(
     width = fixed_shape(tensor)[axis] - low
     prototypes = [
         each
-        for each in seen.outputs(4)
+        for each in shaped.outputs(4)
         if fixed_shape(each)[1] == width and min(fixed_shape(each)[2:]) > 1
     ]
     if len(prototypes) == 1:
@@ -165,24 +165,24 @@ def _on_grid(points: np.ndarray, centres: np.ndarray, step: int) -> bool:
     return True
 
 
-def hinted(seen: ConcreteGraph, form: HeadForm, decode: Decode) -> Iterator[Detection]:
+def hinted(shaped: ConcreteGraph, form: HeadForm, decode: Decode) -> Iterator[Detection]:
     """Yield every output whose shape fits the form, without a look at its structure."""
-    for tensor in seen.outputs(3):
+    for tensor in shaped.outputs(3):
         axis = (
             1 if fixed_shape(tensor)[1] < fixed_shape(tensor)[2] else 2
         )  # boxes outnumber channels
         end = fixed_shape(tensor)[axis] - sum(decode.extra.values())
         if end <= _BOX + (form == "objectness"):
             continue
-        neutral = _neutral_rows(seen, tensor, axis)
-        shown = None if neutral is None else geometry(neutral[:, :_BOX], seen.size)
+        neutral = _neutral_rows(shaped, tensor, axis)
+        shown = None if neutral is None else geometry(neutral[:, :_BOX], shaped.size)
         place = overrides.geometry(decode, shown, Geometry("centre"))
-        base = _detection(seen, form, tensor, axis, end, "the recipe says so", place)
+        base = _detection(shaped, form, tensor, axis, end, "the recipe says so", place)
         yield replace(
             base,
             sure="told",
             extras=overrides.extras(decode, end),
-            kept=_prototypes(seen, decode),
+            kept=_prototypes(shaped, decode),
             activation=overrides.activation(decode, sources(tensor, axis, _BOX, end)),
             background=overrides.background(decode),
             classes=overrides.foreground(decode, base.classes),
@@ -190,13 +190,13 @@ def hinted(seen: ConcreteGraph, form: HeadForm, decode: Decode) -> Iterator[Dete
         )
 
 
-def _prototypes(seen: ConcreteGraph, decode: Decode) -> tuple[str, ...]:
+def _prototypes(shaped: ConcreteGraph, decode: Decode) -> tuple[str, ...]:
     width = decode.extra.get("coefficients")
-    return tuple(each.name for each in seen.outputs(4) if fixed_shape(each)[1] == width)
+    return tuple(each.name for each in shaped.outputs(4) if fixed_shape(each)[1] == width)
 
 
 def _detection(
-    seen: ConcreteGraph,
+    shaped: ConcreteGraph,
     form: HeadForm,
     tensor: gs.Tensor,
     axis: int,
@@ -213,7 +213,7 @@ def _detection(
         found,
         int(fixed_shape(tensor)[3 - axis]),
         classes,
-        seen.size,
+        shaped.size,
         shown,
     )
 

@@ -1,4 +1,4 @@
-"""Which nodes compute which channels of a tensor: seen through everything that only moves values.
+"""Which nodes compute which channels of a tensor: shaped through everything that only moves values.
 
 Works on a ``ConcreteGraph``, whose shapes are numbers.
 """
@@ -29,7 +29,7 @@ class ChannelSource(NamedTuple):
 
 
 def sources(tensor: gs.Tensor, axis: int, low: int, high: int) -> list[ChannelSource]:
-    """Return what computes channels `low:high` of a tensor, seen through all that only moves values.
+    """Return what computes channels `low:high` of a tensor, shaped through all that only moves values.
 
     Casts and quantisation count as moving: the graph may be typed already. A constant has no
     source.
@@ -169,12 +169,12 @@ def decoded(tensor: gs.Tensor, axis: int, elements: int) -> bool:
 
 
 def adds_constant(nodes: list[gs.Node], elements: int) -> bool:
-    pending, seen = list(nodes), set()
+    pending, shaped = list(nodes), set()
     while pending:
         node = pending.pop()
-        if id(node) in seen:
+        if id(node) in shaped:
             continue
-        seen.add(id(node))
+        shaped.add(id(node))
         if node.op in {"Add", "Sub"} and any(
             is_constant(tensor) and prod(fixed_shape(tensor)) >= elements for tensor in node.inputs
         ):

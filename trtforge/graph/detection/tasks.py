@@ -16,10 +16,10 @@ _COARSEST = 8  # pixels of the input for one of a class map; coarser maps are fe
 
 def without_boxes(graph: gs.Graph) -> str | None:
     """Return the task of a model with one output and no boxes; None where that is not clear."""
-    seen = concrete(graph)
-    if seen is None or len(seen.fixed.outputs) != 1 or not known(seen.fixed.outputs[0]):
+    shaped = concrete(graph)
+    if shaped is None or len(shaped.fixed.outputs) != 1 or not known(shaped.fixed.outputs[0]):
         return None
-    tensor, (height, width) = seen.fixed.outputs[0], seen.size
+    tensor, (height, width) = shaped.fixed.outputs[0], shaped.size
     name, shape = f"{tensor.name} {overrides.shown(tensor)}", list(fixed_shape(tensor))
     if (len(shape) == 2 or shape[2:] == [1, 1]) and shape[1] > 1:
         return f"{name} is a classifier's with {shape[1]} classes"
@@ -27,7 +27,7 @@ def without_boxes(graph: gs.Graph) -> str | None:
         return f"{name} is a map of {shape[1]} classes for each pixel (semantic segmentation)"
     one_channel = len(shape) == 4 and shape[1] == 1
     sides = shape[-2:] if len(shape) == 3 or one_channel else []
-    if sides == [height, width] and any(node.op == "ArgMax" for node in seen.fixed.nodes):
+    if sides == [height, width] and any(node.op == "ArgMax" for node in shaped.fixed.nodes):
         return f"{name} is the class of each pixel (semantic segmentation)"
     return None
 

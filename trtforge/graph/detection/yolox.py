@@ -31,9 +31,9 @@ _WHICH = (
 )
 
 
-def find(seen: ConcreteGraph) -> Iterator[Detection]:
+def find(shaped: ConcreteGraph) -> Iterator[Detection]:
     """Yield outputs that look like YOLOX's rows before the decode of the boxes."""
-    for tensor, axis, found in _candidates(seen):
+    for tensor, axis, found in _candidates(shaped):
         boxes, first = sources(tensor, axis, 0, 4), sources(tensor, axis, 4, _ROW)
         rest = sources(tensor, axis, _ROW, fixed_shape(tensor)[axis])
         raw = not operations(boxes) & (ARITHMETIC | {"Sigmoid", "Softmax", "Relu"})
@@ -41,15 +41,15 @@ def find(seen: ConcreteGraph) -> Iterator[Detection]:
             yield replace(found, sure="likely", ask=_WHICH)
 
 
-def _candidates(seen: ConcreteGraph) -> Iterator[tuple[gs.Tensor, int, Detection]]:
-    for tensor in seen.outputs(3):
+def _candidates(shaped: ConcreteGraph) -> Iterator[tuple[gs.Tensor, int, Detection]]:
+    for tensor in shaped.outputs(3):
         for axis in (2, 1):
-            grid = grid_of(fixed_shape(tensor)[3 - axis], seen.size)
+            grid = grid_of(fixed_shape(tensor)[3 - axis], shaped.size)
             if fixed_shape(tensor)[axis] > _ROW and grid and grid[0] == 1:
                 classes = int(fixed_shape(tensor)[axis]) - _ROW
                 text = (
                     f"{tensor.name} {overrides.shown(tensor)} is {FORM} with {overrides.count(classes, 'class')}: "
-                    f"{evidence(grid, seen.size)}, not decoded"
+                    f"{evidence(grid, shaped.size)}, not decoded"
                 )
                 yield (
                     tensor,
@@ -61,16 +61,16 @@ def _candidates(seen: ConcreteGraph) -> Iterator[tuple[gs.Tensor, int, Detection
                         Geometry(),
                         int(fixed_shape(tensor)[3 - axis]),
                         classes,
-                        seen.size,
+                        shaped.size,
                         text,
                         decode=Decode(strides=grid[1]),
                     ),
                 )
 
 
-def hinted(seen: ConcreteGraph, form: HeadForm, decode: Decode) -> Iterator[Detection]:
+def hinted(shaped: ConcreteGraph, form: HeadForm, decode: Decode) -> Iterator[Detection]:
     """Yield the outputs that have the shape of YOLOX's rows."""
-    for tensor, axis, found in _candidates(seen):
+    for tensor, axis, found in _candidates(shaped):
         kinds = sources(tensor, axis, 4, fixed_shape(tensor)[axis])
         strides = decode.strides or found.decode.strides
         yield replace(
