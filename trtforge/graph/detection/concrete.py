@@ -113,8 +113,10 @@ def trial(shaped: ConcreteGraph, tensor: gs.Tensor, spread: float = 0.0) -> np.n
         return None
     rng = np.random.default_rng(0)
     feed = {
-        each.name: (spread * rng.standard_normal(fixed_shape(each))).astype(each.dtype)
-        for each in cut.inputs
+        tensor_in.name: (spread * rng.standard_normal(fixed_shape(tensor_in))).astype(
+            tensor_in.dtype
+        )
+        for tensor_in in cut.inputs
     }
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
@@ -140,27 +142,30 @@ def _tail(shaped: ConcreteGraph, name: str) -> gs.Graph | None:
     if tensor is None or not tensor.inputs or id(tensor.inputs[0]) not in after:
         return None
     inputs: dict[str, Any] = {}
-    seen: set[int] = set()
+    visited: set[int] = set()
     pending = [tensor.inputs[0]]
     while pending:
         node = pending.pop()
-        if id(node) in seen:
+        if id(node) in visited:
             continue
-        seen.add(id(node))
-        for each in node.inputs:
-            if isinstance(each, gs.Constant) or each.is_empty():
+        visited.add(id(node))
+        for source in node.inputs:
+            if isinstance(source, gs.Constant) or source.is_empty():
                 continue
-            if each.inputs and id(each.inputs[0]) in after:
-                pending.append(each.inputs[0])
+            if source.inputs and id(source.inputs[0]) in after:
+                pending.append(source.inputs[0])
             else:
-                inputs[each.name] = each
-    for each in inputs.values():
-        like = shapes.get(each.name)
+                inputs[source.name] = source
+    for source in inputs.values():
+        like = shapes.get(source.name)
         if like is None or not known(like):
             return None
-        each.inputs.clear()
-        each.shape, each.dtype = like.shape, like.dtype if each.dtype is None else each.dtype
-    if any(each.dtype is None for each in inputs.values()):
+        source.inputs.clear()
+        source.shape, source.dtype = (
+            like.shape,
+            like.dtype if source.dtype is None else source.dtype,
+        )
+    if any(source.dtype is None for source in inputs.values()):
         return None
     copy.inputs, copy.outputs = list(inputs.values()), [tensor]
     tensor.dtype = tensor.dtype or np.float32

@@ -29,11 +29,13 @@ def grid_of(count: int, size: Size) -> tuple[int, tuple[int, ...]] | None:
 
 
 def cells_of(size: Size, stride: int) -> int:
+    """Return the number of cells of one stride."""
     rows, columns = rows_and_columns(size, stride)
     return rows * columns
 
 
 def rows_and_columns(size: Size, stride: int) -> tuple[int, int]:
+    """Return the grid's rows and columns for one stride, rounded up."""
     return -(-size[0] // stride), -(-size[1] // stride)
 
 
@@ -50,6 +52,7 @@ def points(size: Size, strides: Sequence[int], repeat: int = 1) -> tuple[np.ndar
 
 
 def evidence(grid: tuple[int, tuple[int, ...]], size: Size) -> str:
+    """Return the words that say how many boxes lie on which cells."""
     anchors, strides = grid
     boxes = "1 box" if anchors == 1 else f"{anchors} boxes"
     return f"{boxes} on each cell of stride {', '.join(map(str, strides))} at {size[0]}x{size[1]}"

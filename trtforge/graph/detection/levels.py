@@ -41,6 +41,7 @@ def levels(shaped: ConcreteGraph, rank: int) -> list[Level]:
 
 
 def shown(found: list[Level]) -> str:
+    """Return the names and shapes of the levels' maps as text."""
     return ", ".join(
         f"{level.tensor.name} [B, {', '.join(map(str, fixed_shape(level.tensor)[1:]))}]"
         for level in found

@@ -37,6 +37,7 @@ def foreground(decode: Decode, channels: int | None) -> int:
 
 
 def background(decode: Decode) -> Background | None:
+    """Return the place of the background class; None where the recipe has none."""
     return None if decode.background == "none" else decode.background
 
 
@@ -50,9 +51,11 @@ def extras(decode: Decode, low: int, output: int = 0) -> tuple[Extra, ...]:
 
 
 def shown(tensor: gs.Tensor) -> str:
+    """Return the tensor's shape as text, with B for the batch."""
     return "[B, " + ", ".join(map(str, fixed_shape(tensor)[1:])) + "]"
 
 
 def count(number: int, noun: str) -> str:
+    """Return the number with its noun in singular or plural."""
     plural = {"class": "classes", "box": "boxes"}.get(noun, f"{noun}s")
     return f"{number} {noun if number == 1 else plural}"

@@ -168,12 +168,12 @@ def _apart(
 
 def _classes(nodes: list[gs.Node]) -> int | None:
     """Return C, the divisor that gives the class from a flat index; None where there is none."""
-    shaped: set[int] = set()
+    visited: set[int] = set()
     while nodes:
         node = nodes.pop()
-        if id(node) in shaped or node.op == "TopK":
+        if id(node) in visited or node.op == "TopK":
             continue
-        shaped.add(id(node))
+        visited.add(id(node))
         divisor = node.inputs[1] if node.op in {"Mod", "Div"} else None
         if isinstance(divisor, gs.Constant) and divisor.values.size == 1:
             return int(divisor.values.item())

@@ -1,4 +1,4 @@
-"""Which nodes compute which channels of a tensor: shaped through everything that only moves values.
+"""Find the nodes that compute a tensor's channels, past every node that only moves values.
 
 Works on a ``ConcreteGraph``, whose shapes are numbers.
 """
@@ -29,7 +29,7 @@ class ChannelSource(NamedTuple):
 
 
 def sources(tensor: gs.Tensor, axis: int, low: int, high: int) -> list[ChannelSource]:
-    """Return what computes channels `low:high` of a tensor, shaped through all that only moves values.
+    """Return what computes channels `low:high` of a tensor, visited through all that only moves values.
 
     Casts and quantisation count as moving: the graph may be typed already. A constant has no
     source.
@@ -129,16 +129,19 @@ def _slice_start(node: gs.Node, axis: int) -> int | None:
 
 
 def overlap(one: list[ChannelSource], other: list[ChannelSource]) -> bool:
+    """Tell whether two lists of sources share a node."""
     return bool({id(source.node) for source in one} & {id(source.node) for source in other})
 
 
 def known(tensor: gs.Tensor) -> bool:
+    """Tell whether every dimension of the tensor's shape is a positive number."""
     return tensor.shape is not None and all(
         isinstance(dim, int) and dim > 0 for dim in tensor.shape
     )
 
 
 def operations(found: list[ChannelSource]) -> set[str]:
+    """Return the operators of the sources."""
     return {source.node.op for source in found}
 
 
@@ -169,12 +172,13 @@ def decoded(tensor: gs.Tensor, axis: int, elements: int) -> bool:
 
 
 def adds_constant(nodes: list[gs.Node], elements: int) -> bool:
-    pending, shaped = list(nodes), set()
+    """Tell whether the nodes, or what they read, add a constant of at least that many elements."""
+    pending, visited = list(nodes), set()
     while pending:
         node = pending.pop()
-        if id(node) in shaped:
+        if id(node) in visited:
             continue
-        shaped.add(id(node))
+        visited.add(id(node))
         if node.op in {"Add", "Sub"} and any(
             is_constant(tensor) and prod(fixed_shape(tensor)) >= elements for tensor in node.inputs
         ):
