@@ -1,8 +1,9 @@
 """Mean average precision of a detector ONNX on a folder of COCO-labelled scenes: an independent
 check on the product.
 
-    python recipes/demo/evaluate.py recipes/demo/demo.onnx DIR # DIR holds labels.json and the
-    images
+    python recipes/demo/evaluate.py recipes/demo/demo.onnx DIR
+
+DIR holds labels.json and the images.
 
 Uses onnxruntime, numpy, Pillow and pycocotools only. Letterbox: aspect kept, bilinear, black bars
 on both sides, RGB divided by 255. Detections: scores above 0.001 (every class of an anchor counts),

@@ -1,7 +1,7 @@
 """Synthetic scenes of hardware parts with COCO labels: the same bytes for the same seed.
 
-    python recipes/demo/scenes.py --split validation --count 300 -o DIR     # *.jpg and labels.json
-    python recipes/demo/scenes.py --check # renders all 300 again, compares digests
+    python recipes/demo/scenes.py --split validation --count 300 -o DIR   # *.jpg and labels.json
+    python recipes/demo/scenes.py --check            # render all 300 again, and compare digests
 
 A label's box is tight around the *visible* part of the object (pixels that it covers by at least
 half and that nothing hides, inside the picture). An object of which less than 40 % can be seen is

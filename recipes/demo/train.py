@@ -1,7 +1,10 @@
 """Trains the demo detector on one GPU, in legs that can be resumed.
 
-    python recipes/demo/train.py --out runs/demo --leg-minutes 7.5 --compile # first leg python
-    recipes/demo/train.py --out runs/demo --leg-minutes 7.5 --compile --leg 1 --resume runs/demo
+    python recipes/demo/train.py --out runs/demo --leg-minutes 7.5 --compile
+    python recipes/demo/train.py --out runs/demo --leg-minutes 7.5 --compile --leg 1 \\
+        --resume runs/demo
+
+The first line trains the first leg, the second line the next one.
 
 Progress is measured in seconds of training, out of --total-minutes: the learning rate and the share
 of mosaics depend on it, so a faster GPU sees more scenes instead of finishing early. Each leg

@@ -1,16 +1,17 @@
-"""What nvinfer, DeepStream's inference element, has to be told about a network.
+"""Write what nvinfer, DeepStream's inference element, has to know about a network.
 
-Written by what nvinfer's parsers do: booleans are 0 and 1 (its YAML takes nothing else), lists are
-separated by semicolons, paths are relative (a missing absolute one is mangled), and
-``cluster-mode`` is always given (left out, it means NMS with topk 20).
+The keys are written for what nvinfer's parsers do. Booleans are 0 and 1, because its YAML takes
+nothing else. Lists are separated by semicolons. Paths are relative, because nvinfer mangles a missing
+absolute path. ``cluster-mode`` is always written, because without it nvinfer uses NMS with topk 20.
 
-INT8 reaches DeepStream in three ways, and never by ``network-mode=1`` without a cache, which
-nvinfer silently turns into FP16:
+INT8 reaches DeepStream in three ways. ``network-mode=1`` without a cache is not one of them: nvinfer
+silently turns it into FP16.
 
-1. the Q/DQ graph, strongly typed, with ``network-mode=0``: DeepStream 9 builds it itself;
-2. the FP32 graph with ``int8-calib-file`` and ``network-mode=1`` (the rest FP32) or 3 (the rest
-FP16): any DeepStream; 3. a prebuilt engine of the Q/DQ graph alone, without ``onnx-file``, for what
-DeepStream can't build: older versions.
+1. The strongly typed Q/DQ graph with ``network-mode=0``: DeepStream 9 builds it itself.
+2. The FP32 graph with ``int8-calib-file`` and ``network-mode=1`` (the rest in FP32) or 3 (the rest in
+   FP16): any DeepStream builds it.
+3. A prebuilt engine of the Q/DQ graph, without ``onnx-file``: for older versions, which can't build
+   the graph.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""A Triton model repository from a bundle, and the configuration with which DeepStream's
-nvinferserver uses it.
+"""Write a Triton model repository from a bundle, and the configuration for nvinferserver.
 
 ```
-REPO/models/MODEL/config.pbtxt what Triton has to know: `tritonserver --model-repository
-REPO/models` REPO/models/MODEL/1/model.plan the bundle's TensorRT engine, or
-REPO/models/MODEL/1/model.onnx its DeepStream form, with standard operators where TensorRT's plugin
-was REPO/MODEL_nvinferserver.txt plugin-type=1 in deepstream-app: the same preprocessing, parser and
-thresholds REPO/MODEL_labels.txt ```
+REPO/models/MODEL/config.pbtxt     for `tritonserver --model-repository REPO/models`
+REPO/models/MODEL/1/model.plan     the bundle's TensorRT engine, or
+REPO/models/MODEL/1/model.onnx     its DeepStream form, with operators in place of the plugin
+REPO/MODEL_nvinferserver.txt       plugin-type=1 in deepstream-app; preprocessing and thresholds
+REPO/MODEL_labels.txt
+```
 
 Field names are those of Triton's model_config.proto and DeepStream 9.1's nvdsinferserver protos.
 """
