@@ -59,13 +59,14 @@ def test_probes_are_spread_and_none_counts_twice() -> None:
 
 
 def test_a_few_unreadable_images_are_left_out_and_more_are_refused(
-    job: Job, store_root: Path, capsys: pytest.CaptureFixture[str]
+    job: Job, store_root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", "trtforge")
     assert job.images
     (job.images / "broken.png").write_bytes(b"no image")
     found = ready(job, store_root)
     assert len(found.files) == 24 and len(found._true_classes(SEARCHED)) == 12
-    assert "1 unreadable skipped" in capsys.readouterr().err
+    assert "1 unreadable skipped" in caplog.text
     (job.images / "cut.png").write_bytes(b"no image")
     with pytest.raises(ForgeError, match=r"cut\.png: not a readable image, the second of 26"):
         ready(job, store_root)
