@@ -1,3 +1,3 @@
-"""What builds and runs engines, one module each; ``select`` says which serves a device on this
-machine.
+"""What builds and runs engines, one module each. ``pipeline/targets.py`` chooses the one that serves
+a device on this machine.
 """
