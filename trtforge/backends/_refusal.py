@@ -35,12 +35,10 @@ def refusal(trt: Any, what: str, errors: list[str], plugins: bool) -> ForgeError
             "NVIDIA driver",
             "drop --refit and --strip-weights, or build on the target",
         )
-    said = (
-        f"the builder says: {first_line(errors[0])}"
-        if errors
-        else "the builder failed without saying why"
-    )
-    return BuildError(f"{what}: {said}", hint(trt, errors, plugins))
+    reason = "the builder failed without saying why"
+    if errors:
+        reason = f"the builder says: {first_line(errors[0])}"
+    return BuildError(f"{what}: {reason}", hint(trt, errors, plugins))
 
 
 def hint(trt: Any, errors: list[str], plugins: bool) -> str:

@@ -73,19 +73,19 @@ def _give(options: onnxruntime.SessionOptions, weights: Mapping[str, np.ndarray]
         options.add_external_initializers(list(weights), values)
 
 
-def calibration_provider(asked: str) -> str:
-    """Return where calibration runs, ``cpu`` or ``cuda``; ``auto`` takes what is here.
+def calibration_provider(provider: str) -> str:
+    """Return where calibration runs, ``cpu`` or ``cuda``; ``auto`` prefers ``cuda``.
 
     Raises:
-        MachineError: ``cuda`` was asked for, and is not here.
+        MachineError: the provider is ``cuda``, and this machine can't use a GPU.
     """
-    if asked == "cuda" and not has_cuda():
+    if provider == "cuda" and not has_cuda():
         raise MachineError(
             "--provider cuda: no GPU that onnxruntime-gpu and pycuda can use",
             "pip install 'trtforge[gpu]', or use --provider cpu",
         )
-    if asked != "auto":
-        return asked
+    if provider != "auto":
+        return provider
     return "cuda" if has_cuda() else "cpu"
 
 

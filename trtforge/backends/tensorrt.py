@@ -45,8 +45,8 @@ def refuses(device: Device, here: Device | None) -> str:
     if here is None:
         return f"TensorRT builds only on a machine with the target's GPU; this one has none, {device.title} is the target"
     if here.sm != device.sm:
-        own = f"this machine's {here.title} (SM{here.sm})"
-        return f"TensorRT builds only for {own}, not for {device.title} (SM{device.sm})"
+        this_gpu = f"this machine's {here.title} (SM{here.sm})"
+        return f"TensorRT builds only for {this_gpu}, not for {device.title} (SM{device.sm})"
     return ""
 
 

@@ -79,8 +79,8 @@ def check_output(out: Path, force: bool = False) -> None:
             )
         # Read even with --force: a manifest that is not ours protects its folder.
         edited = changed(out)
-        own = {MANIFEST, *listed_files(out)}
-        extra = sorted(path.name for path in out.iterdir() if path.name not in own)
+        written = {MANIFEST, *listed_files(out)}
+        extra = sorted(path.name for path in out.iterdir() if path.name not in written)
         if extra:
             raise ForgeError(
                 f"{out / extra[0]}: not written by trtforge, and would be lost", "move it elsewhere"

@@ -184,23 +184,23 @@ def _in_processes(
     from concurrent.futures.process import BrokenProcessPool
     from multiprocessing import get_context
 
-    own = threading.local()  # the pool of each thread: one process
+    per_thread = threading.local()  # the pool of each thread: one process
     pools: list[ProcessPoolExecutor] = []
 
     def run_one(number: int, cell: Cell) -> CellResult:
         reason = ""
         for _ in range(RETRIES + 1):
-            if not hasattr(own, "pool"):
-                own.pool = ProcessPoolExecutor(1, get_context("spawn"))
-                pools.append(own.pool)
+            if not hasattr(per_thread, "pool"):
+                per_thread.pool = ProcessPoolExecutor(1, get_context("spawn"))
+                pools.append(per_thread.pool)
             try:
-                future: Future[CellResult] = own.pool.submit(
+                future: Future[CellResult] = per_thread.pool.submit(
                     run_cell, number, work, cell.arguments, replace(store, ran=[])
                 )
                 return future.result()
             except BrokenProcessPool as error:
                 reason = str(error)
-                del own.pool
+                del per_thread.pool
         return CellResult(number, error=process_died(reason))
 
     with ThreadPoolExecutor(1 if any(cell.alone for cell in cells) else count) as threads:

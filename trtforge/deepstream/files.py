@@ -36,8 +36,8 @@ class PipelineJson(TypedDict):
 
 
 def network(
-    found: describe.Model,
-    wish: describe.NetworkRequest,
+    model: describe.Model,
+    request: describe.NetworkRequest,
     out: Path,
     deepstream: str,
     prefix: str,
@@ -46,9 +46,9 @@ def network(
     """Write ``pgie_config.txt``, ``.yml`` and labels (or ``sgie_...``) into ``out``.
 
     Raises:
-        ForgeError: model and wish do not go together, or a file is there already.
+        ForgeError: the request does not fit the model, or a file is there already.
     """
-    made, labels = describe.network(found, wish, out, deepstream)
+    made, labels = describe.network(model, request, out, deepstream)
     made = replace(made, labels=f"{prefix}_labels.txt")
     sections, comments = nvinfer.config(made)
     contents = {
@@ -57,7 +57,7 @@ def network(
     }
     if made.kind != "tensors":
         contents[made.labels] = labels
-    inputs = [found.recipe.labels] if isinstance(found.recipe.labels, Path) else []
+    inputs = [model.recipe.labels] if isinstance(model.recipe.labels, Path) else []
     put(out, contents, force, inputs)
     return {
         "files": [str(out / name) for name in contents],

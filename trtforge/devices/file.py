@@ -120,13 +120,13 @@ def load() -> dict[str, Device]:
     file = users_file()
     if file is None:
         return shipped
-    own = parse(_read(file), str(file), shipped)
-    if taken := own.keys() & shipped.keys():
+    users = parse(_read(file), str(file), shipped)
+    if taken := users.keys() & shipped.keys():
         raise ForgeError(
             f"{file}: {', '.join(sorted(taken))}: trtforge has a device of that name",
             "give yours a name of its own, with `like:`",
         )
-    return own | shipped
+    return users | shipped
 
 
 def _read(file: Path) -> str:

@@ -117,10 +117,12 @@ def tensorrt_of(deepstream: str, target: Device | None = None) -> str | None:
     """
     if target is not None and target.deepstream == deepstream and target.tensorrt:
         return target.tensorrt
-    wanted = family(target.kind, target.arch) if target else "x86_64"
+    target_family = family(target.kind, target.arch) if target else "x86_64"
     rows = rows_of(deepstream)
-    own = [stack.tensorrt for stack in rows if stack.family == wanted and stack.tensorrt]
-    return next(iter([*own, *(stack.tensorrt for stack in rows if stack.tensorrt)]), None)
+    same_family = [
+        stack.tensorrt for stack in rows if stack.family == target_family and stack.tensorrt
+    ]
+    return next(iter([*same_family, *(stack.tensorrt for stack in rows if stack.tensorrt)]), None)
 
 
 def tensorrt_for(deepstream: str, target: Device | None) -> str:

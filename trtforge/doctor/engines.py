@@ -109,31 +109,37 @@ def bindings(machine: Machine, library: Found) -> str:
 
 
 def _two_tensorrts(machine: Machine) -> Iterator[Diagnosis]:
-    found = imported(machine)
-    others = [each for each in machine.packages if each.name == "tensorrt"]
-    seen = [*([found] if found else []), *others, *machine.libraries]
-    distinct = {_three(each.version): each for each in reversed(seen)}
+    in_python = imported(machine)
+    others = [package for package in machine.packages if package.name == "tensorrt"]
+    seen = [*([in_python] if in_python else []), *others, *machine.libraries]
+    distinct = {_three(package.version): package for package in reversed(seen)}
     if len(distinct) < 2:
         return
-    told = ", ".join(f"{each.version} in {each.where}" for each in reversed(distinct.values()))
+    versions = ", ".join(
+        f"{package.version} in {package.where}" for package in reversed(distinct.values())
+    )
     loads = machine.libraries[0] if machine.libraries else None
-    clash = machine.deepstream and found and loads and not _same(loads.version, found.version)
-    says = f"{len(distinct)} of them: {told}; an engine loads only in the one that made it"
-    if not clash or not found or not loads:
+    clash = (
+        machine.deepstream and in_python and loads and not _same(loads.version, in_python.version)
+    )
+    says = f"{len(distinct)} of them: {versions}; an engine loads only in the one that made it"
+    if not clash or not in_python or not loads:
         yield Diagnosis(
-            "tensorrt", "note", says + (f", and Python takes {found.version}" if found else "")
+            "tensorrt",
+            "note",
+            says + (f", and Python takes {in_python.version}" if in_python else ""),
         )
         return
-    own = [each for each in others if _same(each.version, loads.version)]
-    cuda = (loads.cuda or found.cuda or "").split(".")[0]
+    matching = [package for package in others if _same(package.version, loads.version)]
+    cuda = (loads.cuda or in_python.cuda or "").split(".")[0]
     wheel = f"tensorrt-cu{cuda}" if cuda else "tensorrt"
     exact = loads.version if loads.version.count(".") == 3 else f"{loads.version}.*"
     fix = (
         f"pip uninstall -y {' '.join(_wheels(machine))}"
-        if own
+        if matching
         else f"pip install '{wheel}=={exact}'"
     )
-    says += f": Python builds with {found.version}, DeepStream loads {loads.version}"
+    says += f": Python builds with {in_python.version}, DeepStream loads {loads.version}"
     yield Diagnosis("tensorrt", "wrong", says, fix)
 
 

@@ -86,19 +86,19 @@ def _gpu(machine: Machine) -> Diagnosis:
 
 def _driver(machine: Machine) -> Diagnosis:
     served = cuda_served(machine)
-    told = f"{machine.driver or 'version unknown'}" + (f", runs CUDA {served}" if served else "")
+    driver = f"{machine.driver or 'version unknown'}" + (f", runs CUDA {served}" if served else "")
     if machine.compat:
-        told += f"; cuda-compat {machine.compat}, for data-centre GPUs"
+        driver += f"; cuda-compat {machine.compat}, for data-centre GPUs"
     here = machine.device or machine.gpus or machine.devices
     if here and not machine.libcuda:
         return Diagnosis(
             "driver",
             "wrong",
-            f"{told}: libcuda.so.1 is missing, without which no program reaches the GPU",
+            f"{driver}: libcuda.so.1 is missing, without which no program reaches the GPU",
             _with_gpu(machine) if machine.container else _reinstall(machine),
         )
     if machine.driver or machine.libcuda:
-        return Diagnosis("driver", "ok", told)
+        return Diagnosis("driver", "ok", driver)
     return Diagnosis("driver", "note", "none")
 
 

@@ -106,15 +106,19 @@ def _open_folder(path: Path) -> OpenedModel:
 
 
 def _open_onnx(
-    path: Path, file: Path, own: Recipe | None, note: str, user: Recipe | None = None
+    path: Path,
+    file: Path,
+    folder_recipe: Recipe | None,
+    note: str,
+    user_recipe: Recipe | None = None,
 ) -> OpenedModel:
     """Open an ONNX file in ONNX Runtime.
 
     Args:
         path: what the user named.
         file: the ONNX file.
-        own: the recipe of the folder that contains it.
-        user: the user's recipe, for a file without its own.
+        folder_recipe: the recipe of the folder that contains the file.
+        user_recipe: the user's recipe, for a file whose folder has none.
     """
     from trtforge.backends.onnxruntime import run_one
     from trtforge.graph.detection import existing_nms, recognise
@@ -123,7 +127,7 @@ def _open_onnx(
 
     model, names, plugin_nms = _standard(file)
     graph = graph_of(model)
-    spec = own or user or Recipe()
+    spec = folder_recipe or user_recipe or Recipe()
     _, _, height, width = dims(image_input(model))
     if not (isinstance(height, int) and isinstance(width, int)):  # dynamic: the recipe decides
         height, width = spec.preprocess.size or (640, 640)
@@ -138,8 +142,8 @@ def _open_onnx(
         graph=file,
         outputs=_renamed(_output_dims(model), names),
         detection=None if spec.head == "none" else recognise(graph, spec.head_hint, spec.decode),
-        nms=plugin_nms or _inner_nms(existing_nms(graph) is not None, own),
-        recipe=own,
+        nms=plugin_nms or _inner_nms(existing_nms(graph) is not None, folder_recipe),
+        recipe=folder_recipe,
         note=note,
     )
 

@@ -65,7 +65,7 @@ def _prepare(plan: Plan) -> dict[str, Any]:
 
 
 def _build(plan: Plan) -> dict[str, Any]:
-    own = {"if": "${{ matrix.hosted }}"} if any(job.runs_on for job in plan.jobs) else {}
+    if_hosted = {"if": "${{ matrix.hosted }}"} if any(job.runs_on for job in plan.jobs) else {}
     built = {"if": f"${{{{ {BUILT} }}}}"}
     folder = "prepared/${{ matrix.model }}"
     return {
@@ -76,7 +76,7 @@ def _build(plan: Plan) -> dict[str, Any]:
         "timeout-minutes": plan.minutes,
         "steps": [
             {"uses": CHECKOUT},
-            *_install(plan, own),
+            *_install(plan, if_hosted),
             {"uses": DOWNLOAD, "with": {"name": "prepared-${{ matrix.model }}", "path": folder}},
             {"name": "Build", "id": "build", "run": "${{ matrix.build }}"},
             *(

@@ -162,16 +162,16 @@ def _slice(node: gs.Node, inputs: Inputs) -> Array:
     ends = attribute_or_input(node, "ends", inputs, 2) or []
     axes = attribute_or_input(node, "axes", inputs, 3) or list(range(len(starts)))
     steps = attribute_or_input(node, "steps", inputs, 4) or [1] * len(starts)
-    found = inputs[0]
+    values = inputs[0]
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        size = found.shape[axis]
+        size = values.shape[axis]
         low, high = (-1, size - 1) if step < 0 else (0, size)
         bounds = [
             min(max(value + size if value < 0 else value, low), high) for value in (start, end)
         ]
-        chosen = range(bounds[0], bounds[1], step)
-        found = np.take(found, list(chosen), axis=axis)
-    return _objects(found)
+        indices = range(bounds[0], bounds[1], step)
+        values = np.take(values, list(indices), axis=axis)
+    return _objects(values)
 
 
 def _unsqueeze(node: gs.Node, inputs: Inputs) -> Array:

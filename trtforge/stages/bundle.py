@@ -56,8 +56,8 @@ def write(
         ForgeError: labels do not fit the model, or the folder can't be used.
     """
     device = target.device
-    own = device.deepstream if device else None
-    deepstream = deepstream or prepared.deepstream or own or stacks.default_deepstream()
+    newest = device.deepstream if device else None
+    deepstream = deepstream or prepared.deepstream or newest or stacks.default_deepstream()
     classes = prepared.patches[DEEPSTREAM].classes
     names, origin = labels(prepared.recipe.labels, classes)
     graphs = _graphs(prepared, target)
@@ -129,8 +129,8 @@ def _network(
     model = describe.from_prepared(prepared, graph, Path(), dla=dla_core)
     kind = graph.kind()
     unread = kind == "detector" and not graph.stock
-    wish = describe.NetworkRequest(kind="tensors" if unread else kind)
-    return describe.network(model, wish, Path(), deepstream)
+    request = describe.NetworkRequest(kind="tensors" if unread else kind)
+    return describe.network(model, request, Path(), deepstream)
 
 
 def _deepstream(network: nvinfer.Network, labels_text: str) -> Contents:

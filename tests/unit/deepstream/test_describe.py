@@ -48,9 +48,9 @@ def detector(path: Path, form: str, impl: str = "plugin") -> Path:
     return path
 
 
-def network(path: Path, **wish: Any) -> Any:
+def network(path: Path, **requested: Any) -> Any:
     model = describe.model(path, None)
-    return describe.network(model, NetworkRequest(**wish), path.parent, "9.1")
+    return describe.network(model, NetworkRequest(**requested), path.parent, "9.1")
 
 
 @pytest.mark.parametrize("impl", ["plugin", "onnx"])
@@ -77,10 +77,10 @@ def test_an_own_parser_reads_raw_heads(tmp_path: Path) -> None:
     path, labels = detector(tmp_path / "m.onnx", "none"), tmp_path / "names.txt"
     labels.write_text("a\nb\nc\n")
     model = describe.model(path, Recipe(labels=labels))
-    wish = NetworkRequest(
+    requested = NetworkRequest(
         kind="detector", parser=Parser("Mine", "libmine.so", clustered=False), thresholds={"b": 0.7}
     )
-    made, _ = describe.network(model, wish, tmp_path, "9.1")
+    made, _ = describe.network(model, requested, tmp_path, "9.1")
     found = config(made)[0]
     assert found["property"]["cluster-mode"] == 2
     assert found["class-attrs-1"] == {"pre-cluster-threshold": 0.7}

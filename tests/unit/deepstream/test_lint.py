@@ -322,7 +322,7 @@ VARIANTS = {
     "segmentation": ([("out", F, ["n", 5, 64, 64])], {}),
     "classifier": ([("out", F, ["n", 4])], {}),
     "secondary": ([("a", F, ["n", 4]), ("b", F, ["n", 2])],
-                  {"unique_id": 2, "objects": nvinfer.Objects(classes=(1,), least=(9, 9))}),
+                  {"unique_id": 2, "objects": nvinfer.Objects(classes=(1,), smallest=(9, 9))}),
     "raw tensors": ([("out", F, ["n", 84, 8400])], {"kind": "tensors"}),
     "int8 by cache": ([("out", F, ["n", 4])], {"cache": "c.cache"}),
     "int8 by cache, the rest fp32": ([("out", F, ["n", 4])], {"cache": "c.cache", "rest": "fp32"}),
@@ -331,17 +331,17 @@ VARIANTS = {
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_other_networks_that_are_right_stay_silent(tmp_path: Path, name: str) -> None:
-    outputs, wish = VARIANTS[name]
+    outputs, requested = VARIANTS[name]
     sketch(tmp_path / "m.onnx", outputs)
     (tmp_path / "c.cache").write_text(CACHE)
-    if "cache" in wish:
-        wish = {**wish, "cache": tmp_path / "c.cache"}
+    if "cache" in requested:
+        requested = {**requested, "cache": tmp_path / "c.cache"}
     recipe = Recipe(
         preprocess=Preprocess(offsets=(103.53, 116.28, 123.675), scale=0.0174, color="bgr")
     )
     files.network(
         describe.model(tmp_path / "m.onnx", recipe),
-        describe.NetworkRequest(**wish),
+        describe.NetworkRequest(**requested),
         tmp_path,
         "9.1",
         "pgie",

@@ -31,7 +31,7 @@ MODEL = Network(
     deepstream="9.1",
 )
 OWN = Parser("NvDsInferParseMine", "libmine.so")
-SECONDARY = Objects(gie=1, classes=(0, 2), least=(64, 48))
+SECONDARY = Objects(gie=1, classes=(0, 2), smallest=(64, 48))
 
 VARIANTS = {
     "plain": MODEL,

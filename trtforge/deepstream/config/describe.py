@@ -176,150 +176,153 @@ def _engine(path: Path, recipe: Recipe | None) -> Model:
     )
 
 
-def network(found: Model, wish: NetworkRequest, out: Path, deepstream: str) -> tuple[Network, str]:
+def network(
+    model: Model, request: NetworkRequest, out: Path, deepstream: str
+) -> tuple[Network, str]:
     """Return the network for nvinfer, and the text of its label file.
 
     Args:
         out: folder of the configuration: paths are relative to it.
 
     Raises:
-        ForgeError: model and wish do not go together.
+        ForgeError: the request does not fit the model.
     """
-    graph = found.graph
-    kind = wish.kind or _kind(found, wish)
-    if wish.parser is None:
-        _check_kind(found, kind)
-    names = _names(found, kind)
-    size, channels = _image(found)
-    parser = wish.parser or (
+    graph = model.graph
+    kind = request.kind or _kind(model, request)
+    if request.parser is None:
+        _check_kind(model, kind)
+    names = _names(model, kind)
+    size, channels = _image(model)
+    parser = request.parser or (
         Parser(STOCK_FUNCTION, STOCK_PARSERS) if kind == "detector" and graph.stock else None
     )
-    score = wish.score if wish.score is not None else found.score
+    score = request.score if request.score is not None else model.score
     if score is None:
-        score = CLASSIFIER_SCORE if kind == "classifier" else found.recipe.nms.score
-    cache = _cache(found, wish.cache) if wish.cache else found.cache
+        score = CLASSIFIER_SCORE if kind == "classifier" else model.recipe.nms.score
+    cache = _cache(model, request.cache) if request.cache else model.cache
     made = Network(
         kind=kind,
-        onnx=_relative(found.path, out),
-        precision=found.precision,
-        batch=_batch(found, wish),
+        onnx=_relative(model.path, out),
+        precision=model.precision,
+        batch=_batch(model, request),
         size=size,
         channels=channels,
-        preprocess=found.recipe.preprocess,
+        preprocess=model.recipe.preprocess,
         deepstream=deepstream,
         classes=len(names) or None,
         parser=parser,
         score=score,
-        iou=found.recipe.nms.iou,
-        thresholds=_thresholds(wish.thresholds, names),
+        iou=model.recipe.nms.iou,
+        thresholds=_thresholds(request.thresholds, names),
         cache=_relative(cache, out) if cache else None,
-        rest=wish.rest if wish.cache else found.recipe.precision.rest,
-        implicit=found.implicit,
-        dla=found.dla,
-        unique_id=wish.unique_id,
-        objects=wish.objects,
+        rest=request.rest if request.cache else model.recipe.precision.rest,
+        implicit=model.implicit,
+        dla=model.dla,
+        unique_id=request.unique_id,
+        objects=request.objects,
         channels_last=kind == "segmentation" and graph.outputs[0].dims[1:3] == graph.image[1:],
         logits=kind == "classifier" and not set(graph.ends) <= {"Softmax", "Sigmoid"},
     )
-    if found.engine and found.engine != Path(made.engine).name:
+    if model.engine and model.engine != Path(made.engine).name:
         raise ForgeError(
-            f"{found.engine}: with network-mode={made.mode} nvinfer looks for {Path(made.engine).name}",
+            f"{model.engine}: with network-mode={made.mode} nvinfer looks for {Path(made.engine).name}",
             "rename it, or give the calibration cache that it was built with",
         )
     counts = [classes_of(output) or 0 for output in graph.outputs] if kind == "classifier" else []
     return made, label_files.text(names, counts)
 
 
-def _kind(found: Model, wish: NetworkRequest) -> Kind:
-    kind = found.graph.kind()
+def _kind(model: Model, request: NetworkRequest) -> Kind:
+    kind = model.graph.kind()
     unread = kind == "tensors" or (
-        kind == "detector" and not found.graph.stock and wish.parser is None
+        kind == "detector" and not model.graph.stock and request.parser is None
     )
     if not unread:
         return kind
     listed = ", ".join(
-        f"{each.name} {list(each.dims)} {each.dtype}" for each in found.graph.outputs
+        f"{each.name} {list(each.dims)} {each.dtype}" for each in model.graph.outputs
     )
     raise ForgeError(
-        f"{found.path}: none of DeepStream's parsers reads these outputs: {listed}",
+        f"{model.path}: none of DeepStream's parsers reads these outputs: {listed}",
         "`trtforge patch --nms deepstream` for a detector; else --tensor-meta, or --network with "
         "--parser and --parser-lib",
     )
 
 
-def _check_kind(found: Model, kind: Kind) -> None:
+def _check_kind(model: Model, kind: Kind) -> None:
     """Refuse a kind of network whose outputs nvinfer's own parsers don't read."""
-    graph = found.graph
+    graph = model.graph
     if (kind == "classifier" and not all(classes_of(output) for output in graph.outputs)) or (
         kind == "segmentation" and len(graph.outputs[0].dims) != 4
     ):
         listed = ", ".join(f"{each.name} {list(each.dims)}" for each in graph.outputs)
         raise ForgeError(
-            f"--network {kind}: {found.path} has other outputs: {listed}",
+            f"--network {kind}: {model.path} has other outputs: {listed}",
             "leave --network out, or name a function that reads them with --parser",
         )
 
 
-def _names(found: Model, kind: Kind) -> list[str]:
+def _names(model: Model, kind: Kind) -> list[str]:
     if kind == "tensors":
         return []
-    count = found.classes
+    count = model.classes
     if kind == "classifier":
-        count = sum(classes_of(output) or 0 for output in found.graph.outputs)
+        count = sum(classes_of(output) or 0 for output in model.graph.outputs)
     elif kind == "segmentation":
-        dims = found.graph.outputs[0].dims
-        channel = dims[3] if dims[1:3] == found.graph.image[1:] else dims[1]
+        dims = model.graph.outputs[0].dims
+        channel = dims[3] if dims[1:3] == model.graph.image[1:] else dims[1]
         count = channel if isinstance(channel, int) else None
-    names, _ = label_files.labels(found.recipe.labels, count)
+    names, _ = label_files.labels(model.recipe.labels, count)
     if not names:
         raise ForgeError(
-            f"{found.path}: does not say how many classes it has",
+            f"{model.path}: does not say how many classes it has",
             "give --labels FILE, one class a line",
         )
     return names
 
 
-def _image(found: Model) -> tuple[tuple[int, int], int]:
-    dims = found.graph.image
-    if len(found.graph.inputs) != 1 or len(dims) != 3 or found.graph.inputs[0].dtype != "float32":
+def _image(model: Model) -> tuple[tuple[int, int], int]:
+    dims = model.graph.image
+    if len(model.graph.inputs) != 1 or len(dims) != 3 or model.graph.inputs[0].dtype != "float32":
         listed = ", ".join(
-            f"{each.name} {list(each.dims)} {each.dtype}" for each in found.graph.inputs
+            f"{each.name} {list(each.dims)} {each.dtype}" for each in model.graph.inputs
         )
         raise ForgeError(
-            f"{found.path}: nvinfer feeds one float32 image (N, C, H, W), not {listed}",
+            f"{model.path}: nvinfer feeds one float32 image (N, C, H, W), not {listed}",
             "export the model with such an input",
         )
     channels, height, width = dims
     if not (isinstance(height, int) and isinstance(width, int)):
-        if found.recipe.preprocess.size is None:
+        if model.recipe.preprocess.size is None:
             raise ForgeError(
-                f"{found.path}: its height or width is dynamic",
+                f"{model.path}: its height or width is dynamic",
                 "give them in a recipe, preprocess.size",
             )
-        height, width = found.recipe.preprocess.size
+        height, width = model.recipe.preprocess.size
     return (height, width), channels if isinstance(channels, int) else 3
 
 
-def _batch(found: Model, wish: NetworkRequest) -> int:
-    fixed, largest = found.graph.batch, found.batch
-    if wish.batch is None:
+def _batch(model: Model, request: NetworkRequest) -> int:
+    fixed, largest = model.graph.batch, model.batch
+    if request.batch is None:
         return largest or fixed or 1
-    if fixed is not None and wish.batch != fixed:
+    if fixed is not None and request.batch != fixed:
         raise ForgeError(
-            f"--batch {wish.batch}: the model's batch is fixed at {fixed}", "export a dynamic batch"
+            f"--batch {request.batch}: the model's batch is fixed at {fixed}",
+            "export a dynamic batch",
         )
-    if largest is not None and wish.batch != largest:
+    if largest is not None and request.batch != largest:
         raise ForgeError(
-            f"--batch {wish.batch}: the engine's largest is {largest}, and its name says so",
-            f"build with --batch {wish.batch}",
+            f"--batch {request.batch}: the engine's largest is {largest}, and its name says so",
+            f"build with --batch {request.batch}",
         )
-    return wish.batch
+    return request.batch
 
 
-def _cache(found: Model, cache: Path) -> Path:
-    if found.graph.quantized:
+def _cache(model: Model, cache: Path) -> Path:
+    if model.graph.quantized:
         raise ForgeError(
-            f"{found.path}: has Q/DQ nodes, which a calibration cache must not accompany",
+            f"{model.path}: has Q/DQ nodes, which a calibration cache must not accompany",
             "give the FP32 graph, or leave the cache out",
         )
     if (
@@ -334,17 +337,17 @@ def _cache(found: Model, cache: Path) -> Path:
         ranges = calibration.parse(cache.read_text(encoding="utf-8", errors="replace"))
     except ValueError as error:
         raise ForgeError(f"{cache}: {error}", "give the calibration.cache of a bundle") from error
-    if not ranges.keys() & found.graph.tensors:
+    if not ranges.keys() & model.graph.tensors:
         raise ForgeError(
-            f"{cache}: none of its {len(ranges)} tensors is in {found.path}",
+            f"{cache}: none of its {len(ranges)} tensors is in {model.path}",
             "give the cache of this model, or the model that it was made of",
         )
     return cache
 
 
-def _thresholds(given: Mapping[str, float], names: list[str]) -> dict[int, float]:
-    found = {}
-    for name, limit in given.items():
+def _thresholds(by_class: Mapping[str, float], names: list[str]) -> dict[int, float]:
+    thresholds = {}
+    for name, limit in by_class.items():
         number = int(name) if name.isdecimal() else -1
         if name in names:
             number = names.index(name)
@@ -352,8 +355,8 @@ def _thresholds(given: Mapping[str, float], names: list[str]) -> dict[int, float
             raise ForgeError(
                 f"--threshold {name}: no such class", f"the classes are {', '.join(names[:10])}"
             )
-        found[number] = limit
-    return found
+        thresholds[number] = limit
+    return thresholds
 
 
 def _relative(path: Path, out: Path) -> str:

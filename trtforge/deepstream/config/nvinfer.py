@@ -71,12 +71,12 @@ class Objects:
     Attributes:
         gie: unique id of the network that finds them.
         classes: their class ids; all if empty.
-        least: width and height in pixels of the smallest; 0 is no limit.
+        smallest: width and height in pixels of the smallest object; 0 is no limit.
     """
 
     gie: int = 1
     classes: tuple[int, ...] = ()
-    least: tuple[int, int] = (0, 0)
+    smallest: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -249,7 +249,7 @@ def _element(network: Network) -> dict[str, Value]:
         found["operate-on-gie-id"] = network.objects.gie
         if network.objects.classes:
             found["operate-on-class-ids"] = network.objects.classes
-        for side, pixels in zip(("width", "height"), network.objects.least, strict=True):
+        for side, pixels in zip(("width", "height"), network.objects.smallest, strict=True):
             if pixels:
                 found[f"input-object-min-{side}"] = pixels
     return found | {"network-type": NETWORK_TYPE[network.kind]}

@@ -43,10 +43,12 @@ def objects(subject: Subject) -> Iterator[Finding]:
             kept or None,
         )
     if subject.get("process-mode") == 2:
-        own = subject.get("gie-unique-id")
-        if own is not None and subject.get("operate-on-gie-id") == own:
+        network_id = subject.get("gie-unique-id")
+        if network_id is not None and subject.get("operate-on-gie-id") == network_id:
             yield subject.on(
-                "object-source", "operate-on-gie-id", f"network {own} looks at objects of its own"
+                "object-source",
+                "operate-on-gie-id",
+                f"network {network_id} looks at objects of its own",
             )
         return
     for name in _SECONDARY:

@@ -56,17 +56,17 @@ def name(subject: Subject) -> Iterator[Finding]:
     if subject.path("custom-lib-path") and subject.get("engine-create-func-name"):
         return
     mode = MODE_NAMES[_effective_mode(subject)]
-    wanted = engine_name(onnx, subject.get("batch-size"), mode).replace(
+    built_name = engine_name(onnx, subject.get("batch-size"), mode).replace(
         "_gpu0_", f"_gpu{subject.get('gpu-id')}_"
     )
-    if (subject.folder / wanted).resolve() != (subject.folder / engine).resolve():
+    if (subject.folder / built_name).resolve() != (subject.folder / engine).resolve():
         here = (subject.folder / engine).is_file()  # then the file wants another name, not the key
-        told = ": name the file so" if here else ""
+        advice = ": name the file so" if here else ""
         yield subject.on(
             "engine-rebuild",
             "model-engine-file",
-            f"if {engine} does not load, nvinfer builds {wanted}, and again at each start{told}",
-            None if here else wanted,
+            f"if {engine} does not load, nvinfer builds {built_name}, and again at each start{advice}",
+            None if here else built_name,
         )
 
 

@@ -134,12 +134,15 @@ class LintReport:
         ]
         driver = {"name": "trtforge deepstream lint", "version": __version__, "rules": rules}
         results = [_result(finding, used.index(finding.rule)) for finding in self.findings]
-        told = [
+        notifications = [
             {"level": "error", "message": {"text": error.problem}} for error in self.unread.values()
         ]
-        called = {"executionSuccessful": not told, "toolExecutionNotifications": told}
-        one = {"tool": {"driver": driver}, "invocations": [called], "results": results}
-        return {"$schema": SCHEMA, "version": "2.1.0", "runs": [one]}
+        invocation = {
+            "executionSuccessful": not notifications,
+            "toolExecutionNotifications": notifications,
+        }
+        run = {"tool": {"driver": driver}, "invocations": [invocation], "results": results}
+        return {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
 
 
 def safe(lines: Sequence[str]) -> list[str]:

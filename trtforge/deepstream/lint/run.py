@@ -174,15 +174,17 @@ def _findings(subject: Subject) -> Iterator[Finding]:
 
 
 def _contradictions(subject: Subject) -> Iterator[Finding]:
-    given = (subject.element or {}).get("batch-size")
-    own = subject.values.get("property", {}).get("batch-size", PROPERTY["batch-size"].default)
-    if isinstance(given, int) and given != own:
+    pipeline_batch = (subject.element or {}).get("batch-size")
+    file_batch = subject.values.get("property", {}).get(
+        "batch-size", PROPERTY["batch-size"].default
+    )
+    if isinstance(pipeline_batch, int) and pipeline_batch != file_batch:
         yield subject.on(
             "gie-batch",
             "batch-size",
-            f"the pipeline sets batch-size {given}, this file {own}: the "
+            f"the pipeline sets batch-size {pipeline_batch}, this file {file_batch}: the "
             "pipeline's holds, and an engine for another batch is built anew",
-            given,
+            pipeline_batch,
         )
 
 

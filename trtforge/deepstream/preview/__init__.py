@@ -125,16 +125,16 @@ def _input(graph: gs.Graph, settings: Settings) -> tuple[int, tuple[int, int]]:
             f"{settings.onnx}: no model of one input of shape (N, 3, H, W)",
             "a preview runs no other",
         )
-    own = input_size(graph)
-    size = settings.size or own
+    model_size = input_size(graph)
+    size = settings.size or model_size
     if size is None:
         raise ForgeError(
             f"{settings.onnx}: height and width are dynamic, and there is no infer-dims",
             "add infer-dims=3;H;W: nvinfer would refuse the model",
         )
-    if own and own != size:
+    if model_size and model_size != size:
         raise ForgeError(
-            f"{settings.onnx}: takes {own[0]}x{own[1]}, but infer-dims says {size[0]}x{size[1]}",
+            f"{settings.onnx}: takes {model_size[0]}x{model_size[1]}, but infer-dims says {size[0]}x{size[1]}",
             "set infer-dims to what the model takes",
         )
     batch = sides(image)[0]

@@ -90,7 +90,7 @@ def write(bundle: Path, out: Path, backend: str, serving: Serving) -> TritonJson
     """
     ready = read_prepared(bundle)
     engine = _engine(bundle)
-    chosen = _backend(backend, engine, bundle)
+    triton_backend = _backend(backend, engine, bundle)
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", ready.name)  # a folder's name, and part of a URL
     if ready.facts.batch is not None:
         raise ForgeError(
@@ -103,11 +103,11 @@ def write(bundle: Path, out: Path, backend: str, serving: Serving) -> TritonJson
     with draft_in(out.absolute().parent) as draft:
         version = draft / MODELS / name / "1"
         version.mkdir(parents=True)
-        if chosen == "tensorrt" and engine:
-            shutil.copyfile(engine, version / FILE[chosen])
+        if triton_backend == "tensorrt" and engine:
+            shutil.copyfile(engine, version / FILE[triton_backend])
         else:
-            (version / FILE[chosen]).write_bytes(exchanged)
-        config = _model_config(name, chosen, ready, inputs, outputs, serving)
+            (version / FILE[triton_backend]).write_bytes(exchanged)
+        config = _model_config(name, triton_backend, ready, inputs, outputs, serving)
         (version.parent / "config.pbtxt").write_text(text(config), encoding="ascii")
         shutil.copyfile(bundle / "labels.txt", draft / labels)
         plugin = _nvinferserver(name, ready, inputs, labels, serving)
@@ -115,7 +115,7 @@ def write(bundle: Path, out: Path, backend: str, serving: Serving) -> TritonJson
         _merge(draft, out)
     return {
         "model": name,
-        "backend": chosen,
+        "backend": triton_backend,
         "config": str(out / MODELS / name / "config.pbtxt"),
         "nvinferserver": str(out / f"{name}_nvinferserver.txt"),
     }
@@ -125,18 +125,18 @@ def _engine(bundle: Path) -> Path | None:
     return next(iter(sorted(bundle.glob("*.onnx_b*.engine"))), None)
 
 
-def _backend(asked: str, engine: Path | None, bundle: Path) -> Backend:
-    if asked not in ("auto", *PLATFORM):
+def _backend(backend: str, engine: Path | None, bundle: Path) -> Backend:
+    if backend not in ("auto", *PLATFORM):
         raise ForgeError(
-            f"--backend {asked} is none of Triton's that is served here",
+            f"--backend {backend}: trtforge writes no Triton repository for it",
             f"one of: auto, {', '.join(PLATFORM)}",
         )
-    if asked == "tensorrt" and engine is None:
+    if backend == "tensorrt" and engine is None:
         raise ForgeError(
             f"{bundle}: no TensorRT engine in it",
             "run `trtforge build` on the target, or --backend onnxruntime",
         )
-    return "tensorrt" if engine and asked != "onnxruntime" else "onnxruntime"
+    return "tensorrt" if engine and backend != "onnxruntime" else "onnxruntime"
 
 
 def _tensors(ready: Prepared) -> tuple[list[Message], list[Message], bytes]:

@@ -89,7 +89,7 @@ def libraries(root: Path, pattern: str, folders: Sequence[str] = ()) -> list[Pat
         folders: where to look; by default the loader's folders and the usual ones.
     """
     if not folders:
-        own = os.environ.get("LD_LIBRARY_PATH", "").split(":") if root == HERE else []
+        loader_path = os.environ.get("LD_LIBRARY_PATH", "").split(":") if root == HERE else []
         files = sorted((root / "etc/ld.so.conf.d").glob("*.conf"))
         configured = [
             line.strip().lstrip("/")
@@ -99,7 +99,9 @@ def libraries(root: Path, pattern: str, folders: Sequence[str] = ()) -> list[Pat
         ]
         # cuda-compat is not a driver: it only replaces the libraries of an installed one.
         folders = [
-            folder for folder in (*own, *FOLDERS, *configured) if folder and "compat" not in folder
+            folder
+            for folder in (*loader_path, *FOLDERS, *configured)
+            if folder and "compat" not in folder
         ]
     places = dict.fromkeys(root / folder for folder in folders)
     inside = [place for place in places if place.resolve().is_relative_to(root)]

@@ -109,7 +109,7 @@ def onnxruntime(root: Path, folders: Sequence[Path], found: Sequence[Found]) -> 
     text = read(root, capi / "build_and_package_info.py")
     owner = first(r"(?<=package_name = ['\"])[\w-]+", text)
     core = any(capi.glob("onnxruntime_pybind11_state*"))
-    own = [
+    provider_names = [
         first(r"(?<=libonnxruntime_providers_)\w+(?=\.so)", file.name)
         for file in sorted(capi.glob("lib*.so*"))
     ]
@@ -117,7 +117,7 @@ def onnxruntime(root: Path, folders: Sequence[Path], found: Sequence[Found]) -> 
     # distribution that was there before.
     providers = (
         "cpu",
-        *(name for name in own if name and name != "shared" and owner != "onnxruntime"),
+        *(name for name in provider_names if name and name != "shared" and owner != "onnxruntime"),
     )
     version = first(r"(?<=__version__ = ['\"])[\w.]+", text)
     return OnnxRuntime(

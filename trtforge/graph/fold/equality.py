@@ -105,9 +105,9 @@ def _different_after_choices(
     pairs = [(node, there[name]) for name, node in _choices(original).items() if name in there]
     made = [name for node, _ in pairs for name in node.output if name]
     before = _run(_with_tensors(original, {}, [*made, *(node.input[0] for node, _ in pairs)]), feed)
-    chosen = {name: before[name] for name in made}
+    choices = {name: before[name] for name in made}
     after = _run(
-        _with_tensors(rewritten, chosen, [twin.input[0] for _, twin in pairs]), feed | chosen
+        _with_tensors(rewritten, choices, [twin.input[0] for _, twin in pairs]), feed | choices
     )
     sources = {node.input[0]: twin.input[0] for node, twin in pairs}
     outputs = {value.name for value in original.graph.output} - set(made)

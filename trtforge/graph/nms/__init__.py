@@ -185,8 +185,8 @@ def _impl(detection: Detection, form: NmsForm, impl: NmsImpl) -> NmsImpl:
             "DeepStream's stock parser knows upright boxes only, and the model's are turned",
             "--nms onnx gives boxes and angles as tensors, which nvinfer attaches to frames",
         )
-    asked = form == "efficientnms" or (form == "deepstream" and impl == "plugin")
-    if asked and names and detection.suppress:
+    plugin_requested = form == "efficientnms" or (form == "deepstream" and impl == "plugin")
+    if plugin_requested and names and detection.suppress:
         raise ForgeError(
             f"EfficientNMS does not say which boxes it keeps, so their {' and '.join(names)} can't follow",
             "--nms onnx, or --nms deepstream --nms-impl onnx: standard operators do it",

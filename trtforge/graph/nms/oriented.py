@@ -42,7 +42,7 @@ def oriented_nms(
     ranked, order = top(graph, flat, count, axis=1)
     width = np.array(columns, np.int64)
     box = add_node(graph, "Div", [order, width], "candidate_box", np.int64)
-    own = add_node(
+    candidate_class = add_node(
         graph,
         "Sub",
         [order, add_node(graph, "Mul", [box, width], "before", np.int64)],
@@ -53,7 +53,7 @@ def oriented_nms(
     boxes = add_node(graph, "GatherND", [decoded.boxes, where], "candidates")
     angle = add_node(graph, "GatherND", [decoded.extras["angle"], where], "candidate_angles")
 
-    hides = _hides(graph, overlap(graph, boxes, angle), own, options, count)
+    hides = _hides(graph, overlap(graph, boxes, angle), candidate_class, options, count)
     above = add_node(
         graph, "Greater", [ranked, np.array(options.score, np.float32)], "above", np.bool_
     )
@@ -67,7 +67,7 @@ def oriented_nms(
     corners = to_corners(
         graph, add_node(graph, "GatherND", [decoded.boxes, picked], "picked_boxes")
     )
-    classes = lookup(graph, own, at) if best is None else lookup(graph, best, picked)
+    classes = lookup(graph, candidate_class, at) if best is None else lookup(graph, best, picked)
     return blanked(graph, final, corners, classes, picked, keep)
 
 

@@ -78,17 +78,17 @@ def _operator_inputs(graph: gs.Graph, node: gs.Node) -> tuple[gs.Tensor, gs.Tens
     like = existing_nms(seen.fixed) if seen else None
     whole = like is not None and all(known(tensor) for tensor in like.inputs[:2])
     after_heads = {id(each) for each in decode(graph)}  # attention in a backbone may select as well
-    chosen = {
+    selectors = {
         each.op
         for tensor in node.inputs[:2]
         for each in upstream(tensor)
         if id(each) in after_heads
     } & _SELECT
     several = sum(each.op == "NonMaxSuppression" for each in graph.nodes) > 1
-    if not whole or chosen or several:
+    if not whole or selectors or several:
         reason = "of one class at a time" if several else "of unknown number"
-        if chosen:
-            reason = f"after a {min(chosen)}"
+        if selectors:
+            reason = f"after a {min(selectors)}"
         raise ForgeError(
             f"'{node.name}' (NonMaxSuppression) takes boxes {reason}, and cannot be cut away", _HINT
         )
