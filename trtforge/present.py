@@ -15,7 +15,7 @@ ProgressCallback = Callable[[str, float], None]
 
 
 class Listener(Protocol):
-    """What hears of progress and notes."""
+    """Receiver of progress and notes."""
 
     def task(self, label: str) -> AbstractContextManager[Callable[[float], None]]:
         """Begin a task; the block gets a function that takes the share which is done, 0..1."""

@@ -34,7 +34,7 @@ HeadForm = Literal[
 
 
 class Preprocess(_Section):
-    """How to make the network's input from a frame, in the terms of DeepStream's nvinfer.
+    """Steps that make the network's input from a frame, in the terms of DeepStream's nvinfer.
 
     The input is ``scale * (pixel - offset) / std`` with pixels in 0..255, one scale for all
     channels and one offset a channel. nvinfer knows no ``std``, so ``build`` folds it into the
@@ -69,7 +69,7 @@ class Preprocess(_Section):
 
 
 class Calibration(_Section):
-    """How to choose the ranges of the tensors.
+    """Options for choosing the dynamic ranges of the tensors.
 
     Attributes:
         images: folder of calibration images, relative to the recipe.
@@ -87,7 +87,7 @@ class Calibration(_Section):
 
 
 class Precision(_Section):
-    """Which nodes stay in a higher precision.
+    """Nodes that stay in a higher precision.
 
     Attributes:
         keep: shell patterns of nodes that stay float in INT8 models and FP32 in FP16 models.
@@ -104,7 +104,7 @@ class Precision(_Section):
 
 
 class Decode(_Section):
-    """How to decode outputs into boxes and scores, if the graph does not show it.
+    """Rules that decode outputs into boxes and scores, if the graph does not show them.
 
     See ``trtforge.graph.detection``.
 

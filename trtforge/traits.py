@@ -1,4 +1,4 @@
-"""What each backend is like: one record a backend, and no code.
+"""Traits of the backends: one record for each, and no code.
 
 The code that builds and runs engines is in ``trtforge.backends``. Which backend serves a device is
 decided in ``trtforge.pipeline.targets``.
@@ -14,7 +14,7 @@ from trtforge.names import Backend
 
 @dataclass(frozen=True)
 class Traits:
-    """What trtforge knows about a backend.
+    """Facts about a backend.
 
     Attributes:
         graph_suffix: how the name of the graph that it builds from ends in an output folder.

@@ -92,7 +92,7 @@ class Output:
 
 @dataclass(frozen=True)
 class BuildResult:
-    """What ``build`` or ``prepare`` did.
+    """The result of ``build`` or ``prepare``.
 
     Attributes:
         stages: in the order in which they ran.

@@ -1,3 +1,4 @@
-"""What builds and runs engines, one module each. ``pipeline/targets.py`` chooses the one that serves
-a device on this machine.
+"""Backends that build and run engines: one module for each.
+
+``pipeline/targets.py`` chooses the backend for a device on this machine.
 """

@@ -16,7 +16,7 @@ HEADER = 64  # bytes
 
 @dataclass(frozen=True)
 class Plan:
-    """What an engine file says about itself without being loaded.
+    """Facts that an engine file states, read without loading the engine.
 
     Attributes:
         maker: TensorRT or TensorRT-RTX.

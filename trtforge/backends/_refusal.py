@@ -1,4 +1,4 @@
-"""What a builder says when it refuses, in one line for people, with what they can do."""
+"""Turn a builder's errors into one line for people, with a hint."""
 
 from __future__ import annotations
 

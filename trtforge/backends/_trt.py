@@ -1,8 +1,7 @@
-"""What TensorRT 10, 11 and TensorRT-RTX have in common. The module to work with is always the
-argument ``trt``.
+"""Build engines with TensorRT 10, TensorRT 11 or TensorRT-RTX.
 
-Features are probed by ``hasattr``, never by version numbers: the three differ in what they have,
-not in how it works.
+The argument ``trt`` is always the Python module of one of them. Features are probed by ``hasattr``,
+never by version numbers: the three differ in what they have, not in how it works.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ FIGURES = {
 
 @dataclass
 class Record:
-    """What the builder said during one build."""
+    """Messages of the builder during one build."""
 
     errors: list[str] = field(default_factory=list)
     layers: str = ""

@@ -13,7 +13,7 @@ Profile = dict[str, tuple[Shape, Shape, Shape]]
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """How TensorRT or TensorRT-RTX builds an engine.
+    """Options of TensorRT and TensorRT-RTX for building an engine.
 
     None leaves an option to the builder's own default. A version that lacks an option refuses it.
 

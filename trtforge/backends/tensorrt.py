@@ -110,7 +110,7 @@ def check(options: BuildOptions) -> None:
 
 @dataclass(frozen=True)
 class CalibratorInput:
-    """Where implicit INT8 has its ranges from.
+    """The source of the dynamic ranges for implicit INT8.
 
     Attributes:
         cache: TensorRT's calibration cache for a version, given that version; None streams the

@@ -1,4 +1,4 @@
-"""What stages found out about a model, as the manifest of an output folder carries it.
+"""Facts that stages found out about a model, as the manifest of an output folder holds them.
 
 The stages ``fold``, ``patch`` and ``build`` return these records. They are defined here, because a
 prepared folder is read back by code that knows no stages.
@@ -34,7 +34,7 @@ class DetectorFacts:
 
 @dataclass(frozen=True)
 class FoldFacts:
-    """What folding found out about a model.
+    """Facts that folding found out about a model.
 
     Attributes:
         nodes_before, nodes: number of nodes of the original and of the folded model.
@@ -78,7 +78,7 @@ class TensorFacts:
 
 @dataclass(frozen=True)
 class PatchFacts:
-    """What patching changed in a graph.
+    """Changes that patching made in a graph.
 
     Attributes:
         form: form of the NMS: none, keep, onnx, efficientnms or deepstream.
@@ -102,7 +102,7 @@ class PatchFacts:
 
 @dataclass(frozen=True)
 class BuildFacts:
-    """What is known of a built engine.
+    """Facts about a built engine.
 
     Attributes:
         backend: the backend that built it.

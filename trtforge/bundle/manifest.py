@@ -40,7 +40,7 @@ class ImageSource:
 
 @dataclass(frozen=True)
 class Sources:
-    """What the user gave."""
+    """The files that the user gave."""
 
     model: ModelSource | None = field(default=None, metadata=OMIT_NONE)
     images: ImageSource | None = field(default=None, metadata=OMIT_NONE)
@@ -48,7 +48,7 @@ class Sources:
 
 @dataclass(frozen=True)
 class TargetEntry:
-    """What the folder is for.
+    """The target of the folder.
 
     Attributes:
         backend: the backend that built the engine; None for a prepared folder.

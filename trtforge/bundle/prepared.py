@@ -18,7 +18,7 @@ IMPLICIT_SUFFIX = ".fp32.onnx"  # the one graph of a folder for implicit INT8 or
 
 @dataclass(frozen=True)
 class Target:
-    """What one output folder is for.
+    """The target of one output folder.
 
     Attributes:
         backend: builds the engine; None prepares graphs for all backends, without an engine.

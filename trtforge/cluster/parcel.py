@@ -105,7 +105,7 @@ def send(file: File, put: Put) -> Parcel:
 
 @dataclass(frozen=True)
 class ReceiveOptions:
-    """Which parcel is received: see ``Parcel``."""
+    """Digest and name of the parcel to receive; see ``Parcel``."""
 
     digest: str
     name: str

@@ -1,1 +1,1 @@
-"""What DeepStream reads: nvinfer's configuration, labels, a pipeline."""
+"""Write and check the files that DeepStream reads: nvinfer's configuration, labels, a pipeline."""

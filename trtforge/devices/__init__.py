@@ -100,12 +100,12 @@ class Device:
 
     @property
     def typed(self) -> bool:
-        """Whether its TensorRT builds strongly typed networks: version 10 and newer do."""
+        """True if its TensorRT builds strongly typed networks: version 10 and newer do."""
         return self.tensorrt is None or int(self.tensorrt.split(".")[0]) >= 10
 
     @property
     def rtx_serves(self) -> bool:
-        """Whether TensorRT-RTX can build an engine for this GPU."""
+        """True if TensorRT-RTX can build an engine for this GPU."""
         return self.sm in RTX_SERVES
 
 

@@ -257,5 +257,5 @@ def _three(version: str) -> str:
 
 
 def _same(one: str, other: str) -> bool:
-    """Whether two versions may be the same, of which one may be told in less detail."""
+    """Tell whether two versions may be the same, such as 10.3 and 10.3.0."""
     return all(a == b for a, b in zip(one.split("."), other.split("."), strict=False))

@@ -250,7 +250,7 @@ def corners_and_classes(objects: Objects) -> list[tuple[tuple[float, float, floa
 
 
 class _FileJson(TypedDict):
-    """What a label file should contain; ``read`` checks each part."""
+    """The parts of a label file; ``read`` checks each of them."""
 
     images: list[dict[str, object]]
     annotations: list[dict[str, object]]

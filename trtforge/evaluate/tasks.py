@@ -26,7 +26,7 @@ Outputs = Sequence[dict[str, Array]]  # of each engine, for one image
 
 @dataclass(frozen=True)
 class Task:
-    """What is measured on each image, and at the end.
+    """A measurement on each image, and its result at the end.
 
     Attributes:
         observe: takes an image's file, the image, and the outputs of all engines for it.

@@ -43,7 +43,7 @@ class VerificationJson(TypedDict):
 
 @dataclass
 class Verification:
-    """What was measured; accuracies are from 0 to 1, drops are points (hundredths).
+    """Measured results: accuracies are from 0 to 1, drops are points (hundredths).
 
     Attributes:
         engines: as the user named them; the first is the reference.

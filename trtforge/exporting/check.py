@@ -20,7 +20,7 @@ Infer = Callable[[NDArray[np.float32]], dict[str, NDArray[np.generic]]]
 
 @dataclass(frozen=True)
 class Deviation:
-    """How far ONNX Runtime's outputs are from PyTorch's, over all inputs.
+    """Differences of ONNX Runtime's outputs from PyTorch's, over all inputs.
 
     Attributes:
         shapes: shapes of the images.

@@ -109,7 +109,7 @@ Precisions = Annotated[tuple[Precision, ...], Field(min_length=1)]
 
 
 class Verify(Section):
-    """How to measure the accuracy, and its limits.
+    """The measurement of the accuracy, and its limits.
 
     Attributes:
         images, labels: arguments of ``trtforge verify``.
@@ -147,7 +147,7 @@ class Model(Section):
 
     @property
     def own_recipe(self) -> bool:
-        """Whether ``model`` is a recipe, which names the ONNX file."""
+        """True if ``model`` is a recipe, which names the ONNX file."""
         return self.model.suffix.lower() in (".yaml", ".yml")
 
     @property

@@ -1,4 +1,4 @@
-"""What a model reads: which of its inputs is the image, and the sizes that it has or takes."""
+"""Find the image among a model's inputs, and the sizes that it has or takes."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ Shape = tuple[Size, ...]
 
 
 class Shapes:
-    """What is known of every tensor of a graph whose nodes are sorted, by name.
+    """Known shapes and values of every tensor, by name, of a graph whose nodes are sorted.
 
     Attributes:
         shape: sizes; absent where not even the rank is known.

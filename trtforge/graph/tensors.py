@@ -1,4 +1,4 @@
-"""What is known about a tensor of a graph: its values, and the sides of its shape."""
+"""Read what is known about a tensor of a graph: its values, and the sides of its shape."""
 
 from __future__ import annotations
 

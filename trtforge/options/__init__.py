@@ -1,1 +1,1 @@
-"""From the command line's words to the pipeline's nouns, command by command."""
+"""Options of the commands and of the Python API, and how their values are read."""

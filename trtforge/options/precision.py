@@ -68,7 +68,7 @@ class Precision:
 
     @property
     def default(self) -> bool:
-        """Whether nothing is asked for that a prepared folder decides."""
+        """True if no option is set that a prepared folder decides."""
         options = (self.fp32, self.fp16, self.int8, self.fp8, self.calib, self.keep, self.only)
         return not any(options) and self.int8_mode is None and self.calibrator == "own"
 

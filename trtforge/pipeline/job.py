@@ -1,4 +1,4 @@
-"""What the user asks the pipeline for."""
+"""The record of a user's request to the pipeline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which NMS the graph of each backend gets."""
+"""Choose the NMS for the graph of each backend."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which backend builds for which device, on this machine."""
+"""Choose the backend that builds for a device on this machine."""
 
 from __future__ import annotations
 

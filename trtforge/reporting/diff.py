@@ -55,7 +55,7 @@ class Change:
 
     @property
     def any(self) -> bool:
-        """Whether anything changed by more than noise."""
+        """True if anything changed by more than noise."""
         before, after = self.time_ms
         if before is not None and after is not None and abs(after - before) > NOISE * before:
             return True
@@ -102,7 +102,7 @@ class Diff:
 
     @property
     def empty(self) -> bool:
-        """Whether there is no difference."""
+        """True if there is no difference."""
         lists = (self.appeared, self.vanished, self.changed, self.fused, self.unfused, self.moved)
         return not any(lists)
 

@@ -124,7 +124,7 @@ class Remark(_Part):
 
 
 class EngineInfo(_Part):
-    """Which engine this is; fields are empty or null where it is not known."""
+    """Identity of an engine; unknown fields are empty or null."""
 
     backend: str = ""
     model: str = ""
@@ -172,7 +172,7 @@ class LayerReport(_Part):
 
     @property
     def places(self) -> str:
-        """How many nodes became what, as a phrase."""
+        """Count the nodes by what became of them, as a phrase."""
         return (
             f"{self.count('layer')} in layers, {self.count('folded')} folded away, "
             f"{self.count('unaccounted')} not accounted for"

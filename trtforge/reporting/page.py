@@ -44,7 +44,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Context:
-    """What the page shows beside the layers, where it exists.
+    """Optional data that the page shows beside the layers.
 
     Attributes:
         title: title of the page.

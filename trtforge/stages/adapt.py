@@ -32,7 +32,7 @@ class AdaptOptions:
 
 @dataclass(frozen=True)
 class AdaptFacts:
-    """What was changed.
+    """Changes to the graph.
 
     Attributes:
         patches: number of patches.

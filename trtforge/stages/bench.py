@@ -30,7 +30,7 @@ BUSY = 0.5  # share of the cores that other processes may use without a remark
 
 @dataclass(frozen=True)
 class Subject:
-    """What is timed.
+    """The model or engine that is timed.
 
     Attributes:
         name: the path as the user gave it.
@@ -50,7 +50,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class BenchRequest:
-    """How to time.
+    """Options of a timing.
 
     Attributes:
         batches: images in a pass; empty is the subject's own batch.

@@ -33,7 +33,7 @@ UNUSED = 0.05  # share of quantized convolutions that may run in float without a
 
 @dataclass(frozen=True)
 class EngineInputs:
-    """What an engine is built from.
+    """The files that an engine is built from.
 
     Attributes:
         model: graph that is ready for the backend.
@@ -48,7 +48,7 @@ class EngineInputs:
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """For what an engine is built, and how.
+    """Target and options of an engine.
 
     Attributes:
         sm: compute capability to build for; None on a CPU.
@@ -70,7 +70,7 @@ class EngineOptions:
 
 @dataclass(frozen=True)
 class _Built:
-    """What a backend made.
+    """An engine that a backend made.
 
     Attributes:
         engine: the serialized engine.

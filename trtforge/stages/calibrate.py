@@ -31,7 +31,7 @@ class CalibrateInputs:
 
 @dataclass(frozen=True)
 class CalibrateOptions:
-    """How ranges are chosen from histograms.
+    """Options for choosing dynamic ranges from histograms.
 
     Attributes:
         method, percentile: see ``trtforge.calibration.threshold``.
@@ -46,7 +46,7 @@ class CalibrateOptions:
 
 @dataclass(frozen=True)
 class CalibrateFacts:
-    """What the calibration saw.
+    """Facts that calibration found out.
 
     Attributes:
         images: number of images.

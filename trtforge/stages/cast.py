@@ -18,7 +18,7 @@ class CastInputs:
 
 @dataclass(frozen=True)
 class CastOptions:
-    """What stays as it is.
+    """Nodes that keep their precision.
 
     Attributes:
         keep: patterns of the names of nodes that stay FP32.

@@ -71,7 +71,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Detections:
-    """What was detected on several images.
+    """Detections on several images.
 
     Attributes:
         sheet: name of the sheet of all pictures; None for a single image.

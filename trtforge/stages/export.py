@@ -32,7 +32,7 @@ EXTERNAL_BYTES = 2**31 - 2**24
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """How a model is exported.
+    """Options of an export.
 
     Attributes:
         default_size: height and width in pixels where neither the user nor the model names them.
@@ -80,7 +80,7 @@ class ExportedTensor:
 
 @dataclass(frozen=True)
 class ExportFacts:
-    """What was exported.
+    """Facts about an exported model.
 
     Attributes:
         exporter: ``dynamo`` or ``torchscript``.

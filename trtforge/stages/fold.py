@@ -29,7 +29,7 @@ class FoldInputs:
 
 @dataclass(frozen=True)
 class FoldOptions:
-    """How the model is folded.
+    """Options of folding.
 
     Attributes:
         size: height and width in pixels that the model must have or take; None leaves them.

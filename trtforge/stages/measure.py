@@ -23,7 +23,7 @@ class LatencyInputs:
 
 @dataclass(frozen=True)
 class LatencyOptions:
-    """How an engine is timed.
+    """Options of an engine's timing.
 
     Attributes:
         runtime: what runs it.
@@ -72,7 +72,7 @@ class AccuracyOptions:
 
 @dataclass(frozen=True)
 class AccuracyFacts:
-    """How good a graph is.
+    """Accuracy of a graph.
 
     Attributes:
         metric: name of the metric.

@@ -38,7 +38,7 @@ class ObserveInputs:
 
 @dataclass(frozen=True)
 class ObserveOptions:
-    """How the model is observed.
+    """Options of observing activations.
 
     Attributes:
         preprocess: the recipe's section.
@@ -55,7 +55,7 @@ class ObserveOptions:
 
 @dataclass(frozen=True)
 class ObserveFacts:
-    """What was observed.
+    """Facts that observing found out.
 
     Attributes:
         images: number of images that were used.

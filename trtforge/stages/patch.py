@@ -112,7 +112,7 @@ class FrameFeed:
 
 @dataclass(frozen=True)
 class EditFacts(PatchFacts):
-    """What editing changed in a graph.
+    """Changes that editing made in a graph.
 
     Attributes:
         feed: what the graph takes now.
@@ -143,7 +143,7 @@ class Guess:
 
 @dataclass(frozen=True)
 class Listing:
-    """What ``trtforge patch --list`` shows of a graph.
+    """Facts about a graph that ``trtforge patch --list`` shows.
 
     Attributes:
         nodes: number of nodes.

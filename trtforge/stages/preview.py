@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Preview(Detections):
-    """What nvinfer would attach to several frames.
+    """Results that nvinfer would attach to several frames.
 
     Attributes:
         dropped: number of objects that nvinfer drops, by the reason.

@@ -16,7 +16,7 @@ Form = Literal["int8", "fp8"]
 
 @dataclass(frozen=True)
 class QuantizeInputs:
-    """What is quantized.
+    """The files that quantization reads.
 
     Attributes:
         model: folded float model.
@@ -31,7 +31,7 @@ class QuantizeInputs:
 
 @dataclass(frozen=True)
 class QuantizeOptions:
-    """Which operators are quantized, and how.
+    """Options of quantization.
 
     Attributes:
         keep: patterns of the names of nodes that stay float.
@@ -48,7 +48,7 @@ class QuantizeOptions:
 
 @dataclass(frozen=True)
 class QuantizeFacts:
-    """What was quantized.
+    """Facts about a quantized graph.
 
     Attributes:
         learned: number of learned operators.

@@ -23,7 +23,7 @@ WEIGHTS = "weights.npz"
 
 @dataclass(frozen=True)
 class RefineInputs:
-    """What is refined.
+    """The files that refinement reads.
 
     Attributes:
         model: folded float model.
@@ -38,7 +38,7 @@ class RefineInputs:
 
 @dataclass(frozen=True)
 class RefineFacts:
-    """What was refined.
+    """Facts that refinement found out.
 
     Attributes:
         refined: number of operators with refined weights.

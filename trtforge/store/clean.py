@@ -41,7 +41,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Cleaning:
-    """What is deleted, and what stays."""
+    """Artifacts to delete, and artifacts that stay."""
 
     gone: tuple[Item, ...]
     kept: tuple[Item, ...]

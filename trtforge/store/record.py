@@ -41,7 +41,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Record:
-    """What ``artifact.json`` holds.
+    """The contents of ``artifact.json``.
 
     Attributes:
         digests: sha256 of every other file of the entry, by its path in the folder.

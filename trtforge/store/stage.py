@@ -55,7 +55,7 @@ class Stage(Generic[Inputs, Options, Facts]):
 
 @dataclass(frozen=True)
 class Artifact(Generic[Known_co]):
-    """What a stage made, or, while only planning, what it would make.
+    """The result of a stage or, in a plan, the result that it would have.
 
     Attributes:
         stage: name of the stage.

@@ -22,7 +22,7 @@ from trtforge.traits import TRAITS
 
 @dataclass(frozen=True)
 class RowTask:
-    """What one call of ``_row`` works on.
+    """The work of one call of ``_row``.
 
     Attributes:
         number: number of the row.

@@ -1,4 +1,4 @@
-"""What a sweep writes: its rows, their picture, and the bundle of the best engine."""
+"""Write the results of a sweep: its rows, their picture, and the bundle of the best engine."""
 
 from __future__ import annotations
 

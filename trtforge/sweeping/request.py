@@ -1,4 +1,4 @@
-"""What a sweep builds and measures."""
+"""The record of the engines that a sweep builds and measures."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ INSTALL = "clocks and temperature are not read: pip install nvidia-ml-py"
 
 @dataclass
 class Clocks:
-    """What was seen, sampled every 50 ms.
+    """Clock rates of a GPU, sampled every 50 ms.
 
     Attributes:
         name, driver: of the card and its driver.

@@ -1,4 +1,4 @@
-"""What a network is timed on: arrays of its inputs' shapes and datatypes."""
+"""Make the arrays that a network is timed on, of its inputs' shapes and datatypes."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class TuneInputs:
 
 @dataclass(frozen=True)
 class Setting:
-    """What decides every measurement besides the files.
+    """Settings that decide every measurement, besides the files.
 
     Attributes:
         preprocess, head, decode: of the recipe.
@@ -72,7 +72,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class HarmOptions:
-    """Which operators are float, and on how many images the harm is measured."""
+    """The operators that are float, and the number of images on which the harm is measured."""
 
     setting: Setting
     keep: tuple[str, ...]
@@ -88,7 +88,7 @@ class HarmFacts:
 
 @dataclass(frozen=True)
 class ScoreOptions:
-    """Which operators are float (None is all of them), and a part of the images as a slice."""
+    """The operators that are float (None is all of them), and a slice of the images."""
 
     setting: Setting
     keep: tuple[str, ...] | None

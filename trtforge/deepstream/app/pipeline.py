@@ -49,7 +49,7 @@ class Gie:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """What to run.
+    """The parts of a pipeline.
 
     Attributes:
         streams: sources; none is as many copies of DeepStream's sample as the primary network's

@@ -1,1 +1,1 @@
-"""What nvinfer's configuration says about a network."""
+"""Describe a network in nvinfer's configuration."""

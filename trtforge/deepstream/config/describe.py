@@ -1,4 +1,4 @@
-"""From what the user has (bundle, engine or ONNX file) to what nvinfer has to be told."""
+"""Describe a bundle, an engine or an ONNX file for nvinfer's configuration."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Model:
 
 @dataclass(frozen=True)
 class NetworkRequest:
-    """What the user wants of the configuration; None leaves it to the model.
+    """The user's choices for the configuration; None leaves a choice to the model.
 
     Attributes:
         thresholds: least score by class, by name or number.
@@ -369,7 +369,7 @@ def _relative(path: Path, out: Path) -> str:
 
 
 class DescribedJson(TypedDict):
-    """What a person, or a program, wants to know of a written configuration."""
+    """Summary of a written configuration, for people and programs."""
 
     network: str
     precision: str

@@ -1,6 +1,4 @@
-"""What an ONNX file looks like from nvinfer's side: its tensors, its types, and which kind of
-network it is.
-"""
+"""Read an ONNX file as nvinfer does: its tensors, its types, and its kind of network."""
 
 from __future__ import annotations
 
@@ -29,7 +27,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Graph:
-    """What nvinfer has to do with.
+    """The parts of a model that matter to nvinfer.
 
     Attributes:
         inputs, outputs: in order; the image must be the first input.
@@ -63,12 +61,12 @@ class Graph:
 
     @property
     def stock(self) -> bool:
-        """Whether the outputs are those of DeepStream's TensorFlow SSD parser, with float32 classes."""
+        """True if DeepStream's TensorFlow SSD parser reads the outputs, with float32 classes."""
         return self.suppressed and self.output("detection_classes").dtype == "float32"
 
     @property
     def suppressed(self) -> bool:
-        """It has the four outputs of EfficientNMS, in whatever types."""
+        """True if the graph has the four outputs of EfficientNMS, of any types."""
         return {output.name for output in self.outputs} >= set(NMS_OUTPUTS)
 
     def output(self, name: str) -> Tensor:

@@ -66,7 +66,7 @@ class Parser:
 
 @dataclass(frozen=True)
 class Objects:
-    """Which objects a secondary network looks at.
+    """The objects that a secondary network looks at.
 
     Attributes:
         gie: unique id of the network that finds them.
@@ -133,7 +133,7 @@ class Network:
 
     @property
     def typed(self) -> bool:
-        """Whether the graph itself fixes the precisions."""
+        """True if the graph itself fixes the precisions."""
         return self.precision != "fp32" and self.cache is None and not self.implicit
 
     @property

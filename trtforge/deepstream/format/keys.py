@@ -26,7 +26,7 @@ Value = Scalar | tuple[int, ...] | tuple[float, ...] | tuple[str, ...]
 
 @dataclass(frozen=True)
 class Key:
-    """What nvinfer, or deepstream-app, knows of one key.
+    """Properties of one key of nvinfer or deepstream-app.
 
     Attributes:
         kind: what the parser reads; a list is ``a;b;c``.

@@ -1,4 +1,4 @@
-"""From the text of a value to what nvinfer makes of it, by the rules of its two parsers, and back."""
+"""Read and write values as nvinfer's two parsers do."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What DeepStream ignores, refuses, or silently does otherwise: one family of rules a file."""
+"""Find what DeepStream ignores, refuses, or silently does otherwise: one family of rules a file."""

@@ -1,4 +1,4 @@
-"""Which engine nvinfer loads, which it builds, and in which precision."""
+"""Check which engine nvinfer loads or builds, and in which precision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of the output tensors: parser, clustering, thresholds, labels."""
+"""Check the keys that decide about output tensors: parser, clustering, thresholds, labels."""
 
 from __future__ import annotations
 

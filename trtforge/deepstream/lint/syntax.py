@@ -1,4 +1,4 @@
-"""What the parser gives up at, and what it takes for something else."""
+"""Find lines that the parser refuses or misreads."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""What DeepStream will show, without DeepStream: nvinfer's arithmetic around the ONNX file, in ONNX
-Runtime.
+"""Show what DeepStream will display, without DeepStream.
+
+The ONNX file runs in ONNX Runtime, with nvinfer's arithmetic before and after it.
 """
 
 from __future__ import annotations

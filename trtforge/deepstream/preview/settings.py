@@ -1,4 +1,4 @@
-"""What a preview has to know of an nvinfer configuration, with nvinfer's own defaults."""
+"""Read the settings that a preview needs from an nvinfer configuration, with nvinfer's defaults."""
 
 from __future__ import annotations
 

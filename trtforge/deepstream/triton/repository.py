@@ -48,7 +48,7 @@ LEAST_SCORE = 0.001  # the parser scans every row, and those that hold no object
 
 @dataclass(frozen=True)
 class Serving:
-    """How Triton serves the model.
+    """Options for serving the model with Triton.
 
     Attributes:
         instances: copies of the model on each GPU.

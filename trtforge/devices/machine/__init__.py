@@ -67,7 +67,7 @@ class Machine:
 
     @property
     def jetson(self) -> bool:
-        """Whether the machine is a Jetson."""
+        """True if the machine is a Jetson."""
         return self.board is not None or self.l4t is not None
 
     def package(self, name: str) -> Found | None:

@@ -24,7 +24,7 @@ _LARGE = 1 << 16  # elements; above it a constant is a weight, whose values no s
 
 @dataclass(frozen=True)
 class ConcreteGraph:
-    """What recognisers look at.
+    """The graph that recognisers look at.
 
     Attributes:
         graph: the model, untouched.

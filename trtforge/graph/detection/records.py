@@ -1,4 +1,4 @@
-"""What a recogniser finds: which outputs are a detector's, and all that decoding them takes."""
+"""Records of a recognised detector: its outputs, and all that decoding them needs."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Extra:
 
 @dataclass(frozen=True)
 class Geometry:
-    """How four box channels are to be read.
+    """The meaning of four box channels.
 
     Attributes:
         coding: "centre" is cx, cy, w, h and "corners" is x1, y1, x2, y2.

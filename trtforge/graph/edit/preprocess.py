@@ -1,4 +1,4 @@
-"""What happens to a frame before the first convolution, moved into the graph.
+"""Move the preprocessing of a frame into the graph.
 
 nvinfer computes ``scale * (pixel - offset)`` with one scale for all channels. What a model wants
 beyond that, a deviation for each channel or another order of them, goes into the first

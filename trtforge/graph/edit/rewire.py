@@ -12,7 +12,7 @@ from trtforge.graph.shapes import Shapes
 
 @dataclass(frozen=True)
 class Scope:
-    """What a rewrite must respect.
+    """Limits that a rewrite must respect.
 
     Attributes:
         shapes: what is known of every tensor.

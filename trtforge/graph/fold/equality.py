@@ -1,4 +1,4 @@
-"""Whether two graphs compute the same: both run in ONNX Runtime on the same random input."""
+"""Check that two graphs compute the same: ONNX Runtime runs both on the same random input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What suppression keeps, and the names of what it puts out."""
+"""Options of suppression, and the names of its outputs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Four = tuple[gs.Tensor, gs.Tensor, gs.Tensor, gs.Tensor]  # tensors in the order
 
 @dataclass(frozen=True)
 class NmsOptions:
-    """What to keep.
+    """Limits that decide which detections suppression keeps.
 
     Attributes:
         score: least score, 0 <= score < 1.
@@ -48,7 +48,7 @@ class NmsOptions:
 
 @dataclass(frozen=True)
 class Kept:
-    """What suppression has left.
+    """Detections that suppression kept.
 
     Attributes:
         four: tensors in the order of OUTPUTS.

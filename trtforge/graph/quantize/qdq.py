@@ -43,7 +43,7 @@ SMALLEST_SCALE = 2.0**-24  # FP16's smallest number: scales must be positive in 
 
 @dataclass(frozen=True)
 class Format:
-    """What quantized numbers are.
+    """The type and the range of quantized numbers.
 
     Attributes:
         dtype: stored type; FP8 is E4M3 without infinities (arXiv 2209.05433), for SM89 and newer.
@@ -69,7 +69,7 @@ FORMATS = {"int8": INT8, "fp8": FP8}
 
 @dataclass(frozen=True)
 class Placement:
-    """Which tensors carry Q/DQ in a float graph.
+    """The tensors of a float graph that carry Q/DQ.
 
     Attributes:
         operators: names of the learned operators that become INT8.

@@ -1,4 +1,4 @@
-"""Which activations calibration observes."""
+"""Choose the activations that calibration observes."""
 
 from __future__ import annotations
 
