@@ -155,7 +155,17 @@ def product(d: Drawing, x: Value) -> Value | None:
 
 
 def activation(d: Drawing, x: Value) -> Value | None:
-    simple = ["Relu", "Sigmoid", "Tanh", "LeakyRelu", "Softplus", "Elu", "HardSigmoid", "Erf", "Abs"]
+    simple = [
+        "Relu",
+        "Sigmoid",
+        "Tanh",
+        "LeakyRelu",
+        "Softplus",
+        "Elu",
+        "HardSigmoid",
+        "Erf",
+        "Abs",
+    ]
     kind = d.pick(0, 5)
     if kind == 0:
         made = d.op("Mul", x.name, d.op("Sigmoid", x.name))
@@ -270,7 +280,12 @@ def resized(d: Drawing, x: Value) -> Value | None:
     if d.chance():
         if d.opset >= 18 and d.chance():
             made = d.op(
-                "Resize", x.name, empty, d.constant(np.array([2, 2], np.float32)), axes=[2, 3], **attributes
+                "Resize",
+                x.name,
+                empty,
+                d.constant(np.array([2, 2], np.float32)),
+                axes=[2, 3],
+                **attributes,
             )
         else:
             scales = d.constant(np.array([1, 1, 2, 2], np.float32))
@@ -393,12 +408,12 @@ def best(d: Drawing, x: Value) -> Value | None:
         keep = d.chance()
         made = d.op("ArgMax", x.name, axis=axis if d.chance() else -1, keepdims=int(keep))
         made = d.op("Cast", made, to=TensorProto.FLOAT)
-        return Value(
-            made, x.shape[:-1] + (1,) * keep, x.dynamic[:-1] + (False,) * keep
-        )
+        return Value(made, x.shape[:-1] + (1,) * keep, x.dynamic[:-1] + (False,) * keep)
     count = d.pick(1, min(5, x.shape[axis]))
     attributes: dict[str, object] = {} if d.chance() else {"sorted": 1, "largest": d.pick(0, 1)}
-    made = d.op("TopK", x.name, d.ints(count), outputs=2, axis=axis if d.chance() else -1, **attributes)
+    made = d.op(
+        "TopK", x.name, d.ints(count), outputs=2, axis=axis if d.chance() else -1, **attributes
+    )
     if d.chance(0.3):
         made = d.op("GatherElements", x.name, made[:-1] + "1", axis=axis)
     return Value(made, (*x.shape[:-1], count), x.dynamic)
@@ -503,8 +518,14 @@ def idle(d: Drawing, x: Value) -> Value | None:
 
 def chained(d: Drawing, x: Value) -> Value | None:
     """Apply a rarer function of one tensor, scaled so that it stays finite."""
-    kinds = "Sin Cos Exp Floor Ceil Round Sign Neg Selu Softsign ThresholdedRelu Reciprocal Sqrt Log"
-    kind = [*kinds.split(), *(["Mish"] if d.opset >= 18 else []), *(["Gelu"] if d.opset >= 20 else [])]
+    kinds = (
+        "Sin Cos Exp Floor Ceil Round Sign Neg Selu Softsign ThresholdedRelu Reciprocal Sqrt Log"
+    )
+    kind = [
+        *kinds.split(),
+        *(["Mish"] if d.opset >= 18 else []),
+        *(["Gelu"] if d.opset >= 20 else []),
+    ]
     chosen = kind[d.pick(0, len(kind) - 1)]
     name = d.op("Tanh", x.name)
     if chosen in ("Reciprocal", "Sqrt", "Log"):
@@ -542,7 +563,10 @@ def grouped_normalization(d: Drawing, x: Value) -> Value | None:
         return None
     flat = d.op("Reshape", x.name, d.ints(0, 2, -1))
     flat = d.op(
-        "InstanceNormalization", flat, d.constant(np.ones(2, np.float32)), d.constant(np.zeros(2, np.float32))
+        "InstanceNormalization",
+        flat,
+        d.constant(np.ones(2, np.float32)),
+        d.constant(np.zeros(2, np.float32)),
     )
     made = d.op("Reshape", flat, d.op("Shape", x.name))
     made = d.op("Mul", made, d.floats(x.shape[1], 1, 1))
@@ -596,7 +620,7 @@ def sampled(d: Drawing, x: Value) -> Value | None:
 def summed(d: Drawing, x: Value) -> Value | None:
     """Contract or accumulate: Einsum, CumSum, a sum of three, a mean of two."""
     kind = d.pick(0, 3)
-    if kind == 0 and len(x.shape) == 3 and x.fixed(2) and x.shape[2] <= 128:
+    if kind == 0 and d.opset >= 12 and len(x.shape) == 3 and x.fixed(2) and x.shape[2] <= 128:
         made = d.op("Einsum", x.name, d.floats(x.shape[2], 6, scale=0.3), equation="nlc,cd->nld")
         return Value(made, (*x.shape[:2], 6), x.dynamic)
     if kind == 1:
@@ -610,7 +634,9 @@ def tiled(d: Drawing, x: Value) -> Value | None:
     if len(x.shape) < 3 or not x.fixed(1) or x.shape[1] > 16:
         return None
     repeats = d.ints(1, 2, *[1] * (len(x.shape) - 2))
-    return Value(d.op("Tile", x.name, repeats), (x.shape[0], 2 * x.shape[1], *x.shape[2:]), x.dynamic)
+    return Value(
+        d.op("Tile", x.name, repeats), (x.shape[0], 2 * x.shape[1], *x.shape[2:]), x.dynamic
+    )
 
 
 def depth_to_space(d: Drawing, x: Value) -> Value | None:
@@ -625,7 +651,9 @@ def integer(d: Drawing, x: Value) -> Value | None:
     kind = TensorProto.INT64 if d.chance() else TensorProto.INT32
     dtype = np.int64 if kind == TensorProto.INT64 else np.int32
     whole = d.op("Cast", d.op("Clip", x.name, d.scalar(-9), d.scalar(9)), to=kind)
-    whole = d.op("Add", d.op("Mul", whole, d.constant(np.array(2, dtype))), d.constant(np.array(1, dtype)))
+    whole = d.op(
+        "Add", d.op("Mul", whole, d.constant(np.array(2, dtype))), d.constant(np.array(1, dtype))
+    )
     if d.opset >= 12 and d.chance():
         whole = d.op("Max", whole, d.constant(np.array(0, dtype)))
     return Value(d.op("Cast", whole, to=TensorProto.FLOAT), x.shape, x.dynamic)
@@ -654,7 +682,12 @@ def lstm(d: Drawing, x: Value) -> Value | None:
     weights = d.floats(1, gates * size, x.shape[2], scale=0.3)
     again = d.floats(1, gates * size, size, scale=0.3)
     made = d.op("LSTM", turned, weights, again, bias, "", start, start, outputs=3, hidden_size=size)
-    made = d.op("Squeeze", made, *([d.ints(1)] if d.opset >= 13 else []), **({} if d.opset >= 13 else {"axes": [1]}))
+    made = d.op(
+        "Squeeze",
+        made,
+        *([d.ints(1)] if d.opset >= 13 else []),
+        **({} if d.opset >= 13 else {"axes": [1]}),
+    )
     made = d.op("Transpose", made, perm=[1, 0, 2])
     return Value(made, (*x.shape[:2], size), x.dynamic)
 

@@ -9,14 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.builder_parity import compare
 from tests.extras import needs
 from tests.models import Network, network
 from tests.random_graphs import LARGEST_INT64, random_graph
 
 needs("rtx")
-from tests.builder_parity import compare
-
-INT32, INT64 = np.dtype(np.int32), np.dtype(np.int64)
 
 
 def features(s: Network) -> str:
