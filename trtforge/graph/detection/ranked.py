@@ -19,15 +19,17 @@ import onnx_graphsurgeon as gs
 from trtforge.graph.detection import overrides
 from trtforge.graph.detection.concrete import ConcreteGraph, trial
 from trtforge.graph.detection.decoding import Decoded, extras, in_pixels, rows
+from trtforge.graph.detection.extras import NamedExtra, named_extra, neutral_rows
 from trtforge.graph.detection.grid import geometry
-from trtforge.graph.detection.records import Detection, Extra, Geometry, Unit
+from trtforge.graph.detection.records import Coding, Detection, Extra, Geometry, Unit
 from trtforge.graph.detection.sources import (
     SELECT,
+    Channels,
     ChannelSource,
+    all_rows,
     before_selection,
     known,
     operations,
-    row_axis,
     sources,
 )
 from trtforge.graph.edit.nodes import add_node, channels, float32, upstream
@@ -59,18 +61,25 @@ def _single(shaped: ConcreteGraph, tensor: gs.Tensor) -> Iterator[Detection]:
     place = _place(shaped, tensor)
     why = "boxes gathered by a TopK of the scores, with whole numbers for classes"
     found = _proved(_row(shaped, tensor, place or _DEFAULT, why), place)
-    width = fixed_shape(tensor)[2] - _ROW
-    prototypes = [
-        output.name
-        for output in shaped.outputs(4)
-        if fixed_shape(output)[1] == width and min(fixed_shape(output)[2:]) > 1
-    ]
-    if width and len(prototypes) != 1:
-        ask = f"the recipe's decode.extra: what channels {_ROW} to {_ROW + width - 1} are"
+    end = fixed_shape(tensor)[2]
+    if end == _ROW:
+        yield found
+        return
+    extra = _extra(shaped, tensor, found.coding)
+    if extra is None:
+        ask = f"the recipe's decode.extra: what channels {_ROW} to {end - 1} are"
         yield replace(found, sure="likely", ask=ask)
     else:
-        extra = (Extra("coefficients", 0, _ROW, _ROW + width),) if width else ()
-        yield replace(found, extras=extra, kept=tuple(prototypes) if width else ())
+        extras = (Extra(extra.name, 0, _ROW, end),)
+        yield replace(found, extras=extras, kept=extra.kept, why=f"{found.why}; {extra.why}")
+
+
+def _extra(shaped: ConcreteGraph, tensor: gs.Tensor, coding: Coding) -> NamedExtra | None:
+    """Return what follows the class in a row; None where nothing shows it."""
+    width = fixed_shape(tensor)[2]
+    boxes = all_rows(Channels(tensor, 2, 0, _BOX))
+    more = all_rows(Channels(tensor, 2, _ROW, width))
+    return named_extra(shaped, boxes, more, coding) if boxes and more else None
 
 
 def _proved(found: Detection, place: Geometry | None) -> Detection:
@@ -120,7 +129,7 @@ def _place(shaped: ConcreteGraph, tensor: gs.Tensor) -> Geometry | None:
     Distances to the sides of a box may be negative, so a far corner may lie before a near one: only
     the grid under the rows that are selected tells YOLO26's corners from centres and extents.
     """
-    on_grid = _on_grid(shaped, tensor)
+    on_grid = _on_grid(shaped, all_rows(Channels(tensor, 2, 0, _BOX)))
     if on_grid is not None:
         return on_grid
     if operations(before_selection(sources(tensor, 2, 0, _BOX))) == {"Sigmoid"}:
@@ -133,23 +142,10 @@ def _place(shaped: ConcreteGraph, tensor: gs.Tensor) -> Geometry | None:
     return Geometry("corners", unit) if (far >= near).all() else None
 
 
-def _on_grid(shaped: ConcreteGraph, tensor: gs.Tensor) -> Geometry | None:
+def _on_grid(shaped: ConcreteGraph, boxes: Channels | None) -> Geometry | None:
     """Return the geometry that all rows show, before the best are selected, when heads give zeros."""
-    found = sources(tensor, 2, 0, _BOX)
-    rows: tuple[gs.Tensor, int, int, int] | None = None
-    while len(found) == 1 and found[0].node.op in SELECT:
-        node, axis, low, high = found[0]
-        before = row_axis(node, axis)
-        if before is None:
-            return None
-        rows = node.inputs[0], before, low, high
-        found = sources(*rows)
-    value = trial(shaped, rows[0]) if rows else None
-    if rows is None or value is None:
-        return None
-    _, axis, low, high = rows
-    boxes = np.moveaxis(value, axis, -1)[..., low:high].reshape(-1, _BOX)
-    return geometry(boxes, shaped.size)
+    neutral = neutral_rows(shaped, boxes) if boxes else None
+    return None if neutral is None else geometry(neutral, shaped.size)
 
 
 def hinted(shaped: ConcreteGraph, form: HeadForm, decode: Decode) -> Iterator[Detection]:

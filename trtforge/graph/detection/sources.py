@@ -28,6 +28,15 @@ class ChannelSource(NamedTuple):
     high: int
 
 
+class Channels(NamedTuple):
+    """Channels `low:high` of a tensor, on one of its axes."""
+
+    tensor: gs.Tensor
+    axis: int
+    low: int
+    high: int
+
+
 def sources(tensor: gs.Tensor, axis: int, low: int, high: int) -> list[ChannelSource]:
     """Return what computes channels `low:high` of a tensor, visited through all that only moves values.
 
@@ -130,6 +139,23 @@ def before_selection(found: list[ChannelSource]) -> list[ChannelSource]:
         behind = sources(source.node.inputs[0], axis, *source[2:]) if axis is not None else []
         origins += before_selection(behind) if behind else [source]
     return origins
+
+
+def all_rows(rows: Channels) -> Channels | None:
+    """Return the channels of the rows from which the last Gather of these channels takes some.
+
+    None where they are not gathered, or not by one node.
+    """
+    data = None
+    found = sources(*rows)
+    while len(found) == 1 and found[0].node.op in SELECT:
+        node, axis, low, high = found[0]
+        before = row_axis(node, axis)
+        if before is None:
+            return None
+        data = Channels(node.inputs[0], before, low, high)
+        found = sources(*data)
+    return data
 
 
 def operand(source: ChannelSource, tensor: gs.Tensor) -> list[ChannelSource]:
