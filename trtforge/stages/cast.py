@@ -54,4 +54,4 @@ def summarize(facts: CastFacts) -> str:
     return f"FP16, {facts.casts} casts"
 
 
-STAGE = Stage("cast", 3, ("onnx", "onnx-graphsurgeon", "numpy"), run, CastFacts, summarize)
+STAGE = Stage("cast", 4, ("onnx", "onnx-graphsurgeon", "numpy"), run, CastFacts, summarize)

@@ -177,4 +177,4 @@ def summarize(facts: FoldFacts) -> str:
 
 
 TOOLS = ("onnx", "onnx-graphsurgeon", "onnxruntime", "numpy")
-STAGE = Stage("fold", 8, TOOLS, run, FoldFacts, summarize)
+STAGE = Stage("fold", 9, TOOLS, run, FoldFacts, summarize)
