@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trtforge.errors import ForgeError
+from trtforge.graph.order import CycleError, sort_nodes
 
 if TYPE_CHECKING:
     import onnx
@@ -18,11 +19,11 @@ PROTOBUF_LIMIT = (
 
 
 def load(path: Path) -> onnx.ModelProto:
-    """Read an ONNX model with its external data, and inline its local functions.
+    """Read an ONNX model with its external data, sort its nodes, and inline its local functions.
 
     Raises:
-        ForgeError: the file is missing, is no ONNX, is cut short, is larger than 2 GiB, or its
-            external data is missing or lies outside its folder.
+        ForgeError: the file is missing, is no ONNX, is cut short, is larger than 2 GiB, its nodes
+            form a cycle, or its external data is missing or lies outside its folder.
     """
     import onnx
     from google.protobuf.message import DecodeError
@@ -47,7 +48,12 @@ def load(path: Path) -> onnx.ModelProto:
             f"{path}: has sparse initializers, which no rewrite here knows",
             "export it with dense weights",
         )
-    if _load_external_data(model, path):
+    changed = _load_external_data(model, path)
+    try:
+        changed |= sort_nodes(model)
+    except CycleError as error:
+        raise ForgeError(f"{path}: its nodes form a cycle: {error}", "export it again") from error
+    if changed:
         content = model.SerializeToString()
     _check(model, content, path)
     return inline_local_functions(model) if model.functions else model
@@ -96,6 +102,7 @@ def graph_of(model: onnx.ModelProto) -> gs.Graph:
 
     G_LOGGER.severity = G_LOGGER.CRITICAL  # it would print to stdout, which carries results only
     graph = gs.import_onnx(model)
+    graph.about = about(model)
     # The model's own list would keep all of the model in memory for as long as the graph lives.
     graph.import_domains = [
         onnx.helper.make_opsetid(each.domain, each.version) for each in model.opset_import
@@ -111,6 +118,18 @@ def graph_of(model: onnx.ModelProto) -> gs.Graph:
     return graph
 
 
+def about(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return an empty model with what this one says of itself, which no rewrite may lose."""
+    import onnx
+
+    return onnx.ModelProto(
+        domain=model.domain,
+        model_version=model.model_version,
+        doc_string=model.doc_string,
+        metadata_props=model.metadata_props,
+    )
+
+
 def model_of(graph: gs.Graph) -> onnx.ModelProto:
     """Return the ONNX model of a rewritten graph, sorted, with shapes and types inferred."""
     import onnx
@@ -124,6 +143,7 @@ def exported(graph: gs.Graph) -> onnx.ModelProto:
     import onnx_graphsurgeon as gs
 
     model = gs.export_onnx(graph, do_type_check=False)
+    model.MergeFrom(getattr(graph, "about", onnx.ModelProto()))
     # The oldest IR version that the opset allows is read by most; before 4, initializers had to be
     # inputs too.
     model.ir_version = max(

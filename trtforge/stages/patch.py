@@ -279,4 +279,4 @@ def summarize(facts: PatchFacts) -> str:
 
 
 TOOLS = ("onnx", "onnx-graphsurgeon", "onnxruntime", "numpy")
-STAGE = Stage("patch", 4, TOOLS, run, PatchFacts, summarize)
+STAGE = Stage("patch", 5, TOOLS, run, PatchFacts, summarize)

@@ -115,4 +115,4 @@ def summarize(facts: QuantizeFacts) -> str:
 
 
 TOOLS = ("onnx", "onnx-graphsurgeon", "numpy")
-STAGE = Stage("quantize", 3, TOOLS, run, QuantizeFacts, summarize)
+STAGE = Stage("quantize", 4, TOOLS, run, QuantizeFacts, summarize)

@@ -1,6 +1,6 @@
 from collections.abc import Callable, Iterator, Sequence
 
-from onnx import OperatorSetIdProto
+from onnx import ModelProto, OperatorSetIdProto
 from onnx_graphsurgeon.ir.node import Node
 from onnx_graphsurgeon.ir.tensor import Tensor
 
@@ -16,6 +16,7 @@ class Graph:
     import_domains: list[OperatorSetIdProto] | None
     producer_name: str
     producer_version: str
+    about: ModelProto  # set and read by trtforge.graph.model alone
     def __init__(
         self,
         nodes: Sequence[Node] | None = None,

@@ -223,3 +223,17 @@ def test_a_model_beside_a_link_to_it_is_read(external: Path, tmp_path: Path) -> 
         outputs(load(tmp_path / "link" / "model.onnx"), photographs(1))[0],
         outputs(classifier(), photographs(1))[0],
     )
+
+
+def test_what_a_file_says_of_itself_survives(tmp_path: Path) -> None:
+    model = classifier()
+    onnx.helper.set_model_props(model, {"names": "{0: 'cat'}", "author": "somebody"})
+    model.doc_string, model.domain, model.model_version = "a small one", "org.example", 7
+    save(model, tmp_path / "m.onnx")
+    again = model_of(graph_of(load(tmp_path / "m.onnx")))
+    assert again.metadata_props == model.metadata_props
+    assert (again.doc_string, again.domain, again.model_version) == (
+        "a small one",
+        "org.example",
+        7,
+    )
