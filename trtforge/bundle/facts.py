@@ -24,12 +24,14 @@ class DetectorFacts:
         classes: number of classes; None where the graph does not show it.
         boxes: number of boxes; None where the input's size is dynamic.
         why: the evidence, in one sentence.
+        extras: what follows each box: coefficients (of masks), keypoints, angle or landmarks.
     """
 
     form: str
     classes: int | None
     boxes: int | None
     why: str
+    extras: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -162,7 +162,8 @@ def _recognise(model: onnx.ModelProto, options: FoldOptions) -> tuple[Detection 
 
 
 def _detector_facts(detection: Detection) -> DetectorFacts:
-    return DetectorFacts(detection.form, detection.classes, detection.boxes, detection.why)
+    extras = tuple(extra.name for extra in detection.extras)
+    return DetectorFacts(detection.form, detection.classes, detection.boxes, detection.why, extras)
 
 
 def _is_typed(model: onnx.ModelProto) -> bool:
