@@ -129,8 +129,14 @@ def _remarks(prepared: Prepared) -> list[str]:
         remarks.append(f"no decoded detector recognised, so no NMS; {facts.likely}")
     elif prepared.recipe.head != "none":
         remarks.append("no decoded detector recognised: outputs stay as they are, without NMS")
+    oriented = facts.detection is not None and "angle" in facts.detection.extras
+    if oriented and prepared.patches[DEEPSTREAM].form == "onnx":
+        remarks.append(
+            "oriented boxes: DeepStream's stock parser reads upright ones only, so nvinfer attaches "
+            "boxes and angles to frames as tensors"
+        )
     if facts.stripped_nms:
         put_back = prepared.patches[DEEPSTREAM].form != "none"
         back = " and is put back as the target needs it" if put_back else ""
-        remarks.append(f"the model's own {facts.stripped_nms} was cut away{back}")
+        remarks.append(f"the model's own NMS ({facts.stripped_nms}) was cut away{back}")
     return remarks

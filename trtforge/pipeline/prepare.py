@@ -41,6 +41,7 @@ def prepare(job: Job, store: Store, backends: Sequence[Backend]) -> Prepared:
     job, model = _adapt(job, user_model, store)
     folded = _fold(job, model, store)
     _check(job, folded.facts)
+    job = _with_own_limits(job, folded.facts)
     batch = _batch(job.batch, folded.facts.batch)
     images = calibration_images(job) if job.precision in QUANTIZED else None
     clean = folded.file(MODEL)
@@ -113,6 +114,7 @@ def _fold(job: Job, model: File, store: Store) -> Artifact[FoldFacts]:
         check=job.check,
         decode=job.recipe.decode,
         opset=TENSORRT_8_OPSET if job.implicit else None,
+        strip=job.nms != "keep",
     )
     return store.run(fold.STAGE, fold.FoldInputs(model), options)
 
@@ -130,6 +132,14 @@ def _check(job: Job, facts: FoldFacts) -> None:
             "without --nms it is put back as each target needs it",
         )
     labels(job.recipe.labels, facts.detection.classes if facts.detection else None)
+
+
+def _with_own_limits(job: Job, facts: FoldFacts) -> Job:
+    """Return the job with the thresholds of the NMS that was cut away, where the user names none."""
+    if facts.stripped_limits is None:
+        return job
+    nms = job.recipe.nms.with_defaults(vars(facts.stripped_limits))
+    return replace(job, recipe=job.recipe.model_copy(update={"nms": nms}))
 
 
 def _batch(batch: tuple[int, int, int] | None, fixed: int | None) -> tuple[int, int, int]:
