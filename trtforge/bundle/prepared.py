@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from trtforge.bundle.facts import FoldFacts, PatchFacts
 from trtforge.bundle.manifest import Sources
@@ -31,6 +31,18 @@ class Target:
 
 
 @dataclass(frozen=True)
+class Form:
+    """A graph on the way from the user's model to the one that is built.
+
+    Attributes:
+        stage: the stage that made it; empty for the user's model.
+    """
+
+    stage: str
+    model: File
+
+
+@dataclass(frozen=True)
 class Prepared:
     """A model with everything done that needs no GPU.
 
@@ -46,6 +58,8 @@ class Prepared:
         remarks: what the user should know about the calibration.
         implicit: the graph is FP32, and the builder chooses the precisions (see ``Job``).
         images: folder that TensorRT itself calibrates on; None where the ranges are ours.
+        forms: the graphs that each backend's graph was made from, the user's model first; empty for
+            a folder that is read back.
     """
 
     name: str
@@ -61,6 +75,7 @@ class Prepared:
     remarks: tuple[str, ...] = ()
     implicit: bool = False
     images: File | None = None
+    forms: Mapping[Backend, tuple[Form, ...]] = field(default_factory=dict)
 
     @property
     def built_precision(self) -> str:

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from trtforge.bundle.facts import FoldFacts, PatchFacts
 from trtforge.bundle.manifest import Sources
-from trtforge.bundle.prepared import Prepared
+from trtforge.bundle.prepared import Form, Prepared
 from trtforge.deepstream.format.labels import labels
 from trtforge.errors import ForgeError
 from trtforge.names import QUANTIZED, Backend
@@ -46,6 +46,9 @@ def prepare(job: Job, store: Store, backends: Sequence[Backend]) -> Prepared:
     images = calibration_images(job) if job.precision in QUANTIZED else None
     clean = folded.file(MODEL)
     typed = apply_precision(job, clean, images.folder if images else None, store)
+    adapted = [Form("adapt", model)] if model is not user_model else []
+    made = [Form("", user_model), *adapted, Form("fold", clean), *typed.stages]
+    forms: dict[Backend, tuple[Form, ...]] = {}
     graphs: dict[Backend, File] = {}
     patches: dict[Backend, PatchFacts] = {}
     for backend in dict.fromkeys((DEEPSTREAM, *backends)):
@@ -53,6 +56,7 @@ def prepare(job: Job, store: Store, backends: Sequence[Backend]) -> Prepared:
         options = patch_options(job, backend, folded.facts)
         patched = store.run(patch.STAGE, patch.PatchInputs(graph), options)
         graphs[backend], patches[backend] = patched.file(MODEL), patched.facts
+        forms[backend] = tuple(made[: 1 + [form.model for form in made].index(graph)])
     return Prepared(
         name=job.model.stem,
         precision=job.precision,
@@ -66,6 +70,7 @@ def prepare(job: Job, store: Store, backends: Sequence[Backend]) -> Prepared:
         remarks=typed.remarks,
         implicit=job.implicit,
         images=typed.images,
+        forms=forms,
     )
 
 
