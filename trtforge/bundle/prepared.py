@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from trtforge.bundle.facts import FoldFacts, PatchFacts
 from trtforge.bundle.manifest import Sources
@@ -46,6 +46,7 @@ class Prepared:
         remarks: what the user should know about the calibration.
         implicit: the graph is FP32, and the builder chooses the precisions (see ``Job``).
         images: folder that TensorRT itself calibrates on; None where the ranges are ours.
+        origins: where parts of the recipe are from, in words (see ``Manifest``).
     """
 
     name: str
@@ -61,6 +62,7 @@ class Prepared:
     remarks: tuple[str, ...] = ()
     implicit: bool = False
     images: File | None = None
+    origins: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def built_precision(self) -> str:

@@ -130,6 +130,14 @@ def about(model: onnx.ModelProto) -> onnx.ModelProto:
     )
 
 
+def state(graph: gs.Graph, key: str, value: str) -> None:
+    """Make a graph say something of itself, in the place of what it said under the key."""
+    kept = [entry for entry in graph.about.metadata_props if entry.key != key]
+    del graph.about.metadata_props[:]
+    graph.about.metadata_props.extend(kept)
+    graph.about.metadata_props.add(key=key, value=value)
+
+
 def model_of(graph: gs.Graph) -> onnx.ModelProto:
     """Return the ONNX model of a rewritten graph, sorted, with shapes and types inferred."""
     import onnx

@@ -6,14 +6,16 @@ adapt -> fold -> observe -> calibrate -> refine -> quantize or cast -> patch
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from trtforge.bundle.facts import FoldFacts, PatchFacts
 from trtforge.bundle.manifest import Sources
 from trtforge.bundle.prepared import Prepared
 from trtforge.deepstream.format.labels import labels
 from trtforge.errors import ForgeError
+from trtforge.metadata import of_file
 from trtforge.names import QUANTIZED, Backend
+from trtforge.pipeline import fill
 from trtforge.pipeline.calibrate import Calibrated, calibrate_model
 from trtforge.pipeline.job import Job
 from trtforge.pipeline.nms import patch_options
@@ -38,18 +40,17 @@ def prepare(job: Job, store: Store, backends: Sequence[Backend]) -> Prepared:
         ForgeError: see the stages.
     """
     user_model = model_file(job.model)
-    job, model = _adapt(job, user_model, store)
-    folded = _fold(job, model, store)
-    _check(job, folded.facts)
-    batch = _batch(job.batch, folded.facts.batch)
+    ready = _clean(job, store)
+    job, clean, facts = ready.filled.job, ready.model, ready.facts
+    _check(job, facts)
+    batch = _batch(job.batch, facts.batch)
     images = calibration_images(job) if job.precision in QUANTIZED else None
-    clean = folded.file(MODEL)
     typed = apply_precision(job, clean, images.folder if images else None, store)
     graphs: dict[Backend, File] = {}
     patches: dict[Backend, PatchFacts] = {}
     for backend in dict.fromkeys((DEEPSTREAM, *backends)):
         graph = typed.graph if TRAITS[backend].half else typed.cpu_graph
-        options = patch_options(job, backend, folded.facts)
+        options = patch_options(job, backend, facts)
         patched = store.run(patch.STAGE, patch.PatchInputs(graph), options)
         graphs[backend], patches[backend] = patched.file(MODEL), patched.facts
     return Prepared(
@@ -57,28 +58,31 @@ def prepare(job: Job, store: Store, backends: Sequence[Backend]) -> Prepared:
         precision=job.precision,
         batch=batch,
         recipe=job.recipe,
-        facts=folded.facts,
+        facts=facts,
         sources=Sources(model_entry(user_model), images.entry if images else None),
         graphs=graphs,
         patches=patches,
         table=typed.table,
-        remarks=typed.remarks,
+        remarks=typed.remarks + fill.remarks(ready.filled, facts),
         implicit=job.implicit,
         images=typed.images,
+        origins=fill.origins(ready.filled, facts),
     )
 
 
-def calibrated_model(job: Job, store: Store) -> Calibrated:
+def calibrated_model(job: Job, store: Store) -> tuple[Calibrated, Recipe]:
     """Run the stages up to calibration, for a search that quantizes by itself.
 
-    The model takes images as the recipe ``after_adapting`` says.
+    Returns:
+        The model with its ranges, and what is left of the recipe for it, filled in.
 
     Raises:
         ForgeError: see the stages.
     """
-    job, model = _adapt(job, model_file(job.model), store)
-    folded = _fold(job, model, store)
-    return calibrate_model(job, folded.file(MODEL), calibration_images(job).folder, store)
+    ready = _clean(job, store)
+    job = ready.filled.job
+    calibrated = calibrate_model(job, ready.model, calibration_images(job).folder, store)
+    return calibrated, job.recipe
 
 
 def after_adapting(recipe: Recipe) -> Recipe:
@@ -88,6 +92,27 @@ def after_adapting(recipe: Recipe) -> Recipe:
     """
     preprocess = recipe.preprocess.model_copy(update={"std": None})
     return recipe.model_copy(update={"patches": (), "preprocess": preprocess})
+
+
+@dataclass(frozen=True)
+class _Clean:
+    """A folded model that takes what nvinfer can make of a frame, and its job."""
+
+    filled: fill.Filled
+    model: File
+    facts: FoldFacts
+
+
+def _clean(job: Job, store: Store) -> _Clean:
+    """Fold the user's model, and fill in the recipe with what the file and the graph say."""
+    user_model = model_file(job.model)
+    filled = fill.by_file(job, of_file(job.model))
+    job, model = _adapt(filled.job, user_model, store)
+    folded = _fold(job, model, store)
+    filled = fill.by_graph(filled.with_job(job), folded.facts)
+    # Deviations that only the graph shows are folded in as late as here.
+    job, clean = _adapt(filled.job, folded.file(MODEL), store)
+    return _Clean(filled.with_job(job), clean, folded.facts)
 
 
 def _adapt(job: Job, model: File, store: Store) -> tuple[Job, File]:
