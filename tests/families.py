@@ -319,23 +319,25 @@ def yolov8_seg(batch: Any) -> onnx.ModelProto:
 
 
 def yolov8_pose(batch: Any) -> onnx.ModelProto:
-    s, count = sketch(), POINTS // 3
+    s = sketch()
     x = columns(s, 4 + CLASSES + POINTS)
     boxes = boxes_of_sides(s, s.op("Exp", s.slice(x, 0, 4, 1)))
     scores = s.op("Sigmoid", s.slice(x, 4, 4 + CLASSES, 1))
-    points = s.op(
-        "Reshape", s.slice(x, 4 + CLASSES, 4 + CLASSES + POINTS, 1), s.ints(-1, count, 3, CELLS)
-    )
+    points = _key_points(s, x, 4 + CLASSES)
+    return s.model(s.op("Concat", boxes, scores, points, axis=1), batch=batch)
+
+
+def _key_points(s: Sketch, x: str, start: int) -> str:
+    """Key points `(B, POINTS, 84)`: x and y in pixels, and a probability."""
+    points = s.slice(x, start, start + POINTS, 1)
+    points = s.op("Reshape", points, s.ints(-1, POINTS // 3, 3, CELLS))
     at, step = cells()
     place = s.op(
         "Add", s.op("Mul", s.slice(points, 0, 2, 2), s.const(2)), s.const(at.T[None, None])
     )
     place = s.op("Mul", place, s.const(step.T[None, None]))
     points = s.op("Concat", place, s.op("Sigmoid", s.slice(points, 2, 3, 2)), axis=2)
-    return s.model(
-        s.op("Concat", boxes, scores, s.op("Reshape", points, s.ints(-1, POINTS, CELLS)), axis=1),
-        batch=batch,
-    )
+    return s.op("Reshape", points, s.ints(-1, POINTS, CELLS))
 
 
 def yolov8_obb(batch: Any) -> onnx.ModelProto:
@@ -344,6 +346,23 @@ def yolov8_obb(batch: Any) -> onnx.ModelProto:
     sides = s.op("Exp", s.slice(x, 0, 4, 1))
     angle = s.op("Sub", s.op("Sigmoid", s.slice(x, 4 + CLASSES, 5 + CLASSES, 1)), s.const(0.25))
     angle = s.op("Mul", angle, s.const(np.pi))
+    scores = s.op("Sigmoid", s.slice(x, 4, 4 + CLASSES, 1))
+    boxes = _turned_boxes(s, sides, angle)
+    return s.model(s.op("Concat", boxes, scores, angle, axis=1), batch=batch)
+
+
+def yolo26_obb(batch: Any) -> onnx.ModelProto:
+    """The angle is a convolution's output as it is, and Cos reads it past a Concat of the levels."""
+    s = sketch()
+    x = columns(s, 4 + CLASSES + ANGLE)
+    angle = s.slice(x, 4 + CLASSES, 5 + CLASSES, 1)
+    scores = s.op("Sigmoid", s.slice(x, 4, 4 + CLASSES, 1))
+    boxes = _turned_boxes(s, s.slice(x, 0, 4, 1), angle)
+    return s.model(s.op("Concat", boxes, scores, angle, axis=1), batch=batch)
+
+
+def _turned_boxes(s: Sketch, sides: str, angle: str) -> str:
+    """Centres and extents `(B, 4, 84)` in pixels, of sides that are turned about the cell."""
     low, high = s.slice(sides, 0, 2, 1), s.slice(sides, 2, 4, 1)
     half = s.op("Div", s.op("Sub", high, low), s.const(2))
     across, along = s.slice(half, 0, 1, 1), s.slice(half, 1, 2, 1)
@@ -352,11 +371,9 @@ def yolov8_obb(batch: Any) -> onnx.ModelProto:
     y_turned = s.op("Add", s.op("Mul", across, sin), s.op("Mul", along, cos))
     at, step = cells()
     centre = s.op("Add", s.op("Concat", x_turned, y_turned, axis=1), s.const(at.T[None] + 0.5))
-    boxes = s.op(
+    return s.op(
         "Mul", s.op("Concat", centre, s.op("Add", low, high), axis=1), s.const(step.T[None])
     )
-    scores = s.op("Sigmoid", s.slice(x, 4, 4 + CLASSES, 1))
-    return s.model(s.op("Concat", boxes, scores, angle, axis=1), batch=batch)
 
 
 def seg_decode(image: np.ndarray) -> Reference:
@@ -366,31 +383,33 @@ def seg_decode(image: np.ndarray) -> Reference:
 
 def pose_decode(image: np.ndarray) -> Reference:
     boxes, scores, _ = sides_decode(image, 4 + CLASSES + POINTS, 1, 4 + CLASSES)
-    x = flat(image, 4 + CLASSES + POINTS)[..., 4 + CLASSES :].reshape(len(image), CELLS, -1, 3)
+    return boxes, scores, {"keypoints": _points(flat(image, 4 + CLASSES + POINTS)[..., -POINTS:])}
+
+
+def _points(x: np.ndarray) -> np.ndarray:
+    """Key points `(B, 84, POINTS)` in pixels, from what the head gives."""
+    x = x.reshape(len(x), CELLS, -1, 3)
     at, step = cells()
     place = (2 * x[..., :2] + at[:, None]) * step[:, None]
-    return (
-        boxes,
-        scores,
-        {
-            "keypoints": np.concatenate([place, sigmoid(x[..., 2:])], -1).reshape(
-                len(image), CELLS, -1
-            )
-        },
-    )
+    return np.concatenate([place, sigmoid(x[..., 2:])], -1).reshape(len(x), CELLS, -1)
 
 
 def obb_decode(image: np.ndarray) -> Reference:
     x = flat(image, 4 + CLASSES + ANGLE)
+    angle = (sigmoid(x[..., 4 + CLASSES :]) - 0.25) * np.pi
+    boxes = _turned_corners(np.exp(x[..., :4]), angle)
+    return boxes, sigmoid(x[..., 4 : 4 + CLASSES]), {"angle": angle}
+
+
+def _turned_corners(sides: np.ndarray, angle: np.ndarray) -> np.ndarray:
+    """Corners `(B, 84, 4)` of boxes before they are turned, whose centres are turned about the cell."""
     at, step = cells()
-    sides, angle = np.exp(x[..., :4]), (sigmoid(x[..., 4 + CLASSES :]) - 0.25) * np.pi
     half = (sides[..., 2:] - sides[..., :2]) / 2
     cos, sin = np.cos(angle[..., 0]), np.sin(angle[..., 0])
     turned = np.stack(
         [half[..., 0] * cos - half[..., 1] * sin, half[..., 0] * sin + half[..., 1] * cos], -1
     )
-    boxes = corners((turned + at + 0.5) * step, (sides[..., :2] + sides[..., 2:]) * step)
-    return boxes, sigmoid(x[..., 4 : 4 + CLASSES]), {"angle": angle}
+    return corners((turned + at + 0.5) * step, (sides[..., :2] + sides[..., 2:]) * step)
 
 
 # -----------------------------------------------------------------------------------------------------
@@ -570,6 +589,14 @@ def rtdetr(layout: str) -> Callable[[Any], onnx.ModelProto]:
         logits = s.op("MatMul", features, s.const(_matrix(4, CLASSES)))
         if layout == "logits":
             return s.model(logits, boxes, batch=batch)
+        if layout == "stacked":  # as Hugging Face's models: the last of several decoder layers
+            early = (
+                s.op("Sigmoid", reference),
+                s.op("MatMul", features, s.const(_matrix(5, CLASSES))),
+            )
+            return s.model(
+                _last_layer(s, early[1], logits), _last_layer(s, early[0], boxes), batch=batch
+            )
         if layout == "one":
             return s.model(s.op("Concat", boxes, s.op("Sigmoid", logits), axis=2), batch=batch)
         # the post-processor of RT-DETR and D-FINE, with the image's size as a constant
@@ -589,6 +616,11 @@ def rtdetr(layout: str) -> Callable[[Any], onnx.ModelProto]:
         return model
 
     return build
+
+
+def _last_layer(s: Sketch, *layers: str) -> str:
+    stacked = s.op("Concat", *(s.op("Unsqueeze", layer, s.ints(1)) for layer in layers), axis=1)
+    return s.op("Gather", stacked, s.const(-1, np.int64), axis=1)
 
 
 def dfine(batch: Any) -> onnx.ModelProto:
@@ -679,6 +711,71 @@ def yolov10(masks: bool = False) -> Callable[[Any], onnx.ModelProto]:
     return build
 
 
+def yolo26(more: str = "", agnostic: bool = False) -> Callable[[Any], onnx.ModelProto]:
+    """Rows of YOLO26, with key points or an angle (then boxes are centres and extents).
+
+    Distances have a sign: a far corner may lie before a near one. With `agnostic` the class comes from an ArgMax before the TopK.
+    """
+
+    def build(batch: Any) -> onnx.ModelProto:
+        s, extra = sketch(), {"": 0, "keypoints": POINTS, "angle": ANGLE}[more]
+        x = columns(s, 4 + CLASSES + extra)
+        scores = down(s, s.op("Sigmoid", s.slice(x, 4, 4 + CLASSES, 1)))
+        boxes, tail = _yolo26_rows(s, x, more)
+        if agnostic:
+            highest = s.op("ReduceMax", scores, axes=[2], keepdims=1)
+            label = s.op("Cast", s.op("ArgMax", scores, axis=2, keepdims=1), to=TensorProto.FLOAT)
+            score, index = top(s, highest, QUERIES)
+            label = s.op("GatherElements", label, index, axis=1)
+            wide = s.op("Expand", index, s.ints(1, 1, 4))
+            return s.model(
+                s.op("Concat", s.op("GatherElements", boxes, wide, axis=1), score, label, axis=2),
+                batch=batch,
+            )
+        best = top(s, s.op("ReduceMax", scores, axes=[2], keepdims=0), QUERIES)[1]
+        flat_scores = s.op(
+            "Reshape", gather(s, scores, best, CLASSES), s.ints(-1, QUERIES * CLASSES)
+        )
+        score, index = top(s, flat_scores, QUERIES)
+        label = s.op("Cast", s.op("Mod", index, s.const(CLASSES, np.int64)), to=TensorProto.FLOAT)
+        box = s.op("Div", index, s.const(CLASSES, np.int64))
+        parts = [gather(s, gather(s, boxes, best, 4), box, 4)]
+        parts += [s.op("Unsqueeze", column, s.ints(2)) for column in (score, label)]
+        if tail:
+            parts.append(gather(s, gather(s, tail, best, extra), box, extra))
+        return s.model(s.op("Concat", *parts, axis=2), batch=batch)
+
+    return build
+
+
+def _yolo26_rows(s: Sketch, x: str, more: str) -> tuple[str, str]:
+    """Boxes `(B, 84, 4)` and what follows them, `(B, 84, channels)`."""
+    sides, start = s.slice(x, 0, 4, 1), 4 + CLASSES
+    if more == "angle":
+        angle = s.slice(x, start, start + ANGLE, 1)
+        return down(s, _turned_boxes(s, sides, angle)), down(s, angle)
+    boxes = down(s, boxes_of_sides(s, sides, corners=True))
+    return boxes, down(s, _key_points(s, x, start)) if more else ""
+
+
+def signed_decode(more: str = "") -> Callable[[np.ndarray], Reference]:
+    """Boxes of signed distances, with key points or an angle."""
+
+    def decode(image: np.ndarray) -> Reference:
+        extra = {"": 0, "keypoints": POINTS, "angle": ANGLE}[more]
+        x = flat(image, 4 + CLASSES + extra)
+        at, step = cells()
+        sides, tail = x[..., :4], x[..., 4 + CLASSES :]
+        scores = sigmoid(x[..., 4 : 4 + CLASSES])
+        if more == "angle":
+            return _turned_corners(sides, tail), scores, {"angle": tail}
+        near, far = at + 0.5 - sides[..., :2], at + 0.5 + sides[..., 2:]
+        boxes = np.concatenate([near, far], -1) * step
+        return boxes, scores, {"keypoints": _points(tail)} if more else {}
+
+    return decode
+
+
 def yolov10_decode(image: np.ndarray) -> Reference:
     """All boxes of the model; the 20 best of them are its own choice."""
     boxes, scores, _ = sides_decode(image, 4 + CLASSES + MASKS, 1, 4 + CLASSES)
@@ -725,9 +822,16 @@ FAMILIES = {
     "yolov8-seg": Family(yolov8_seg, seg_decode, "anchor-free", extra=("coefficients",)),
     "yolov8-pose": Family(yolov8_pose, pose_decode, "anchor-free", extra=("keypoints",)),
     "yolov8-obb": Family(yolov8_obb, obb_decode, "anchor-free", extra=("angle",)),
+    "yolo26-obb one-to-many": Family(yolo26_obb, signed_decode("angle"), "anchor-free", extra=("angle",)),
+    "yolo26": Family(yolo26(), signed_decode(), "ranked", suppress=False),
+    "yolo26 agnostic": Family(yolo26(agnostic=True), signed_decode(), "ranked", suppress=False, best=True),
+    "yolo26-pose": Family(yolo26("keypoints"), signed_decode("keypoints"), "ranked", suppress=False,
+                          extra=("keypoints",)),
+    "yolo26-obb": Family(yolo26("angle"), signed_decode("angle"), "ranked", suppress=False, extra=("angle",)),
     "yolov10": Family(yolov10(), yolov10_decode, "ranked", suppress=False),
     "yolo26-seg": Family(yolov10(masks=True), yolov10_decode, "ranked", suppress=False, extra=("coefficients",)),
     "rtdetr": Family(rtdetr("logits"), rtdetr_decode, "queries", suppress=False),
+    "rtdetr of stacked layers": Family(rtdetr("stacked"), rtdetr_decode, "queries", suppress=False),
     "rtdetr in one": Family(rtdetr("one"), rtdetr_decode, "queries", suppress=False),
     "rtdetr with post-processor": Family(rtdetr("ranked"), rtdetr_decode, "ranked", suppress=False),
     "d-fine": Family(dfine, dfine_decode, "queries", suppress=False),

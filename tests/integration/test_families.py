@@ -202,7 +202,9 @@ def test_suppressed_across_classes(name: str) -> None:
     check(run(graph, {"image": images(2)}), name, 2, options)
 
 
-@pytest.mark.parametrize("name", [name for name in FAMILIES if name != "yolov8-obb"])
+@pytest.mark.parametrize(
+    "name", [name for name, family in FAMILIES.items() if "angle" not in family.extra]
+)
 def test_stock_parser_form_holds_the_same(name: str) -> None:
     graph = graph_of(name)
     facts = apply(graph, "deepstream", OPTIONS, "onnx", *told(FAMILIES[name]))

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import numpy as np
-import onnx
 import onnx_graphsurgeon as gs
 
 from trtforge.graph.detection.records import Size
 from trtforge.graph.detection.sources import known
-from trtforge.graph.edit.nodes import PREFIX, first_image, input_size
-from trtforge.graph.fold import quiet
+from trtforge.graph.edit.nodes import first_image, input_size
+from trtforge.graph.edit.rewire import sweep
+from trtforge.graph.fold.constants import fold_constants, lift, quiet
+from trtforge.graph.fold.flow import inline_branches
 from trtforge.graph.heads import decode
 from trtforge.graph.model import exported
+from trtforge.graph.shapes import Shapes
 from trtforge.graph.tensors import fixed_shape
 
 _PROBE_SIDE = 640  # stands in for a dynamic height or width; every stride divides it
-_LARGE = 1 << 16  # elements; above it a constant is a weight, whose values no shape depends on
 
 
 @dataclass(frozen=True)
@@ -55,31 +55,20 @@ def concrete(graph: gs.Graph) -> ConcreteGraph | None:
 
 
 def _fixed_copy(graph: gs.Graph) -> gs.Graph:
-    """Return a copy with batch 1 and fixed sides, folded until the outputs' shapes are numbers.
-
-    One round of ONNX shape inference stops at the first Div or Range of a shape computation, so
-    rounds of inference and constant folding alternate. Weights are replaced by tensors without
-    values: only their shapes matter here, and a copy of 100 MB a round would not be free.
-    """
-    copy = (
-        graph.copy().toposort()
-    )  # inference goes by order, and a pass may have appended its nodes at the end
-    for number, tensor in enumerate(copy.tensors().values()):
-        if isinstance(tensor, gs.Constant):
-            if prod(tensor.shape) > _LARGE:
-                tensor.to_variable(tensor.dtype, tensor.shape)
-                tensor.type = "tensor_type"  # to_variable forgets it, and export reads it
-                tensor.name = f"{PREFIX}weight/{number}"
-        else:
-            read = any(tensor is image for image in copy.inputs)
-            tensor.shape = _fixed(tensor.shape) if read else None
-    copy = _inferred(copy)
-    for _ in range(4):
+    """Return a copy with batch 1 and fixed sides, in which every shape computation is a constant."""
+    # A walk in order finds the shapes, and a pass may have appended its nodes at the end.
+    copy = graph.copy().toposort()
+    for tensor in copy.inputs:
+        tensor.shape = _fixed(tensor.shape)
+    lift(copy)
+    while True:
+        shapes = Shapes(copy)
         with quiet():
-            copy.fold_constants().cleanup()
-        copy = _inferred(copy)
-        if all(known(tensor) for tensor in copy.outputs):
+            changed = fold_constants(copy, shapes) | inline_branches(copy)
+        sweep(copy)
+        if not changed:
             break
+    shapes.apply(copy)
     return copy
 
 
@@ -91,10 +80,6 @@ def _fixed(shape: Any) -> list[int | str | None] | None:
         dim if isinstance(dim, int) and dim > 0 else other
         for dim, other in zip(shape, stand_in, strict=True)
     ]
-
-
-def _inferred(graph: gs.Graph) -> gs.Graph:
-    return gs.import_onnx(onnx.shape_inference.infer_shapes(exported(graph), data_prop=True))
 
 
 def trial(shaped: ConcreteGraph, tensor: gs.Tensor, spread: float = 0.0) -> np.ndarray | None:
@@ -135,13 +120,12 @@ def trial(shaped: ConcreteGraph, tensor: gs.Tensor, spread: float = 0.0) -> np.n
 
 def _tail(shaped: ConcreteGraph, name: str) -> gs.Graph | None:
     """Return the graph behind the last learned operators, with their results as inputs."""
-    copy = shaped.graph.copy()
+    copy = shaped.fixed.copy()
     tensor = copy.tensors().get(name)
-    shapes = shaped.fixed.tensors()
     after = {id(node) for node in decode(copy)}
     if tensor is None or not tensor.inputs or id(tensor.inputs[0]) not in after:
         return None
-    inputs: dict[str, Any] = {}
+    inputs: dict[str, gs.Tensor] = {}
     visited: set[int] = set()
     pending = [tensor.inputs[0]]
     while pending:
@@ -156,17 +140,10 @@ def _tail(shaped: ConcreteGraph, name: str) -> gs.Graph | None:
                 pending.append(source.inputs[0])
             else:
                 inputs[source.name] = source
-    for source in inputs.values():
-        like = shapes.get(source.name)
-        if like is None or not known(like):
-            return None
-        source.inputs.clear()
-        source.shape, source.dtype = (
-            like.shape,
-            like.dtype if source.dtype is None else source.dtype,
-        )
-    if any(source.dtype is None for source in inputs.values()):
+    if not all(known(source) and source.dtype is not None for source in inputs.values()):
         return None
+    for source in inputs.values():
+        source.inputs.clear()
     copy.inputs, copy.outputs = list(inputs.values()), [tensor]
     tensor.dtype = tensor.dtype or np.float32
     return copy.cleanup().toposort()

@@ -15,23 +15,27 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-import numpy as np
 import onnx_graphsurgeon as gs
 
 from trtforge.graph.detection import overrides
-from trtforge.graph.detection.concrete import ConcreteGraph, trial
+from trtforge.graph.detection.concrete import ConcreteGraph
 from trtforge.graph.detection.decoding import Decoded, extras, final_scores, in_pixels, rows
+from trtforge.graph.detection.extras import masks, named_extra, neutral_rows
 from trtforge.graph.detection.grid import cells_of, evidence, geometry, grid_of
 from trtforge.graph.detection.records import Detection, Extra, Geometry
-from trtforge.graph.detection.sources import decoded, operations, overlap, probabilities, sources
-from trtforge.graph.edit.nodes import add_node, channels, upstream
+from trtforge.graph.detection.sources import (
+    Channels,
+    decoded,
+    operations,
+    overlap,
+    probabilities,
+    sources,
+)
+from trtforge.graph.edit.nodes import add_node, channels
 from trtforge.graph.tensors import fixed_shape
 from trtforge.recipe import Decode, HeadForm
 
 _BOX = 4
-_LEVEL_VARIETY = (
-    64  # places of key points against their box: a few for each level, not one for each cell
-)
 
 
 def find(shaped: ConcreteGraph) -> Iterator[Detection]:
@@ -55,9 +59,9 @@ def _find(shaped: ConcreteGraph, tensor: gs.Tensor, axis: int) -> Iterator[Detec
         end += 1
     if end == _BOX + constant:
         return
-    neutral = _neutral_rows(shaped, tensor, axis)
-    found = None if neutral is None else geometry(neutral[:, :_BOX], shaped.size)
-    if neutral is None or found is None:
+    boxes = Channels(tensor, axis, 0, _BOX)
+    found = _geometry(shaped, boxes)
+    if found is None:
         return
     form: HeadForm = (
         "objectness" if constant or _has_objectness(tensor, axis, end, grid[0]) else "anchor-free"
@@ -67,18 +71,23 @@ def _find(shaped: ConcreteGraph, tensor: gs.Tensor, axis: int) -> Iterator[Detec
     if end == width:
         yield base
         return
-    tail = _tail(shaped, tensor, axis, end, neutral, found)
-    if tail is None:
+    extra = named_extra(shaped, boxes, Channels(tensor, axis, end, width), found.coding)
+    if extra is None:
+        ask = f"the recipe's decode.extra: what channels {end} to {width - 1} are"
+        yield replace(base, sure="likely", ask=ask)
+    else:
         yield replace(
             base,
-            sure="likely",
-            ask=f"the recipe's decode.extra: what channels {end} to {width - 1} are",
+            extras=(Extra(extra.name, 0, end, width),),
+            kept=extra.kept,
+            why=f"{base.why}; {extra.why}",
         )
-    else:
-        name, kept, shown = tail
-        yield replace(
-            base, extras=(Extra(name, 0, end, width),), kept=kept, why=f"{base.why}; {shown}"
-        )
+
+
+def _geometry(shaped: ConcreteGraph, boxes: Channels) -> Geometry | None:
+    """Return how the boxes are coded; None unless they lie on a grid when all heads give zeros."""
+    neutral = neutral_rows(shaped, boxes)
+    return None if neutral is None else geometry(neutral, shaped.size)
 
 
 def _has_objectness(tensor: gs.Tensor, axis: int, end: int, anchors: int) -> bool:
@@ -93,78 +102,6 @@ def _has_objectness(tensor: gs.Tensor, axis: int, end: int, anchors: int) -> boo
     return end > _BOX + 1 and plain and (anchors > 1 or not overlap(first, rest))
 
 
-def _neutral_rows(shaped: ConcreteGraph, tensor: gs.Tensor, axis: int) -> np.ndarray | None:
-    """Return the first image's rows `(N, channels)` when all heads give zeros."""
-    value = trial(shaped, tensor)
-    if value is None:
-        return None
-    rows_of_first: np.ndarray = value[0] if axis == 2 else value[0].T
-    return rows_of_first
-
-
-def _tail(
-    shaped: ConcreteGraph,
-    tensor: gs.Tensor,
-    axis: int,
-    low: int,
-    neutral: np.ndarray,
-    found: Geometry,
-) -> tuple[str, tuple[str, ...], str] | None:
-    """Return what the channels from `low` on are: an extra's name, its outputs, and the evidence."""
-    width = fixed_shape(tensor)[axis] - low
-    prototypes = [
-        each
-        for each in shaped.outputs(4)
-        if fixed_shape(each)[1] == width and min(fixed_shape(each)[2:]) > 1
-    ]
-    if len(prototypes) == 1:
-        name = prototypes[0].name
-        return (
-            "coefficients",
-            (name,),
-            f"{width} mask coefficients for the {width} prototypes of {name}",
-        )
-    if width == 1 and _turned(tensor, axis):
-        return "angle", (), "boxes turned by the angle in the last channel"
-    near, far = neutral[:, :2], neutral[:, 2:_BOX]
-    places = near if found.coding == "centre" else (near + far) / 2
-    for step in (3, 2):
-        if width % step == 0 and _on_grid(neutral[:, low:], places, step):
-            return "keypoints", (), f"{width // step} key points of {step} values, on the same grid"
-    return None
-
-
-def _turned(tensor: gs.Tensor, axis: int) -> bool:
-    """Tell whether the boxes' places depend on the cosine of the last channel."""
-    angle = {
-        id(node)
-        for source in sources(
-            tensor, axis, fixed_shape(tensor)[axis] - 1, fixed_shape(tensor)[axis]
-        )
-        for node in (source.node, *upstream(source.node.outputs[0]))
-    }
-    turns = [
-        node
-        for source in sources(tensor, axis, 0, 2)
-        for node in upstream(source.node.outputs[0])
-        if node.op in {"Cos", "Sin"}
-    ]
-    return any(id(producer) in angle for node in turns for producer in node.inputs[0].inputs)
-
-
-def _on_grid(points: np.ndarray, centres: np.ndarray, step: int) -> bool:
-    """Tell whether x and y of every point move with their box when all heads give zeros."""
-    for axis in (0, 1):
-        apart = points[:, axis::step] - centres[:, axis : axis + 1]
-        moves = points[:, axis::step].max(0) - points[:, axis::step].min(0)
-        if (
-            len(np.unique(np.round(apart, 2))) > _LEVEL_VARIETY
-            or (moves < 2 * np.ptp(apart, 0)).any()
-        ):
-            return False
-    return True
-
-
 def hinted(shaped: ConcreteGraph, form: HeadForm, decode: Decode) -> Iterator[Detection]:
     """Yield every output whose shape fits the form, without a look at its structure."""
     for tensor in shaped.outputs(3):
@@ -174,25 +111,19 @@ def hinted(shaped: ConcreteGraph, form: HeadForm, decode: Decode) -> Iterator[De
         end = fixed_shape(tensor)[axis] - sum(decode.extra.values())
         if end <= _BOX + (form == "objectness"):
             continue
-        neutral = _neutral_rows(shaped, tensor, axis)
-        shown = None if neutral is None else geometry(neutral[:, :_BOX], shaped.size)
+        shown = _geometry(shaped, Channels(tensor, axis, 0, _BOX))
         place = overrides.geometry(decode, shown, Geometry("centre"))
         base = _detection(shaped, form, tensor, axis, end, "the recipe says so", place)
         yield replace(
             base,
             sure="told",
             extras=overrides.extras(decode, end),
-            kept=_prototypes(shaped, decode),
+            kept=masks(shaped, decode.extra.get("coefficients")),
             activation=overrides.activation(decode, sources(tensor, axis, _BOX, end)),
             background=overrides.background(decode),
             classes=overrides.foreground(decode, base.classes),
             decode=decode,
         )
-
-
-def _prototypes(shaped: ConcreteGraph, decode: Decode) -> tuple[str, ...]:
-    width = decode.extra.get("coefficients")
-    return tuple(each.name for each in shaped.outputs(4) if fixed_shape(each)[1] == width)
 
 
 def _detection(

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 import onnx_graphsurgeon as gs
 
-from trtforge.graph.edit.nodes import PREFIX
 from trtforge.graph.tensors import fixed_shape
 
 PASS = {"Identity", "Cast", "QuantizeLinear", "DequantizeLinear"}
 RESHAPE = {"Reshape", "Flatten", "Squeeze", "Unsqueeze"}
-MOVE = PASS | RESHAPE | {"Concat", "Transpose", "Slice", "Split"}
+MOVE = PASS | RESHAPE | {"Concat", "Transpose", "Slice", "Split", "Gather"}
+SELECT = {"Gather", "GatherElements", "GatherND"}
 ARITHMETIC = {"Add", "Sub", "Mul", "Div", "Pow", "Exp"}
 
 
@@ -23,6 +23,15 @@ class ChannelSource(NamedTuple):
     """A node, and the channels `low:high` on `axis` of its output that are meant."""
 
     node: gs.Node
+    axis: int
+    low: int
+    high: int
+
+
+class Channels(NamedTuple):
+    """Channels `low:high` of a tensor, on one of its axes."""
+
+    tensor: gs.Tensor
     axis: int
     low: int
     high: int
@@ -45,6 +54,8 @@ def sources(tensor: gs.Tensor, axis: int, low: int, high: int) -> list[ChannelSo
         return sources(data, axis, low, high)
     if node.op == "Concat":
         return _through_concat(here[0])
+    if node.op == "Gather":
+        return _through_choice(here[0])
     if node.op == "Transpose":
         perm = node.attrs.get("perm", list(reversed(range(len(fixed_shape(tensor))))))
         return sources(data, perm[axis], low, high)
@@ -72,6 +83,79 @@ def _through_concat(source: ChannelSource) -> list[ChannelSource]:
         found += sources(tensor, axis, max(low - before, 0), min(high - before, width))
         before += width
     return found
+
+
+def _through_choice(source: ChannelSource) -> list[ChannelSource]:
+    """Follow a Gather of one constant index, such as the last of several decoder layers."""
+    node, axis, low, high = source
+    data, index = node.inputs
+    if not isinstance(index, gs.Constant) or prod(index.shape) != 1:
+        return [source]
+    chosen_axis = node.attrs.get("axis", 0) % len(fixed_shape(data))
+    before = row_axis(node, axis)
+    if before is None:
+        return [source]
+    number = int(index.values.item()) % fixed_shape(data)[chosen_axis]
+    return sources(_piece(data, chosen_axis, number), before, low, high)
+
+
+def _piece(tensor: gs.Tensor, axis: int, number: int) -> gs.Tensor:
+    """Return the input of a Concat that holds one place on its axis; the tensor itself elsewhere."""
+    node = tensor.inputs[0] if tensor.inputs else None
+    if node is None or node.op != "Concat" or not all(known(part) for part in node.inputs):
+        return tensor
+    if node.attrs["axis"] % len(fixed_shape(tensor)) != axis:
+        return tensor
+    for part in node.inputs:
+        if number < fixed_shape(part)[axis]:
+            return part
+        number -= fixed_shape(part)[axis]
+    return tensor
+
+
+def row_axis(node: gs.Node, axis: int) -> int | None:
+    """Return the axis of the data that a node of `SELECT` leaves whole; None where it selects there."""
+    data, index = node.inputs
+    if not known(data) or not known(index):
+        return None
+    rank = len(fixed_shape(index))
+    if node.op == "GatherND":
+        first = int(node.attrs.get("batch_dims", 0)) + fixed_shape(index)[-1]
+        moved = axis - (rank - 1) + first
+        return moved if axis >= rank - 1 else None
+    selected = node.attrs.get("axis", 0) % len(fixed_shape(data))
+    if node.op == "GatherElements":
+        return axis if axis != selected else None
+    if axis < selected:
+        return axis
+    return axis - rank + 1 if axis >= selected + rank else None
+
+
+def before_selection(found: list[ChannelSource]) -> list[ChannelSource]:
+    """Return the sources of the same channels before rows were selected by index."""
+    origins = []
+    for source in found:
+        axis = row_axis(source.node, source.axis) if source.node.op in SELECT else None
+        behind = sources(source.node.inputs[0], axis, *source[2:]) if axis is not None else []
+        origins += before_selection(behind) if behind else [source]
+    return origins
+
+
+def all_rows(rows: Channels) -> Channels | None:
+    """Return the channels of the rows from which the last Gather of these channels takes some.
+
+    None where they are not gathered, or not by one node.
+    """
+    data = None
+    found = sources(*rows)
+    while len(found) == 1 and found[0].node.op in SELECT:
+        node, axis, low, high = found[0]
+        before = row_axis(node, axis)
+        if before is None:
+            return None
+        data = Channels(node.inputs[0], before, low, high)
+        found = sources(*data)
+    return data
 
 
 def operand(source: ChannelSource, tensor: gs.Tensor) -> list[ChannelSource]:
@@ -180,16 +264,10 @@ def adds_constant(nodes: list[gs.Node], elements: int) -> bool:
             continue
         visited.add(id(node))
         if node.op in {"Add", "Sub"} and any(
-            is_constant(tensor) and prod(fixed_shape(tensor)) >= elements for tensor in node.inputs
+            isinstance(tensor, gs.Constant) and prod(fixed_shape(tensor)) >= elements
+            for tensor in node.inputs
         ):
             return True
         if node.op in ARITHMETIC | MOVE:
             pending += [producer for tensor in node.inputs for producer in tensor.inputs]
     return False
-
-
-def is_constant(tensor: gs.Tensor) -> bool:
-    """Tell whether a tensor is a constant, or a weight that a concrete graph carries without values."""
-    return isinstance(tensor, gs.Constant) or (
-        tensor.name.startswith(PREFIX + "weight/") and known(tensor)
-    )
