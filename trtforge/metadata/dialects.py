@@ -219,18 +219,18 @@ def _color(texts: Texts) -> Entry[Color] | None:
     reads_rgb = values.truth(texts.get(swapped, ""))  # its pictures are OpenCV's, in BGR
     if reads_rgb is not None:
         return Entry("rgb" if reads_rgb else "bgr", swapped)
-    return _entry(
-        _folded(texts), ("image.bitmappixelformat",), lambda text: COLORS.get(text.strip().lower())
-    )
+    return _entry(_folded(texts), ("image.bitmappixelformat",), _format)
+
+
+def _format(text: str) -> Color | None:
+    return COLORS.get(text.strip().lower())
 
 
 def _letterbox(texts: Texts) -> Entry[Letterbox] | None:
     own = _own(texts)
     if own:
         return Entry(own.letterbox, OWN)
-    found = _entry(
-        texts, (MODEL_INFO + "resize_type",), lambda text: RESIZES.get(text.strip().lower())
-    )
+    found = _entry(texts, (MODEL_INFO + "resize_type",), _resize)
     if found:
         return found
     if not _is_ultralytics(texts):
@@ -238,10 +238,15 @@ def _letterbox(texts: Texts) -> Entry[Letterbox] | None:
     if _task(texts["task"]) in ("classify", "other"):
         return Entry("none", "task")  # they cut out the centre, which nvinfer can't, or stretch
     head = texts.get("head", "").strip()  # older versions wrote none
+    if not head:
+        return None
     if head in STRETCHED_HEADS:
         return Entry("none", "head")
-    bars: Letterbox = "symmetric"
-    return Entry(bars, "head") if head else None
+    return Entry("symmetric", "head")
+
+
+def _resize(text: str) -> Letterbox | None:
+    return RESIZES.get(text.strip().lower())
 
 
 def _is_ultralytics(texts: Texts) -> bool:

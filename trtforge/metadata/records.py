@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
-Value = TypeVar("Value")
+Value_co = TypeVar("Value_co", covariant=True)
 Task = Literal[
     "detect",
     "segment",
@@ -22,10 +22,10 @@ Triple = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
-class Entry(Generic[Value]):
+class Entry(Generic[Value_co]):
     """A value that a file states, and the key of the metadata that holds it."""
 
-    value: Value
+    value: Value_co
     key: str
 
     @property

@@ -123,7 +123,7 @@ def patch_side(graph: gs.Graph) -> int | None:
     except ForgeError:
         return None
     kernels = [list(weights.shape[2:]) for _, weights in found]
-    strides = [list(convolution.attrs.get("strides", [])) for convolution, _ in found]
+    strides: list[list[int]] = [list(node.attrs.get("strides", [])) for node, _ in found]
     if len(found) != 1 or kernels != strides or len(set(kernels[0])) != 1:
         return None
     side = int(kernels[0][0])
