@@ -105,7 +105,7 @@ def parse(texts: Texts) -> Metadata:
         channels=_entry(texts, ("channels",), values.whole),
         stride=_entry(texts, ("stride",), values.whole),
         end2end=_entry(texts, ("end2end",), values.truth),
-        normalization=_normalization(texts),
+        normalization=_sane(_normalization(texts)),
         color=_color(texts),
         letterbox=_letterbox(texts),
     )
@@ -163,6 +163,15 @@ def _normalization(texts: Texts) -> Entry[Normalization] | None:
     if _is_ultralytics(texts):
         return Entry(Normalization(), "task")
     return _entry(_folded(texts), ("image.nominalpixelrange",), _range)
+
+
+def _sane(found: Entry[Normalization] | None) -> Entry[Normalization] | None:
+    """Return a normalisation that pixels can have; None for any other."""
+    if found is None:
+        return None
+    steps = found.value
+    possible = 0 < steps.scale <= 1 and all(0 <= offset <= 255 for offset in steps.offsets)
+    return found if possible and all(0 < std < 100 for std in steps.std or ()) else None
 
 
 def _own(texts: Texts) -> Preprocess | None:
@@ -230,7 +239,7 @@ def _letterbox(texts: Texts) -> Entry[Letterbox] | None:
     own = _own(texts)
     if own:
         return Entry(own.letterbox, OWN)
-    found = _entry(texts, (MODEL_INFO + "resize_type",), _resize)
+    found: Entry[Letterbox] | None = _entry(texts, (MODEL_INFO + "resize_type",), _resize)
     if found:
         return found
     if not _is_ultralytics(texts):

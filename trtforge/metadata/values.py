@@ -22,7 +22,7 @@ LONGEST_NAME = 200  # characters; nvinfer itself keeps 127 bytes
 _PLAIN = re.compile(
     r"(?:[\s\[\](){},:]"
     r"|(?<![\w.)\]}'\"])[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?(?![\w.])"
-    r"|\b(?:True|False|None)\b)+"
+    r"|\b(?:True|False|None|true|false|null)\b)+"
 )
 _STRING = re.compile(r"'(?:[^'\\\n]|\\.)*'|\"(?:[^\"\\\n]|\\.)*\"")
 _LEVELS = {"[": 1, "(": 1, "{": 1, "]": -1, ")": -1, "}": -1}
@@ -31,15 +31,13 @@ _LEVELS = {"[": 1, "(": 1, "{": 1, "]": -1, ")": -1, "}": -1}
 def literal(text: str) -> object:
     """Return the value of a JSON text or a Python literal; None if it is neither, or too large."""
     text = text.strip()
-    if not text or len(text) > MOST_CHARACTERS:
+    if not text or len(text) > MOST_CHARACTERS or not _is_literal(text):
         return None
     try:
         value: object = json.loads(text)
         return value
     except (ValueError, RecursionError):
         pass
-    if not _is_literal(text):
-        return None
     try:
         found: object = ast.literal_eval(text)
         return found
@@ -48,7 +46,7 @@ def literal(text: str) -> object:
 
 
 def _is_literal(text: str) -> bool:
-    """Tell whether a text is made of a literal's tokens, and nests no deeper than we allow."""
+    """Tell whether a text is made of the tokens of literals and JSON, and nests no deeper than we allow."""
     place, level = 0, 0
     while place < len(text):
         found = _PLAIN.match(text, place)

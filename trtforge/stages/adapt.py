@@ -71,4 +71,4 @@ def summarize(facts: AdaptFacts) -> str:
     return f"{facts.patches} patches{folded}"
 
 
-STAGE = Stage("adapt", 3, ("onnx", "onnx-graphsurgeon", "numpy"), run, AdaptFacts, summarize)
+STAGE = Stage("adapt", 4, ("onnx", "onnx-graphsurgeon", "numpy"), run, AdaptFacts, summarize)

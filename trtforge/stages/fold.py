@@ -184,4 +184,4 @@ def summarize(facts: FoldFacts) -> str:
 
 
 TOOLS = ("onnx", "onnx-graphsurgeon", "onnxruntime", "numpy")
-STAGE = Stage("fold", 9, TOOLS, run, FoldFacts, summarize)
+STAGE = Stage("fold", 10, TOOLS, run, FoldFacts, summarize)
