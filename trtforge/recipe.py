@@ -6,6 +6,7 @@ A recipe is a YAML file. It is checked as a whole, and every error is reported w
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -153,12 +154,22 @@ class Nms(_Section):
         iou: largest intersection over union of two boxes that are both kept, 0..1.
         max_det: largest number of detections per image.
         class_agnostic: whether boxes of different classes suppress each other.
+        best_class: whether a box counts under its best class only; null leaves it to the model.
     """
 
     score: float = Field(default=0.25, ge=0, lt=1)
     iou: float = Field(default=0.45, gt=0, le=1)
     max_det: int = Field(default=100, ge=1, le=3840)
     class_agnostic: bool = False
+    best_class: bool | None = None
+
+    def with_defaults(self, limits: Mapping[str, float | int | bool | None]) -> Nms:
+        """Return the thresholds, with those of a model's own NMS where the recipe names none."""
+        named = self.model_fields_set
+        open_ones = {
+            key: value for key, value in limits.items() if key not in named and value is not None
+        }
+        return Nms.model_validate(self.model_dump(exclude_unset=True) | open_ones)
 
 
 class Recipe(_Section):

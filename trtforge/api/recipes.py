@@ -44,9 +44,10 @@ def load_recipe(
         "iou": nms.iou,
         "max_det": nms.max_det,
         "class_agnostic": nms.class_agnostic or None,
+        "best_class": nms.best_class,
     }
     given = {key: value for key, value in values.items() if value is not None}
-    changes: dict[str, object] = {"nms": base.nms.model_dump() | given}
+    changes: dict[str, object] = {"nms": base.nms.model_dump(exclude_unset=True) | given}
     if labels:
         changes["labels"] = Path(labels)
     keep, only = names_of(keep), names_of(only)

@@ -31,6 +31,18 @@ class Target:
 
 
 @dataclass(frozen=True)
+class Form:
+    """A graph on the way from the user's model to the one that is built.
+
+    Attributes:
+        stage: the stage that made it; empty for the user's model.
+    """
+
+    stage: str
+    model: File
+
+
+@dataclass(frozen=True)
 class Prepared:
     """A model with everything done that needs no GPU.
 
@@ -47,6 +59,8 @@ class Prepared:
         implicit: the graph is FP32, and the builder chooses the precisions (see ``Job``).
         images: folder that TensorRT itself calibrates on; None where the ranges are ours.
         origins: where parts of the recipe are from, in words (see ``Manifest``).
+        forms: the graphs that each backend's graph was made from, the user's model first; empty for
+            a folder that is read back.
     """
 
     name: str
@@ -63,6 +77,7 @@ class Prepared:
     implicit: bool = False
     images: File | None = None
     origins: Mapping[str, str] = field(default_factory=dict)
+    forms: Mapping[Backend, tuple[Form, ...]] = field(default_factory=dict)
 
     @property
     def built_precision(self) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trtforge.bundle.facts import DetectorFacts, FoldFacts
+from trtforge.bundle.facts import DetectorFacts, FoldFacts, NmsLimits
 from trtforge.errors import ForgeError
 from trtforge.recipe import Decode
 from trtforge.stages import MODEL
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import onnx
 
     from trtforge.graph.detection import Detection
+    from trtforge.graph.nms.inner import InnerNms
 
 __all__ = ["STAGE", "FoldFacts", "FoldInputs", "FoldOptions", "run", "summarize"]
 
@@ -39,6 +40,7 @@ class FoldOptions:
         check: run both graphs in ONNX Runtime and compare them.
         batch: the batch that the model must have or take; None leaves it.
         image: refuse a model whose input is not one batch of colour images.
+        strip: cut away an NMS over the best class of each box, which can be put back for any target.
         opset: raise the model to this opset, if it is older; None is the one that Q/DQ and casts
             need.
     """
@@ -50,6 +52,7 @@ class FoldOptions:
     check: bool = True
     batch: int | None = None
     image: bool = True
+    strip: bool = True
     opset: int | None = None
 
 
@@ -65,6 +68,7 @@ def run(draft: Path, inputs: FoldInputs, options: FoldOptions) -> FoldFacts:
     from trtforge.graph.fold.constants import left_alone
     from trtforge.graph.inputs import dims, image_input, only_image
     from trtforge.graph.model import graph_of, load, model_of, save
+    from trtforge.graph.nms.inner import inner_nms
     from trtforge.graph.nms.strip import strip_nms
     from trtforge.graph.shapes import Shapes
 
@@ -83,10 +87,12 @@ def run(draft: Path, inputs: FoldInputs, options: FoldOptions) -> FoldFacts:
         _refuse_changes(original, folded)
     graph = graph_of(folded)
     too_large = left_alone(graph, Shapes(graph))
-    # ONNX's own NonMaxSuppression runs everywhere; a plugin runs in TensorRT alone.
+    # ONNX's own NonMaxSuppression over every class runs everywhere; a plugin runs in TensorRT alone.
     nms = existing_nms(graph)
-    plugin = str(nms.op) if nms is not None and nms.op != "NonMaxSuppression" else None
-    if plugin:
+    inner = inner_nms(graph) if options.strip else None
+    plugin = nms is not None and nms.op.endswith("_TRT")
+    stripped = str(nms.op) if nms is not None and (inner or plugin) else None
+    if stripped:
         strip_nms(graph)
         folded = model_of(graph)
     detection, likely = _recognise(folded, options)
@@ -101,12 +107,23 @@ def run(draft: Path, inputs: FoldInputs, options: FoldOptions) -> FoldFacts:
         batch=batch,
         outputs={output.name: tuple(dims(output)) for output in folded.graph.output},
         typed=_is_typed(folded),
-        stripped_nms=plugin,
+        stripped_nms=stripped,
+        stripped_limits=_limits(inner) if inner else None,
         detection=_detector_facts(detection) if detection else None,
         likely=likely,
         too_large=tuple(too_large),
         image=tuple(dims(image)) if image is not None else None,
         patches=patch_side(graph_of(folded)),
+    )
+
+
+def _limits(inner: InnerNms) -> NmsLimits:
+    return NmsLimits(
+        score=inner.score,
+        iou=inner.iou,
+        max_det=inner.max_det,
+        class_agnostic=inner.class_agnostic,
+        best_class=inner.detection.best_class,
     )
 
 
@@ -149,7 +166,8 @@ def _recognise(model: onnx.ModelProto, options: FoldOptions) -> tuple[Detection 
 
 
 def _detector_facts(detection: Detection) -> DetectorFacts:
-    return DetectorFacts(detection.form, detection.classes, detection.boxes, detection.why)
+    extras = tuple(extra.name for extra in detection.extras)
+    return DetectorFacts(detection.form, detection.classes, detection.boxes, detection.why, extras)
 
 
 def _is_typed(model: onnx.ModelProto) -> bool:
@@ -184,4 +202,4 @@ def summarize(facts: FoldFacts) -> str:
 
 
 TOOLS = ("onnx", "onnx-graphsurgeon", "onnxruntime", "numpy")
-STAGE = Stage("fold", 10, TOOLS, run, FoldFacts, summarize)
+STAGE = Stage("fold", 11, TOOLS, run, FoldFacts, summarize)

@@ -197,6 +197,7 @@ def edit(draft: Path, model: Path, options: EditOptions) -> EditFacts:
     from trtforge.graph.edit.patches import apply_patches
     from trtforge.graph.edit.preprocess import fold_normalization, image_front, swap_channels
     from trtforge.graph.model import graph_of, load, model_of, save
+    from trtforge.graph.nms.inner import inner_nms
 
     recipe = options.recipe
     graph = graph_of(onnx.shape_inference.infer_shapes(load(model)))
@@ -206,7 +207,9 @@ def edit(draft: Path, model: Path, options: EditOptions) -> EditFacts:
         spec = swap_channels(graph, spec)
     if options.normalization:
         spec = fold_normalization(graph, spec)
-    nms = PatchOptions(options.form, options.impl, recipe.head, recipe.nms, recipe.decode)
+    inner = inner_nms(graph) if options.form != "keep" else None
+    limits = recipe.nms.with_defaults(inner.limits) if inner else recipe.nms
+    nms = PatchOptions(options.form, options.impl, recipe.head, limits, recipe.decode)
     facts = _put_in_nms(graph, nms)
     image = first_image(graph)
     feed: FloatFeed | FrameFeed
@@ -279,4 +282,4 @@ def summarize(facts: PatchFacts) -> str:
 
 
 TOOLS = ("onnx", "onnx-graphsurgeon", "onnxruntime", "numpy")
-STAGE = Stage("patch", 5, TOOLS, run, PatchFacts, summarize)
+STAGE = Stage("patch", 6, TOOLS, run, PatchFacts, summarize)

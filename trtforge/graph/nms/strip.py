@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx_graphsurgeon as gs
 
@@ -18,6 +20,7 @@ from trtforge.graph.edit.nodes import (
     upstream,
 )
 from trtforge.graph.heads import decode
+from trtforge.graph.nms.inner import inner_nms
 from trtforge.graph.tensors import fixed_shape
 from trtforge.recipe import Decode
 
@@ -28,7 +31,9 @@ _SELECT = {"NonZero", "TopK", "ReduceMax", "ArgMax", "Compress", "Loop", "NonMax
 def strip_nms(graph: gs.Graph, figures: Decode | None = None) -> Detection | None:
     """Cut NMS away, in place, so that any runtime can run the rest.
 
-    The graph's outputs become `boxes` float32 `(B, N, 4)`, in a plugin's case corners in pixels
+    Where the NMS sees the best class of each box (``trtforge.graph.nms.inner``), the outputs become
+    the rows before it, `predictions` with all that belongs to each box, or boxes and scores as they
+    are. Else the graph's outputs become `boxes` float32 `(B, N, 4)`, in a plugin's case corners in pixels
     whatever its coding was, and `scores` float32 `(B, N, C)`, probabilities whatever its activation
     was: form "boxes-scores".
 
@@ -46,6 +51,9 @@ def strip_nms(graph: gs.Graph, figures: Decode | None = None) -> Detection | Non
     node = existing_nms(graph)
     if node is None:
         return None
+    inner = inner_nms(graph)
+    if inner:
+        return _cut_to(graph, inner.detection)
     boxes, scores = (
         _operator_inputs(graph, node)
         if node.op == "NonMaxSuppression"
@@ -70,6 +78,22 @@ def strip_nms(graph: gs.Graph, figures: Decode | None = None) -> Detection | Non
         graph.outputs[0].shape = [batch_dim(graph), count, 4]
         graph.outputs[1].shape = [batch_dim(graph), count, detection.classes]
     return detection
+
+
+def _cut_to(graph: gs.Graph, detection: Detection) -> Detection:
+    """Make a detector's tensors the graph's outputs, beside those that stay; return it with them."""
+    tensors = graph.tensors()
+    names = ("boxes", "scores") if len(detection.outputs) == 2 else ("predictions",)
+    outputs = []
+    for source, name, axis in zip(detection.outputs, names, detection.axes, strict=True):
+        width = (tensors[source].shape or [None] * 3)[axis]
+        shape = [batch_dim(graph), detection.boxes or "boxes", width]
+        if axis == 1:
+            shape[1:] = shape[:0:-1]
+        outputs.append(name_output(graph, float32(graph, tensors[source]), name, shape))
+    graph.outputs = [*outputs, *(tensors[name] for name in detection.kept)]
+    graph.cleanup().toposort()
+    return replace(detection, outputs=names)
 
 
 def _operator_inputs(graph: gs.Graph, node: gs.Node) -> tuple[gs.Tensor, gs.Tensor]:
