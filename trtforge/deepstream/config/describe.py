@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import TypedDict
 
-from trtforge.backends._plan import maker
+from trtforge.backends._plan import maker, start, without_header
 from trtforge.calibration import cache as calibration
 from trtforge.deepstream.config.graph import ClassMap, Graph, Kind, classes_of, inspect
 from trtforge.deepstream.config.nvinfer import STOCK_PARSERS, Network, Objects, Parser
@@ -150,6 +150,11 @@ def _engine(path: Path, recipe: Recipe | None) -> Model:
         raise ForgeError(
             f"{path}: a TensorRT-RTX engine, which DeepStream can't load",
             "give the bundle: nvinfer builds its own engine from the ONNX file in it",
+        )
+    if start(path):
+        raise ForgeError(
+            f"{path}: has a header of JSON before the engine, which nvinfer can't load",
+            f"cut it off: {without_header(path)}",
         )
     found = _ENGINE.fullmatch(path.name)
     if not found:
