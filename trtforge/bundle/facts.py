@@ -66,6 +66,9 @@ class FoldFacts:
         detection: the detector that was recognised; None if there is none.
         likely: what the outputs may be, and what would decide it; empty if they look like nothing.
         too_large: names of nodes that are constant, and too large to be folded.
+        image: dimensions of the input before folding; None unless it is exactly one image.
+        patches: side in pixels of the patches that the first convolution cuts the image into, as in
+            a transformer; None where it does not.
     """
 
     nodes_before: int = 0
@@ -80,6 +83,8 @@ class FoldFacts:
     detection: DetectorFacts | None = None
     likely: str = ""
     too_large: tuple[str, ...] = ()
+    image: Dims | None = None
+    patches: int | None = None
 
     @property
     def image_size(self) -> tuple[int, int]:

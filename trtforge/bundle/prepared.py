@@ -58,6 +58,7 @@ class Prepared:
         remarks: what the user should know about the calibration.
         implicit: the graph is FP32, and the builder chooses the precisions (see ``Job``).
         images: folder that TensorRT itself calibrates on; None otherwise.
+        origins: where parts of the recipe are from, in words (see ``Manifest``).
         forms: the graphs that each backend's graph was made from, the user's model first; empty for
             a folder that is read back.
     """
@@ -75,6 +76,7 @@ class Prepared:
     remarks: tuple[str, ...] = ()
     implicit: bool = False
     images: File | None = None
+    origins: Mapping[str, str] = field(default_factory=dict)
     forms: Mapping[Backend, tuple[Form, ...]] = field(default_factory=dict)
 
     @property

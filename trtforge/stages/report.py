@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from trtforge import outfile
-from trtforge.backends._plan import MAGIC
+from trtforge.backends._plan import MAGIC, maker
 from trtforge.bundle.folder import MANIFEST, listed_files
 from trtforge.devices import Device, catalogue
 from trtforge.documents import DocumentError, load_json
@@ -275,9 +275,9 @@ def _is_engine(path: Path) -> bool:
 
 
 def _inspect(path: Path) -> str:
-    from trtforge.backends import tensorrt, tensorrt_rtx
+    from trtforge.backends import tensorrt
 
-    if tensorrt_rtx.compute_capabilities(path.read_bytes()):
+    if maker(path) == "TensorRT-RTX":
         raise MachineError(
             f"{path}: TensorRT-RTX lists the layers of an engine only during the build",
             "give the bundle, which holds layers.json",

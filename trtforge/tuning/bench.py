@@ -233,8 +233,7 @@ def bench(
     from trtforge.stages.verify import EVALUATION
 
     deadline = time.monotonic() + seconds
-    recipe = pipeline.after_adapting(job.recipe)
-    folder = images or job.images or recipe.calibration.images
+    folder = images or job.images or job.recipe.calibration.images
     if folder is None:
         raise ForgeError("calibration needs photographs", "give --calib FOLDER")
     files = _readable(pictures.list_images(folder))
@@ -246,7 +245,7 @@ def bench(
         pictures.label_names(files, folder) if labels else pictures.relative_names(files, folder)
     )
     digests = pictures.image_digests(files, folder)
-    calibrated = pipeline.calibrated_model(job, store)
+    calibrated, recipe = pipeline.calibrated_model(job, store)
     network = _network(calibrated, recipe)
     graph = graph_of(load(network.model))
     precision = recipe.precision

@@ -1,0 +1,87 @@
+"""Fill in the recipe of a job: from what the model's file says of itself, then from its graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from trtforge.bundle.facts import FoldFacts
+from trtforge.metadata import NOTHING, Completed, Metadata, by_metadata, by_structure, from_recipe
+from trtforge.metadata.check import contradictions
+from trtforge.metadata.complete import describe
+from trtforge.pipeline.job import Job
+
+FROM_RECIPE = "the recipe"
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A job whose recipe is filled in.
+
+    Attributes:
+        stated: what the model's file says of itself.
+        completed: its preprocessing, before a part of it went into the graph.
+    """
+
+    job: Job
+    stated: Metadata = NOTHING
+    completed: Completed = field(default_factory=Completed)
+
+    def with_job(self, job: Job) -> Filled:
+        """Return the same for a job that stages have gone on with."""
+        return replace(self, job=job)
+
+
+def by_file(job: Job, stated: Metadata) -> Filled:
+    """Return the job with what the file says, where neither options nor recipe say it."""
+    completed = by_metadata(from_recipe(job.recipe.preprocess), stated)
+    return Filled(_with(job, completed), stated, completed)
+
+
+def by_graph(filled: Filled, facts: FoldFacts) -> Filled:
+    """Return the job with what its graph shows, where nothing else says it."""
+    form = facts.detection.form if facts.detection else None
+    shown = by_structure(filled.completed, form, facts.patches)
+    if shown == filled.completed:
+        return filled
+    job = filled.job
+    spec = job.recipe.preprocess
+    if "normalization" not in filled.completed.origins:
+        parts = shown.preprocess
+        spec = spec.model_copy(
+            update={"scale": parts.scale, "offsets": parts.offsets, "std": parts.std}
+        )
+    spec = spec.model_copy(update={"letterbox": shown.preprocess.letterbox})
+    recipe = job.recipe.model_copy(update={"preprocess": spec})
+    return Filled(replace(job, recipe=recipe), filled.stated, shown)
+
+
+def origins(filled: Filled, facts: FoldFacts) -> dict[str, str]:
+    """Return where each part of the preprocessing is from, with its value, for the manifest."""
+    found = describe(filled.completed)
+    found.pop("size", None)
+    if facts.size is None or facts.image is None:
+        return found
+    size = "x".join(map(str, facts.size))
+    if all(isinstance(side, int) for side in facts.image[2:]):
+        origin = "fixed in the graph"
+    elif filled.job.size:
+        origin = "--size"
+    else:
+        origin = filled.completed.origins.get("size", "by default; --size HxW gives another")
+    return {"size": f"{size} ({origin})", **found}
+
+
+def remarks(filled: Filled, facts: FoldFacts) -> tuple[str, ...]:
+    """Return what the user should know: what was not the recipe's, and what the graph denies."""
+    form = facts.detection.form if facts.detection else None
+    told = tuple(
+        f"{part}: {text}"
+        for part, text in origins(filled, facts).items()
+        if not text.endswith((f"({FROM_RECIPE})", "(fixed in the graph)", "(--size)"))
+    )
+    return told + tuple(contradictions(filled.stated, facts.image, facts.size, form))
+
+
+def _with(job: Job, completed: Completed) -> Job:
+    recipe = job.recipe.model_copy(update={"preprocess": completed.preprocess})
+    return replace(job, recipe=recipe)
