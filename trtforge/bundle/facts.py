@@ -62,6 +62,7 @@ class FoldFacts:
         outputs: dimensions of every output, by name.
         typed: the original holds Q/DQ nodes or FP16 weights.
         stripped_nms: operator of the model's own NMS that was cut away; None if there was none.
+        kept_nms: operator of the model's own NMS that stays; None if there is none.
         stripped_limits: its thresholds, where the NMS that is put back takes them.
         detection: the detector that was recognised; None if there is none.
         likely: what the outputs may be, and what would decide it; empty if they look like nothing.
@@ -79,6 +80,7 @@ class FoldFacts:
     outputs: Mapping[str, Dims] = field(default_factory=dict)
     typed: bool = False
     stripped_nms: str | None = None
+    kept_nms: str | None = field(default=None, metadata=OMIT_NONE)
     stripped_limits: NmsLimits | None = field(default=None, metadata=OMIT_NONE)
     detection: DetectorFacts | None = None
     likely: str = ""

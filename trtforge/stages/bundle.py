@@ -118,7 +118,7 @@ def _engine(
         tensorrt_name: the name that nvinfer looks for.
     """
     from trtforge.reporting import assemble, model, page
-    from trtforge.stages.report import beside, title
+    from trtforge.stages.report import histograms, title
 
     report = assemble.for_device(
         model.load(engine.file(LAYERS).path),
@@ -127,7 +127,7 @@ def _engine(
         precision=prepared.built_precision,
     )
     context = page.Context(
-        title(report), target.device, beside(prepared.table.path if prepared.table else None)
+        title(report), target.device, histograms(prepared.table.path if prepared.table else None)
     )
     contents: Contents = {
         LAYERS: _text(model.to_json(report)),

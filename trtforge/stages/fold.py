@@ -108,6 +108,7 @@ def run(draft: Path, inputs: FoldInputs, options: FoldOptions) -> FoldFacts:
         outputs={output.name: tuple(dims(output)) for output in folded.graph.output},
         typed=_is_typed(folded),
         stripped_nms=stripped,
+        kept_nms=str(nms.op) if nms is not None and not stripped else None,
         stripped_limits=_limits(inner) if inner else None,
         detection=_detector_facts(detection) if detection else None,
         likely=likely,

@@ -97,7 +97,7 @@ def model(path: Path, recipe: Recipe | None) -> Model:
     if not path.is_file():
         raise ForgeError(
             f"{path}: no such file or folder",
-            "give an ONNX file, an engine, or a folder of trtforge's",
+            "give an ONNX file, an engine, or a folder made by trtforge",
         )
     if path.suffix == ".onnx":
         graph, recipe = inspect(path), recipe or Recipe()
