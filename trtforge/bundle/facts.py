@@ -68,6 +68,8 @@ class FoldFacts:
         likely: what the outputs may be, and what would decide it; empty if they look like nothing.
         too_large: names of nodes that are constant, and too large to be folded.
         image: dimensions of the input before folding; None unless it is exactly one image.
+        features: each output of the original is a vector that describes a picture, without
+            classes: folding may take away what shows it.
         patches: side in pixels of the patches that the first convolution cuts the image into, as in
             a transformer; None where it does not.
     """
@@ -86,6 +88,7 @@ class FoldFacts:
     likely: str = ""
     too_large: tuple[str, ...] = ()
     image: Dims | None = None
+    features: bool = False
     patches: int | None = None
 
     @property

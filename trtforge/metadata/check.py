@@ -49,7 +49,7 @@ def _of_outputs(stated: Metadata, form: str | None) -> Iterator[str]:
     task = stated.task
     if task and task.value not in DETECTORS and form:
         yield _line(task, task.value, "the outputs are a detector's:", form)
-    if stated.end2end and form and stated.end2end.value != (form == "ranked"):
+    if stated.end2end and stated.end2end.value and form not in (None, "ranked"):
         yield _line(stated.end2end, stated.end2end.value, "the outputs are of form", form)
 
 

@@ -81,7 +81,7 @@ def by_structure(completed: Completed, form: str | None, patches: int | None) ->
     )
     if patches is None:
         return completed
-    origin = f"the image is cut into patches of {patches} pixels, as by transformers that were trained so"
+    origin = f"by default for transformers, which cut the image into patches of {patches} pixels"
     return _with(completed, "normalization", _steps(IMAGENET), origin)
 
 

@@ -10,9 +10,13 @@ from trtforge.metadata import NOTHING, Completed, Metadata, by_metadata, by_stru
 from trtforge.metadata.check import contradictions
 from trtforge.metadata.complete import describe
 from trtforge.pipeline.job import Job
-from trtforge.recipe import Recipe
+from trtforge.recipe import Decode, Recipe
 
 FROM_RECIPE = "the recipe"
+# RF-DETR's exporter calls its outputs so. It has a channel more than classes, which stands for none
+# (its losses never reward it), but for the weights of COCO, whose channels are COCO's ids 0 to 90.
+RF_DETR_OUTPUTS = {"dets", "labels"}
+COCO_IDS = 91
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,25 @@ def by_graph(filled: Filled, facts: FoldFacts) -> Filled:
     spec = spec.model_copy(update={"letterbox": shown.preprocess.letterbox})
     recipe = job.recipe.model_copy(update={"preprocess": spec})
     return Filled(replace(job, recipe=recipe), filled.stated, shown)
+
+
+def without_none(job: Job, facts: FoldFacts) -> tuple[Job, FoldFacts]:
+    """Return the job and the facts of an RF-DETR without the channel for none.
+
+    Others keep all their channels: nothing in a graph shows that one is never meant.
+    """
+    found = facts.detection
+    if found is None or found.form != "queries" or job.recipe.head != "auto":
+        return job, facts
+    if not found.classes or found.classes == COCO_IDS or facts.patches is None:
+        return job, facts
+    if not facts.outputs.keys() >= RF_DETR_OUTPUTS or job.recipe.decode != Decode():
+        return job, facts
+    figures = Decode(activation="sigmoid", background="last")
+    recipe = job.recipe.model_copy(update={"head": "queries", "decode": figures})
+    why = f"{found.why}; as RF-DETR's files have it, the last channel is none"
+    fewer = replace(found, classes=found.classes - 1, why=why)
+    return replace(job, recipe=recipe), replace(facts, detection=fewer)
 
 
 def origins(filled: Filled, facts: FoldFacts) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trtforge.bundle import folder
@@ -145,7 +145,7 @@ def _network(prepared: Prepared, deepstream: str, dla_core: int | None) -> _Conf
     """Return what nvinfer has to know, and the labels in the form that the network wants."""
     graph = inspect(prepared.graphs[DEEPSTREAM].path)
     model = describe.from_prepared(prepared, graph, Path(), dla=dla_core)
-    kind = graph.kind()
+    kind = replace(graph, features=(True,)).kind() if prepared.facts.features else graph.kind()
     if kind == "detector" and not graph.stock:
         kind = "tensors"
     names, origin = describe.class_names(model, kind)

@@ -114,6 +114,7 @@ def run(draft: Path, inputs: FoldInputs, options: FoldOptions) -> FoldFacts:
         likely=likely,
         too_large=tuple(too_large),
         image=tuple(dims(image)) if image is not None else None,
+        features=_has_only_features(original),
         patches=patch_side(graph_of(folded)),
     )
 
@@ -171,6 +172,13 @@ def _detector_facts(detection: Detection) -> DetectorFacts:
     return DetectorFacts(detection.form, detection.classes, detection.boxes, detection.why, extras)
 
 
+def _has_only_features(model: onnx.ModelProto) -> bool:
+    from trtforge.graph.ends import is_features, makers_of
+
+    makers = makers_of(model.graph)
+    return all(is_features(output.name, makers) for output in model.graph.output)
+
+
 def _is_typed(model: onnx.ModelProto) -> bool:
     """Return whether a graph decides its own precisions: it holds Q/DQ nodes or FP16 weights."""
     return any(node.op_type == "DequantizeLinear" for node in model.graph.node) or any(
@@ -203,4 +211,4 @@ def summarize(facts: FoldFacts) -> str:
 
 
 TOOLS = ("onnx", "onnx-graphsurgeon", "onnxruntime", "numpy")
-STAGE = Stage("fold", 11, TOOLS, run, FoldFacts, summarize)
+STAGE = Stage("fold", 12, TOOLS, run, FoldFacts, summarize)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from trtforge.deepstream.config.ends import MAPS, end_of, is_features, makers_of
 from trtforge.errors import ForgeError
+from trtforge.graph.ends import MAPS, end_of, is_features, makers_of
 from trtforge.metadata import NOTHING, Metadata, of_model
 
 if TYPE_CHECKING:

@@ -15,7 +15,9 @@ ROOT = SHAPED | {"Sqrt", "Pow", "Clip", "Max", "Add", "Reciprocal", "Mul"}
 SQUARES = {"ReduceL2", "ReduceSumSquare"}
 POOLS = {"GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "AveragePool"}
 # A vector that ends in one of these is handed to another layer, or compared with others.
-FEATURES = {"Relu", "PRelu", "LeakyRelu", "BatchNormalization", "LayerNormalization"}
+ACTIVATIONS = {"Relu", "PRelu", "LeakyRelu", "HardSwish", "Gelu", "Elu"}
+FEATURES = ACTIVATIONS | {"BatchNormalization", "LayerNormalization"}
+GATES = {"Sigmoid", "HardSigmoid"}
 MAPS = {"Conv", "ConvTranspose", "Resize", "Softmax", "LogSoftmax", "Sigmoid"}
 FARTHEST = 16  # nodes that are followed back; the file may be anybody's
 Makers = Mapping[str, "onnx.NodeProto"]
@@ -42,15 +44,26 @@ def is_features(name: str, makers: Makers) -> bool:
     It has length 1, or ends in an activation or a normalisation, or in the mean of a feature map.
     The mean of what a convolution makes may be a classifier's: SqueezeNet ends so.
     """
-    end = end_of(name, makers, SHAPED)
+    end = end_of(name, makers, SHAPED | {"Gather", "Slice"})
     if end is None:
         return False
-    if end.op_type in FEATURES or _has_length_one(end, makers):
+    if end.op_type in FEATURES or _is_gated(end, makers) or _has_length_one(end, makers):
         return True
     if end.op_type not in POOLS:
         return False
     before = end_of(end.input[0], makers, TYPED | {"Relu"})
     return before is not None and before.op_type != "Conv"
+
+
+def _is_gated(node: onnx.NodeProto, makers: Makers) -> bool:
+    """Tell whether a node ends a Swish, which multiplies a value with its own sigmoid."""
+    if node.op_type != "Mul" or len(node.input) != 2:
+        return False
+    for one, other in (node.input, reversed(node.input)):
+        gate = makers.get(other)
+        if gate is not None and gate.op_type in GATES and gate.input[0] == one:
+            return True
+    return False
 
 
 def _has_length_one(node: onnx.NodeProto, makers: Makers) -> bool:

@@ -62,6 +62,19 @@ def rectified(s: Sketch) -> str:
     return s.op("Relu", vector(s))
 
 
+def swish(s: Sketch) -> str:
+    x = vector(s)
+    return s.op("Mul", s.op("Sigmoid", x), x)
+
+
+def class_token(s: Sketch) -> str:
+    rows = s.op(
+        "Transpose", s.op("Reshape", conv(s, "image", 8, 3), s.ints(0, 8, -1)), perm=[0, 2, 1]
+    )
+    rows = s.op("LayerNormalization", rows, s.const(np.ones(8)))
+    return s.op("Gather", rows, s.const(0, np.int64), axis=1)
+
+
 def normalised(s: Sketch) -> str:
     figures = [s.const(np.ones(8)) for _ in range(4)]
     return s.op("BatchNormalization", vector(s), *figures)
@@ -88,7 +101,7 @@ def probabilities(s: Sketch) -> str:
 
 
 def written(path: Path, s: Sketch, out: str, shape: Any, props: Any = None) -> Path:
-    model = s.model(out, side=64)
+    model = s.model(out, side=64, opset=17)
     model.graph.output[0].CopyFrom(
         helper.make_tensor_value_info(out, onnx.TensorProto.FLOAT, shape)
     )
@@ -99,7 +112,19 @@ def written(path: Path, s: Sketch, out: str, shape: Any, props: Any = None) -> P
 
 
 @pytest.mark.parametrize(
-    "make", [reduce_l2, expanded, root_of_squares, inverse_root, lp, rectified, normalised, pooled]
+    "make",
+    [
+        reduce_l2,
+        expanded,
+        root_of_squares,
+        inverse_root,
+        lp,
+        rectified,
+        swish,
+        class_token,
+        normalised,
+        pooled,
+    ],
 )
 def test_vectors_of_features(tmp_path: Path, make: Any) -> None:
     s = sketch()
