@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trtforge.metadata.complete import Completed, by_metadata, by_structure, from_recipe
+from trtforge.metadata.complete import Completed, by_metadata, by_structure, complete, from_recipe
 from trtforge.metadata.dialects import parse
 from trtforge.metadata.read import of_file, of_model
 from trtforge.metadata.records import NOTHING, Entry, Metadata, Normalization
@@ -15,6 +15,7 @@ __all__ = [
     "Normalization",
     "by_metadata",
     "by_structure",
+    "complete",
     "from_recipe",
     "of_file",
     "of_model",

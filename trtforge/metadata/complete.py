@@ -31,6 +31,13 @@ class Completed:
     origins: Mapping[str, str] = field(default_factory=dict)
 
 
+def complete(
+    preprocess: Preprocess, stated: Metadata, form: str | None, patches: int | None
+) -> Completed:
+    """Return a recipe's preprocessing, filled in from all that is known; see ``by_structure``."""
+    return by_structure(by_metadata(from_recipe(preprocess), stated), form, patches)
+
+
 def from_recipe(preprocess: Preprocess) -> Completed:
     """Return what the recipe itself says."""
     origins: dict[str, str] = {}

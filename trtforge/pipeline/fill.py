@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from trtforge.bundle.facts import FoldFacts
 from trtforge.metadata import NOTHING, Completed, Metadata, by_metadata, by_structure, from_recipe
 from trtforge.metadata.check import contradictions
 from trtforge.metadata.complete import describe
 from trtforge.pipeline.job import Job
+from trtforge.recipe import Recipe
 
 FROM_RECIPE = "the recipe"
 
@@ -29,6 +31,21 @@ class Filled:
     def with_job(self, job: Job) -> Filled:
         """Return the same for a job that stages have gone on with."""
         return replace(self, job=job)
+
+
+def for_file(recipe: Recipe, model: Path) -> Recipe:
+    """Return a recipe with what an ONNX file says and shows, for a stage that is run alone.
+
+    Raises:
+        ForgeError: the file can't be read.
+    """
+    from trtforge.graph.detection import recognise
+    from trtforge.graph.filled import fill
+    from trtforge.graph.model import graph_of, load
+
+    graph = graph_of(load(model))
+    head = None if recipe.head == "none" else recognise(graph, recipe.head_hint, recipe.decode)
+    return fill(recipe, graph, head)
 
 
 def by_file(job: Job, stated: Metadata) -> Filled:

@@ -17,6 +17,7 @@ from trtforge.deepstream.config.graph import ClassMap, Graph, Kind, classes_of, 
 from trtforge.deepstream.config.nvinfer import STOCK_PARSERS, Network, Objects, Parser
 from trtforge.deepstream.format import labels as label_files
 from trtforge.errors import ForgeError
+from trtforge.metadata import by_metadata, from_recipe
 from trtforge.names import CACHE
 from trtforge.recipe import Recipe
 from trtforge.traits import DEEPSTREAM
@@ -99,9 +100,11 @@ def model(path: Path, recipe: Recipe | None) -> Model:
             "give an ONNX file, an engine, or a folder made by trtforge",
         )
     if path.suffix == ".onnx":
-        graph = inspect(path)
+        graph, recipe = inspect(path), recipe or Recipe()
+        stated = by_metadata(from_recipe(recipe.preprocess), graph.metadata)
+        recipe = recipe.model_copy(update={"preprocess": stated.preprocess})
         precision = "mixed" if graph.quantized or graph.half else "fp32"
-        return Model(path, graph, recipe or Recipe(), None, precision, graph.classes)
+        return Model(path, graph, recipe, None, precision, graph.classes)
     return _engine(path, recipe)
 
 
