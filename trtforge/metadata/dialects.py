@@ -1,7 +1,7 @@
 """The keys that exporters write into ``metadata_props``, and what they mean.
 
 - Ultralytics, YOLOv5 and YOLOv7: ``names``, ``imgsz``, ``stride``, ``task``, ``head``, ``batch``,
-  ``channels``, ``end2end``. Values are Python's text.
+  ``channels``, ``end2end``, ``author``. Values are Python's text.
 - OpenVINO's Model API (OTX, Geti, Anomalib): ``model_info labels`` and others with that prefix.
 - Deepness: ``class_names``, ``model_type``, ``standardization_mean``. Values are JSON.
 - ONNX itself: ``Image.BitmapPixelFormat``, ``Image.NominalPixelRange``.
@@ -105,10 +105,16 @@ def parse(texts: Texts) -> Metadata:
         channels=_entry(texts, ("channels",), values.whole),
         stride=_entry(texts, ("stride",), values.whole),
         end2end=_entry(texts, ("end2end",), values.truth),
+        best_class=_best_class(texts),
         normalization=_sane(_normalization(texts)),
         color=_color(texts),
         letterbox=_letterbox(texts),
     )
+
+
+def _best_class(texts: Texts) -> Entry[bool] | None:
+    """Return what Ultralytics' ``predict`` does: it takes the best class of each box."""
+    return Entry(True, "author") if texts.get("author") == "Ultralytics" else None
 
 
 def _inside(texts: Texts) -> dict[str, str]:

@@ -6,12 +6,21 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from trtforge.bundle.facts import FoldFacts
-from trtforge.metadata import NOTHING, Completed, Metadata, by_metadata, by_structure, from_recipe
+from trtforge.metadata import (
+    NOTHING,
+    Completed,
+    Metadata,
+    by_metadata,
+    by_structure,
+    complete_nms,
+    from_recipe,
+)
 from trtforge.metadata.check import contradictions
 from trtforge.metadata.complete import describe
 from trtforge.pipeline.job import Job
 from trtforge.recipe import Decode, Recipe
 
+BEST_CLASS = "a box counts under its best class, as in Ultralytics' predict; --every-class counts all classes"
 FROM_RECIPE = "the recipe"
 # RF-DETR's exporter calls its outputs so. It has a channel more than classes, which stands for none
 # (its losses never reward it), but for the weights of COCO, whose channels are COCO's ids 0 to 90.
@@ -55,7 +64,9 @@ def for_file(recipe: Recipe, model: Path) -> Recipe:
 def by_file(job: Job, stated: Metadata) -> Filled:
     """Return the job with what the file says, where neither options nor recipe say it."""
     completed = by_metadata(from_recipe(job.recipe.preprocess), stated)
-    return Filled(_with(job, completed), stated, completed)
+    job = _with(job, completed)
+    recipe = job.recipe.model_copy(update={"nms": complete_nms(job.recipe.nms, stated)})
+    return Filled(replace(job, recipe=recipe), stated, completed)
 
 
 def by_graph(filled: Filled, facts: FoldFacts) -> Filled:
@@ -119,6 +130,9 @@ def remarks(filled: Filled, facts: FoldFacts) -> tuple[str, ...]:
         for part, text in origins(filled, facts).items()
         if not text.endswith((f"({FROM_RECIPE})", "(fixed in the graph)", "(--size)"))
     )
+    best = filled.stated.best_class and filled.job.recipe.nms.best_class
+    if best and facts.detection and facts.detection.form != "ranked":
+        told += (BEST_CLASS,)
     return told + tuple(contradictions(filled.stated, facts.image, facts.size, form))
 
 
