@@ -151,7 +151,8 @@ def fold(
     Args:
         model: ONNX file.
         out: ONNX file to write.
-        size: height and width of a dynamic input.
+        size: height and width of a dynamic input; None: those that the file's metadata has, or
+            640x640.
         batch: what a dynamic batch is fixed to.
         check: compare the folded model with the original.
         progress: called with a label and the share that is done.
@@ -161,15 +162,17 @@ def fold(
     """
     from trtforge import outfile
     from trtforge.api.results import FileResult
+    from trtforge.metadata import of_file
     from trtforge.pipeline import DEFAULT_SIZE
     from trtforge.recipe import Decode
     from trtforge.stages import MODEL
     from trtforge.stages import fold as stage
     from trtforge.store import File
 
+    stated = of_file(Path(model)).size
     options = stage.FoldOptions(
         size=parse_size(size),
-        default_size=DEFAULT_SIZE,
+        default_size=stated.value if stated else DEFAULT_SIZE,
         decode=Decode(),
         check=check,
         batch=batch,

@@ -53,12 +53,13 @@ def load_recipe(
     keep, only = names_of(keep), names_of(only)
     if keep or only:  # --keep adds to the recipe's patterns, --only replaces them
         precision = base.precision
-        changes["precision"] = precision.model_dump() | {
+        changes["precision"] = precision.model_dump(exclude_unset=True) | {
             "keep": [*precision.keep, *keep],
             "only": only or list(precision.only),
         }
     try:
-        return recipes.Recipe.model_validate(base.model_dump() | changes)
+        # What the recipe does not set stays unset: the model's file may say it.
+        return recipes.Recipe.model_validate(base.model_dump(exclude_unset=True) | changes)
     except ValidationError as error:
         raise _out_of_range(error) from error
 

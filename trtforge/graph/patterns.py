@@ -54,12 +54,17 @@ def matching(
 
 
 def _decoder(graph: gs.Graph) -> set[int]:
-    """Return the ids of all nodes that do not lead to the TopK that selects the queries."""
+    """Return the ids of all nodes that do not lead to the TopK that selects the queries.
+
+    It is the first that learned operators follow: D-FINE's decoder takes the best bins by another.
+    """
     ends = {id(node) for node in upstream(*(node.inputs[0] for node in learned(graph)))}
     selections = [node for node in graph.nodes if node.op == "TopK" and id(node) in ends]
     if not selections:
         return set()
-    before = {id(node) for node in upstream(*(node.inputs[0] for node in selections))}
+    selecting = {id(node) for node in selections}
+    leading = {id(node): {id(step) for step in upstream(node.inputs[0])} for node in selections}
+    before = set().union(*(steps for steps in leading.values() if not steps & selecting))
     return {id(node) for node in graph.nodes if id(node) not in before}
 
 

@@ -125,6 +125,10 @@ def _remarks(prepared: Prepared) -> list[str]:
     facts = prepared.facts
     if facts.detection:
         remarks.append(f"detector: {facts.detection.why}")
+    elif facts.kept_nms:
+        remarks.append(
+            f"the model suppresses boxes itself ({facts.kept_nms}): its outputs stay as they are"
+        )
     elif facts.likely:
         remarks.append(f"no decoded detector recognised, so no NMS; {facts.likely}")
     elif prepared.recipe.head != "none":

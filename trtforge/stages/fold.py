@@ -63,9 +63,10 @@ def run(draft: Path, inputs: FoldInputs, options: FoldOptions) -> FoldFacts:
         ForgeError: the model can't be read, has NaN among its weights, or does not fit the options.
     """
     from trtforge.graph.detection import existing_nms
+    from trtforge.graph.edit.preprocess import patch_side
     from trtforge.graph.fold import OPSET, fold
     from trtforge.graph.fold.constants import left_alone
-    from trtforge.graph.inputs import dims, image_input
+    from trtforge.graph.inputs import dims, image_input, only_image
     from trtforge.graph.model import graph_of, load, model_of, save
     from trtforge.graph.nms.inner import inner_nms
     from trtforge.graph.nms.strip import strip_nms
@@ -97,6 +98,7 @@ def run(draft: Path, inputs: FoldInputs, options: FoldOptions) -> FoldFacts:
     detection, likely = _recognise(folded, options)
     save(folded, draft / MODEL)
     input_name, size, batch = _image(folded)
+    image = only_image(original)
     return FoldFacts(
         nodes_before=len(original.graph.node),
         nodes=len(folded.graph.node),
@@ -106,10 +108,14 @@ def run(draft: Path, inputs: FoldInputs, options: FoldOptions) -> FoldFacts:
         outputs={output.name: tuple(dims(output)) for output in folded.graph.output},
         typed=_is_typed(folded),
         stripped_nms=stripped,
+        kept_nms=str(nms.op) if nms is not None and not stripped else None,
         stripped_limits=_limits(inner) if inner else None,
         detection=_detector_facts(detection) if detection else None,
         likely=likely,
         too_large=tuple(too_large),
+        image=tuple(dims(image)) if image is not None else None,
+        features=_has_only_features(original),
+        patches=patch_side(graph_of(folded)),
     )
 
 
@@ -166,6 +172,13 @@ def _detector_facts(detection: Detection) -> DetectorFacts:
     return DetectorFacts(detection.form, detection.classes, detection.boxes, detection.why, extras)
 
 
+def _has_only_features(model: onnx.ModelProto) -> bool:
+    from trtforge.graph.ends import is_features, makers_of
+
+    makers = makers_of(model.graph)
+    return all(is_features(output.name, makers) for output in model.graph.output)
+
+
 def _is_typed(model: onnx.ModelProto) -> bool:
     """Return whether a graph decides its own precisions: it holds Q/DQ nodes or FP16 weights."""
     return any(node.op_type == "DequantizeLinear" for node in model.graph.node) or any(
@@ -175,11 +188,11 @@ def _is_typed(model: onnx.ModelProto) -> bool:
 
 def _image(model: onnx.ModelProto) -> tuple[str | None, tuple[int, int] | None, int | None]:
     """Return name, height and width, and batch of the image input; None for what is not fixed."""
-    from trtforge.graph.inputs import dims, images, inputs
+    from trtforge.graph.inputs import dims, only_image
 
-    if len(inputs(model)) != 1 or not images(model):
+    image = only_image(model)
+    if image is None:
         return None, None, None
-    image = images(model)[0]
     batch, _, height, width = dims(image)
     size = (height, width) if isinstance(height, int) and isinstance(width, int) else None
     return image.name, size, batch if isinstance(batch, int) else None
@@ -188,6 +201,9 @@ def _image(model: onnx.ModelProto) -> tuple[str | None, tuple[int, int] | None, 
 def summarize(facts: FoldFacts) -> str:
     """Return the facts in a line for people."""
     summary = f"{facts.nodes_before} nodes, now {facts.nodes}"
+    if facts.size and any(not isinstance(side, int) for side in (facts.image or ())[2:]):
+        size = "x".join(map(str, facts.size))
+        summary += f"; dynamic height and width are now {size}, --size HxW gives others"
     large = facts.too_large
     if large:
         summary += f"; {len(large)} constant results stay unfolded for their size: {large[0]}"
@@ -195,4 +211,4 @@ def summarize(facts: FoldFacts) -> str:
 
 
 TOOLS = ("onnx", "onnx-graphsurgeon", "onnxruntime", "numpy")
-STAGE = Stage("fold", 10, TOOLS, run, FoldFacts, summarize)
+STAGE = Stage("fold", 12, TOOLS, run, FoldFacts, summarize)

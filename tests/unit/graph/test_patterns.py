@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
+import onnx
 import onnx_graphsurgeon as gs
 import pytest
 
-from tests.families import rtdetr
-from tests.models import anchor_free
+from tests.families import gather, rtdetr, tokens, top
+from tests.models import anchor_free, sketch
 from trtforge.errors import ForgeError
 from trtforge.evaluate.variant import escape_pattern
 from trtforge.graph.fold import fold
@@ -15,6 +17,8 @@ from trtforge.graph.model import graph_of
 from trtforge.graph.patterns import matching
 from trtforge.graph.precision.half import to_half
 from trtforge.graph.quantize.qdq import place
+
+WEIGHTS = np.random.default_rng(0).normal(0, 0.6, (8, 8)).astype(np.float32)
 
 
 def queries() -> gs.Graph:
@@ -31,6 +35,22 @@ def test_the_decoder_is_what_follows_the_selection_of_queries() -> None:
     scores = next(node for node in products if "ReduceMax" in _readers(node))
     assert scores.name not in decoder
     assert {node.name for node in products} - decoder == {scores.name}
+
+
+def test_a_selection_inside_the_decoder_does_not_end_it() -> None:
+    """D-FINE's decoder takes the best bins of each side by a TopK, before its last product."""
+    s = sketch()
+    memory = tokens(s)
+    best = s.op("ReduceMax", s.op("MatMul", memory, s.const(WEIGHTS)), axes=[2], keepdims=0)
+    target = gather(s, memory, top(s, best, 20)[1], 8)
+    inner = s.op("MatMul", target, s.const(WEIGHTS))
+    s.nodes.append(onnx.helper.make_node("TopK", [inner, s.ints(2)], ["bins", "at"], "bins"))
+    model = s.model(s.op("MatMul", "bins", s.const(WEIGHTS[:2])), batch=1)
+    graph = graph_of(fold(model))
+    products = [node for node in learned(graph) if node.op == "MatMul"]
+    decoder = matching(graph, ("@decoder",), learned(graph), "product")
+    assert len(products) == 3
+    assert {node.name for node in products[1:]} <= decoder
 
 
 def _readers(node: gs.Node) -> set[str]:

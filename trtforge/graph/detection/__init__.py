@@ -135,9 +135,10 @@ def existing_nms(graph: gs.Graph) -> gs.Node | None:
     """Return the node that suppresses boxes already, or None.
 
     It is TensorRT's plugin, NonMaxSuppression, or the Trilu by which exporters compare the pairs of
-    the oriented boxes that a TopK has selected.
+    the oriented boxes that a TopK has selected. torchvision's stands in the branches of an If.
     """
-    for node in graph.nodes:
+    bodies = graph.subgraphs(recursive=True)
+    for node in [*graph.nodes, *(node for body in bodies for node in body.nodes)]:
         if node.op in (*PLUGINS, "NonMaxSuppression"):
             return node
     triangles = [node for node in graph.nodes if node.op == "Trilu"]

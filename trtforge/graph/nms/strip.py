@@ -24,7 +24,7 @@ from trtforge.graph.nms.inner import inner_nms
 from trtforge.graph.tensors import fixed_shape
 from trtforge.recipe import Decode
 
-_HINT = "export the model without NMS, or keep the graph as it is with --nms keep"
+_HINT = "export the model without its NMS; --nms keep leaves it in, for ONNX Runtime and TensorRT"
 _SELECT = {"NonZero", "TopK", "ReduceMax", "ArgMax", "Compress", "Loop", "NonMaxSuppression"}
 
 
@@ -108,11 +108,14 @@ def _operator_inputs(graph: gs.Graph, node: gs.Node) -> tuple[gs.Tensor, gs.Tens
         for each in upstream(tensor)
         if id(each) in after_heads
     } & _SELECT
+    inside = all(node is not other for other in graph.nodes)
     several = sum(each.op == "NonMaxSuppression" for each in graph.nodes) > 1
-    if not whole or selectors or several:
+    if not whole or selectors or several or inside:
         reason = "of one class at a time" if several else "of unknown number"
         if selectors:
             reason = f"after a {min(selectors)}"
+        elif inside:
+            reason = "inside an If or a Loop"
         raise ForgeError(
             f"'{node.name}' (NonMaxSuppression) takes boxes {reason}, and cannot be cut away", _HINT
         )

@@ -13,9 +13,9 @@ from trtforge.graph.heads import decode
 from trtforge.graph.moves import MOVES_ALL, MOVES_FIRST
 from trtforge.graph.patterns import matching
 
-VANISHING = 2.0**-25  # and smaller numbers round to zero
+VANISHING = 2.0**-25  # this and smaller numbers round to zero in FP16
 LARGEST = float(np.finfo(np.float16).max)  # 65504
-# Sums over many elements and powers leave FP16's range where their inputs do not.
+# Powers and sums over many elements can exceed FP16's range although their inputs do not.
 OVERFLOWING = {
     "Pow",
     "Exp",
@@ -26,8 +26,7 @@ OVERFLOWING = {
     "CumSum",
     "Softplus",
 }
-# Operators that make their type from an attribute; but for Cast they are rare and small, and stay
-# as they are.
+# Operators whose output type is an attribute. They are rare and small, and stay as they are.
 MAKES_TYPE = {
     "ConstantOfShape",
     "Range",
@@ -39,15 +38,15 @@ MAKES_TYPE = {
     "Multinomial",
     "Bernoulli",
 }
-MOVES = (MOVES_ALL | MOVES_FIRST) - {"MaxPool", "Resize"}  # these may compute
+MOVES = (MOVES_ALL | MOVES_FIRST) - {"MaxPool", "Resize"}  # these two may compute new values
 
 
 def to_half(graph: gs.Graph, keep: tuple[str, ...] = ()) -> gs.Graph:
     """Cast a float graph to FP16, in place; its inputs and outputs stay float32.
 
     The decode (everything behind the last learned operators) stays FP32 too: it holds pixel
-    coordinates. What only moves the heads' outputs before it moves them in FP16: the same numbers
-    in half the bytes.
+    coordinates. Operators that only move the heads' outputs to the decode run in FP16: they
+    move the same numbers in half the bytes.
 
     Args:
         graph: a folded float32 graph, with or without Q/DQ; tensor types are known.
