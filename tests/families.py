@@ -347,7 +347,7 @@ def yolov8_obb(batch: Any) -> onnx.ModelProto:
     angle = s.op("Sub", s.op("Sigmoid", s.slice(x, 4 + CLASSES, 5 + CLASSES, 1)), s.const(0.25))
     angle = s.op("Mul", angle, s.const(np.pi))
     scores = s.op("Sigmoid", s.slice(x, 4, 4 + CLASSES, 1))
-    boxes = _turned_boxes(s, sides, angle)
+    boxes = turned_boxes(s, sides, angle)
     return s.model(s.op("Concat", boxes, scores, angle, axis=1), batch=batch)
 
 
@@ -357,11 +357,11 @@ def yolo26_obb(batch: Any) -> onnx.ModelProto:
     x = columns(s, 4 + CLASSES + ANGLE)
     angle = s.slice(x, 4 + CLASSES, 5 + CLASSES, 1)
     scores = s.op("Sigmoid", s.slice(x, 4, 4 + CLASSES, 1))
-    boxes = _turned_boxes(s, s.slice(x, 0, 4, 1), angle)
+    boxes = turned_boxes(s, s.slice(x, 0, 4, 1), angle)
     return s.model(s.op("Concat", boxes, scores, angle, axis=1), batch=batch)
 
 
-def _turned_boxes(s: Sketch, sides: str, angle: str) -> str:
+def turned_boxes(s: Sketch, sides: str, angle: str) -> str:
     """Centres and extents `(B, 4, 84)` in pixels, of sides that are turned about the cell."""
     low, high = s.slice(sides, 0, 2, 1), s.slice(sides, 2, 4, 1)
     half = s.op("Div", s.op("Sub", high, low), s.const(2))
@@ -753,7 +753,7 @@ def _yolo26_rows(s: Sketch, x: str, more: str) -> tuple[str, str]:
     sides, start = s.slice(x, 0, 4, 1), 4 + CLASSES
     if more == "angle":
         angle = s.slice(x, start, start + ANGLE, 1)
-        return down(s, _turned_boxes(s, sides, angle)), down(s, angle)
+        return down(s, turned_boxes(s, sides, angle)), down(s, angle)
     boxes = down(s, boxes_of_sides(s, sides, corners=True))
     return boxes, down(s, _key_points(s, x, start)) if more else ""
 

@@ -1,4 +1,4 @@
-"""Read a recipe: facts about a model that its graph does not contain.
+"""Read recipes, which hold facts about a model that its graph does not contain.
 
 A recipe is a YAML file. It is checked as a whole, and every error is reported with its line.
 """
@@ -6,6 +6,7 @@ A recipe is a YAML file. It is checked as a whole, and every error is reported w
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -75,7 +76,7 @@ class Calibration(_Section):
         images: folder of calibration images, relative to the recipe.
         method: see ``trtforge.calibration.threshold``.
         percentile: smallest percentage of values that stay inside a range, also with ``entropy``.
-        methods: other methods, by shell patterns of tensor names.
+        methods: other methods, keyed by shell patterns of tensor names.
         refine: whether to refine INT8 weights and ranges by their errors on the images.
     """
 
@@ -91,7 +92,7 @@ class Precision(_Section):
 
     Attributes:
         keep: shell patterns of nodes that stay float in INT8 models and FP32 in FP16 models.
-        only: shell patterns of the only nodes that may be quantized; empty is no limit.
+        only: shell patterns of the only nodes that may be quantized; empty means no limit.
         heads: precision of the last convolution of each branch in INT8 models; float costs little
             time and often keeps accuracy.
         rest: precision of all that is not INT8.
@@ -111,7 +112,7 @@ class Decode(_Section):
     Attributes:
         anchors: width and height in pixels of a cell's anchors, by level, finest level first.
         strides: pixels between the cells of each level; by default computed from the outputs' sizes.
-        anchors_first: the boxes of a level are ordered by anchor, then by cell, not the reverse.
+        anchors_first: True if the boxes of a level are ordered by anchor first, then by cell.
         xy_scale: YOLO anchors: how far a centre may leave its cell, for all levels or for each
             level. YOLOv5 and YOLOv7 use 2, YOLOv3 uses 1, and YOLOv4 one value a level.
         extent: YOLO anchors: ``square`` is ``(2 sigmoid(t))^2``, ``exp`` is ``exp(t)``, both times
@@ -153,12 +154,22 @@ class Nms(_Section):
         iou: largest intersection over union of two boxes that are both kept, 0..1.
         max_det: largest number of detections per image.
         class_agnostic: whether boxes of different classes suppress each other.
+        best_class: whether a box counts under its best class only; null leaves it to the model.
     """
 
     score: float = Field(default=0.25, ge=0, lt=1)
     iou: float = Field(default=0.45, gt=0, le=1)
     max_det: int = Field(default=100, ge=1, le=3840)
     class_agnostic: bool = False
+    best_class: bool | None = None
+
+    def with_defaults(self, limits: Mapping[str, float | int | bool | None]) -> Nms:
+        """Return the thresholds, with those of a model's own NMS where the recipe names none."""
+        named = self.model_fields_set
+        open_ones = {
+            key: value for key, value in limits.items() if key not in named and value is not None
+        }
+        return Nms.model_validate(self.model_dump(exclude_unset=True) | open_ones)
 
 
 class Recipe(_Section):
@@ -232,7 +243,7 @@ def load(path: Path) -> Recipe:
 
 
 def _resolved(recipe: Recipe, base: Path) -> Recipe:
-    """Return the recipe with its paths below a folder."""
+    """Return the recipe with its relative paths resolved against the folder ``base``."""
     images, labels = recipe.calibration.images, recipe.labels
     changes: dict[str, object] = {
         "model": base / recipe.model if recipe.model else None,

@@ -13,7 +13,8 @@ from tests.families import FAMILIES, QUERIES, Family, Reference
 from tests.models import CLASSES, SIDE, images, run
 from trtforge.errors import ForgeError
 from trtforge.graph.detection import Detection, corners_of, decode, looks_like, recognise
-from trtforge.graph.nms import OUTPUTS, STOCK_PARSER, NmsOptions, apply
+from trtforge.graph.nms import OUTPUTS, STOCK_PARSER, NmsForm, NmsOptions, apply
+from trtforge.graph.nms.exchange import exchange_plugin
 from trtforge.recipe import Decode
 
 OPTIONS = NmsOptions(score=0.3, iou=0.4, max_det=60)
@@ -99,7 +100,8 @@ def check(got: dict[str, np.ndarray], name: str, batch: int, options: NmsOptions
         )
     counts = []
     for image in range(batch):
-        want = greedy(turned[image], scores[image], options, family.suppress, family.best)
+        best = family.best or (bool(options.best_class) and family.form != "ranked")
+        want = greedy(turned[image], scores[image], options, family.suppress, best)
         count, rows = len(want), [i for _, _, i in want]
         counts.append(count)
         assert got["num_detections"][image].tolist() == [count]
@@ -199,6 +201,22 @@ def test_suppressed_across_classes(name: str) -> None:
     options = NmsOptions(score=0.3, iou=0.4, max_det=10, class_agnostic=True)
     graph = graph_of(name)
     apply(graph, "onnx", options, "auto", *told(FAMILIES[name]))
+    check(run(graph, {"image": images(2)}), name, 2, options)
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        *((name, "onnx") for name in ("yolov5", "yolov8-seg", "yolov8-obb", "rtdetr", "ssd")),
+        *((name, "efficientnms") for name in ("yolov5", "ssd", "yolov10")),
+    ],
+)
+def test_a_box_counts_under_its_best_class_only(name: str, form: NmsForm) -> None:
+    """Of YOLOv10's ranked rows each has one class already."""
+    options = NmsOptions(score=0.3, iou=0.4, max_det=10, best_class=True)
+    graph = graph_of(name)
+    apply(graph, form, options, "auto", *told(FAMILIES[name]))
+    exchange_plugin(graph)
     check(run(graph, {"image": images(2)}), name, 2, options)
 
 

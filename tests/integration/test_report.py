@@ -280,8 +280,8 @@ def test_times_and_graphs_of_other_engines(trtforge, bundles, tmp_path):
     )
     (tmp_path / "table.json").write_text(json.dumps({"amax": {}}))
     for words, told in (
-        (["--onnx", tmp_path / "other.onnx"], "no convolution of it"),
-        (["--profile", tmp_path / "times.json"], "times none of the layers"),
+        (["--onnx", tmp_path / "other.onnx"], "none of its convolutions"),
+        (["--profile", tmp_path / "times.json"], "no time for any layer"),
         (["--profile", tmp_path / "table.json"], "not a profile of layers"),
     ):
         run = trtforge("report", bundles["fp16"], *words, "-o", tmp_path / "report")

@@ -135,4 +135,4 @@ def test_the_time_is_up(
         tmp_path / "tuned.yaml",
     )
     assert run.code == 4
-    assert "what was measured is kept" in run.err
+    assert "it continues from the results so far" in run.err

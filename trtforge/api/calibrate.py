@@ -102,6 +102,7 @@ def calibrate(
     from trtforge.api.results import FileResult
     from trtforge.devices import stacks
     from trtforge.names import CACHE
+    from trtforge.pipeline.fill import for_file
     from trtforge.stages import calibrate as stage
     from trtforge.stages import plots as plotting
     from trtforge.stages import viewed
@@ -119,8 +120,13 @@ def calibrate(
         _check_plots(plot_folder, request.shard, request.images, others)
     outfile.check(table, *files, request.images)
     with listening(progress):
+        preprocess = spec.preprocess
+        if request.model:
+            preprocess = for_file(spec, request.model).preprocess
+            observing = replace(request.observing, preprocess=preprocess)
+            request = replace(request, observing=observing)
         if preview_folder:
-            viewed.write(request.model, request.images, preview_folder, spec.preprocess)
+            viewed.write(request.model, request.images, preview_folder, preprocess)
         if request.shard:
             return _observe_shard(request, request.shard, table)
         facts = _choose_ranges(request, table, on, parse_timeout(timeout))

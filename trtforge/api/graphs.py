@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional, Union
 
-from trtforge.options.nms import ClassAgnostic, Implementation, Iou, MaxDet, Nms, Score
+from trtforge.options.nms import BestClass, ClassAgnostic, Implementation, Iou, MaxDet, Nms, Score
 from trtforge.options.option import Argument, Option
 from trtforge.options.shared import (
     CheckFolding,
@@ -151,7 +151,8 @@ def fold(
     Args:
         model: ONNX file.
         out: ONNX file to write.
-        size: height and width of a dynamic input.
+        size: height and width of a dynamic input; None: those that the file's metadata has, or
+            640x640.
         batch: what a dynamic batch is fixed to.
         check: compare the folded model with the original.
         progress: called with a label and the share that is done.
@@ -161,15 +162,17 @@ def fold(
     """
     from trtforge import outfile
     from trtforge.api.results import FileResult
+    from trtforge.metadata import of_file
     from trtforge.pipeline import DEFAULT_SIZE
     from trtforge.recipe import Decode
     from trtforge.stages import MODEL
     from trtforge.stages import fold as stage
     from trtforge.store import File
 
+    stated = of_file(Path(model)).size
     options = stage.FoldOptions(
         size=parse_size(size),
-        default_size=DEFAULT_SIZE,
+        default_size=stated.value if stated else DEFAULT_SIZE,
         decode=Decode(),
         check=check,
         batch=batch,
@@ -317,6 +320,7 @@ def patch(
     iou: Iou = None,
     max_det: MaxDet = None,
     class_agnostic: ClassAgnostic = False,
+    best_class: BestClass = None,
     progress: Optional[ProgressCallback] = None,
 ) -> "FileResult[EditFacts]":
     """Edit a graph: NMS in the form that the target reads, preprocessing, and a recipe's patches.
@@ -331,7 +335,7 @@ def patch(
         input_format: "rgb" or "bgr": channel order to take.
         nms_impl: what the NMS for DeepStream is made of: "auto", "plugin" or "onnx".
         recipe: name or file.
-        score, iou, max_det, class_agnostic: thresholds of the NMS.
+        score, iou, max_det, class_agnostic, best_class: thresholds of the NMS.
         progress: called with a label and the share that is done.
 
     Raises:
@@ -344,7 +348,7 @@ def patch(
     from trtforge.stages import MODEL
     from trtforge.stages import patch as stage
 
-    options = Nms("auto", nms_impl, score, iou, max_det, class_agnostic)
+    options = Nms("auto", nms_impl, score, iou, max_det, class_agnostic, best_class)
     spec = load_recipe(recipe, nms=options)
     if out is None:
         raise ForgeError("patch writes a file", "give it with -o, or look with --list")
@@ -359,6 +363,7 @@ def patch(
             "iou": iou,
             "max-det": max_det,
             "class-agnostic": class_agnostic,
+            "best-class": best_class,
         },
     )
     orders = ("rgb", "bgr")
@@ -380,13 +385,14 @@ def describe_graph(
     iou: Iou = None,
     max_det: MaxDet = None,
     class_agnostic: ClassAgnostic = False,
+    best_class: BestClass = None,
 ) -> "Listing":
     """Return what ``patch`` would work on: tensors, NMS, the detector that the outputs are.
 
     Args:
         model: ONNX file.
         recipe: name or file.
-        score, iou, max_det, class_agnostic: thresholds of the NMS.
+        score, iou, max_det, class_agnostic, best_class: thresholds of the NMS.
 
     Raises:
         ForgeError: an input is wrong.
@@ -394,5 +400,5 @@ def describe_graph(
     from trtforge.api.recipes import load_recipe
     from trtforge.stages import patch as stage
 
-    options = Nms("auto", "auto", score, iou, max_det, class_agnostic)
+    options = Nms("auto", "auto", score, iou, max_det, class_agnostic, best_class)
     return stage.listed(Path(model), load_recipe(recipe, nms=options))

@@ -44,20 +44,22 @@ def load_recipe(
         "iou": nms.iou,
         "max_det": nms.max_det,
         "class_agnostic": nms.class_agnostic or None,
+        "best_class": nms.best_class,
     }
     given = {key: value for key, value in values.items() if value is not None}
-    changes: dict[str, object] = {"nms": base.nms.model_dump() | given}
+    changes: dict[str, object] = {"nms": base.nms.model_dump(exclude_unset=True) | given}
     if labels:
         changes["labels"] = Path(labels)
     keep, only = names_of(keep), names_of(only)
     if keep or only:  # --keep adds to the recipe's patterns, --only replaces them
         precision = base.precision
-        changes["precision"] = precision.model_dump() | {
+        changes["precision"] = precision.model_dump(exclude_unset=True) | {
             "keep": [*precision.keep, *keep],
             "only": only or list(precision.only),
         }
     try:
-        return recipes.Recipe.model_validate(base.model_dump() | changes)
+        # What the recipe does not set stays unset: the model's file may say it.
+        return recipes.Recipe.model_validate(base.model_dump(exclude_unset=True) | changes)
     except ValidationError as error:
         raise _out_of_range(error) from error
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trtforge.backends._driver import Machine
+from trtforge.documents import DocumentError, load_json
 from trtforge.errors import ForgeError
 
 MAGIC = {b"ftrt": "TensorRT", b"vtrt": "TensorRT-RTX"}
 HEADER = 64  # bytes
+# Ultralytics writes its own header before the plan: 4 bytes of length, and JSON with names and sizes.
+LENGTH = 4
+MOST_METADATA = 1 << 20  # bytes; the names of a thousand classes take 30 kB
 
 
 @dataclass(frozen=True)
@@ -22,24 +27,61 @@ class Plan:
         maker: TensorRT or TensorRT-RTX.
         version: version of the builder, such as ``10.3.0.26``.
         built: what the manifest beside the file says about the build; empty without a manifest.
+        start: the byte of the file at which the engine begins; over 0 behind a header of JSON.
     """
 
     path: Path
     maker: str
     version: str
     built: Mapping[str, Any]
+    start: int = 0
 
     @property
     def origin(self) -> str:
         """The compute capability and the builder, in words."""
         sm = f"for SM{self.built['sm']} " if self.built.get("sm") else ""
-        return f"built {sm}with {self.maker} {self.version}"
+        behind = ", behind a header of JSON as Ultralytics writes it" if self.start else ""
+        return f"built {sm}with {self.maker} {self.version}{behind}"
 
 
 def maker(path: Path) -> str | None:
     """Return who made an engine, by its first bytes; None if the file is not an engine."""
+    begin = start(path)
     with path.open("rb") as stream:
+        stream.seek(begin)
         return MAGIC.get(stream.read(4))
+
+
+def start(path: Path) -> int:
+    """Return the byte at which an engine begins: 0, or behind a header of JSON.
+
+    Neither TensorRT nor nvinfer knows such a header: they stop at "magicTag failed".
+    """
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        length = int.from_bytes(stream.read(LENGTH), "little")
+        if not 2 <= length <= min(MOST_METADATA, size - LENGTH):
+            return 0
+        text = stream.read(length)
+    try:
+        metadata = load_json(text.decode("utf-8"), repeats=True)
+    except (UnicodeDecodeError, DocumentError):
+        return 0
+    return LENGTH + length if isinstance(metadata, dict) else 0
+
+
+def without_header(path: Path) -> str:
+    """Return the command that copies an engine without its header of JSON."""
+    name, plain = shlex.quote(path.name), shlex.quote(f"plain-{path.name}")
+    return f"tail -c +{start(path) + 1} {name} > {plain}"
+
+
+def engine_bytes(path: Path) -> bytes:
+    """Return an engine as TensorRT reads it: without a header of JSON."""
+    begin = start(path)
+    with path.open("rb") as stream:
+        stream.seek(begin)
+        return stream.read()
 
 
 def read(path: Path) -> Plan:
@@ -52,26 +94,29 @@ def read(path: Path) -> Plan:
     Raises:
         ForgeError: the file is not an engine, or is shorter than it should be.
     """
+    begin = start(path)
     size = path.stat().st_size
     with path.open("rb") as stream:
+        stream.seek(begin)
         head = stream.read(HEADER)
     made_by = MAGIC.get(head[:4])
     if made_by is None:
+        behind = ": nothing known lies behind its header of JSON" if begin else ""
         raise ForgeError(
-            f"{path}: neither ONNX nor an engine",
+            f"{path}: neither ONNX nor an engine{behind}",
             "give an ONNX file, an engine, or a folder that trtforge wrote",
         )
     listed_bytes, built = _manifest(path)
     expected = listed_bytes
     if expected is None and made_by == "TensorRT-RTX" and len(head) == HEADER:
-        expected = int.from_bytes(head[16:24], "little")
+        expected = begin + int.from_bytes(head[16:24], "little")
     if len(head) < HEADER or (expected is not None and size < expected):
         of_all = f" of {expected}" if expected else ""
         raise ForgeError(
             f"{path}: cut short ({size} bytes{of_all})",
             "copy it again, or build it again",
         )
-    return Plan(path, made_by, ".".join(str(byte) for byte in head[24:28]), built)
+    return Plan(path, made_by, ".".join(str(byte) for byte in head[24:28]), built, begin)
 
 
 def _manifest(path: Path) -> tuple[int | None, Mapping[str, Any]]:

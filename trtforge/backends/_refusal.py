@@ -46,6 +46,9 @@ def hint(trt: Any, errors: list[str], plugins: bool) -> str:
     text = " ".join(errors)
     if "HW-specific datatypes" in text:
         return "this GPU has no such precision: choose another"
+    if re.search(r"NonMaxSuppression|NonZero", text):
+        cut = "--nms none cuts it away where it sees every box and class; else export the model "
+        return f"{cut}without its NMS, or take --backend onnxruntime"
     if plugins or re.search(r"plugin|EfficientNMS|BatchedNMS", text, re.IGNORECASE):
         return (
             "this builder has no plugins: use --nms none"
@@ -56,8 +59,6 @@ def hint(trt: Any, errors: list[str], plugins: bool) -> str:
         return "give more with --memory-pool tactic-shared-memory=..."
     if "workspace" in text.lower() or "OutOfMemory" in text:
         return "give more with --workspace"
-    if "NonMaxSuppression" in text or "nms" in text.lower():
-        return "this builder has no NMS: use --nms none"
     return ""
 
 

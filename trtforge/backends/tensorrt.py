@@ -211,7 +211,7 @@ def opened(engine: Path) -> tuple[Any, tensorrt_api.ICudaEngine]:
     driver = cuda()  # the primary context, before TensorRT makes one current
     trt.init_libnvinfer_plugins(_trt.logger(trt), "")
     try:
-        return trt, deserialize(trt, engine.read_bytes(), str(engine))
+        return trt, deserialize(trt, _plan.engine_bytes(engine), str(engine))
     except driver.MemoryError as error:
         raise MachineError(
             f"{engine}: the GPU's memory does not suffice to load it", "free GPU memory"

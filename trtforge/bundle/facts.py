@@ -24,12 +24,30 @@ class DetectorFacts:
         classes: number of classes; None where the graph does not show it.
         boxes: number of boxes; None where the input's size is dynamic.
         why: the evidence, in one sentence.
+        extras: what follows each box: coefficients (of masks), keypoints, angle or landmarks.
     """
 
     form: str
     classes: int | None
     boxes: int | None
     why: str
+    extras: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class NmsLimits:
+    """Thresholds of the NMS that a model brought along; None where the graph does not show one.
+
+    Attributes:
+        score, iou, max_det, class_agnostic: see the recipe's section ``nms``.
+        best_class: whether it saw a box under its best class only.
+    """
+
+    score: float | None = None
+    iou: float | None = None
+    max_det: int | None = None
+    class_agnostic: bool = False
+    best_class: bool = False
 
 
 @dataclass(frozen=True)
@@ -43,10 +61,17 @@ class FoldFacts:
         batch: batch of the input; None if it is dynamic.
         outputs: dimensions of every output, by name.
         typed: the original holds Q/DQ nodes or FP16 weights.
-        stripped_nms: operator of the NMS plugin that was cut away; None if there was none.
+        stripped_nms: operator of the model's own NMS that was cut away; None if there was none.
+        kept_nms: operator of the model's own NMS that stays; None if there is none.
+        stripped_limits: its thresholds, where the NMS that is put back takes them.
         detection: the detector that was recognised; None if there is none.
         likely: what the outputs may be, and what would decide it; empty if they look like nothing.
         too_large: names of nodes that are constant, and too large to be folded.
+        image: dimensions of the input before folding; None unless it is exactly one image.
+        features: each output of the original is a vector that describes a picture, without
+            classes: folding may take away what shows it.
+        patches: side in pixels of the patches that the first convolution cuts the image into, as in
+            a transformer; None where it does not.
     """
 
     nodes_before: int = 0
@@ -57,9 +82,14 @@ class FoldFacts:
     outputs: Mapping[str, Dims] = field(default_factory=dict)
     typed: bool = False
     stripped_nms: str | None = None
+    kept_nms: str | None = field(default=None, metadata=OMIT_NONE)
+    stripped_limits: NmsLimits | None = field(default=None, metadata=OMIT_NONE)
     detection: DetectorFacts | None = None
     likely: str = ""
     too_large: tuple[str, ...] = ()
+    image: Dims | None = None
+    features: bool = False
+    patches: int | None = None
 
     @property
     def image_size(self) -> tuple[int, int]:

@@ -26,7 +26,7 @@ class FileEntry:
     """A file of an output folder, as its manifest lists it.
 
     Attributes:
-        bytes: size; None where an old manifest does not tell it.
+        bytes: size in bytes; None if an old manifest does not contain it.
     """
 
     sha256: str
@@ -48,7 +48,7 @@ def write(out: Path, contents: Contents, manifest: Mapping[str, object], force: 
     Raises:
         ForgeError: ``out`` holds something else, was changed by hand, or can't be written.
     """
-    out = out.resolve()  # a linked folder stays one
+    out = out.resolve()  # the folder behind a link is replaced, not the link
     files = {name: _described(content) for name, content in sorted(contents.items())}
     document = {"format": FORMAT, "trtforge": __version__, **manifest, "files": files}
     text = json.dumps(document, indent=1) + "\n"
@@ -77,7 +77,7 @@ def check_output(out: Path, force: bool = False) -> None:
             raise ForgeError(
                 f"{out}: holds other files, and no {MANIFEST}", "give a new or empty folder with -o"
             )
-        # Read even with --force: a manifest that is not ours protects its folder.
+        # Read the manifest even with --force: another program's folder must not be overwritten.
         edited = changed(out)
         written = {MANIFEST, *listed_files(out)}
         extra = sorted(path.name for path in out.iterdir() if path.name not in written)
@@ -97,10 +97,10 @@ def check_output(out: Path, force: bool = False) -> None:
 
 
 def changed(folder: Path) -> list[str]:
-    """Return the names of files that are not what the folder's manifest says, sorted.
+    """Return the sorted names of files that are missing or differ from the folder's manifest.
 
     Raises:
-        ForgeError: the manifest is not ours.
+        ForgeError: trtforge did not write the manifest.
     """
     return sorted(
         name
@@ -115,7 +115,7 @@ def listed_files(folder: Path) -> dict[str, FileEntry]:
     The manifest is not trusted: a name in it never leaves the folder.
 
     Raises:
-        ForgeError: there is no manifest, or it is not one of ours.
+        ForgeError: there is no manifest, or trtforge did not write it.
     """
     path = folder / MANIFEST
     content = read_document(folder)
@@ -137,7 +137,7 @@ def listed_files(folder: Path) -> dict[str, FileEntry]:
 
 
 def read_document(folder: Path) -> dict[str, object]:
-    """Return the manifest of a folder as it stands there; empty if it is no JSON object.
+    """Return the unchecked manifest of a folder; empty if it is not a JSON object.
 
     Raises:
         ForgeError: there is no manifest, or it can't be read.
@@ -161,7 +161,7 @@ def _put(content: File | bytes, path: Path) -> None:
     """Write a file of the folder.
 
     Raises:
-        ForgeError: it is not what its digest says.
+        ForgeError: its content does not match its digest.
     """
     if isinstance(content, bytes):
         path.write_bytes(content)
@@ -179,7 +179,7 @@ def swap(draft: Path, out: Path) -> None:
         if out.exists():
             old = set_aside(out, draft)
     except OSError as error:
-        # A mount point, or not ours to move: its files are replaced, the manifest last.
+        # A mount point, or no permission to move it: replace its files, the manifest last.
         if error.errno in FULL:
             raise
         _replace_files(draft, out)
@@ -198,7 +198,7 @@ def swap(draft: Path, out: Path) -> None:
 def _replace_files(draft: Path, out: Path) -> None:
     """Put new files in the place of old ones, in a folder that can't be moved.
 
-    No old file goes before all new ones are there: a full disk leaves the folder as it was.
+    Old files are deleted only after all new ones are copied, so a full disk changes nothing.
     """
     old = list(out.iterdir())
     new = {

@@ -74,6 +74,9 @@ class Manifest(BaseModel):
         batch: smallest, best and largest batch.
         deepstream: the version that the configuration is for.
         inputs: what the user gave.
+        recipe: the recipe with what was filled in.
+        origins: where size, normalization, color, letterbox and labels are from, in words; a part
+            that is missing has its default.
         facts: what folding found out about the model.
         graphs: the backends whose graphs are in the folder.
         patches: what patching changed, by backend.
@@ -94,6 +97,7 @@ class Manifest(BaseModel):
     deepstream: Annotated[str, Field(pattern=VERSION)] | None = None
     inputs: Sources
     recipe: Recipe
+    origins: Mapping[str, str] = Field(default_factory=dict)
     facts: FoldFacts
     graphs: Annotated[tuple[Backend, ...], Field(min_length=1)]
     patches: Mapping[Backend, PatchFacts]

@@ -1,9 +1,9 @@
-"""A prepared model: everything that an engine is built from, and that needs no GPU."""
+"""A prepared model: all files and facts that an engine is built from."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from trtforge.bundle.facts import FoldFacts, PatchFacts
 from trtforge.bundle.manifest import Sources
@@ -31,11 +31,23 @@ class Target:
 
 
 @dataclass(frozen=True)
+class Form:
+    """A graph on the way from the user's model to the one that is built.
+
+    Attributes:
+        stage: the stage that made it; empty for the user's model.
+    """
+
+    stage: str
+    model: File
+
+
+@dataclass(frozen=True)
 class Prepared:
     """A model with everything done that needs no GPU.
 
     Attributes:
-        name: name of the model, which files are called after.
+        name: name of the model; file names begin with it.
         precision, batch, recipe: as the user gave them, with defaults filled in.
         facts: what folding found out about the model.
         sources: the user's files, for the manifest.
@@ -45,7 +57,10 @@ class Prepared:
         deepstream: the version that a prepared folder was made for.
         remarks: what the user should know about the calibration.
         implicit: the graph is FP32, and the builder chooses the precisions (see ``Job``).
-        images: folder that TensorRT itself calibrates on; None where the ranges are ours.
+        images: folder that TensorRT itself calibrates on; None otherwise.
+        origins: where parts of the recipe are from, in words (see ``Manifest``).
+        forms: the graphs that each backend's graph was made from, the user's model first; empty for
+            a folder that is read back.
     """
 
     name: str
@@ -61,10 +76,12 @@ class Prepared:
     remarks: tuple[str, ...] = ()
     implicit: bool = False
     images: File | None = None
+    origins: Mapping[str, str] = field(default_factory=dict)
+    forms: Mapping[Backend, tuple[Form, ...]] = field(default_factory=dict)
 
     @property
     def built_precision(self) -> str:
-        """The precision of the graphs: one that came with Q/DQ or FP16 inside is mixed."""
+        """The precision of the graphs; "mixed" if the user's model already had Q/DQ or FP16."""
         return "mixed" if self.precision == "fp32" and self.facts.typed else self.precision
 
     def file_name(self, backend: Backend) -> str:

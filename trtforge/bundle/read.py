@@ -59,6 +59,7 @@ def read_prepared(folder: Path) -> Prepared:
         table=files.get(TABLE),
         deepstream=manifest.deepstream,
         implicit=manifest.implicit,
+        origins=manifest.origins,
     )
 
 

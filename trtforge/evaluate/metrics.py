@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 
 
 class DifferenceJson(TypedDict):
-    """The figures of a ``Difference`` in a JSON document; None for what is not finite."""
+    """The figures of a ``Difference`` in a JSON document; None replaces infinity and NaN."""
 
     pearson: float | None
     cosine: float | None
@@ -22,9 +22,9 @@ class DifferenceJson(TypedDict):
 
 @dataclass
 class Difference:
-    """Running sums over pairs of arrays: any number of images takes the memory of one.
+    """The difference of two tensors over many images, kept as running sums.
 
-    ``observe`` takes arrays of equal shape; the first one is the reference.
+    ``observe`` takes a pair of arrays of equal shape. Only the sums stay in memory.
     """
 
     count: int = 0
@@ -38,7 +38,7 @@ class Difference:
     largest: float = 0.0
 
     def observe(self, reference: NDArray[np.generic], other: NDArray[np.generic]) -> None:
-        """Add a pair of arrays."""
+        """Add a pair of arrays to the sums."""
         a, b = reference.ravel().astype(np.float64), other.ravel().astype(np.float64)
         # The difference of two infinities is NaN, which then stays in every figure.
         with np.errstate(invalid="ignore"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,6 +15,7 @@ from trtforge.backends import _plan
 from trtforge.bundle.read import read_prepared
 from trtforge.errors import ForgeError, MachineError
 from trtforge.graph.nms import OUTPUTS
+from trtforge.metadata import Entry, of_model
 from trtforge.names import Backend
 from trtforge.recipe import Nms, Preprocess, Recipe
 
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Array = NDArray[Any]  # outputs of networks: their datatypes are known at run time only
+
+
+def _as_it_is(recipe: Recipe) -> Recipe:
+    return recipe
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,8 @@ class OpenedModel:
         nms: thresholds of the NMS inside the model; None without one.
         recipe: the recipe of the folder that was opened; None for a single file.
         note: what the user should know about how the model is run.
+        filled: what a recipe is completed with that is for a single file; a folder's is complete.
+        names: names of the classes that the file states.
     """
 
     path: Path
@@ -53,6 +61,12 @@ class OpenedModel:
     nms: Nms | None
     recipe: Recipe | None = None
     note: str = ""
+    filled: Callable[[Recipe], Recipe] = _as_it_is
+    names: Entry[tuple[str, ...]] | None = None
+
+    def complete(self, recipe: Recipe | None) -> Recipe:
+        """Return the user's recipe, or the folder's, or the default, with what the file says."""
+        return self.filled(recipe or self.recipe or Recipe())
 
     def preprocess(self, spec: Preprocess) -> Preprocess:
         """Return the steps that remain to do outside: graphs of a folder divide by ``std``."""
@@ -122,29 +136,35 @@ def _open_onnx(
     """
     from trtforge.backends.onnxruntime import run_one
     from trtforge.graph.detection import existing_nms, recognise
+    from trtforge.graph.filled import fill
     from trtforge.graph.fold import dims, fold, image_input
     from trtforge.graph.model import graph_of
 
     model, names, plugin_nms = _standard(file)
     graph = graph_of(model)
-    spec = folder_recipe or user_recipe or Recipe()
+    spec, stated = folder_recipe or user_recipe or Recipe(), of_model(model)
     _, _, height, width = dims(image_input(model))
     if not (isinstance(height, int) and isinstance(width, int)):  # dynamic: the recipe decides
-        height, width = spec.preprocess.size or (640, 640)
+        said = stated.size.value if stated.size else (640, 640)
+        height, width = spec.preprocess.size or said
         graph = graph_of(fold(model, (height, width)))
     if plugin_nms and not note:
         note = f"{file}: TensorRT's NMS plugin is run as ONNX's own operators"
     engine = reference_session(model)
+    detection = None if spec.head == "none" else recognise(graph, spec.head_hint, spec.decode)
+    filled = _as_it_is if folder_recipe else partial(fill, graph=graph, detection=detection)
     return OpenedModel(
         path=path,
         infer=lambda images: _in_pixels(_renamed(run_one(engine, images), names), (height, width)),
         size=(height, width),
         graph=file,
         outputs=_renamed(_output_dims(model), names),
-        detection=None if spec.head == "none" else recognise(graph, spec.head_hint, spec.decode),
+        detection=detection,
         nms=plugin_nms or _inner_nms(existing_nms(graph) is not None, folder_recipe),
         recipe=folder_recipe,
         note=note,
+        filled=filled,
+        names=stated.names,
     )
 
 

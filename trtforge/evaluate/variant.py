@@ -93,7 +93,7 @@ class Network:
 
 def escape_pattern(name: str) -> str:
     """Return the shell pattern that matches only this name."""
-    return "".join(f"[{char}]" if char in "*?[" else char for char in name)
+    return "".join(f"[{char}]" if char in "*?[@" else char for char in name)
 
 
 def measure_harm(

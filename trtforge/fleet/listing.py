@@ -35,13 +35,13 @@ def table(plan: Plan) -> str:
     counts = f"{len(plan.prepare)} folders to prepare, {len(plan.jobs)} jobs, {len(rows)} bundles"
     lines = [f"{plan.name}: {counts}", "", present.table(rows, header)]
     if plan.skipped:
-        lines += ["", "not built:", *(f"  {each}" for each in plan.skipped)]
+        lines += ["", "not built:", *(f"  {reason}" for reason in plan.skipped)]
     return "\n".join(lines)
 
 
 def remarks(plan: Plan) -> list[str]:
     """Return the engines that are not built, and why."""
-    return [f"not built: {each}" for each in plan.skipped]
+    return [f"not built: {reason}" for reason in plan.skipped]
 
 
 def _checks(job: Job) -> str:

@@ -9,6 +9,7 @@ import onnx_graphsurgeon as gs
 from trtforge.graph.edit.nodes import upstream
 
 LEARNED = {"Conv", "ConvTranspose", "Gemm", "MatMul"}
+RECURRENT = {"LSTM", "GRU", "RNN"}
 LAYOUT = {"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "Identity"}
 
 
@@ -47,9 +48,10 @@ def last_learned(graph: gs.Graph) -> list[gs.Node]:
 def decode(graph: gs.Graph) -> list[gs.Node]:
     """Return every node that no learned operator follows: what turns head outputs into results.
 
-    Box coordinates are pixels there: FP16 has steps of half a pixel above 512.
+    Box coordinates are pixels there: FP16 has steps of half a pixel above 512. Recurrent layers are
+    learned, too, though nothing here quantizes them.
     """
-    ends = learned(graph)
+    ends = [*learned(graph), *(node for node in graph.nodes if node.op in RECURRENT)]
     before = {id(node) for node in upstream(*_inputs(ends))} | {id(node) for node in ends}
     return [node for node in graph.nodes if id(node) not in before] if ends else []
 

@@ -24,6 +24,12 @@ def images(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
     ]
 
 
+def only_image(model: onnx.ModelProto) -> onnx.ValueInfoProto | None:
+    """Return the input of a model whose only input is a batch of colour images; else None."""
+    found = images(model)
+    return found[0] if found and len(inputs(model)) == 1 else None
+
+
 def image_input(model: onnx.ModelProto) -> onnx.ValueInfoProto:
     """Return the one input that is not an initializer: float32 of shape (N, 3, H, W).
 

@@ -130,6 +130,14 @@ def about(model: onnx.ModelProto) -> onnx.ModelProto:
     )
 
 
+def state(graph: gs.Graph, key: str, value: str) -> None:
+    """Make a graph say something of itself, in the place of what it said under the key."""
+    stated = {entry.key: entry.value for entry in graph.about.metadata_props}
+    del graph.about.metadata_props[:]
+    for name, text in {**stated, key: value}.items():
+        graph.about.metadata_props.add(key=name, value=text)
+
+
 def model_of(graph: gs.Graph) -> onnx.ModelProto:
     """Return the ONNX model of a rewritten graph, sorted, with shapes and types inferred."""
     import onnx

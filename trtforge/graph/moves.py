@@ -1,4 +1,4 @@
-"""Operators that only move values: what they read and what they write needs one scale."""
+"""Find operators that only move values, so their inputs and outputs share one scale."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import onnx_graphsurgeon as gs
 
-# Operators whose outputs hold values of their inputs, and which of the inputs those are.
-MOVES_ALL = {"Concat"}
+MOVES_ALL = {"Concat"}  # operators whose output holds values of all their inputs
+# Operators whose outputs hold values of their first input only.
 MOVES_FIRST = {
     "MaxPool",
     "Resize",
@@ -22,7 +22,7 @@ MOVES_FIRST = {
     "DepthToSpace",
     "SpaceToDepth",
 }
-Group = tuple[tuple[str, ...], tuple[str, ...]]
+Group = tuple[tuple[str, ...], tuple[str, ...]]  # all members, and the sources among them
 
 
 def moved_inputs(tensor: gs.Tensor) -> list[tuple[gs.Tensor, gs.Node, int]]:
@@ -44,30 +44,30 @@ def moved_inputs(tensor: gs.Tensor) -> list[tuple[gs.Tensor, gs.Node, int]]:
 def groups(graph: gs.Graph, names: Iterable[str]) -> tuple[Group, ...]:
     """Group the names that share a scale, because one tensor holds values of another.
 
-    The sources are the members that hold more than other members' values: every value of the group
-    passes through one of them.
+    A source is a member that does not only copy values from other members. Every value in the
+    group comes from a source, so the ranges of the sources give the range of the group.
     """
     tensors = graph.tensors()
-    wanted = set(names)
+    selected = set(names)
     shared = _Shared()
-    for name in wanted:
+    for name in selected:
         shared.add(name)
         for moved, _, _ in moved_inputs(tensors[name]):
-            if moved.name in wanted:
+            if moved.name in selected:
                 shared.join(name, moved.name)
 
     def is_source(name: str) -> bool:
         moved = moved_inputs(tensors[name])
-        return not moved or any(source.name not in wanted for source, _, _ in moved)
+        return not moved or any(source.name not in selected for source, _, _ in moved)
 
     return tuple(
         (members, tuple(name for name in members if is_source(name)))
-        for members in shared.sets(order=[name for name in tensors if name in wanted])
+        for members in shared.sets(order=[name for name in tensors if name in selected])
     )
 
 
 class _Shared:
-    """Sets of names (union-find)."""
+    """Disjoint sets of names, merged by union-find."""
 
     def __init__(self) -> None:
         self._parent: dict[str, str] = {}
@@ -80,13 +80,13 @@ class _Shared:
             name = self._parent[name]
         return name
 
-    def join(self, one: str, other: str) -> None:
-        self.add(one)
-        self.add(other)
-        self._parent[self.root(other)] = self.root(one)
+    def join(self, first: str, second: str) -> None:
+        self.add(first)
+        self.add(second)
+        self._parent[self.root(second)] = self.root(first)
 
     def sets(self, order: list[str]) -> list[tuple[str, ...]]:
-        found: dict[str, list[str]] = {}
+        members_of: dict[str, list[str]] = {}
         for name in order:
-            found.setdefault(self.root(name), []).append(name)
-        return [tuple(members) for members in found.values()]
+            members_of.setdefault(self.root(name), []).append(name)
+        return [tuple(members) for members in members_of.values()]

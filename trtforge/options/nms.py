@@ -13,6 +13,13 @@ MaxDet = Annotated[
     Optional[int], Option(("--max-det",), help="Largest number of detections in an image.")
 ]
 ClassAgnostic = Annotated[bool, Option(("--class-agnostic",), help="Suppress across classes.")]
+BestClass = Annotated[
+    Optional[bool],
+    Option(
+        ("--best-class/--every-class",),
+        help="Count a box under its best class only, or under every class above the score.",
+    ),
+]
 Implementation = Annotated[
     str,
     Option(("--nms-impl",), help="Implementation of the NMS for deepstream: auto, plugin or onnx."),
@@ -36,6 +43,7 @@ class Nms:
     iou: Iou = None
     max_det: MaxDet = None
     class_agnostic: ClassAgnostic = False
+    best_class: BestClass = None
 
 
 def nms_of(value: Nms | str) -> Nms:

@@ -1,4 +1,4 @@
-"""Precision: what the learned operators compute in, and where the ranges of INT8 come from."""
+"""Options of the precision: the type of the learned operators, and the source of INT8 ranges."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -51,10 +51,10 @@ class Precision:
 
     @property
     def name(self) -> "Name":
-        """The name of the precision that is asked for.
+        """The name of the selected precision.
 
         Raises:
-            ForgeError: two are.
+            ForgeError: more than one precision is selected.
         """
         if self.fp32 + self.fp16 + self.int8 + self.fp8 > 1:
             raise ForgeError(

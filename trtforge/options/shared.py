@@ -62,8 +62,8 @@ On = Annotated[
     str,
     Option(
         ("--on",),
-        help="Where the work runs: local (this process), local:N (processes), ray (a cluster started here), "
-        "or ray://HOST:10001.",
+        help="Where the work runs: local (this process), local:N (processes), ray (a cluster "
+        "started here), or ray://HOST:10001.",
     ),
 ]
 Timeout = Annotated[

@@ -26,6 +26,18 @@ def build_engine(
         ForgeError: the prepared folder holds no graph for the backend.
         BuildError: the builder refuses the graph.
     """
+    inputs, engine = engine_request(prepared, target, options)
+    return store.run(build.stage(engine.backend), inputs, engine)
+
+
+def engine_request(
+    prepared: Prepared, target: Target, options: BuildOptions
+) -> tuple[build.EngineInputs, build.EngineOptions]:
+    """Return what the stage ``build`` reads for a target.
+
+    Raises:
+        ForgeError: the prepared folder holds no graph for the backend.
+    """
     backend = needed_backend(target)
     if backend not in prepared.graphs:
         raise ForgeError(
@@ -49,14 +61,14 @@ def build_engine(
         options=options,
         preprocess=prepared.recipe.preprocess if inputs.images else None,
     )
-    return store.run(build.stage(backend), inputs, engine)
+    return inputs, engine
 
 
 def engine_cell(prepared: Prepared, target: Target, options: BuildOptions, store: Store) -> Cell:
     """Return the cell that ``build_in_cell`` works on: no more than its own graph travels."""
     backend = needed_backend(target)
     graphs = {name: graph for name, graph in prepared.graphs.items() if name == backend}
-    needed = replace(prepared, graphs=graphs)
+    needed = replace(prepared, graphs=graphs, forms={})
     if not prepared.implicit:
         needed = replace(needed, table=None, images=None)
     planned = build_engine(prepared, target, replace(store, planning=True, ran=[]), options)

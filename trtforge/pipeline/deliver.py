@@ -11,7 +11,9 @@ from trtforge.bundle.facts import BuildFacts
 from trtforge.bundle.folder import check_output
 from trtforge.bundle.prepared import Prepared, Target
 from trtforge.cluster import Workers, this_process
+from trtforge.errors import BuildError
 from trtforge.names import Backend
+from trtforge.pipeline.blame import with_blame
 from trtforge.pipeline.build import build_in_cell, engine_cell
 from trtforge.pipeline.job import Job
 from trtforge.pipeline.prepare import prepare
@@ -109,7 +111,10 @@ def _engines(
     engines: list[Engine | None] = [None] * len(targets)
     label = f"building {len(cells)} engines"
     for done in workers.run_with_progress(build_in_cell, cells, label):
-        done.result()
+        try:
+            done.result()
+        except BuildError as error:
+            raise with_blame(error, prepared, targets[numbers[done.number]], options) from error
         engines[numbers[done.number]] = done.made[-1].with_facts(BuildFacts)
     return engines
 
@@ -120,12 +125,22 @@ def _remarks(prepared: Prepared) -> list[str]:
     facts = prepared.facts
     if facts.detection:
         remarks.append(f"detector: {facts.detection.why}")
+    elif facts.kept_nms:
+        remarks.append(
+            f"the model suppresses boxes itself ({facts.kept_nms}): its outputs stay as they are"
+        )
     elif facts.likely:
         remarks.append(f"no decoded detector recognised, so no NMS; {facts.likely}")
     elif prepared.recipe.head != "none":
         remarks.append("no decoded detector recognised: outputs stay as they are, without NMS")
+    oriented = facts.detection is not None and "angle" in facts.detection.extras
+    if oriented and prepared.patches[DEEPSTREAM].form == "onnx":
+        remarks.append(
+            "oriented boxes: DeepStream's stock parser reads upright ones only, so nvinfer attaches "
+            "boxes and angles to frames as tensors"
+        )
     if facts.stripped_nms:
         put_back = prepared.patches[DEEPSTREAM].form != "none"
         back = " and is put back as the target needs it" if put_back else ""
-        remarks.append(f"the model's own {facts.stripped_nms} was cut away{back}")
+        remarks.append(f"the model's own NMS ({facts.stripped_nms}) was cut away{back}")
     return remarks

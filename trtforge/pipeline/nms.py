@@ -31,4 +31,7 @@ def _form(job: Job, backend: Backend, facts: FoldFacts) -> str:
     if job.nms == "auto" and detection is None:
         return "keep"
     ranked = detection is not None and detection.form in RANKED_FORMS
-    return TRAITS[backend].nms(job.nms, ranked)
+    form = TRAITS[backend].nms(job.nms, ranked)
+    # DeepStream's stock parser knows upright boxes only: oriented ones leave the graph as tensors.
+    oriented = detection is not None and "angle" in detection.extras
+    return "onnx" if job.nms == "auto" and oriented and form == "deepstream" else form

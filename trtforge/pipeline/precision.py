@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from trtforge.bundle.prepared import Form
 from trtforge.pipeline.calibrate import Calibrated, calibrate_model
 from trtforge.pipeline.job import Job
 from trtforge.stages import MODEL, cast, quantize
@@ -19,12 +20,14 @@ class TypedModel:
         cpu_graph: the graph for ONNX Runtime, whose INT8 operators take no FP16 scales, and whose
             CPU has no FP16 kernels to gain from.
         table: calibration table, for INT8 and FP8.
+        stages: the stages that made ``graph`` from the folded model, with their results.
         images: folder that TensorRT itself calibrates on; None where the ranges are ours.
         remarks: what the user should know about the calibration.
     """
 
     graph: File
     cpu_graph: File
+    stages: tuple[Form, ...] = ()
     table: File | None = None
     images: File | None = None
     remarks: tuple[str, ...] = ()
@@ -46,7 +49,7 @@ def apply_precision(job: Job, model: File, images: File | None, store: Store) ->
         return _quantized(job, model, images, store)
     if job.precision == "fp16":
         half = _cast(model, job.recipe.precision.keep, store)
-        return TypedModel(half, half)
+        return TypedModel(half, half, (Form("cast", half),))
     return TypedModel(model, model)
 
 
@@ -62,10 +65,13 @@ def _quantized(job: Job, model: File, images: File, store: Store) -> TypedModel:
     """Put Q/DQ nodes in; what is not quantized becomes FP16 or stays FP32, as the recipe says."""
     calibrated = calibrate_model(job, model, images, store)
     quantized = _quantize(job, calibrated, store)
-    graph = quantized
+    graph, stages = quantized, [Form("quantize", quantized)]
     if job.recipe.precision.rest == "fp16":
         graph = _cast(quantized, (), store)
-    return TypedModel(graph, quantized, table=calibrated.ranges, remarks=calibrated.remarks)
+        stages.append(Form("cast", graph))
+    return TypedModel(
+        graph, quantized, tuple(stages), table=calibrated.ranges, remarks=calibrated.remarks
+    )
 
 
 def _quantize(job: Job, calibrated: Calibrated, store: Store) -> File:

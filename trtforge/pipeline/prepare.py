@@ -6,14 +6,16 @@ adapt -> fold -> observe -> calibrate -> refine -> quantize or cast -> patch
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from trtforge.bundle.facts import FoldFacts, PatchFacts
 from trtforge.bundle.manifest import Sources
-from trtforge.bundle.prepared import Prepared
+from trtforge.bundle.prepared import Form, Prepared
 from trtforge.deepstream.format.labels import labels
 from trtforge.errors import ForgeError
+from trtforge.metadata import of_file
 from trtforge.names import QUANTIZED, Backend
+from trtforge.pipeline import fill
 from trtforge.pipeline.calibrate import Calibrated, calibrate_model
 from trtforge.pipeline.job import Job
 from trtforge.pipeline.nms import patch_options
@@ -37,48 +39,54 @@ def prepare(job: Job, store: Store, backends: Sequence[Backend]) -> Prepared:
     Raises:
         ForgeError: see the stages.
     """
-    user_model = model_file(job.model)
-    job, model = _adapt(job, user_model, store)
-    folded = _fold(job, model, store)
-    _check(job, folded.facts)
-    batch = _batch(job.batch, folded.facts.batch)
+    ready = _clean(job, store)
+    job, clean, facts = ready.filled.job, ready.model, ready.facts
+    _check(job, facts)
+    job = _with_own_limits(job, facts)
+    batch = _batch(job.batch, facts.batch)
     images = calibration_images(job) if job.precision in QUANTIZED else None
-    clean = folded.file(MODEL)
     typed = apply_precision(job, clean, images.folder if images else None, store)
+    made = [*ready.forms, *typed.stages]
+    forms: dict[Backend, tuple[Form, ...]] = {}
     graphs: dict[Backend, File] = {}
     patches: dict[Backend, PatchFacts] = {}
     for backend in dict.fromkeys((DEEPSTREAM, *backends)):
         graph = typed.graph if TRAITS[backend].half else typed.cpu_graph
-        options = patch_options(job, backend, folded.facts)
+        options = patch_options(job, backend, facts)
         patched = store.run(patch.STAGE, patch.PatchInputs(graph), options)
         graphs[backend], patches[backend] = patched.file(MODEL), patched.facts
+        forms[backend] = tuple(made[: 1 + [form.model for form in made].index(graph)])
     return Prepared(
         name=job.model.stem,
         precision=job.precision,
         batch=batch,
         recipe=job.recipe,
-        facts=folded.facts,
-        sources=Sources(model_entry(user_model), images.entry if images else None),
+        facts=facts,
+        sources=Sources(model_entry(ready.forms[0].model), images.entry if images else None),
         graphs=graphs,
         patches=patches,
         table=typed.table,
-        remarks=typed.remarks,
+        remarks=typed.remarks + fill.remarks(ready.filled, facts),
         implicit=job.implicit,
         images=typed.images,
+        origins=fill.origins(ready.filled, facts),
+        forms=forms,
     )
 
 
-def calibrated_model(job: Job, store: Store) -> Calibrated:
+def calibrated_model(job: Job, store: Store) -> tuple[Calibrated, Recipe]:
     """Run the stages up to calibration, for a search that quantizes by itself.
 
-    The model takes images as the recipe ``after_adapting`` says.
+    Returns:
+        The model with its ranges, and what is left of the recipe for it, filled in.
 
     Raises:
         ForgeError: see the stages.
     """
-    job, model = _adapt(job, model_file(job.model), store)
-    folded = _fold(job, model, store)
-    return calibrate_model(job, folded.file(MODEL), calibration_images(job).folder, store)
+    ready = _clean(job, store)
+    job = ready.filled.job
+    calibrated = calibrate_model(job, ready.model, calibration_images(job).folder, store)
+    return calibrated, job.recipe
 
 
 def after_adapting(recipe: Recipe) -> Recipe:
@@ -88,6 +96,36 @@ def after_adapting(recipe: Recipe) -> Recipe:
     """
     preprocess = recipe.preprocess.model_copy(update={"std": None})
     return recipe.model_copy(update={"patches": (), "preprocess": preprocess})
+
+
+@dataclass(frozen=True)
+class _Clean:
+    """A folded model that takes what nvinfer can make of a frame, and its job."""
+
+    filled: fill.Filled
+    model: File
+    facts: FoldFacts
+    forms: tuple[Form, ...]
+
+
+def _clean(job: Job, store: Store) -> _Clean:
+    """Fold the user's model, and fill in the recipe with what the file and the graph say."""
+    forms = [Form("", model_file(job.model))]
+
+    def adapt_last(job: Job) -> Job:
+        job, model = _adapt(job, forms[-1].model, store)
+        if model is not forms[-1].model:
+            forms.append(Form("adapt", model))
+        return job
+
+    filled = fill.by_file(job, of_file(job.model))
+    filled = filled.with_job(adapt_last(filled.job))
+    folded = _fold(filled.job, forms[-1].model, store)
+    forms.append(Form("fold", folded.file(MODEL)))
+    filled = fill.by_graph(filled, folded.facts)
+    # Deviations that only the graph shows are folded in as late as here.
+    job, facts = fill.without_none(adapt_last(filled.job), folded.facts)
+    return _Clean(filled.with_job(job), forms[-1].model, facts, tuple(forms))
 
 
 def _adapt(job: Job, model: File, store: Store) -> tuple[Job, File]:
@@ -108,6 +146,7 @@ def _fold(job: Job, model: File, store: Store) -> Artifact[FoldFacts]:
         check=job.check,
         decode=job.recipe.decode,
         opset=TENSORRT_8_OPSET if job.implicit else None,
+        strip=job.nms != "keep",
     )
     return store.run(fold.STAGE, fold.FoldInputs(model), options)
 
@@ -125,6 +164,14 @@ def _check(job: Job, facts: FoldFacts) -> None:
             "without --nms it is put back as each target needs it",
         )
     labels(job.recipe.labels, facts.detection.classes if facts.detection else None)
+
+
+def _with_own_limits(job: Job, facts: FoldFacts) -> Job:
+    """Return the job with the thresholds of the NMS that was cut away, where the user names none."""
+    if facts.stripped_limits is None:
+        return job
+    nms = job.recipe.nms.with_defaults(vars(facts.stripped_limits))
+    return replace(job, recipe=job.recipe.model_copy(update={"nms": nms}))
 
 
 def _batch(batch: tuple[int, int, int] | None, fixed: int | None) -> tuple[int, int, int]:

@@ -13,14 +13,14 @@ from trtforge.store import File, source
 
 @dataclass(frozen=True)
 class Images:
-    """A folder of calibration images, and what the manifest says of it."""
+    """A folder of calibration images, and its entry in the manifest."""
 
     folder: File
     entry: ImageSource
 
 
 def model_file(model: Path) -> File:
-    """Return the user's model; its external weights belong to it.
+    """Return the user's model as one file together with its external weights.
 
     Raises:
         ForgeError: there is no such file.
@@ -33,7 +33,7 @@ def model_file(model: Path) -> File:
 
 
 def model_entry(model: File) -> ModelSource:
-    """Return what the manifest says of the user's model."""
+    """Return the manifest's entry for the user's model."""
     return ModelSource(model.path.name, model.digest)
 
 

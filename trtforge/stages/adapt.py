@@ -53,11 +53,14 @@ def run(draft: Path, inputs: AdaptInputs, options: AdaptOptions) -> AdaptFacts:
 
     from trtforge.graph.edit.patches import apply_patches
     from trtforge.graph.edit.preprocess import fold_std
+    from trtforge.graph.filled import state_preprocess
     from trtforge.graph.model import graph_of, load, model_of, save
 
     graph = graph_of(onnx.shape_inference.infer_shapes(load(inputs.model.path)))
     apply_patches(graph, options.patches)
-    fold_std(graph, options.preprocess)
+    left = fold_std(graph, options.preprocess)
+    if left != options.preprocess:
+        state_preprocess(graph, left)
     save(model_of(graph), draft / MODEL)
     return AdaptFacts(len(options.patches), options.preprocess.std is not None)
 
@@ -68,4 +71,4 @@ def summarize(facts: AdaptFacts) -> str:
     return f"{facts.patches} patches{folded}"
 
 
-STAGE = Stage("adapt", 3, ("onnx", "onnx-graphsurgeon", "numpy"), run, AdaptFacts, summarize)
+STAGE = Stage("adapt", 5, ("onnx", "onnx-graphsurgeon", "numpy"), run, AdaptFacts, summarize)

@@ -37,7 +37,7 @@ class Subject:
         engine: TensorRT engine, or None.
         graph: ONNX file that ONNX Runtime can run, or None.
         batch: batch that is fixed in the graph, or that the folder was built for; None if any
-            batch will do.
+            batch can run.
         size: height and width of the input in pixels; None where no graph tells it.
     """
 
@@ -53,12 +53,12 @@ class BenchRequest:
     """Options of a timing.
 
     Attributes:
-        batches: images in a pass; empty is the subject's own batch.
+        batches: images in a pass; empty means the batch of the subject.
         streams: numbers of streams.
-        against: names out of ``AGAINST``.
+        against: runtimes to compare with, from ``AGAINST``.
         provider: what runs the subject's graph, and PyTorch: auto, cpu or cuda.
-        cuda_graph: only with a CUDA graph, or only without; None is both.
-        transfers: with transfers, too.
+        cuda_graph: True: only with a CUDA graph; False: only without; None: both.
+        transfers: also time with copies between host and GPU.
         warmup, duration: seconds.
         module: PyTorch model in FP32, for the rows of PyTorch.
     """
@@ -86,7 +86,7 @@ class _Cell:
 
 
 def subject(path: Path) -> Subject:
-    """Return what is timed of a file or folder.
+    """Return the engine and graph of a file or folder that can be timed.
 
     Args:
         path: an ONNX file, an engine, a bundle (its engine is timed) or a prepared folder (its
@@ -100,7 +100,7 @@ def subject(path: Path) -> Subject:
     if not path.is_file():
         raise ForgeError(
             f"{path}: no such file or folder",
-            "give an ONNX file, an engine, or a folder of trtforge's",
+            "give an ONNX file, an engine, or a folder made by trtforge",
         )
     if path.suffix == ".engine":
         return Subject(os.fspath(path), engine=path)
@@ -205,7 +205,7 @@ def _check_runtime(name: str, what: Subject, request: BenchRequest) -> None:
             )
         if what.size is None:
             raise ForgeError(
-                f"--against {name} needs the input's size, which {what.name} does not tell",
+                f"--against {name} needs the input's size, and {what.name} does not contain it",
                 "give a folder, or a folded graph",
             )
     elif what.graph is None:
@@ -225,18 +225,18 @@ def _runs_on_gpu(name: str, provider: str) -> bool:
 def _variants(
     gpu: bool, name: str, request: BenchRequest
 ) -> Iterator[tuple[bool | None, bool | None]]:
-    """Yield with and without CUDA graph, with and without transfers, as the user asks for."""
+    """Yield the pairs (with CUDA graph, with transfers) to measure for one runtime."""
     if not gpu:
         yield None, None
         return
     graphs = [False, True] if request.cuda_graph is None else [request.cuda_graph]
-    if "compile" in name:  # its own mode of compilation, with fixed shapes
+    if "compile" in name:  # torch.compile is timed without CUDA graphs
         graphs = [False]
     yield from itertools.product(graphs, [False, True] if request.transfers else [False])
 
 
 def _subject_runtime(what: Subject, provider: str) -> str:
-    """Return what runs the subject itself."""
+    """Return the runtime that runs the subject."""
     if what.engine:
         if provider == "cpu" or this_machine() is None:
             raise MachineError(
@@ -287,7 +287,7 @@ def _row(what: Subject, request: BenchRequest, cell: _Cell, bus_id: str | None) 
 
 
 def _opener(what: Subject, request: BenchRequest, cell: _Cell) -> Callable[[], Runner]:
-    """Return a function that opens runners of a cell."""
+    """Return a function that opens a runner for a cell."""
     graph, transfers = bool(cell.graph), bool(cell.transfers)
     if cell.runtime in TORCH and request.module is not None and what.size is not None:
         images = inputs.arrays({"": (cell.batch, 3, *what.size)}, {"": "float32"})[""]
@@ -310,9 +310,9 @@ def _opener(what: Subject, request: BenchRequest, cell: _Cell) -> Callable[[], R
 
 
 def _faster(row: Row, rows: Sequence[Row], subject_runtime: str) -> float | None:
-    """Return how many times as fast the subject's best row with equal work is.
+    """Return how many times faster the subject's best row with equal work is; None if there is none.
 
-    A row of a CPU has no transfers, and is compared with rows with and without.
+    A CPU row has no transfers, so it is compared with rows with and without transfers.
     """
     same_work = [
         other.latency_ms.median

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trtforge.bundle import folder
@@ -13,7 +14,6 @@ from trtforge.deepstream.app import pipeline as app
 from trtforge.deepstream.config import describe, nvinfer
 from trtforge.deepstream.config.graph import inspect
 from trtforge.deepstream.format import app_keys, config
-from trtforge.deepstream.format.labels import labels
 from trtforge.devices import stacks
 from trtforge.names import CACHE, TABLE, Backend
 from trtforge.stages.build import ENGINE, LAYERS, BuildFacts
@@ -22,6 +22,27 @@ from trtforge.store import Artifact, to_json, version_of
 from trtforge.traits import DEEPSTREAM, TRAITS
 
 TOOLS = ("numpy", "onnx", "onnx-graphsurgeon", "onnxruntime", "pillow")
+
+
+@dataclass(frozen=True)
+class _Configured:
+    """A network for nvinfer.
+
+    Attributes:
+        labels: text of its label file.
+        names: names of its classes.
+        origins: where the names, and the kind of network, are from.
+    """
+
+    network: nvinfer.Network
+    labels: str
+    names: tuple[str, ...]
+    origins: Mapping[str, str]
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What the user should know."""
+        return tuple(f"{part}: {origin}" for part, origin in self.origins.items())
 
 
 @dataclass(frozen=True)
@@ -58,8 +79,6 @@ def write(
     device = target.device
     newest = device.deepstream if device else None
     deepstream = deepstream or prepared.deepstream or newest or stacks.default_deepstream()
-    classes = prepared.patches[DEEPSTREAM].classes
-    names, origin = labels(prepared.recipe.labels, classes)
     graphs = _graphs(prepared, target)
     contents: Contents = {
         prepared.file_name(backend): prepared.graphs[backend] for backend in graphs
@@ -70,13 +89,14 @@ def write(
         contents[CACHE] = _text(cache_text(prepared.table.path, tensorrt))
     elif engine and prepared.images:
         contents[CACHE] = engine.file(CACHE)  # TensorRT has calibrated itself
-    network, labels_text = _network(prepared, deepstream, dla_core)
-    contents |= _deepstream(network, labels_text)
+    configured = _network(prepared, deepstream, dla_core)
+    network = configured.network
+    contents |= _deepstream(network, configured.labels)
     if engine:
         contents |= _engine(prepared, target, engine, network.engine)
-    manifest = _manifest(prepared, target, engine, graphs, names, deepstream)
+    manifest = _manifest(prepared, target, engine, graphs, configured, deepstream)
     changed = folder.write(out, contents, to_json(manifest), force)
-    return Written(changed, (f"labels: {origin}",) if classes else ())
+    return Written(changed, configured.remarks)
 
 
 def _graphs(prepared: Prepared, target: Target) -> tuple[Backend, ...]:
@@ -98,7 +118,7 @@ def _engine(
         tensorrt_name: the name that nvinfer looks for.
     """
     from trtforge.reporting import assemble, model, page
-    from trtforge.stages.report import beside, title
+    from trtforge.stages.report import histograms, title
 
     report = assemble.for_device(
         model.load(engine.file(LAYERS).path),
@@ -107,7 +127,7 @@ def _engine(
         precision=prepared.built_precision,
     )
     context = page.Context(
-        title(report), target.device, beside(prepared.table.path if prepared.table else None)
+        title(report), target.device, histograms(prepared.table.path if prepared.table else None)
     )
     contents: Contents = {
         LAYERS: _text(model.to_json(report)),
@@ -121,16 +141,18 @@ def _engine(
     return contents
 
 
-def _network(
-    prepared: Prepared, deepstream: str, dla_core: int | None
-) -> tuple[nvinfer.Network, str]:
+def _network(prepared: Prepared, deepstream: str, dla_core: int | None) -> _Configured:
     """Return what nvinfer has to know, and the labels in the form that the network wants."""
     graph = inspect(prepared.graphs[DEEPSTREAM].path)
     model = describe.from_prepared(prepared, graph, Path(), dla=dla_core)
-    kind = graph.kind()
-    unread = kind == "detector" and not graph.stock
-    request = describe.NetworkRequest(kind="tensors" if unread else kind)
-    return describe.network(model, request, Path(), deepstream)
+    kind = replace(graph, features=(True,)).kind() if prepared.facts.features else graph.kind()
+    if kind == "detector" and not graph.stock:
+        kind = "tensors"
+    names, origin = describe.class_names(model, kind)
+    request = describe.NetworkRequest(kind=kind)
+    network, labels_text = describe.network(model, request, Path(), deepstream)
+    origins = {"labels": origin} if names else {}
+    return _Configured(network, labels_text, tuple(names), origins)
 
 
 def _deepstream(network: nvinfer.Network, labels_text: str) -> Contents:
@@ -150,13 +172,17 @@ def _manifest(
     target: Target,
     engine: Artifact[BuildFacts] | None,
     graphs: tuple[Backend, ...],
-    names: list[str],
+    configured: _Configured,
     deepstream: str,
 ) -> Manifest:
     """Return the manifest, without the paths of the user's files in the recipe."""
     calibration = prepared.recipe.calibration.model_copy(update={"images": None})
     recipe = prepared.recipe.model_copy(
-        update={"model": None, "labels": tuple(names) or None, "calibration": calibration}
+        update={
+            "model": None,
+            "labels": configured.names or None,
+            "calibration": calibration,
+        }
     )
     device = target.device
     tools = [*TOOLS, *([target.backend] if target.backend else [])]
@@ -171,6 +197,7 @@ def _manifest(
         deepstream=deepstream,
         inputs=prepared.sources,
         recipe=recipe,
+        origins={**prepared.origins, **configured.origins},
         facts=prepared.facts,
         graphs=graphs,
         patches={backend: prepared.patches[backend] for backend in graphs},

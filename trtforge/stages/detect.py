@@ -111,11 +111,11 @@ def detect(
     """
     named = targets(images, out)
     engine = open_model(path, recipe)
-    spec = recipe or engine.recipe or Recipe()
+    spec = engine.complete(recipe)
     nms = spec.nms.model_copy(update=dict(thresholds))
     find = finder(engine, nms)
     classes = engine.detection.classes if engine.detection else None
-    names, _ = labels_of(labels or spec.labels, classes)
+    names, _ = labels_of(labels or spec.labels, classes, engine.names)
 
     def find_objects(image: Image.Image) -> Objects:
         boxes, scores, found = find(engine.infer(_batch(engine, image, spec.preprocess)))

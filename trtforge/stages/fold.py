@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trtforge.bundle.facts import DetectorFacts, FoldFacts
+from trtforge.bundle.facts import DetectorFacts, FoldFacts, NmsLimits
 from trtforge.errors import ForgeError
 from trtforge.recipe import Decode
 from trtforge.stages import MODEL
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import onnx
 
     from trtforge.graph.detection import Detection
+    from trtforge.graph.nms.inner import InnerNms
 
 __all__ = ["STAGE", "FoldFacts", "FoldInputs", "FoldOptions", "run", "summarize"]
 
@@ -39,6 +40,7 @@ class FoldOptions:
         check: run both graphs in ONNX Runtime and compare them.
         batch: the batch that the model must have or take; None leaves it.
         image: refuse a model whose input is not one batch of colour images.
+        strip: cut away an NMS over the best class of each box, which can be put back for any target.
         opset: raise the model to this opset, if it is older; None is the one that Q/DQ and casts
             need.
     """
@@ -50,6 +52,7 @@ class FoldOptions:
     check: bool = True
     batch: int | None = None
     image: bool = True
+    strip: bool = True
     opset: int | None = None
 
 
@@ -60,10 +63,12 @@ def run(draft: Path, inputs: FoldInputs, options: FoldOptions) -> FoldFacts:
         ForgeError: the model can't be read, has NaN among its weights, or does not fit the options.
     """
     from trtforge.graph.detection import existing_nms
+    from trtforge.graph.edit.preprocess import patch_side
     from trtforge.graph.fold import OPSET, fold
     from trtforge.graph.fold.constants import left_alone
-    from trtforge.graph.inputs import dims, image_input
+    from trtforge.graph.inputs import dims, image_input, only_image
     from trtforge.graph.model import graph_of, load, model_of, save
+    from trtforge.graph.nms.inner import inner_nms
     from trtforge.graph.nms.strip import strip_nms
     from trtforge.graph.shapes import Shapes
 
@@ -82,15 +87,18 @@ def run(draft: Path, inputs: FoldInputs, options: FoldOptions) -> FoldFacts:
         _refuse_changes(original, folded)
     graph = graph_of(folded)
     too_large = left_alone(graph, Shapes(graph))
-    # ONNX's own NonMaxSuppression runs everywhere; a plugin runs in TensorRT alone.
+    # ONNX's own NonMaxSuppression over every class runs everywhere; a plugin runs in TensorRT alone.
     nms = existing_nms(graph)
-    plugin = str(nms.op) if nms is not None and nms.op != "NonMaxSuppression" else None
-    if plugin:
+    inner = inner_nms(graph) if options.strip else None
+    plugin = nms is not None and nms.op.endswith("_TRT")
+    stripped = str(nms.op) if nms is not None and (inner or plugin) else None
+    if stripped:
         strip_nms(graph)
         folded = model_of(graph)
     detection, likely = _recognise(folded, options)
     save(folded, draft / MODEL)
     input_name, size, batch = _image(folded)
+    image = only_image(original)
     return FoldFacts(
         nodes_before=len(original.graph.node),
         nodes=len(folded.graph.node),
@@ -99,10 +107,25 @@ def run(draft: Path, inputs: FoldInputs, options: FoldOptions) -> FoldFacts:
         batch=batch,
         outputs={output.name: tuple(dims(output)) for output in folded.graph.output},
         typed=_is_typed(folded),
-        stripped_nms=plugin,
+        stripped_nms=stripped,
+        kept_nms=str(nms.op) if nms is not None and not stripped else None,
+        stripped_limits=_limits(inner) if inner else None,
         detection=_detector_facts(detection) if detection else None,
         likely=likely,
         too_large=tuple(too_large),
+        image=tuple(dims(image)) if image is not None else None,
+        features=_has_only_features(original),
+        patches=patch_side(graph_of(folded)),
+    )
+
+
+def _limits(inner: InnerNms) -> NmsLimits:
+    return NmsLimits(
+        score=inner.score,
+        iou=inner.iou,
+        max_det=inner.max_det,
+        class_agnostic=inner.class_agnostic,
+        best_class=inner.detection.best_class,
     )
 
 
@@ -145,7 +168,15 @@ def _recognise(model: onnx.ModelProto, options: FoldOptions) -> tuple[Detection 
 
 
 def _detector_facts(detection: Detection) -> DetectorFacts:
-    return DetectorFacts(detection.form, detection.classes, detection.boxes, detection.why)
+    extras = tuple(extra.name for extra in detection.extras)
+    return DetectorFacts(detection.form, detection.classes, detection.boxes, detection.why, extras)
+
+
+def _has_only_features(model: onnx.ModelProto) -> bool:
+    from trtforge.graph.ends import is_features, makers_of
+
+    makers = makers_of(model.graph)
+    return all(is_features(output.name, makers) for output in model.graph.output)
 
 
 def _is_typed(model: onnx.ModelProto) -> bool:
@@ -157,11 +188,11 @@ def _is_typed(model: onnx.ModelProto) -> bool:
 
 def _image(model: onnx.ModelProto) -> tuple[str | None, tuple[int, int] | None, int | None]:
     """Return name, height and width, and batch of the image input; None for what is not fixed."""
-    from trtforge.graph.inputs import dims, images, inputs
+    from trtforge.graph.inputs import dims, only_image
 
-    if len(inputs(model)) != 1 or not images(model):
+    image = only_image(model)
+    if image is None:
         return None, None, None
-    image = images(model)[0]
     batch, _, height, width = dims(image)
     size = (height, width) if isinstance(height, int) and isinstance(width, int) else None
     return image.name, size, batch if isinstance(batch, int) else None
@@ -170,6 +201,9 @@ def _image(model: onnx.ModelProto) -> tuple[str | None, tuple[int, int] | None, 
 def summarize(facts: FoldFacts) -> str:
     """Return the facts in a line for people."""
     summary = f"{facts.nodes_before} nodes, now {facts.nodes}"
+    if facts.size and any(not isinstance(side, int) for side in (facts.image or ())[2:]):
+        size = "x".join(map(str, facts.size))
+        summary += f"; dynamic height and width are now {size}, --size HxW gives others"
     large = facts.too_large
     if large:
         summary += f"; {len(large)} constant results stay unfolded for their size: {large[0]}"
@@ -177,4 +211,4 @@ def summarize(facts: FoldFacts) -> str:
 
 
 TOOLS = ("onnx", "onnx-graphsurgeon", "onnxruntime", "numpy")
-STAGE = Stage("fold", 9, TOOLS, run, FoldFacts, summarize)
+STAGE = Stage("fold", 12, TOOLS, run, FoldFacts, summarize)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from trtforge.graph.detection import Detection
     from trtforge.graph.nms import NmsForm, NmsImpl
-    from trtforge.recipe import Recipe
+    from trtforge.recipe import Preprocess, Recipe
 
 __all__ = [
     "STAGE",
@@ -196,17 +196,21 @@ def edit(draft: Path, model: Path, options: EditOptions) -> EditFacts:
     from trtforge.graph.edit.nodes import first_image
     from trtforge.graph.edit.patches import apply_patches
     from trtforge.graph.edit.preprocess import fold_normalization, image_front, swap_channels
+    from trtforge.graph.filled import state_preprocess
     from trtforge.graph.model import graph_of, load, model_of, save
+    from trtforge.graph.nms.inner import inner_nms
 
     recipe = options.recipe
     graph = graph_of(onnx.shape_inference.infer_shapes(load(model)))
     apply_patches(graph, recipe.patches)
-    spec = recipe.preprocess
+    spec = _takes(graph, recipe)
     if options.color and options.color != spec.color:
         spec = swap_channels(graph, spec)
     if options.normalization:
         spec = fold_normalization(graph, spec)
-    nms = PatchOptions(options.form, options.impl, recipe.head, recipe.nms, recipe.decode)
+    inner = inner_nms(graph) if options.form != "keep" else None
+    limits = recipe.nms.with_defaults(inner.limits) if inner else recipe.nms
+    nms = PatchOptions(options.form, options.impl, recipe.head, limits, recipe.decode)
     facts = _put_in_nms(graph, nms)
     image = first_image(graph)
     feed: FloatFeed | FrameFeed
@@ -221,9 +225,20 @@ def edit(draft: Path, model: Path, options: EditOptions) -> EditFacts:
             std=spec.std,
             color=spec.color,
         )
+    if not options.front:
+        state_preprocess(graph, spec)
     save(model_of(graph), draft / MODEL)
     patches = tuple(patch.patch for patch in recipe.patches)
     return EditFacts(**vars(facts), feed=feed, patches=patches)
+
+
+def _takes(graph: gs.Graph, recipe: Recipe) -> Preprocess:
+    """Return what a graph takes, by the recipe, the file's metadata and its structure."""
+    from trtforge.graph.detection import recognise
+    from trtforge.graph.filled import fill
+
+    head = None if recipe.head == "none" else recognise(graph, recipe.head_hint, recipe.decode)
+    return fill(recipe, graph, head).preprocess
 
 
 def _put_in_nms(graph: gs.Graph, options: PatchOptions) -> PatchFacts:
@@ -279,4 +294,4 @@ def summarize(facts: PatchFacts) -> str:
 
 
 TOOLS = ("onnx", "onnx-graphsurgeon", "onnxruntime", "numpy")
-STAGE = Stage("patch", 5, TOOLS, run, PatchFacts, summarize)
+STAGE = Stage("patch", 6, TOOLS, run, PatchFacts, summarize)

@@ -20,7 +20,7 @@ class QuantizeInputs:
 
     Attributes:
         model: folded float model.
-        ranges: calibration table of the model, or a calibration cache that TensorRT made of it.
+        ranges: calibration table of the model, or a calibration cache that TensorRT wrote for it.
         weights: refined INT8 weights (see ``trtforge.stages.refine``); None rounds to nearest.
     """
 
@@ -35,7 +35,7 @@ class QuantizeOptions:
 
     Attributes:
         keep: patterns of the names of nodes that stay float.
-        only: patterns of the names of all nodes that may be quantized; none is no limit.
+        only: patterns of the names of all nodes that may be quantized; empty means no limit.
         float_heads: the last learned operator of each branch stays float.
         form: ``int8`` or ``fp8``.
     """
@@ -52,7 +52,7 @@ class QuantizeFacts:
 
     Attributes:
         learned: number of learned operators.
-        quantized: number of those that are quantized.
+        quantized: number of learned operators that are quantized.
         tensors: number of tensors with Q/DQ.
         form: ``int8`` or ``fp8``.
     """

@@ -1,4 +1,4 @@
-"""engine -> report: its layers, read from whatever there is of it, in three forms."""
+"""engine -> report: write an engine's layers as JSON, Markdown and HTML."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from trtforge import outfile
-from trtforge.backends._plan import MAGIC
+from trtforge.backends._plan import MAGIC, maker
 from trtforge.bundle.folder import MANIFEST, listed_files
 from trtforge.devices import Device, catalogue
 from trtforge.documents import DocumentError, load_json
@@ -44,7 +44,7 @@ def read(
         layers: a list of layers to read instead of the source's.
         profile: times, written by ``trtexec --exportProfile`` or by ONNX Runtime's profiler.
         accuracy: the JSON document of ``trtforge verify``.
-        device: the device whose roofline is drawn; None is the bundle's own.
+        device: the device whose roofline is drawn; None uses the device of the bundle.
 
     Raises:
         ForgeError: a file is missing, or is not what it should be.
@@ -60,29 +60,26 @@ def read(
         )
     times = _times(read_text(profile), str(profile)) if profile else []
     measured = _accuracy(accuracy) if accuracy else None
-    report, context = (
-        _bundle(source)
-        if source.is_dir()
-        else (_file(layers or source, onnx), Context(source.name))
-    )
-    if source.is_dir() and (layers or onnx):
-        report = _file(layers or source / LAYERS, onnx or _own_graph(source, report), report)
+    if source.is_dir():
+        report, context = _bundle(source)
+        if layers or onnx:
+            graph = onnx or _bundled_graph(source, report)
+            report = _file(layers or source / LAYERS, graph, report)
+    else:
+        report, context = _file(layers or source, onnx), Context(source.name)
     learned = [node for node in report.nodes if node.learned]
     if onnx and learned and all(node.place == "unaccounted" for node in learned):
         raise ForgeError(
-            f"{onnx}: no convolution of it is in {source}", "give the graph that it was built from"
+            f"{onnx}: {source} has none of its convolutions",
+            "give the graph that it was built from",
         )
     if profile:
         report = assemble.with_times(report, times)
         if not any(layer.time_ms is not None for layer in report.layers):
             raise ForgeError(
-                f"{profile}: times none of the layers of {source}", "profile the same engine"
+                f"{profile}: no time for any layer of {source}", "profile the same engine"
             )
-    device = (
-        device
-        or context.device
-        or (catalogue().get(report.engine.device) if report.engine.device else None)
-    )
+    device = device or context.device or catalogue().get(report.engine.device or "")
     return assemble.for_device(report, device), replace(context, device=device, accuracy=measured)
 
 
@@ -126,14 +123,14 @@ def check(out: Path, *inputs: Path | None) -> None:
         raise ForgeError(
             f"{out}: is a bundle, whose manifest lists its files", "give another folder with -o"
         )
-    read = [path / LAYERS if path.is_dir() else path for path in inputs if path]
-    outfile.spare(read, [out / name for name in (LAYERS, MARKDOWN, HTML)])
+    sources = [path / LAYERS if path.is_dir() else path for path in inputs if path]
+    outfile.spare(sources, [out / name for name in (LAYERS, MARKDOWN, HTML)])
 
 
-def beside(table: Path | None) -> list[TensorRange]:
+def histograms(table: Path | None) -> list[TensorRange]:
     """Return the histograms of a calibration table, for the page.
 
-    A calibration cache, or no table, has none.
+    The list is empty without a table, and for a calibration cache, which holds no histograms.
     """
     from trtforge.calibration import ranges
     from trtforge.reporting.page import TensorRange
@@ -163,7 +160,7 @@ def _bundle(folder: Path) -> tuple[LayerReport, Context]:
     report = model.load(path)
     known = catalogue().get(report.engine.device or "")
     table = folder / "calibration.json"
-    return report, Context(title(report), known, beside(table if table.is_file() else None))
+    return report, Context(title(report), known, histograms(table if table.is_file() else None))
 
 
 def title(report: LayerReport) -> str:
@@ -182,7 +179,7 @@ def _device_title(engine: EngineInfo) -> str:
     return "CPU" if engine.backend == ONNXRUNTIME else ""
 
 
-def _own_graph(folder: Path, report: LayerReport) -> Path:
+def _bundled_graph(folder: Path, report: LayerReport) -> Path:
     """Return the graph in a bundle that its engine was built from."""
     suffix = next(
         (traits.graph_suffix for name, traits in TRAITS.items() if name == report.engine.backend),
@@ -192,7 +189,7 @@ def _own_graph(folder: Path, report: LayerReport) -> Path:
 
 
 def _file(path: Path, onnx: Path | None, bundle: LayerReport | None = None) -> LayerReport:
-    """Read the layers of a file, and account for the nodes of the graph if that is known.
+    """Read the layers of a file, and account for the nodes of the graph if it is known.
 
     Args:
         onnx: the graph that the engine was built from.
@@ -278,11 +275,11 @@ def _is_engine(path: Path) -> bool:
 
 
 def _inspect(path: Path) -> str:
-    from trtforge.backends import tensorrt, tensorrt_rtx
+    from trtforge.backends import tensorrt
 
-    if tensorrt_rtx.compute_capabilities(path.read_bytes()):
+    if maker(path) == "TensorRT-RTX":
         raise MachineError(
-            f"{path}: TensorRT-RTX tells the layers of an engine only while it builds it",
+            f"{path}: TensorRT-RTX lists the layers of an engine only during the build",
             "give the bundle, which holds layers.json",
         )
     return tensorrt.inspect(path)

@@ -100,16 +100,26 @@ def _thresholds(engines: list[OpenedModel], nms: Nms | None, report: Verificatio
 
 
 def _spec(engines: list[OpenedModel], recipe: Recipe | None) -> Preprocess:
-    """Return how images are prepared: as the user's recipe says, or that of the folders."""
+    """Return how images are prepared: as the user's recipe says, or that of the folders.
+
+    A recipe, or none, is completed with what a single file says of itself.
+    """
+    alone = [engine.complete(recipe).preprocess for engine in engines if engine.recipe is None]
     if recipe:
-        return recipe.preprocess
+        return alone[0] if alone else recipe.preprocess
     specs = [engine.recipe.preprocess for engine in engines if engine.recipe]
     if len(specs) > 1 and specs[0] != specs[1]:
         raise ForgeError(
             "the two folders were prepared with different preprocessing",
             "name the right recipe with --recipe",
         )
-    return specs[0] if specs else Preprocess()
+    if specs and alone and _but_for_deviations(alone[0]) == _but_for_deviations(specs[0]):
+        return alone[0]  # the folder's graphs hold the deviations, and the file's does not
+    return specs[0] if specs else alone[0]
+
+
+def _but_for_deviations(spec: Preprocess) -> Preprocess:
+    return spec.model_copy(update={"std": None, "size": None})
 
 
 def _same_input(engines: list[OpenedModel]) -> None:

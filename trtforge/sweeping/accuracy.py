@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from trtforge import present
+from trtforge.bundle.prepared import Prepared
 from trtforge.errors import ForgeError
 from trtforge.names import Backend, Precision
-from trtforge.pipeline import after_adapting, prepare
+from trtforge.pipeline import prepare
 from trtforge.pipeline.job import Job
 from trtforge.stages.measure import ACCURACY, AccuracyFacts, AccuracyInputs, AccuracyOptions
 from trtforge.store import File, Store, digest, source
@@ -42,12 +43,13 @@ def measure_accuracies(
     if request.images is None or request.labels is None:
         return Accuracies()
     images, labels = _images(request.images), _labels(request.labels)
-    reference = _graph(job, "fp32", backend, batch, store)
-    options = AccuracyOptions(after_adapting(job.recipe))
+    prepared = _prepared(job, "fp32", backend, batch, store)
+    options = AccuracyOptions(prepared.recipe)
+    reference = prepared.graphs[_form(backend)]
     accuracies: dict[Precision, AccuracyFacts] = {}
     with present.progress("accuracy", len(request.precisions)) as done:
         for number, precision in enumerate(request.precisions, 1):
-            model = _graph(job, precision, backend, batch, store)
+            model = _prepared(job, precision, backend, batch, store).graphs[_form(backend)]
             inputs = AccuracyInputs(reference, model, images, labels)
             accuracies[precision] = store.run(ACCURACY, inputs, options).facts
             done(number)
@@ -55,10 +57,16 @@ def measure_accuracies(
     return Accuracies(metric, accuracies)
 
 
-def _graph(job: Job, precision: Precision, backend: Backend, batch: int, store: Store) -> File:
-    """Return the graph that ONNX Runtime can run: only TensorRT has TensorRT's plugins."""
-    form: Backend = RTX if TRAITS[backend].on_gpu else ONNXRUNTIME
-    return prepare(job_for(job, Cell(precision, batch, None, None)), store, [form]).graphs[form]
+def _prepared(
+    job: Job, precision: Precision, backend: Backend, batch: int, store: Store
+) -> Prepared:
+    cell = Cell(precision, batch, None, None)
+    return prepare(job_for(job, cell), store, [_form(backend)])
+
+
+def _form(backend: Backend) -> Backend:
+    """Return whose graph ONNX Runtime can run: only TensorRT has TensorRT's plugins."""
+    return RTX if TRAITS[backend].on_gpu else ONNXRUNTIME
 
 
 def _images(folder: Path) -> File:

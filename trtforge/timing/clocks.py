@@ -1,4 +1,4 @@
-"""Clocks, temperature and throttling of a GPU while something is timed, by NVML."""
+"""Sample clocks, temperature and throttling of a GPU through NVML during a timing."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 PERIOD_S = 0.05
-# nvmlClocksEventReason*: why clocks are lower than they could be. Idle and settings of the user's
-# are left out.
+# nvmlClocksEventReason*: why clocks are lower than they could be. Idle clocks and the
+# user's own clock settings are left out.
 REASONS = {
     0x4: "power cap",
     0x8: "hardware slowdown",
@@ -26,11 +26,12 @@ class Clocks:
     """Clock rates of a GPU, sampled every 50 ms.
 
     Attributes:
-        name, driver: of the card and its driver.
+        name: name of the GPU.
+        driver: version of its driver.
         sm_mhz, memory_mhz: lowest and highest clock.
-        celsius, watts: highest.
-        throttled: reasons seen, in words.
-        why_not: in words, where nothing could be read.
+        celsius, watts: highest value.
+        throttled: reasons that NVML reported, in words.
+        why_not: why values could not be read; empty if all were read.
     """
 
     name: str = ""
@@ -45,10 +46,10 @@ class Clocks:
 
 @contextmanager
 def watch(bus_id: str | None) -> Iterator[Clocks]:
-    """Sample a GPU while the block runs; what it yields is complete afterwards.
+    """Sample a GPU while the block runs; the yielded record is complete after the block.
 
     Args:
-        bus_id: PCI address of the GPU; None: there is none to watch.
+        bus_id: PCI address of the GPU; None samples nothing.
     """
     clocks = Clocks()
     if bus_id is None:
@@ -63,11 +64,9 @@ def watch(bus_id: str | None) -> Iterator[Clocks]:
     try:
         pynvml.nvmlInit()
         card = pynvml.nvmlDeviceGetHandleByPciBusId(bus_id.encode())
-        clocks.name, clocks.driver = (
-            _text(pynvml.nvmlDeviceGetName(card)),
-            _text(pynvml.nvmlSystemGetDriverVersion()),
-        )
-    except pynvml.NVMLError as error:  # a Jetson has no NVML to speak of
+        clocks.name = _text(pynvml.nvmlDeviceGetName(card))
+        clocks.driver = _text(pynvml.nvmlSystemGetDriverVersion())
+    except pynvml.NVMLError as error:  # NVML on a Jetson lacks these calls
         clocks.why_not = f"clocks and temperature are not read: {error}"
         yield clocks
         return

@@ -20,7 +20,8 @@ def _loaded(engine: Path) -> tuple[Any, Any]:
     if _plan.maker(engine) != "TensorRT-RTX":
         return tensorrt.opened(engine)
     trt = tensorrt_rtx.module()
-    loaded = trt.Runtime(_trt.logger(trt)).deserialize_cuda_engine(engine.read_bytes())
+    runtime = trt.Runtime(_trt.logger(trt))
+    loaded = runtime.deserialize_cuda_engine(_plan.engine_bytes(engine))
     if loaded is None:
         raise MachineError(
             f"{engine}: does not load here", "build it for this GPU, with this TensorRT-RTX"

@@ -1,4 +1,4 @@
-"""The measurements of a search for mixed precision: harm, accuracy and cost, kept in the store."""
+"""Measure harm, accuracy and cost in a search for mixed precision; results stay in the store."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from trtforge.store.stage import Facts, Options
 TOOLS = ("onnx", "onnx-graphsurgeon", "onnxruntime", "numpy", "pillow")
 SHOWN_SCORE = 0.25  # without labels, objects of the float network above this score are the truth
 RESULT = "found.npz"
-FEWEST = 8  # images, half of them to search on
+MIN_IMAGES = 8  # half of them to search on
 SEARCHED, JUDGED = slice(0, None, 2), slice(1, None, 2)  # the two halves of the images
 
 Accuracy = Callable[[np.ndarray | None], float]  # weights of the images -> 0..1
@@ -88,7 +88,7 @@ class HarmFacts:
 
 @dataclass(frozen=True)
 class ScoreOptions:
-    """The operators that are float (None is all of them), and a slice of the images."""
+    """The operators that stay float (None means all), and a slice of the images."""
 
     setting: Setting
     keep: tuple[str, ...] | None
@@ -104,7 +104,7 @@ class ScoreFacts:
 
 @dataclass
 class Bench:
-    """Measures one network; a measurement that was done before comes out of the store.
+    """A network to measure; repeated measurements are read from the store.
 
     Attributes:
         inputs, setting: everything that decides the results.
@@ -151,11 +151,13 @@ class Bench:
         Returns:
             A function from weights of the images to the accuracy, 0..1.
         """
-        found = self._found(keep, part)
+        results = self._results(keep, part)
         if self.network.classes is None:
-            right = np.load(found)["classes"] == self._true_classes(part)
+            right = np.load(results)["classes"] == self._true_classes(part)
             return lambda weights: float(np.average(right, weights=weights))
-        matches = average_precision.match(self._true_boxes(part), _objects(found, self.names[part]))
+        matches = average_precision.match(
+            self._true_boxes(part), _objects(results, self.names[part])
+        )
         return lambda weights: matches.mean_average_precision(weights)[0]
 
     def share(self, keep: Sequence[str]) -> float:
@@ -171,16 +173,16 @@ class Bench:
     def _harm(self, keep: Sequence[str]) -> float:
         return measure_harm(self._reference, self.network.open([*keep, *self.always]), self.probes)
 
-    def _found(self, keep: Sequence[str] | None, part: slice) -> Path:
+    def _results(self, keep: Sequence[str] | None, part: slice) -> Path:
         def run(draft: Path, inputs: TuneInputs, options: ScoreOptions) -> ScoreFacts:
-            return self._find(draft, keep, self.files[part])
+            return self._infer(draft, keep, self.files[part])
 
         stage = Stage("tune-score", 3, TOOLS, run, ScoreFacts)
         kept = None if keep is None else tuple(sorted(keep))
         options = ScoreOptions(self.setting, kept, (part.start, part.stop, part.step))
         return self._run(stage, options).file(RESULT).path
 
-    def _find(self, draft: Path, keep: Sequence[str] | None, files: Sequence[Path]) -> ScoreFacts:
+    def _infer(self, draft: Path, keep: Sequence[str] | None, files: Sequence[Path]) -> ScoreFacts:
         infer = self.network.open(None if keep is None else [*keep, *self.always])
         with present.progress(f"accuracy on {len(files)} images", len(files)) as done:
             if self.network.classes is None:
@@ -193,22 +195,20 @@ class Bench:
         names = self.names[part]
         if isinstance(self.truth, coco.Truth):
             return coco.subset(self.truth, names)
-        found = {
-            name: each.above(SHOWN_SCORE)
-            for name, each in _objects(self._found(None, part), names).items()
-        }
-        return coco.from_objects(found, self.network.classes or 0)
+        objects = _objects(self._results(None, part), names)
+        confident = {name: found.above(SHOWN_SCORE) for name, found in objects.items()}
+        return coco.from_objects(confident, self.network.classes or 0)
 
     def _true_classes(self, part: slice) -> np.ndarray:
         if isinstance(self.truth, np.ndarray):
             return self.truth[part]
-        found: np.ndarray = np.load(self._found(None, part))["classes"]
+        found: np.ndarray = np.load(self._results(None, part))["classes"]
         return found
 
     def _run(self, stage: Stage[TuneInputs, Options, Facts], options: Options) -> Artifact[Facts]:
         if time.monotonic() > self.deadline:
             raise GateError(
-                "the time is up", "run the same command again: what was measured is kept"
+                "the time is up", "run the same command again: it continues from the results so far"
             )
         return self.store.run(stage, self.inputs, options)
 
@@ -227,18 +227,17 @@ def bench(
 
     Raises:
         ForgeError: see ``trtforge.pipeline.calibrated_model``; labels don't fit the images; there
-            are fewer than 8 images; over 5 % of them are unreadable, or two have one name that
-            labels can't tell apart.
+            are fewer than 8 images; over 5 % of them are unreadable, or two have the same
+            name in the labels.
     """
     from trtforge.stages.verify import EVALUATION
 
     deadline = time.monotonic() + seconds
-    recipe = pipeline.after_adapting(job.recipe)
-    folder = images or job.images or recipe.calibration.images
+    folder = images or job.images or job.recipe.calibration.images
     if folder is None:
         raise ForgeError("calibration needs photographs", "give --calib FOLDER")
     files = _readable(pictures.list_images(folder))
-    if len(files) < FEWEST:
+    if len(files) < MIN_IMAGES:
         raise ForgeError(
             f"{folder}: {len(files)} images are too few to measure accuracy", "give some hundreds"
         )
@@ -246,7 +245,7 @@ def bench(
         pictures.label_names(files, folder) if labels else pictures.relative_names(files, folder)
     )
     digests = pictures.image_digests(files, folder)
-    calibrated = pipeline.calibrated_model(job, store)
+    calibrated, recipe = pipeline.calibrated_model(job, store)
     network = _network(calibrated, recipe)
     graph = graph_of(load(network.model))
     precision = recipe.precision
@@ -326,7 +325,7 @@ def _truth(
     if len(outputs) != 1:
         raise ForgeError(
             f"{network.model}: neither detector nor classifier: it can't be tuned by labels",
-            "drop --val to hold it to FP32's results",
+            "drop --val to compare it with FP32's results",
         )
     return np.array(classes.from_csv(labels, files, next(iter(outputs.values())).size), np.int64)
 

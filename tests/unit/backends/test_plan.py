@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import json
 import struct
+import subprocess
 
 import pytest
 
 from trtforge.backends._driver import Machine
-from trtforge.backends._plan import read, unfit
+from trtforge.backends._plan import engine_bytes, maker, read, start, unfit, without_header
 from trtforge.errors import ForgeError
 
 ORIN = Machine("Orin", 87, "540.4.0", "13.2")
@@ -97,3 +98,65 @@ def test_manifest_of_another_file_says_nothing(tmp_path):
     plan(tmp_path, sm=75)
     other = plan(tmp_path, name="other.engine")
     assert unfit(read(other), "10.3.0", ORIN) == ""
+
+
+def wrapped(path, metadata=b'{"task": "detect", "names": {"0": "anvil"}}', length=None):
+    """Put a header before an engine, as Ultralytics does."""
+    length = len(metadata) if length is None else length
+    path.write_bytes(length.to_bytes(4, "little") + metadata + path.read_bytes())
+    return path
+
+
+@pytest.mark.parametrize("magic", [b"ftrt", b"vtrt"])
+def test_an_engine_behind_a_header_of_json(tmp_path, magic):
+    path = plan(tmp_path, magic=magic)
+    plain = path.read_bytes()
+    found = read(wrapped(path))
+    assert maker(path) == found.maker == {b"ftrt": "TensorRT", b"vtrt": "TensorRT-RTX"}[magic]
+    assert (found.version, found.start) == ("10.3.0.26", len(path.read_bytes()) - len(plain))
+    assert "header of JSON" in found.origin
+    assert engine_bytes(path) == plain
+
+
+@pytest.mark.parametrize("name", ["m.engine", "my 'best' m.engine"])
+def test_the_command_cuts_the_header_off(tmp_path, name):
+    path = plan(tmp_path, name=name)
+    plain = path.read_bytes()
+    subprocess.run(without_header(wrapped(path)), shell=True, check=True, cwd=tmp_path)
+    assert (tmp_path / f"plain-{path.name}").read_bytes() == plain
+
+
+@pytest.mark.parametrize(
+    ("metadata", "length"),
+    [
+        (b"{}", 2**32 - 1),
+        (b"{}", 0),
+        (b"{}", 10_000),
+        (b"[1, 2]", None),
+        (b"not JSON", None),
+        (b"\xff\xfe{}", None),
+        (b"[" * 100_000, None),
+        (b'{"a": ' + b"9" * 10_000 + b"}", None),
+        (b" " * (1 << 20) + b"{}", None),
+    ],
+)
+def test_a_length_or_header_that_is_none(tmp_path, metadata, length):
+    path = wrapped(plan(tmp_path), metadata, length)
+    assert (start(path), maker(path)) == (0, None)
+    with pytest.raises(ForgeError, match="neither ONNX nor an engine"):
+        read(path)
+
+
+def test_a_header_with_nothing_behind_it(tmp_path):
+    path = tmp_path / "m.engine"
+    path.write_bytes(b"")
+    with pytest.raises(ForgeError, match="behind its header of JSON"):
+        read(wrapped(path))
+
+
+def test_an_rtx_engine_that_was_cut_short_behind_a_header(tmp_path):
+    path = wrapped(plan(tmp_path, magic=b"vtrt"))
+    assert read(path)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ForgeError, match="cut short"):
+        read(path)

@@ -8,6 +8,7 @@ import pytest
 
 from trtforge.deepstream.format.labels import COCO, labels
 from trtforge.errors import ForgeError
+from trtforge.metadata import Entry
 
 
 def written(folder: Path, text: str | bytes) -> Path:
@@ -97,3 +98,29 @@ def test_a_semicolon_is_refused_or_gone(tmp_path: Path) -> None:
     except ForgeError:
         return
     assert not any(";" in name for name in names)
+
+
+def test_names_that_the_file_states() -> None:
+    stated = Entry(("anvil", "barrel"), "names")
+    assert labels(None, 2, stated) == (["anvil", "barrel"], "names in the file's metadata")
+    assert labels(None, None, stated)[0] == ["anvil", "barrel"]
+    assert labels(("cat", "dog"), 2, stated)[0] == ["cat", "dog"]
+    assert "names" in labels(("cat", "dog"), 2, stated)[1]
+
+
+def test_names_of_another_number_are_not_used() -> None:
+    names, origin = labels(None, 3, Entry(("anvil", "barrel"), "names"))
+    assert names == ["class0", "class1", "class2"]
+    assert "has 2 names for 3 classes" in origin
+    names, origin = labels(None, 80, Entry(("anvil", "barrel"), "names"))
+    assert names[0] == "person"
+    assert "has 2 names for 80 classes" in origin
+
+
+@pytest.mark.parametrize(("classes", "person"), [(90, 0), (91, 1)])
+def test_cocos_names_by_their_ids(classes: int, person: int) -> None:
+    names, where = labels(None, classes)
+    assert len(names) == classes
+    assert names[person : person + 2] == ["person", "bicycle"]
+    assert (names[17 + person], names[-1]) == ("dog", "toothbrush")
+    assert "ids" in where

@@ -426,13 +426,6 @@ def test_boxes_before_standard_nms_have_to_show_their_coding() -> None:
     assert (found.geometry.unit, found.geometry.order) == ("fraction", "yx")
 
 
-def test_what_standard_nms_does_not_see_cannot_be_stripped() -> None:
-    """Suppressed across classes, it is given no more than each box's best."""
-    with pytest.raises(ForgeError, match="after a TopK") as caught:
-        strip_nms(with_standard_nms(agnostic=True))
-    assert "--nms keep" in caught.value.hint
-
-
 def test_a_plugin_with_a_box_for_every_class_cannot_be_stripped() -> None:
     def for_every_class(graph: gs.Graph, centres: Any) -> Any:
         boxes, copies = four_axes(graph, centres), gs.Variable("copies", np.float32)

@@ -362,6 +362,25 @@ def test_indices_become_int32_where_they_fit() -> None:
     assert different(s.model(x), after) is None
 
 
+@pytest.mark.parametrize("dtype", [np.int64, np.int32])
+@pytest.mark.parametrize("bounds", [([1, 0, 2], [2, 4, 9], None), ([2], [9], [-1])])
+def test_a_slice_names_its_axes_and_steps(
+    bounds: tuple[list[int], list[int], list[int] | None], dtype: type
+) -> None:
+    """TensorRT-RTX refuses int32 bounds without steps."""
+    s = network(6)
+    read = [s.const(each, dtype) for each in bounds if each is not None]
+    model = s.model(s.op("Slice", features(s), *read), batch=2)
+    after = fold(model)
+    (cut,) = [node for node in after.graph.node if node.op_type == "Slice"]
+    constants = {each.name: onnx.numpy_helper.to_array(each) for each in after.graph.initializer}
+    written = [constants[name].tolist() for name in cut.input[1:]]
+    count = len(bounds[0])
+    assert written == [*bounds[:2], bounds[2] or list(range(count)), [1] * count]
+    assert {constants[name].dtype for name in cut.input[1:]} == {np.dtype(np.int32)}
+    assert different(model, after) is None
+
+
 # ------------------------------------------------------------------------------------------------------
 # the check
 

@@ -121,3 +121,13 @@ def test_the_sizes_of_the_test_models() -> None:
         ["batch", 3 * CELLS, 8],
         ["batch", 7, CELLS],
     ]
+
+
+def test_the_decode_begins_behind_a_recurrent_layer() -> None:
+    """In FP16 its input is half: TensorRT-RTX refuses a float LSTM that reads a cast Transpose."""
+    s = network(4)
+    rows = s.op("Transpose", s.reshape(s.conv("image", (3, 4), 1, 8), 4, 64), perm=[2, 0, 1])
+    weights = [s.const(s.rng.normal(size=(1, 16, 4))) for _ in range(2)]
+    read = s.op("LSTM", rows, *weights, hidden_size=4)
+    g = graph(s.model(s.op("Exp", read)))
+    assert [node.op for node in decode(g)] == ["Exp"]

@@ -16,6 +16,7 @@ from trtforge.recipe import Recipe
 JOB = Job(Path("m.onnx"), Recipe(), "fp32")
 OVERLAPPING = FoldFacts(detection=DetectorFacts("anchor-free", 80, 8400, "shapes"))
 RANKED = FoldFacts(detection=DetectorFacts("queries", 80, 300, "shapes"))
+ORIENTED = FoldFacts(detection=DetectorFacts("anchor-free", 15, 8400, "shapes", ("angle",)))
 NONE = FoldFacts()
 
 
@@ -24,6 +25,7 @@ NONE = FoldFacts()
     [
         ("auto", OVERLAPPING, "deepstream", "none", "onnx"),
         ("auto", RANKED, "deepstream", "none", "onnx"),
+        ("auto", ORIENTED, "onnx", "none", "onnx"),
         ("auto", NONE, "keep", "keep", "keep"),
         ("deepstream", OVERLAPPING, "deepstream", "none", "onnx"),
         ("deepstream", RANKED, "deepstream", "onnx", "onnx"),

@@ -49,7 +49,7 @@ def test_deviations_count_once(
 def test_figures_of_the_head_decide_the_results(job: Job, store_root: Path) -> None:
     other = job.recipe.model_copy(update={"decode": Decode(background="first")})
     one, two = (ready(replace(job, recipe=recipe), store_root) for recipe in (job.recipe, other))
-    assert one._found(None, JUDGED) != two._found(None, JUDGED)
+    assert one._results(None, JUDGED) != two._results(None, JUDGED)
 
 
 def test_probes_are_spread_and_none_counts_twice() -> None:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 from typing_extensions import TypedDict
 
-from trtforge.backends._plan import maker
+from trtforge.backends._plan import maker, start, without_header
 from trtforge.calibration import cache as calibration
-from trtforge.deepstream.config.graph import Graph, Kind, classes_of, inspect
+from trtforge.deepstream.config.graph import ClassMap, Graph, Kind, classes_of, inspect
 from trtforge.deepstream.config.nvinfer import STOCK_PARSERS, Network, Objects, Parser
 from trtforge.deepstream.format import labels as label_files
 from trtforge.errors import ForgeError
+from trtforge.metadata import by_metadata, from_recipe
 from trtforge.names import CACHE
 from trtforge.recipe import Recipe
 from trtforge.traits import DEEPSTREAM
@@ -96,12 +97,14 @@ def model(path: Path, recipe: Recipe | None) -> Model:
     if not path.is_file():
         raise ForgeError(
             f"{path}: no such file or folder",
-            "give an ONNX file, an engine, or a folder of trtforge's",
+            "give an ONNX file, an engine, or a folder made by trtforge",
         )
     if path.suffix == ".onnx":
-        graph = inspect(path)
+        graph, recipe = inspect(path), recipe or Recipe()
+        stated = by_metadata(from_recipe(recipe.preprocess), graph.metadata)
+        recipe = recipe.model_copy(update={"preprocess": stated.preprocess})
         precision = "mixed" if graph.quantized or graph.half else "fp32"
-        return Model(path, graph, recipe or Recipe(), None, precision, graph.classes)
+        return Model(path, graph, recipe, None, precision, graph.classes)
     return _engine(path, recipe)
 
 
@@ -151,6 +154,11 @@ def _engine(path: Path, recipe: Recipe | None) -> Model:
             f"{path}: a TensorRT-RTX engine, which DeepStream can't load",
             "give the bundle: nvinfer builds its own engine from the ONNX file in it",
         )
+    if start(path):
+        raise ForgeError(
+            f"{path}: has a header of JSON before the engine, which nvinfer can't load",
+            f"cut it off: {without_header(path)}",
+        )
     found = _ENGINE.fullmatch(path.name)
     if not found:
         raise ForgeError(
@@ -191,7 +199,7 @@ def network(
     kind = request.kind or _kind(model, request)
     if request.parser is None:
         _check_kind(model, kind)
-    names = _names(model, kind)
+    names, _ = class_names(model, kind)
     size, channels = _image(model)
     parser = request.parser or (
         Parser(STOCK_FUNCTION, STOCK_PARSERS) if kind == "detector" and graph.stock else None
@@ -220,7 +228,7 @@ def network(
         dla=model.dla,
         unique_id=request.unique_id,
         objects=request.objects,
-        channels_last=kind == "segmentation" and graph.outputs[0].dims[1:3] == graph.image[1:],
+        channels_last=kind == "segmentation" and _map_of(graph).channels_last,
         logits=kind == "classifier" and not set(graph.ends) <= {"Softmax", "Sigmoid"},
     )
     if model.engine and model.engine != Path(made.engine).name:
@@ -244,8 +252,19 @@ def _kind(model: Model, request: NetworkRequest) -> Kind:
     )
     raise ForgeError(
         f"{model.path}: none of DeepStream's parsers reads these outputs: {listed}",
+        _way_out(model.graph),
+    )
+
+
+def _way_out(graph: Graph) -> str:
+    if len(graph.outputs) == 1 and len(graph.outputs[0].dims) == 4:
+        return (
+            "--network segmentation if it is a map of classes; else --tensor-meta, or --network "
+            "with --parser and --parser-lib"
+        )
+    return (
         "`trtforge patch --nms deepstream` for a detector; else --tensor-meta, or --network with "
-        "--parser and --parser-lib",
+        "--parser and --parser-lib"
     )
 
 
@@ -262,23 +281,51 @@ def _check_kind(model: Model, kind: Kind) -> None:
         )
 
 
-def _names(model: Model, kind: Kind) -> list[str]:
-    if kind == "tensors":
-        return []
-    count = model.classes
-    if kind == "classifier":
-        count = sum(classes_of(output) or 0 for output in model.graph.outputs)
-    elif kind == "segmentation":
-        dims = model.graph.outputs[0].dims
-        channel = dims[3] if dims[1:3] == model.graph.image[1:] else dims[1]
-        count = channel if isinstance(channel, int) else None
-    names, _ = label_files.labels(model.recipe.labels, count)
+def class_names(model: Model, kind: Kind) -> tuple[list[str], str]:
+    """Return the names of the classes, and where they are from, in words; none without classes.
+
+    Raises:
+        ForgeError: the user's names are not as many as the classes, or nothing says how many
+            classes there are.
+    """
+    count = _count(model, kind)
+    if kind == "tensors" and count is None and model.recipe.labels is None:
+        return _dictionary(model.graph)
+    names, origin = label_files.labels(model.recipe.labels, count, model.graph.metadata.names)
     if not names:
         raise ForgeError(
             f"{model.path}: does not say how many classes it has",
             "give --labels FILE, one class a line",
         )
-    return names
+    return names, origin
+
+
+def _count(model: Model, kind: Kind) -> int | None:
+    """Return the number of classes that the outputs tell apart; None where that is unknown."""
+    if kind == "classifier":
+        return sum(classes_of(output) or 0 for output in model.graph.outputs)
+    return _map_of(model.graph).classes if kind == "segmentation" else model.classes
+
+
+def _dictionary(graph: Graph) -> tuple[list[str], str]:
+    """Return the characters of a network that reads text, one for each channel of its output.
+
+    CTC puts a blank first; the tools put a space last, which the dictionary does not list.
+    """
+    stated = graph.metadata.characters
+    channels = graph.outputs[0].dims[-1] if len(graph.outputs) == 1 else None
+    if stated is None or not isinstance(channels, int) or len(graph.outputs[0].dims) != 3:
+        return [], ""
+    names = ["blank", *stated.value, "space"][:channels]
+    if not 1 <= channels - len(stated.value) <= 2:
+        return [], ""
+    return names, f"a blank, and {stated.origin}"
+
+
+def _map_of(graph: Graph) -> ClassMap:
+    """Return the map of classes; the user says that it is one, where the graph does not show it."""
+    channels = graph.outputs[0].dims[1]
+    return graph.class_map() or ClassMap(channels if isinstance(channels, int) else None, False)
 
 
 def _image(model: Model) -> tuple[tuple[int, int], int]:

@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from trtforge.errors import ForgeError
+from trtforge.graph.ends import MAPS, end_of, is_features, makers_of
+from trtforge.metadata import NOTHING, Metadata, of_model
 
 if TYPE_CHECKING:
     import onnx
 
 Kind = Literal["detector", "classifier", "segmentation", "instance-segmentation", "tensors"]
 NMS_OUTPUTS = ("num_detections", "detection_boxes", "detection_scores", "detection_classes")
+COARSER = (1, 2, 4, 8)  # pixels of the image for one of a class map; coarser maps are features
 DATA_DEPENDENT = ("NonZero", "NonMaxSuppression", "Unique", "Compress")
 
 
@@ -26,6 +29,19 @@ class Tensor:
 
 
 @dataclass(frozen=True)
+class ClassMap:
+    """A score of each class for each pixel, or for each of a coarser grid.
+
+    Attributes:
+        classes: number of classes; None where it is dynamic.
+        channels_last: the classes are the last axis.
+    """
+
+    classes: int | None
+    channels_last: bool
+
+
+@dataclass(frozen=True)
 class Graph:
     """The parts of a model that matter to nvinfer.
 
@@ -34,7 +50,9 @@ class Graph:
         quantized: it holds Q/DQ nodes.
         half: it holds FP16 weights.
         nms: type of the node that suppresses boxes inside; empty if there is none.
-        ends: type of the node that makes each output.
+        ends: type of the node that computes each output.
+        features: whether each output is a vector that describes a picture, without classes.
+        metadata: what the file says of itself.
         classes: that the suppressing node tells apart; None where the graph does not show it.
         tensors: names of all that nodes read and write, but for weights.
     """
@@ -45,6 +63,8 @@ class Graph:
     half: bool
     nms: str
     ends: tuple[str, ...]
+    features: tuple[bool, ...] = ()
+    metadata: Metadata = NOTHING
     classes: int | None = None
     tensors: frozenset[str] = frozenset()
 
@@ -76,14 +96,44 @@ class Graph:
         """Return what the outputs look like; ``tensors`` where none of nvinfer's own parsers reads them."""
         if self.suppressed:
             return "detector"
+        task = self.metadata.task.value if self.metadata.task else None
         if all(output.dtype == "float32" and classes_of(output) for output in self.outputs):
-            return "classifier"
-        first = self.outputs[0]
-        if len(self.outputs) == 1 and len(first.dims) == 4 and first.dims[2:] == self.image[1:]:
-            return "segmentation"
-        if len(self.outputs) == 1 and len(first.dims) == 4 and first.dims[1:3] == self.image[1:]:
+            plain = not self.nms and not any(self.features)
+            return "classifier" if task == "classify" or (task is None and plain) else "tensors"
+        if self.class_map() and task in (None, "semantic"):
             return "segmentation"
         return "tensors"
+
+    def class_map(self) -> ClassMap | None:
+        """Return the map of classes that is the only output; None where there is none.
+
+        A map that is coarser than the image ends in what makes scores: features have the same
+        shapes.
+        """
+        first = self.outputs[0]
+        if len(self.outputs) != 1 or len(first.dims) != 4:
+            return None
+        for channels_last in (False, True):
+            sides = first.dims[1:3] if channels_last else first.dims[2:]
+            classes = first.dims[3] if channels_last else first.dims[1]
+            step = _step(self.image[1:], sides)
+            named = self.metadata.task is not None and self.metadata.task.value == "semantic"
+            scores = named or (self.ends[0] in MAPS and isinstance(classes, int) and classes > 1)
+            if step == 1 or (step in COARSER and scores) or (step and named):
+                return ClassMap(classes if isinstance(classes, int) else None, channels_last)
+        return None
+
+
+def _step(image: tuple[int | str, ...], sides: tuple[int | str, ...]) -> int | None:
+    """Return how many pixels of the image one of a map has, along both axes; None if that varies."""
+    if image == sides:
+        return 1
+    numbers = [side for side in (*image, *sides) if isinstance(side, int) and side > 0]
+    if len(numbers) != 4:
+        return None
+    height, width, rows, columns = numbers
+    step = height // rows
+    return step if (rows * step, columns * step) == (height, width) else None
 
 
 def classes_of(output: Tensor) -> int | None:
@@ -115,7 +165,9 @@ def inspect(path: Path) -> Graph:
         )
     weights = {tensor.name for tensor in model.graph.initializer}
     ops = [node.op_type for node in model.graph.node]
-    makers = {name: node.op_type for node in model.graph.node for name in node.output}
+    makers = makers_of(model.graph)
+    results = [value.name for value in model.graph.output]
+    last = [end_of(name, makers) for name in results]
     return Graph(
         inputs=tuple(_tensor(value) for value in model.graph.input if value.name not in weights),
         outputs=tuple(_tensor(value) for value in model.graph.output),
@@ -124,7 +176,9 @@ def inspect(path: Path) -> Graph:
             tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in model.graph.initializer
         ),
         nms=next((op for op in ops if "NMS" in op or op == "NonMaxSuppression"), ""),
-        ends=tuple(makers.get(value.name, "") for value in model.graph.output),
+        ends=tuple("" if node is None else str(node.op_type) for node in last),
+        features=tuple(is_features(name, makers) for name in results),
+        metadata=of_model(model),
         classes=_suppressed_classes(model),
         tensors=frozenset({value.name for value in model.graph.input} - weights | makers.keys()),
     )

@@ -225,7 +225,7 @@ def _preprocessing(network: Network) -> dict[str, Value]:
     recipe = network.preprocess
     if recipe.std:
         raise ForgeError(
-            "nvinfer has one scale for all channels, and the recipe a deviation for each",
+            "nvinfer has one scale for all channels, and the model a deviation for each",
             "`trtforge build` folds it into the graph, as does `trtforge patch --fold-normalization`",
         )
     keep_aspect, symmetric = LETTERBOX[recipe.letterbox]

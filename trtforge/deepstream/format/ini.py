@@ -1,7 +1,7 @@
-"""GLib's key files, the INI dialect of nvinfer and deepstream-app, read as GLib 2 reads them.
+"""Read and write GLib key files, the INI dialect of nvinfer and deepstream-app.
 
-Only ``#`` begins a comment, and only at the start of a line. Any line that is none of comment,
-group and ``key=value`` makes GLib refuse the whole file. Blanks behind a value belong to it.
+Only ``#`` begins a comment, and only at the start of a line. GLib refuses the whole file
+if a line is not a comment, a group or ``key=value``. Blanks after a value are part of the value.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _KEY = re.compile(r"(?! )[^=\[\]]*[^=\[\] ](\[[\w.@-]*\])?")
 
 
 def parse(text: str, path: Path) -> Document:
-    """Groups, keys and faults of a key file."""
+    """Return the groups, keys and faults of a key file."""
     document = Document(path, "ini", text.split("\n"))
     group: str | None = None
     for number, raw in enumerate(document.lines, 1):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from trtforge.backends._plan import maker
+from trtforge.backends._plan import maker, start, without_header
 from trtforge.deepstream.config.describe import LONGEST_CACHE
 from trtforge.deepstream.config.nvinfer import (
     MODE_NAMES,
@@ -97,6 +97,13 @@ def loadable(subject: Subject) -> Iterator[Finding]:
             "rtx-engine",
             "model-engine-file",
             f"{engine.name} is TensorRT-RTX's: DeepStream can't load it",
+        )
+    if start(engine):
+        yield subject.on(
+            "engine-header",
+            "model-engine-file",
+            f"{engine.name} has a header of JSON before the engine, as Ultralytics writes it: nvinfer "
+            f'can\'t load it ("magicTag failed"). Cut it off: {without_header(engine)}',
         )
     yield from _version(subject, engine.parent)
 

@@ -59,6 +59,7 @@ RULES: dict[str, tuple[Severity, str]] = {
     "engine-rebuild": ("warning", "an engine name that nvinfer does not write to"),
     "engine-batch": ("error", "an engine whose batch is smaller than batch-size"),
     "rtx-engine": ("error", "DeepStream can't load engines of TensorRT-RTX"),
+    "engine-header": ("error", "an engine behind a header of JSON, which nvinfer can't load"),
     "engine-version": ("error", "an engine of a TensorRT that this DeepStream does not have"),
     "int8-becomes-fp16": ("error", "INT8 without a calibration cache is silently FP16"),
     "qdq-not-typed": ("error", "a Q/DQ graph that nvinfer does not build as INT8"),

@@ -1,4 +1,4 @@
-"""Names and values by the table of keys."""
+"""Check the names and values of keys against the table of known keys."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from trtforge.deepstream.format.values import parse
 from trtforge.deepstream.lint.finding import Finding
 from trtforge.deepstream.lint.subject import Subject
 
-_SECRET = ("tlt-model-key",)
+_SECRET = ("tlt-model-key",)  # keys whose values are not shown in findings
 
 
 def names(subject: Subject) -> Iterator[Finding]:
+    """Yield the groups and keys that DeepStream does not know."""
     for group, line in subject.document.groups.items():
         if subject.table(group) is None and not _source_like(subject, group):
-            yield _unread_group(subject, group, line)
+            yield _unknown_group(subject, group, line)
     for entry in subject.held():
         table = subject.table(entry.group)
         if table is None or subject.key(entry) is not None or entry.key.startswith((";", "//")):
@@ -46,7 +47,7 @@ def names(subject: Subject) -> Iterator[Finding]:
         )
 
 
-def _unread_group(subject: Subject, group: str, line: int) -> Finding:
+def _unknown_group(subject: Subject, group: str, line: int) -> Finding:
     near = nearest(group, _groups(subject))
     free = near is not None and near not in subject.document.groups
     old = subject.document.lines[line - 1]
@@ -59,9 +60,8 @@ def _unread_group(subject: Subject, group: str, line: int) -> Finding:
 
 
 def _source_like(subject: Subject, group: str) -> bool:
-    return subject.kind == "app" and group.startswith(
-        ("source", "dewarper")
-    )  # an error of its own: source-name
+    # The rule source-name reports these.
+    return subject.kind == "app" and group.startswith(("source", "dewarper"))
 
 
 def _groups(subject: Subject) -> list[str]:
@@ -76,13 +76,14 @@ def _or(near: str | None) -> str:
 
 def _elsewhere(entry: Entry) -> str:
     if entry.group == "property" and entry.key in CLASS_ATTRS:
-        return "; it belongs into [class-attrs-all]"
+        return "; it belongs in [class-attrs-all]"
     if entry.group.startswith("class-attrs") and entry.key in PROPERTY:
-        return "; it belongs into [property]"
+        return "; it belongs in [property]"
     return ""
 
 
 def types(subject: Subject) -> Iterator[Finding]:
+    """Yield the values that the parser can't read, cuts short, or finds out of range."""
     for entry, key in subject.scalars():
         dialect = subject.document.dialect
         if dialect not in key.dialects:
@@ -114,7 +115,7 @@ def _structure(subject: Subject, entry: Entry, key: Key) -> Finding:
             _plain(subject, entry, entry.text),
         )
     return subject.at(
-        "wrong-type", entry, f"{entry.key} is a {entry.form}, where nvinfer reads {_said(key)}"
+        "wrong-type", entry, f"{entry.key} is a {entry.form}, where nvinfer reads {_describe(key)}"
     )
 
 
@@ -123,11 +124,11 @@ def _value(subject: Subject, entry: Entry, key: Key) -> Iterator[Finding]:
         value = parse(key, entry.text, subject.document.dialect)
     except ValueError as error:
         if subject.kind == "app" and entry.key == "enable":
-            return  # left-out tells more
-        yield _unread(subject, entry, key, str(error))
+            return  # the rule left-out reports it in more detail
+        yield _unreadable(subject, entry, key, str(error))
         return
     if key.kind in ("string", "path") and subject.document.dialect == "ini":
-        yield from _tail(subject, entry, key)
+        yield from _text_end(subject, entry, key)
     if (
         key.prefix
         and subject.document.dialect == "yaml"
@@ -142,7 +143,7 @@ def _value(subject: Subject, entry: Entry, key: Key) -> Iterator[Finding]:
     if (
         key.cut
         and subject.document.dialect == "yaml"
-        and any(len(each) > key.cut for each in entry.text.split(";"))
+        and any(len(part) > key.cut for part in entry.text.split(";"))
     ):
         yield subject.at(
             "cut-text",
@@ -156,12 +157,12 @@ def _value(subject: Subject, entry: Entry, key: Key) -> Iterator[Finding]:
         yield subject.at(
             rule,
             entry,
-            f"{entry.key}: {entry.text} {fault}{_topk(entry)}",
+            f"{entry.key}: {entry.text} {fault}{_topk_advice(entry)}",
             subject.without(entry) if entry.key == "topk" else None,
         )
 
 
-def _topk(entry: Entry) -> str:
+def _topk_advice(entry: Entry) -> str:
     return (
         ": without the key there is no limit, but -1 itself is refused"
         if entry.key == "topk"
@@ -169,8 +170,8 @@ def _topk(entry: Entry) -> str:
     )
 
 
-def _unread(subject: Subject, entry: Entry, key: Key, reason: str) -> Finding:
-    """Return the mistake behind a value that can't be converted, and the value that was meant."""
+def _unreadable(subject: Subject, entry: Entry, key: Key, reason: str) -> Finding:
+    """Return the likely mistake in a value that can't be converted, and a corrected line."""
     text, dialect = entry.text, subject.document.dialect
     fails = (
         "nvinfer's YAML parser throws, and the process ends"
@@ -185,15 +186,17 @@ def _unread(subject: Subject, entry: Entry, key: Key, reason: str) -> Finding:
             _plain(subject, entry, text.replace("\\", "/")),
         )
     shown = text if entry.key not in _SECRET else "***"
-    bare = re.sub(r"\s*[#;].*$" if not key.kind.endswith("s") else r"\s*#.*$", "", text).strip()
-    if bare != text.strip() and _reads(key, bare, dialect):
+    # In a list, a semicolon separates values, and only # can begin a comment.
+    comment = r"\s*#.*$" if key.kind.endswith("s") else r"\s*[#;].*$"
+    bare = re.sub(comment, "", text).strip()
+    if bare != text.strip() and _is_readable(key, bare, dialect):
         return subject.at(
             "comment-behind-value",
             entry,
             f"{entry.key}: {shown!r}, with the comment: {fails}",
             _plain(subject, entry, bare),
         )
-    if bare != text and _reads(key, bare, dialect):
+    if bare != text and _is_readable(key, bare, dialect):
         return subject.at(
             "trailing-blank",
             entry,
@@ -201,7 +204,7 @@ def _unread(subject: Subject, entry: Entry, key: Key, reason: str) -> Finding:
             _plain(subject, entry, bare),
         )
     listed = ";".join(part.strip() for part in re.split(r"[,;]", bare.strip("[]")) if part.strip())
-    if key.kind.endswith("s") and _reads(key, listed, dialect):
+    if key.kind.endswith("s") and _is_readable(key, listed, dialect):
         return subject.at(
             "comma-list",
             entry,
@@ -218,10 +221,12 @@ def _unread(subject: Subject, entry: Entry, key: Key, reason: str) -> Finding:
             f"{entry.key}: {reason}: {fails}",
             _plain(subject, entry, word) if word else None,
         )
-    return subject.at("wrong-type", entry, f"{entry.key} is {_said(key)}, and {reason}: {fails}")
+    return subject.at(
+        "wrong-type", entry, f"{entry.key} is {_describe(key)}, and {reason}: {fails}"
+    )
 
 
-def _tail(subject: Subject, entry: Entry, key: Key) -> Iterator[Finding]:
+def _text_end(subject: Subject, entry: Entry, key: Key) -> Iterator[Finding]:
     text = entry.text
     bare = re.sub(r"\s+#.*$", "", text).rstrip()
     shown = repr(text) if entry.key not in _SECRET else "the value"
@@ -246,7 +251,7 @@ def _plain(subject: Subject, entry: Entry, text: str) -> tuple[str, ...] | None:
     return subject.written(replace(entry, form="scalar"), value=text)
 
 
-def _reads(key: Key, text: str, dialect: str) -> bool:
+def _is_readable(key: Key, text: str, dialect: str) -> bool:
     try:
         parse(key, text, dialect)
     except ValueError:
@@ -254,7 +259,7 @@ def _reads(key: Key, text: str, dialect: str) -> bool:
     return bool(text)
 
 
-def _said(key: Key) -> str:
+def _describe(key: Key) -> str:
     names = {
         "int": "a whole number",
         "bool": "0 or 1",
@@ -265,8 +270,8 @@ def _said(key: Key) -> str:
     return names.get(key.kind) or f"a list of {key.kind}, separated by semicolons"
 
 
-def standing(subject: Subject) -> Iterator[Finding]:
-    """Keys that are there, and are not what they seem."""
+def status(subject: Subject) -> Iterator[Finding]:
+    """Yield the keys that are deprecated, have no effect, or are newer than the DeepStream version."""
     for entry, key in subject.scalars():
         if subject.document.dialect not in key.dialects:
             continue
@@ -297,9 +302,9 @@ def standing(subject: Subject) -> Iterator[Finding]:
 
 
 def _renamed(subject: Subject, entry: Entry, key: Key) -> tuple[str, ...] | None:
-    plain = entry.key in ("threshold", "smart-rec-video-cache")
+    rename_suffices = entry.key in ("threshold", "smart-rec-video-cache")
     taken = key.instead in subject.document.group(entry.group)
-    return subject.written(entry, name=key.instead) if plain and not taken else None
+    return subject.written(entry, name=key.instead) if rename_suffices and not taken else None
 
 
-RULES = (names, types, standing)
+RULES = (names, types, status)

@@ -35,7 +35,8 @@ from trtforge.graph.detection.concrete import ConcreteGraph, concrete
 from trtforge.graph.detection.decoding import Decoded, corners_of, to_corners
 from trtforge.graph.detection.records import Coding, Detection, Extra, Geometry, Size
 from trtforge.graph.detection.tasks import without_boxes
-from trtforge.graph.edit.nodes import first_image
+from trtforge.graph.edit.nodes import first_image, upstream
+from trtforge.graph.heads import decode as after_heads
 from trtforge.graph.tensors import sides
 from trtforge.recipe import Decode, HeadForm
 
@@ -131,8 +132,22 @@ def _declared(graph: gs.Graph, detections: Iterator[Detection]) -> Iterator[Dete
 
 
 def existing_nms(graph: gs.Graph) -> gs.Node | None:
-    """Return the node that suppresses boxes already: TensorRT's plugin, NonMaxSuppression, or None."""
-    return next((node for node in graph.nodes if node.op in (*PLUGINS, "NonMaxSuppression")), None)
+    """Return the node that suppresses boxes already, or None.
+
+    It is TensorRT's plugin, NonMaxSuppression, or the Trilu by which exporters compare the pairs of
+    the oriented boxes that a TopK has selected. torchvision's stands in the branches of an If.
+    """
+    bodies = graph.subgraphs(recursive=True)
+    for node in [*graph.nodes, *(node for body in bodies for node in body.nodes)]:
+        if node.op in (*PLUGINS, "NonMaxSuppression"):
+            return node
+    triangles = [node for node in graph.nodes if node.op == "Trilu"]
+    after = {id(node) for node in after_heads(graph)} if triangles else set()
+    for node in triangles:
+        selected = any(step.op == "TopK" and id(step) in after for step in upstream(*node.inputs))
+        if selected and id(node) in after:
+            return node
+    return None
 
 
 def decode(graph: gs.Graph, detection: Detection) -> Decoded:

@@ -32,24 +32,29 @@ from trtforge.graph.tensors import fixed_shape
 from trtforge.recipe import Decode, HeadForm
 
 FORM: HeadForm = "yolo-anchors"
-_USUAL = 3  # anchors of a cell
-_ROW = 5  # box and objectness
-_WHICH = "--recipe yolov5, yolov7 or another whose head is yolo-anchors: the anchors are not in the graph"
+_USUAL_ANCHORS = 3  # of a cell
+_FIRST_CLASS = 5  # channel of the first class, after the box and the objectness
+_RECIPE_HINT = (
+    "--recipe yolov5, yolov7 or another whose head is yolo-anchors: the anchors are not in the "
+    "graph"
+)
 
 
 def find(shaped: ConcreteGraph) -> Iterator[Detection]:
     """Yield the raw maps that look like YOLO's with three anchors in each cell."""
-    for found in (levels(shaped, 5), levels(shaped, 4)):
-        widths = {_width(level, _USUAL) for level in found}
-        strides = [level.stride for level in found]
+    for maps in (levels(shaped, 5), levels(shaped, 4)):
+        widths = {_width(level, _USUAL_ANCHORS) for level in maps}
+        strides = [level.stride for level in maps]
         if (
-            len(found) > 1
+            len(maps) > 1
             and len(widths) == 1
-            and (widths.pop() or 0) > _ROW
+            and (widths.pop() or 0) > _FIRST_CLASS
             and len(set(strides)) == len(strides)
         ):
             yield replace(
-                _detection(shaped, found, _USUAL, Decode(), ""), sure="likely", ask=_WHICH
+                _detection(shaped, maps, _USUAL_ANCHORS, Decode(), ""),
+                sure="likely",
+                ask=_RECIPE_HINT,
             )
 
 
@@ -67,15 +72,15 @@ def hinted(shaped: ConcreteGraph, form: HeadForm, decode: Decode) -> Iterator[De
     Raises:
         ForgeError: the levels have different numbers of anchors.
     """
-    counts = {len(each) for each in decode.anchors}
+    counts = {len(level) for level in decode.anchors}
     if len(counts) != 1:
         raise ForgeError(
-            f"head {FORM} needs as many anchors in each level",
+            f"head {FORM} needs the same number of anchors in every level",
             "list them under decode.anchors, finest first",
         )
     anchors = counts.pop()
     for maps in (levels(shaped, 5), levels(shaped, 4)):
-        found = [level for level in maps if (_width(level, anchors) or 0) > _ROW]
+        found = [level for level in maps if (_width(level, anchors) or 0) > _FIRST_CLASS]
         if (
             len(found) == len(decode.anchors)
             and len({_width(level, anchors) for level in found}) == 1
@@ -88,11 +93,9 @@ def _detection(
 ) -> Detection:
     width = _width(found[0], anchors) or 0
     end = width - sum(decode.extra.values())
-    classes, boxes = (
-        end - _ROW,
-        sum(anchors * int(np.prod(fixed_shape(level.tensor)[2:4])) for level in found),
-    )
-    axis = len(fixed_shape(found[0].tensor)) - 1 if len(fixed_shape(found[0].tensor)) == 5 else 1
+    classes = end - _FIRST_CLASS
+    boxes = sum(anchors * int(np.prod(fixed_shape(level.tensor)[2:4])) for level in found)
+    axis = 4 if len(fixed_shape(found[0].tensor)) == 5 else 1  # of the channels
     steps = ", ".join(str(level.stride) for level in found)
     first = found[0].tensor
     activation = overrides.activation(
@@ -133,7 +136,7 @@ def decode(graph: gs.Graph, detection: Detection) -> Decoded:
     if len(scales) != len(figures.anchors):
         raise ForgeError(
             f"decode.xy_scale has {len(scales)} values for {len(figures.anchors)} levels",
-            "give one each",
+            "give one value for each level",
         )
     tensors = [graph.tensors()[name] for name in detection.outputs]
     table = add_node(
@@ -166,16 +169,24 @@ def decode(graph: gs.Graph, detection: Detection) -> Decoded:
     centre = add_node(graph, "Add", [moved, constant(np.concatenate(at) - 0.5 * reach)], "centre")
     extent = _extent(graph, table, probabilities, np.concatenate(sizes), figures)
     boxes = add_node(graph, "Concat", [centre, extent], "boxes", axis=2)
-    objectness = channels(graph, probabilities, _ROW - 1, _ROW, "objectness")
+    objectness = channels(graph, probabilities, _FIRST_CLASS - 1, _FIRST_CLASS, "objectness")
     classes = channels(
-        graph, probabilities, _ROW, _ROW + (detection.classes or 0), "class_channels"
+        graph,
+        probabilities,
+        _FIRST_CLASS,
+        _FIRST_CLASS + (detection.classes or 0),
+        "class_channels",
     )
     scores = add_node(graph, "Mul", [objectness, classes], "scores")
     return Decoded(boxes, "centre", scores, extras(graph, [table], detection))
 
 
 def _rows(graph: gs.Graph, detection: Detection, tensor: gs.Tensor) -> gs.Tensor:
-    width = _ROW + (detection.classes or 0) + sum(each.high - each.low for each in detection.extras)
+    width = (
+        _FIRST_CLASS
+        + (detection.classes or 0)
+        + sum(extra.high - extra.low for extra in detection.extras)
+    )
     if detection.axes[0] == 1:
         return cell_rows(graph, tensor, width)
     return add_node(

@@ -21,19 +21,35 @@ from trtforge.graph.detection.decoding import Decoded
 from trtforge.graph.detection.grid import grid_of, points
 from trtforge.graph.detection.levels import Level, cell_rows, constant, levels, shown, size_of
 from trtforge.graph.detection.records import Detection, Geometry
-from trtforge.graph.detection.sources import sources
+from trtforge.graph.detection.sources import operations, sources
 from trtforge.graph.edit.nodes import add_node, channels, float32
 from trtforge.graph.tensors import fixed_shape
 from trtforge.recipe import Decode, HeadForm
 
 FORM: HeadForm = "distances"
+_SEQUENCES = {"Softmax", "LogSoftmax", "MatMul", "Gemm", "LSTM", "GRU", "LayerNormalization"}
 _WHICH = "head: distances (with decode.bins) in a recipe of yours: maps of a detector look like any other feature maps"
 
 
 def find(shaped: ConcreteGraph) -> Iterator[Detection]:
     """Yield maps, or pairs of maps, for several levels whose first map has 4 * 16 channels."""
+    sequences = {tensor.name for tensor in shaped.outputs(3) if _in_steps(tensor)}
     for found in hinted(shaped, FORM, Decode()):
-        yield replace(found, sure="likely", ask=_WHICH)
+        if not sequences & set(found.outputs):
+            yield replace(found, sure="likely", ask=_WHICH)
+
+
+def _in_steps(tensor: gs.Tensor) -> bool:
+    """Tell whether axis 1 holds the steps of a sequence, such as columns of text, and no channels."""
+    found = sources(tensor, 1, 0, fixed_shape(tensor)[1])
+    ops = operations(found) | {
+        producer.op
+        for source in found
+        if source.node.op == "Add"
+        for operand in source.node.inputs
+        for producer in operand.inputs
+    }
+    return bool(ops & _SEQUENCES) or any(source.axis != 1 for source in found)
 
 
 def hinted(shaped: ConcreteGraph, form: HeadForm, decode: Decode) -> Iterator[Detection]:

@@ -73,6 +73,7 @@ class Detection:
         extras: what follows each box.
         kept: outputs that stay beside the detections, such as prototypes of masks.
         suppress: whether boxes still overlap; without, they only have to be ranked.
+        best_class: whether a box counts under its best class only, as in the NMS that was there.
         decode: the recipe's figures, for forms whose decode is not in the graph.
     """
 
@@ -91,6 +92,7 @@ class Detection:
     extras: tuple[Extra, ...] = ()
     kept: tuple[str, ...] = ()
     suppress: bool = True
+    best_class: bool = False
     decode: Decode = field(default_factory=Decode)
 
     @property

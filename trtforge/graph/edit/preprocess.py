@@ -19,6 +19,7 @@ from trtforge.recipe import Preprocess
 
 _PASS = {"Identity", "Cast"}
 _COLOURS = 3
+_SMALLEST_PATCH = 8  # pixels; convolutional networks begin with smaller steps
 
 
 def fold_std(graph: gs.Graph, spec: Preprocess) -> Preprocess:
@@ -110,6 +111,23 @@ def image_front(graph: gs.Graph, spec: Preprocess) -> None:
     for reader in list(image.outputs):
         reader.inputs = [planes if each is image else each for each in reader.inputs]
     graph.cleanup().toposort()
+
+
+def patch_side(graph: gs.Graph) -> int | None:
+    """Return the side in pixels of the patches that a transformer's first convolution cuts.
+
+    None where the image goes into another kind of convolution, or not straight into one.
+    """
+    try:
+        found = _first_convolutions(graph)
+    except ForgeError:
+        return None
+    kernels = [list(weights.shape[2:]) for _, weights in found]
+    strides: list[list[int]] = [list(node.attrs.get("strides", [])) for node, _ in found]
+    if len(found) != 1 or kernels != strides or len(set(kernels[0])) != 1:
+        return None
+    side = int(kernels[0][0])
+    return side if side >= _SMALLEST_PATCH else None
 
 
 def _first_convolutions(graph: gs.Graph) -> list[tuple[gs.Node, np.ndarray]]:

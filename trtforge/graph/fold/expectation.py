@@ -20,14 +20,12 @@ def fuse_expectations(graph: gs.Graph) -> int:
     for the order of one sum.
 
     Returns:
-        How many were replaced.
+        The number of convolutions that were replaced.
     """
-    found = (
-        [node for node in graph.nodes if is_expectation(node) and _is_plain(node)]
-        if graph.opset >= AXES_AS_INPUT
-        else []
-    )
-    for node in found:
+    means: list[gs.Node] = []
+    if graph.opset >= AXES_AS_INPUT:
+        means = [node for node in graph.nodes if is_expectation(node) and _is_plain(node)]
+    for node in means:
         weights = values_of(node.inputs[1])
         (probabilities, *_), (mean,) = node.inputs, node.outputs
         product = gs.Variable(
@@ -46,7 +44,7 @@ def fuse_expectations(graph: gs.Graph) -> int:
         )
         graph.nodes.remove(node)
     graph.toposort()
-    return len(found)
+    return len(means)
 
 
 def _is_plain(node: gs.Node) -> bool:

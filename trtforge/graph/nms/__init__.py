@@ -66,7 +66,7 @@ from trtforge.graph.nms.options import (
 )
 from trtforge.graph.nms.oriented import oriented_nms
 from trtforge.graph.nms.plugin import plugin_nms
-from trtforge.graph.nms.ranking import rank
+from trtforge.graph.nms.ranking import only_best_class, rank
 from trtforge.graph.nms.standard import blank, standard_nms
 from trtforge.graph.nms.stock import STOCK_PARSER, stock_parser_outputs
 from trtforge.graph.nms.strip import strip_nms
@@ -136,6 +136,8 @@ def apply(
     detection = _detector(graph, hint, figures)
     made_of = _impl(detection, form, impl)
     decoded = decode(graph, detection)
+    if _best_class_only(detection, options):
+        decoded = only_best_class(graph, decoded, detection.classes or 1)
     if made_of == "plugin":
         four = plugin_nms(graph, decoded.boxes, decoded.scores, options, decoded.coding)
         kept = Kept(four, None, None, options.max_det)
@@ -146,6 +148,12 @@ def apply(
     )
     _replace_outputs(graph, four, kept.rows, detection, _following(graph, decoded, detection, kept))
     return _facts(graph, form, made_of, detection, before)
+
+
+def _best_class_only(detection: Detection, options: NmsOptions) -> bool:
+    """Tell whether a box counts under its best class only, where it has more than one class."""
+    wanted = detection.best_class if options.best_class is None else options.best_class
+    return wanted and detection.form != "ranked" and (detection.classes or 1) > 1
 
 
 def suppress(graph: gs.Graph, decoded: Decoded, detection: Detection, options: NmsOptions) -> Kept:

@@ -28,12 +28,14 @@ class NmsOptions:
         iou: greatest overlap of two boxes of one class, 0 < iou <= 1.
         max_det: K, the most detections for an image.
         class_agnostic: suppress across classes; a box then counts once, under its best class.
+        best_class: a box counts under its best class only; None leaves it to the detector.
     """
 
     score: float = 0.25
     iou: float = 0.45
     max_det: int = 100
     class_agnostic: bool = False
+    best_class: bool | None = None
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.score) and 0 <= self.score < 1):

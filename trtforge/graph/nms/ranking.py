@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx_graphsurgeon as gs
 
@@ -44,6 +46,20 @@ def rank(graph: gs.Graph, decoded: Decoded, detection: Detection, options: NmsOp
     scores = add_node(graph, "Where", [above, ranked, np.array(0, np.float32)], "scores_above")
     corners = add_node(graph, "GatherND", [boxes, where], "picked_corners")
     return blanked(graph, scores, corners, classes, where, keep)
+
+
+def only_best_class(graph: gs.Graph, decoded: Decoded, classes: int) -> Decoded:
+    """Set every score of a box to zero but that of its best class; of equal ones the first is best.
+
+    Args:
+        classes: C, of the scores `(B, N, C)`.
+    """
+    best = add_node(graph, "ArgMax", [decoded.scores], "best_class", np.int64, axis=2, keepdims=1)
+    every = np.arange(classes, dtype=np.int64).reshape(1, 1, classes)
+    is_best = add_node(graph, "Equal", [best, every], "is_best_class", np.bool_)
+    zero = np.array(0, np.float32)
+    scores = add_node(graph, "Where", [is_best, decoded.scores, zero], "best_class_scores")
+    return replace(decoded, scores=scores)
 
 
 def with_image(graph: gs.Graph, boxes: gs.Tensor, box: gs.Tensor) -> gs.Tensor:

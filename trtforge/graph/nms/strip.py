@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import onnx_graphsurgeon as gs
 
@@ -18,17 +20,20 @@ from trtforge.graph.edit.nodes import (
     upstream,
 )
 from trtforge.graph.heads import decode
+from trtforge.graph.nms.inner import inner_nms
 from trtforge.graph.tensors import fixed_shape
 from trtforge.recipe import Decode
 
-_HINT = "export the model without NMS, or keep the graph as it is with --nms keep"
+_HINT = "export the model without its NMS; --nms keep leaves it in, for ONNX Runtime and TensorRT"
 _SELECT = {"NonZero", "TopK", "ReduceMax", "ArgMax", "Compress", "Loop", "NonMaxSuppression"}
 
 
 def strip_nms(graph: gs.Graph, figures: Decode | None = None) -> Detection | None:
     """Cut NMS away, in place, so that any runtime can run the rest.
 
-    The graph's outputs become `boxes` float32 `(B, N, 4)`, in a plugin's case corners in pixels
+    Where the NMS sees the best class of each box (``trtforge.graph.nms.inner``), the outputs become
+    the rows before it, `predictions` with all that belongs to each box, or boxes and scores as they
+    are. Else the graph's outputs become `boxes` float32 `(B, N, 4)`, in a plugin's case corners in pixels
     whatever its coding was, and `scores` float32 `(B, N, C)`, probabilities whatever its activation
     was: form "boxes-scores".
 
@@ -46,6 +51,9 @@ def strip_nms(graph: gs.Graph, figures: Decode | None = None) -> Detection | Non
     node = existing_nms(graph)
     if node is None:
         return None
+    inner = inner_nms(graph)
+    if inner:
+        return _cut_to(graph, inner.detection)
     boxes, scores = (
         _operator_inputs(graph, node)
         if node.op == "NonMaxSuppression"
@@ -72,6 +80,22 @@ def strip_nms(graph: gs.Graph, figures: Decode | None = None) -> Detection | Non
     return detection
 
 
+def _cut_to(graph: gs.Graph, detection: Detection) -> Detection:
+    """Make a detector's tensors the graph's outputs, beside those that stay; return it with them."""
+    tensors = graph.tensors()
+    names = ("boxes", "scores") if len(detection.outputs) == 2 else ("predictions",)
+    outputs = []
+    for source, name, axis in zip(detection.outputs, names, detection.axes, strict=True):
+        width = (tensors[source].shape or [None] * 3)[axis]
+        shape = [batch_dim(graph), detection.boxes or "boxes", width]
+        if axis == 1:
+            shape[1:] = shape[:0:-1]
+        outputs.append(name_output(graph, float32(graph, tensors[source]), name, shape))
+    graph.outputs = [*outputs, *(tensors[name] for name in detection.kept)]
+    graph.cleanup().toposort()
+    return replace(detection, outputs=names)
+
+
 def _operator_inputs(graph: gs.Graph, node: gs.Node) -> tuple[gs.Tensor, gs.Tensor]:
     """Return coded boxes `(B, N, 4)` and scores `(B, N, C)` before a NonMaxSuppression."""
     seen = concrete(graph)
@@ -84,11 +108,14 @@ def _operator_inputs(graph: gs.Graph, node: gs.Node) -> tuple[gs.Tensor, gs.Tens
         for each in upstream(tensor)
         if id(each) in after_heads
     } & _SELECT
+    inside = all(node is not other for other in graph.nodes)
     several = sum(each.op == "NonMaxSuppression" for each in graph.nodes) > 1
-    if not whole or selectors or several:
+    if not whole or selectors or several or inside:
         reason = "of one class at a time" if several else "of unknown number"
         if selectors:
             reason = f"after a {min(selectors)}"
+        elif inside:
+            reason = "inside an If or a Loop"
         raise ForgeError(
             f"'{node.name}' (NonMaxSuppression) takes boxes {reason}, and cannot be cut away", _HINT
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from fnmatch import fnmatchcase
 
 import numpy as np
 import onnx
@@ -12,10 +11,11 @@ import onnx_graphsurgeon as gs
 from trtforge.errors import ForgeError
 from trtforge.graph.heads import decode
 from trtforge.graph.moves import MOVES_ALL, MOVES_FIRST
+from trtforge.graph.patterns import matching
 
-VANISHING = 2.0**-25  # and smaller numbers round to zero
+VANISHING = 2.0**-25  # this and smaller numbers round to zero in FP16
 LARGEST = float(np.finfo(np.float16).max)  # 65504
-# Sums over many elements and powers leave FP16's range where their inputs do not.
+# Powers and sums over many elements can exceed FP16's range although their inputs do not.
 OVERFLOWING = {
     "Pow",
     "Exp",
@@ -26,8 +26,7 @@ OVERFLOWING = {
     "CumSum",
     "Softplus",
 }
-# Operators that make their type from an attribute; but for Cast they are rare and small, and stay
-# as they are.
+# Operators whose output type is an attribute. They are rare and small, and stay as they are.
 MAKES_TYPE = {
     "ConstantOfShape",
     "Range",
@@ -39,19 +38,19 @@ MAKES_TYPE = {
     "Multinomial",
     "Bernoulli",
 }
-MOVES = (MOVES_ALL | MOVES_FIRST) - {"MaxPool", "Resize"}  # these may compute
+MOVES = (MOVES_ALL | MOVES_FIRST) - {"MaxPool", "Resize"}  # these two may compute new values
 
 
 def to_half(graph: gs.Graph, keep: tuple[str, ...] = ()) -> gs.Graph:
     """Cast a float graph to FP16, in place; its inputs and outputs stay float32.
 
     The decode (everything behind the last learned operators) stays FP32 too: it holds pixel
-    coordinates. What only moves the heads' outputs before it moves them in FP16: the same numbers
-    in half the bytes.
+    coordinates. Operators that only move the heads' outputs to the decode run in FP16: they
+    move the same numbers in half the bytes.
 
     Args:
         graph: a folded float32 graph, with or without Q/DQ; tensor types are known.
-        keep: shell patterns of node names that stay FP32.
+        keep: patterns of the nodes that stay FP32 (see ``trtforge.graph.patterns``).
 
     Raises:
         ForgeError: the graph has subgraphs (If, Loop, Scan) or sequences, or a pattern in ``keep``
@@ -65,18 +64,12 @@ def to_half(graph: gs.Graph, keep: tuple[str, ...] = ()) -> gs.Graph:
                 f"node {node.name!r} ({node.op}) holds a subgraph or a sequence: no FP16 form is known",
                 "build it with --fp32, or export the model without control flow",
             )
-    for pattern in keep:
-        if not any(fnmatchcase(node.name, pattern) for node in graph.nodes):
-            raise ForgeError(
-                f"keep pattern {pattern!r} matches no node", "an ONNX viewer shows the nodes' names"
-            )
+    kept = matching(graph, keep, graph.nodes, "node")
     full = _computing(decode(graph))
     half = [
         node
         for node in graph.nodes
-        if id(node) not in full
-        and _can_be_half(node, graph.opset)
-        and not any(fnmatchcase(node.name, pattern) for pattern in keep)
+        if id(node) not in full and _can_be_half(node, graph.opset) and node.name not in kept
     ]
     casts = _Casts(graph, half)
     for node in list(graph.nodes):

@@ -24,7 +24,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 import ml_dtypes
 import numpy as np
@@ -34,6 +33,7 @@ import onnx_graphsurgeon as gs
 from trtforge.errors import ForgeError
 from trtforge.graph.heads import last_learned, learned
 from trtforge.graph.moves import Group, groups, moved_inputs
+from trtforge.graph.patterns import matching
 from trtforge.graph.quantize.rounding import Rounded
 from trtforge.graph.tensors import values_of
 
@@ -101,9 +101,9 @@ def place(
 
     Args:
         graph: a folded float graph whose nodes have names of their own.
-        keep: shell patterns of node names that stay float.
+        keep: patterns of the nodes that stay float (see ``trtforge.graph.patterns``).
         float_heads: whether the last learned operator of each branch stays float.
-        only: shell patterns of the names of all that may be quantized; none is no limit.
+        only: patterns of all that may be quantized; none is no limit.
 
     Raises:
         ForgeError: a pattern matches no learned operator, nothing is left to quantize, or the graph
@@ -111,17 +111,10 @@ def place(
     """
     _check_float(graph)
     operators = learned(graph)
-    for pattern in (*keep, *only):
-        if not any(fnmatchcase(node.name, pattern) for node in operators):
-            raise ForgeError(
-                f"pattern {pattern!r} matches no convolution or matrix product",
-                "an ONNX viewer shows the nodes' names",
-            )
-    kept = {
-        node.name
-        for node in operators
-        if _matches(node, keep) or (only and not _matches(node, only))
-    }
+    noun = "convolution or matrix product"
+    kept = matching(graph, keep, operators, noun)
+    if only:
+        kept |= {node.name for node in operators} - matching(graph, only, operators, noun)
     kept |= {node.name for node in operators if _reads_input(node.inputs[0])}
     kept |= {node.name for node in last_learned(graph)} if float_heads else set()
     operators = [node for node in operators if node.name not in kept]
@@ -144,10 +137,6 @@ def place(
         groups=groups(graph, readers),
         readers={name: tuple(found) for name, found in readers.items()},
     )
-
-
-def _matches(node: gs.Node, patterns: tuple[str, ...]) -> bool:
-    return any(fnmatchcase(node.name, pattern) for pattern in patterns)
 
 
 def _check_float(graph: gs.Graph) -> None:
