@@ -49,7 +49,7 @@ def with_blame(
 
 def _blamed(error: BuildError, stage: str, taken: str) -> BuildError:
     if not taken:
-        return BuildError(f"{error.problem}; it refuses the original file, too", error.hint)
+        return BuildError(f"{error.problem}; the original file is refused, too", error.hint)
     return BuildError(f"{error.problem}; it takes {taken}: `{stage}` is to blame", HINTS[stage])
 
 

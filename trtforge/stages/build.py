@@ -14,6 +14,7 @@ from trtforge.errors import BuildError, ForgeError
 from trtforge.names import CACHE, Backend
 from trtforge.recipe import Preprocess
 from trtforge.store import File, Stage
+from trtforge.traits import TRAITS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,15 +97,23 @@ def run(draft: Path, inputs: EngineInputs, options: EngineOptions) -> BuildFacts
         BuildError: the builder refuses the model.
         MachineError: the backend or the driver is missing.
     """
-    from trtforge.graph.model import load
+    from trtforge.graph.model import graph_of, load
+    from trtforge.graph.quantize.obstacle import integer_operator, unserved_pair
     from trtforge.reporting import assemble, origin
     from trtforge.reporting.cost import bytes_crossing
     from trtforge.reporting.model import EngineInfo, to_json
 
     backend, sm = options.backend, options.sm
-    graph = origin.from_model(load(inputs.model.path))
+    model = load(inputs.model.path)
+    graph = origin.from_model(model)
+    if TRAITS[backend].on_gpu:
+        _refuse(unserved_pair(graph_of(model)), inputs.model.path)
     with present.progress(f"building with {backend}") as done:
-        made = _BUILD[backend](inputs, options, graph, done)
+        try:
+            made = _BUILD[backend](inputs, options, graph, done)
+        except BuildError:
+            _refuse(integer_operator(graph_of(model)), inputs.model.path)
+            raise
     (draft / ENGINE).write_bytes(made.engine)
     if made.cache and inputs.images:
         (draft / CACHE).write_bytes(made.cache)
@@ -126,6 +135,12 @@ def run(draft: Path, inputs: EngineInputs, options: EngineOptions) -> BuildFacts
         activation_bytes=made.figures.get("activation_bytes"),
         weight_bytes=made.figures.get("weight_bytes"),
     )
+
+
+def _refuse(found: tuple[str, str] | None, path: Path) -> None:
+    """Raise a BuildError with what is found in a graph and the hint, if something is."""
+    if found:
+        raise BuildError(f"{path.name}: {found[0]}", found[1])
 
 
 def _onnxruntime(
@@ -285,4 +300,4 @@ def remark(facts: BuildFacts) -> str:
 
 def stage(backend: Backend) -> Stage[EngineInputs, EngineOptions, BuildFacts]:
     """Return the stage of a backend: its results depend on the version of that one builder."""
-    return Stage(f"build-{backend}", 4, (backend,), run, BuildFacts, summarize)
+    return Stage(f"build-{backend}", 5, (backend,), run, BuildFacts, summarize)
