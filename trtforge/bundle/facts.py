@@ -92,6 +92,11 @@ class FoldFacts:
     patches: int | None = None
 
     @property
+    def dynamic(self) -> bool:
+        """True if height or width was dynamic before folding."""
+        return any(not isinstance(side, int) for side in (self.image or ())[2:])
+
+    @property
     def image_size(self) -> tuple[int, int]:
         """Height and width of the input in pixels; 0 while they are not known."""
         return self.size or (0, 0)

@@ -113,7 +113,7 @@ def origins(filled: Filled, facts: FoldFacts) -> dict[str, str]:
     if facts.size is None or facts.image is None:
         return found
     size = "x".join(map(str, facts.size))
-    if all(isinstance(side, int) for side in facts.image[2:]):
+    if not facts.dynamic:
         origin = "fixed in the graph"
     elif filled.job.size:
         origin = "--size"

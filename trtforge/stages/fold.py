@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
     from trtforge.graph.detection import Detection
     from trtforge.graph.nms.inner import InnerNms
+    from trtforge.metadata import Metadata
 
-__all__ = ["STAGE", "FoldFacts", "FoldInputs", "FoldOptions", "run", "summarize"]
+__all__ = ["STAGE", "FoldFacts", "FoldInputs", "FoldOptions", "remarks", "run", "summarize"]
 
 
 @dataclass(frozen=True)
@@ -201,13 +202,29 @@ def _image(model: onnx.ModelProto) -> tuple[str | None, tuple[int, int] | None, 
 def summarize(facts: FoldFacts) -> str:
     """Return the facts in a line for people."""
     summary = f"{facts.nodes_before} nodes, now {facts.nodes}"
-    if facts.size and any(not isinstance(side, int) for side in (facts.image or ())[2:]):
-        size = "x".join(map(str, facts.size))
-        summary += f"; dynamic height and width are now {size}, --size HxW gives others"
+    if facts.size and facts.dynamic:
+        summary += f"; height and width, which were dynamic, are {'x'.join(map(str, facts.size))}"
     large = facts.too_large
     if large:
         summary += f"; {len(large)} constant results stay unfolded for their size: {large[0]}"
     return summary
+
+
+def remarks(facts: FoldFacts, options: FoldOptions, stated: Metadata) -> list[str]:
+    """Return what the user should know: sizes that nobody gave, and what the graph denies.
+
+    Args:
+        stated: what the file says of itself.
+    """
+    from trtforge.metadata.check import contradictions
+
+    form = facts.detection.form if facts.detection else None
+    lines = contradictions(stated, facts.image, facts.size, form)
+    if facts.size and facts.dynamic and options.size is None:
+        origin = stated.size.origin if stated.size else "by default"
+        size = "x".join(map(str, facts.size))
+        lines.append(f"dynamic height and width became {size} ({origin}); --size HxW gives others")
+    return lines
 
 
 TOOLS = ("onnx", "onnx-graphsurgeon", "onnxruntime", "numpy")

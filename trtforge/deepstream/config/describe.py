@@ -290,7 +290,7 @@ def class_names(model: Model, kind: Kind) -> tuple[list[str], str]:
     """
     count = _count(model, kind)
     if kind == "tensors" and count is None and model.recipe.labels is None:
-        return _dictionary(model.graph)
+        return _dictionary(model.graph) or _stated_names(model.graph) or ([], "")
     names, origin = label_files.labels(model.recipe.labels, count, model.graph.metadata.names)
     if not names:
         raise ForgeError(
@@ -307,7 +307,17 @@ def _count(model: Model, kind: Kind) -> int | None:
     return _map_of(model.graph).classes if kind == "segmentation" else model.classes
 
 
-def _dictionary(graph: Graph) -> tuple[list[str], str]:
+def _stated_names(graph: Graph) -> tuple[list[str], str] | None:
+    """Return the names that the file states, if an output has as many channels, with or without a box's."""
+    stated = graph.metadata.names
+    if stated is None or any(graph.features):
+        return None
+    counts = {len(stated.value) + box for box in (0, 4, 5)}
+    found = any(dim in counts for output in graph.outputs for dim in output.dims[1:])
+    return (list(stated.value), stated.origin) if found else None
+
+
+def _dictionary(graph: Graph) -> tuple[list[str], str] | None:
     """Return the characters of a network that reads text, one for each channel of its output.
 
     CTC puts a blank first; the tools put a space last, which the dictionary does not list.
@@ -315,10 +325,10 @@ def _dictionary(graph: Graph) -> tuple[list[str], str]:
     stated = graph.metadata.characters
     channels = graph.outputs[0].dims[-1] if len(graph.outputs) == 1 else None
     if stated is None or not isinstance(channels, int) or len(graph.outputs[0].dims) != 3:
-        return [], ""
+        return None
     names = ["blank", *stated.value, "space"][:channels]
     if not 1 <= channels - len(stated.value) <= 2:
-        return [], ""
+        return None
     return names, f"a blank, and {stated.origin}"
 
 
