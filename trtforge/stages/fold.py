@@ -44,6 +44,7 @@ class FoldOptions:
         strip: cut away an NMS over the best class of each box, which can be put back for any target.
         opset: raise the model to this opset, if it is older; None is the one that Q/DQ and casts
             need.
+        widen: convert an FP16 model to FP32 before anything else.
     """
 
     size: tuple[int, int] | None
@@ -55,6 +56,7 @@ class FoldOptions:
     image: bool = True
     strip: bool = True
     opset: int | None = None
+    widen: bool = False
 
 
 def run(draft: Path, inputs: FoldInputs, options: FoldOptions) -> FoldFacts:
@@ -71,9 +73,12 @@ def run(draft: Path, inputs: FoldInputs, options: FoldOptions) -> FoldFacts:
     from trtforge.graph.model import graph_of, load, model_of, save
     from trtforge.graph.nms.inner import inner_nms
     from trtforge.graph.nms.strip import strip_nms
+    from trtforge.graph.precision.single import to_single
     from trtforge.graph.shapes import Shapes
 
     original = load(inputs.model.path)
+    if options.widen:
+        original = to_single(original)
     if options.image:
         image_input(original)
     folded = fold(
