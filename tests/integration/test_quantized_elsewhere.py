@@ -50,3 +50,15 @@ def test_what_is_refused_names_the_node(
     assert why in done.err
     assert "the original file is refused, too" in done.err
     assert "--int8" in done.err
+
+
+def test_onnxruntime_takes_what_deepstream_can_not(
+    trtforge: Callable[..., Any], tmp_path: Path
+) -> None:
+    s = network(5)
+    onnx.save(s.model(LEFT["unsigned from 0"][0](s), batch=2, opset=17), tmp_path / "m.onnx")
+    done = trtforge(
+        "build", tmp_path / "m.onnx", "--backend", "onnxruntime", "-o", tmp_path / "out"
+    )
+    assert done.code == 0, done.err
+    assert "DeepStream can't use the graph: node 'n0' (QuantizeLinear) is unsigned" in done.out

@@ -123,6 +123,7 @@ class PatchFacts:
         outputs: the outputs of the patched graph.
         dropped: names of the model's outputs that are gone.
         why: the evidence for a detector; None without one.
+        enlarged: how many times larger along its sides a coarse map of classes became.
     """
 
     form: str = ""
@@ -133,6 +134,7 @@ class PatchFacts:
     outputs: tuple[TensorFacts, ...] = ()
     dropped: tuple[str, ...] = ()
     why: str | None = None
+    enlarged: int = 1
 
 
 @dataclass(frozen=True)

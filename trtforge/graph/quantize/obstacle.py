@@ -8,6 +8,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from trtforge.graph.edit.rewire import constant
+from trtforge.graph.fold.constants import lift
 from trtforge.graph.quantize.adopt import DEQUANTIZE, QUANTIZE
 
 INTEGER = {"ConvInteger", "MatMulInteger", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul"}
@@ -27,6 +28,7 @@ def unserved_pair(graph: gs.Graph) -> tuple[str, str] | None:
     Its parser refuses most of them, but reads unsigned integers around 0 as signed ones: half of
     their range is cut off in silence.
     """
+    lift(graph)
     for node in graph.nodes:
         if node.op in (QUANTIZE, DEQUANTIZE) and (why := _why(node)):
             return f"node {node.name!r} ({node.op}) {why}", SYMMETRIC
@@ -44,8 +46,6 @@ def integer_operator(graph: gs.Graph) -> tuple[str, str] | None:
 def _why(node: gs.Node) -> str:
     """Return what of a Q or DQ TensorRT can't compute; empty if it can."""
     zero = constant(node, 2)
-    if len(node.inputs) > 2 and node.inputs[2].name and zero is None:
-        return "has a zero point that is computed: TensorRT takes constants"
     stored = node.outputs[0] if node.op == QUANTIZE else node.inputs[0]
     dtype = stored.dtype if zero is None else zero.dtype
     if dtype in (np.int16, np.uint16, np.int32):
