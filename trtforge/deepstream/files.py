@@ -49,7 +49,6 @@ def network(
         ForgeError: the request does not fit the model, or a file is there already.
     """
     made, labels = describe.network(model, request, out, deepstream)
-    _, origin = describe.class_names(model, made.kind)
     made = replace(made, labels=f"{prefix}_labels.txt")
     sections, comments = nvinfer.config(made)
     contents = {
@@ -63,7 +62,7 @@ def network(
     return {
         "files": [str(out / name) for name in contents],
         **describe.document(made),
-        "remarks": [*comments[1:], *([f"labels: {origin}"] if origin else [])],
+        "remarks": [*comments[1:], *describe.remarks(model, made)],
     }
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Union
 
 if TYPE_CHECKING:
     import onnx
@@ -19,8 +20,63 @@ ACTIVATIONS = {"Relu", "PRelu", "LeakyRelu", "HardSwish", "Gelu", "Elu"}
 FEATURES = ACTIVATIONS | {"BatchNormalization", "LayerNormalization"}
 GATES = {"Sigmoid", "HardSigmoid"}
 MAPS = {"Conv", "ConvTranspose", "Resize", "Softmax", "LogSoftmax", "Sigmoid"}
+COARSER = (2, 4, 8)  # pixels of the image for one of a class map; coarser maps are features
 FARTHEST = 16  # nodes that are followed back; the file may be anybody's
+Side = Union[int, str, None]
 Makers = Mapping[str, "onnx.NodeProto"]
+
+
+@dataclass(frozen=True)
+class ClassMap:
+    """A score of each class for each pixel, or for each cell of a coarser grid.
+
+    Attributes:
+        classes: number of classes; None where it is dynamic.
+        channels_last: the classes are the last axis.
+        step: pixels of the image along a side of a cell.
+    """
+
+    classes: int | None
+    channels_last: bool
+    step: int = 1
+
+
+def class_map(
+    image: Sequence[Side], output: Sequence[Side], end: str, semantic: bool
+) -> ClassMap | None:
+    """Return the map of classes that an output is; None where it is none.
+
+    A map that is coarser than the image ends in what makes scores: features have the same shapes.
+
+    Args:
+        image: height and width of the image.
+        output: dimensions of the output, with the batch.
+        end: type of the node that computes it.
+        semantic: the file says that it is such a map.
+    """
+    if len(output) != 4:
+        return None
+    for channels_last in (False, True):
+        sides = output[1:3] if channels_last else output[2:]
+        classes = output[3] if channels_last else output[1]
+        known = classes if isinstance(classes, int) else None
+        step = _step(image, sides)
+        scores = end in MAPS and known is not None and known > 1 and step in COARSER
+        if step is not None and (step == 1 or scores or semantic):
+            return ClassMap(known, channels_last, step)
+    return None
+
+
+def _step(image: Sequence[Side], sides: Sequence[Side]) -> int | None:
+    """Return how many pixels of the image one of a map has, along both axes; None if that varies."""
+    if list(image) == list(sides):
+        return 1
+    numbers = [side for side in (*image, *sides) if isinstance(side, int) and side > 0]
+    if len(numbers) != 4:
+        return None
+    height, width, rows, columns = numbers
+    step = height // rows
+    return step if step and (rows * step, columns * step) == (height, width) else None
 
 
 def makers_of(graph: onnx.GraphProto) -> dict[str, onnx.NodeProto]:

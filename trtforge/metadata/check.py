@@ -21,7 +21,10 @@ def contradictions(
         size: height and width that the graph is built with; None without an image input.
         form: of the detector's outputs; None where none is recognised.
     """
-    return [*_of_input(stated, image, size), *_of_outputs(stated, form)]
+    unread = [
+        f"{key} in the file's metadata can't be read, and is not used" for key in stated.unread
+    ]
+    return [*unread, *_of_input(stated, image, size), *_of_outputs(stated, form)]
 
 
 def _of_input(stated: Metadata, image: Dims | None, size: tuple[int, int] | None) -> Iterator[str]:

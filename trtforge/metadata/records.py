@@ -56,6 +56,7 @@ class Metadata:
         end2end: the outputs are final boxes.
         best_class: a box counts under its best class only.
         normalization, color, letterbox: how a picture becomes the input.
+        unread: keys that should say such a thing, and hold no value that can be read.
     """
 
     names: Entry[tuple[str, ...]] | None = None
@@ -70,6 +71,7 @@ class Metadata:
     normalization: Entry[Normalization] | None = None
     color: Entry[Color] | None = None
     letterbox: Entry[Letterbox] | None = None
+    unread: tuple[str, ...] = ()
 
 
 NOTHING = Metadata()

@@ -150,6 +150,11 @@ def _remarks(prepared: Prepared) -> list[str]:
             "oriented boxes: DeepStream's stock parser reads upright ones only, so nvinfer attaches "
             "boxes and angles to frames as tensors"
         )
+    step = prepared.patches[DEEPSTREAM].enlarged
+    if step > 1:
+        remarks.append(
+            f"for DeepStream, the map of classes is made {step} times larger, the image's size"
+        )
     if facts.stripped_nms:
         put_back = prepared.patches[DEEPSTREAM].form != "none"
         back = " and is put back as the target needs it" if put_back else ""

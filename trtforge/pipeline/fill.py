@@ -113,7 +113,7 @@ def origins(filled: Filled, facts: FoldFacts) -> dict[str, str]:
     if facts.size is None or facts.image is None:
         return found
     size = "x".join(map(str, facts.size))
-    if not facts.dynamic:
+    if facts.frozen is None:
         origin = "fixed in the graph"
     elif filled.job.size:
         origin = "--size"

@@ -151,7 +151,8 @@ def _network(prepared: Prepared, deepstream: str, dla_core: int | None) -> _Conf
     names, origin = describe.class_names(model, kind)
     request = describe.NetworkRequest(kind=kind)
     network, labels_text = describe.network(model, request, Path(), deepstream)
-    origins = {"labels": origin} if names else {}
+    # A folder that is read back has its names in its recipe, and says where they were from.
+    origins = {"labels": prepared.origins.get("labels", origin)} if names else {}
     return _Configured(network, labels_text, tuple(names), origins)
 
 

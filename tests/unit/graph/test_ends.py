@@ -10,12 +10,13 @@ import onnx
 import pytest
 from onnx import helper
 
-from tests.models import Sketch, sketch
+from tests.models import Sketch, images, outputs, sketch
 from trtforge.deepstream.config import describe
 from trtforge.deepstream.config.describe import NetworkRequest
 from trtforge.deepstream.config.graph import inspect
 from trtforge.errors import ForgeError
 from trtforge.recipe import Recipe
+from trtforge.stages.patch import EditOptions, edit
 
 
 def conv(s: Sketch, x: str, out: int, low: int, side: int = 3, stride: int = 1) -> str:
@@ -151,15 +152,39 @@ def test_the_files_task_decides(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("step", [1, 2, 4, 8])
-def test_a_coarse_map_of_classes(tmp_path: Path, step: int) -> None:
+def test_a_map_of_classes(tmp_path: Path, step: int) -> None:
+    """nvinfer reads one at the image's size: a coarser one has to be enlarged before."""
     s = sketch()
     out = conv(s, s.op("Relu", conv(s, "image", 4, 3, 9, step)), 19, 4, 1)
     shape = ["batch", 19, 64 // step, 64 // step]
     path = written(tmp_path / "m.onnx", s, out, shape, {"class_names": str(["a"] * 19)})
-    model = describe.model(path, None)
+    if step > 1:
+        with pytest.raises(ForgeError) as error:
+            describe.network(describe.model(path, None), NetworkRequest(), tmp_path, "9.1")
+        assert "trtforge patch" in error.value.hint
+        assert "--network segmentation" in error.value.hint
+    before = outputs(onnx.load(path), images(1))[0]
+    options = EditOptions("deepstream", "auto", Recipe())
+    facts = edit(tmp_path, path, options) if step > 1 else None
+    assert facts is None or (facts.form, facts.enlarged) == ("keep", step)
+    model = describe.model(tmp_path / "model.onnx" if facts else path, None)
     made, labels = describe.network(model, NetworkRequest(), tmp_path, "9.1")
     assert (made.kind, made.classes, made.channels_last) == ("segmentation", 19, False)
     assert labels == "a\n" * 19
+    after = outputs(onnx.load(model.path), images(1))[0]
+    assert after.shape == (1, 19, 64, 64)
+    rows = between_centres(64 // step, step)
+    np.testing.assert_allclose(after, rows @ before @ rows.T, rtol=1e-3, atol=1e-4)
+
+
+def between_centres(cells: int, step: int) -> np.ndarray:
+    """(cells * step, cells): the share of each cell in the value of each pixel, along one side."""
+    places = np.clip((np.arange(cells * step) + 0.5) / step - 0.5, 0, cells - 1)
+    low = np.floor(places).astype(int)
+    shares = np.zeros((cells * step, cells), np.float32)
+    shares[np.arange(cells * step), np.minimum(low + 1, cells - 1)] = places - low
+    shares[np.arange(cells * step), low] += 1 - (places - low)
+    return shares
 
 
 def test_coarse_features_are_none(tmp_path: Path) -> None:

@@ -73,6 +73,7 @@ def test_detectors_by_queries() -> None:
     ("stated", "line"),
     [
         (Metadata(size=Entry((320, 320), "imgsz")), "imgsz .* says 320x320, .* has 64x64"),
+        (Metadata(unread=("names",)), "names .* can't be read"),
         (Metadata(channels=Entry(1, "channels")), "channels .* says 1, .* has 3"),
         (Metadata(batch=Entry(4, "batch")), "batch .* says 4, .* has 1"),
         (Metadata(stride=Entry(48, "stride")), "64x64 is no multiple of 48"),

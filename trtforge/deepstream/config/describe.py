@@ -13,10 +13,11 @@ from typing_extensions import TypedDict
 
 from trtforge.backends._plan import maker, start, without_header
 from trtforge.calibration import cache as calibration
-from trtforge.deepstream.config.graph import ClassMap, Graph, Kind, classes_of, inspect
+from trtforge.deepstream.config.graph import Graph, Kind, classes_of, inspect
 from trtforge.deepstream.config.nvinfer import STOCK_PARSERS, Network, Objects, Parser
 from trtforge.deepstream.format import labels as label_files
 from trtforge.errors import ForgeError
+from trtforge.graph.ends import ClassMap
 from trtforge.metadata import by_metadata, from_recipe
 from trtforge.names import CACHE
 from trtforge.recipe import Recipe
@@ -259,8 +260,9 @@ def _kind(model: Model, request: NetworkRequest) -> Kind:
 def _way_out(graph: Graph) -> str:
     if len(graph.outputs) == 1 and len(graph.outputs[0].dims) == 4:
         return (
-            "--network segmentation if it is a map of classes; else --tensor-meta, or --network "
-            "with --parser and --parser-lib"
+            "for a map of classes, `trtforge patch MODEL -o OUT` makes it as large as the image, and "
+            "--network segmentation reads it; else --tensor-meta, or --network with --parser and "
+            "--parser-lib"
         )
     return (
         "`trtforge patch --nms deepstream` for a detector; else --tensor-meta, or --network with "
@@ -423,6 +425,19 @@ def _relative(path: Path, out: Path) -> str:
             f"{text!r}: nvinfer's configuration can't hold that path", "rename the file"
         )
     return text
+
+
+def remarks(model: Model, made: Network) -> list[str]:
+    """Return what the user should know of a configuration, beside the comments in it."""
+    _, origin = class_names(model, made.kind)
+    lines = [f"labels: {origin}"] if origin else []
+    found = model.graph.class_map() if made.kind == "segmentation" else None
+    if found and found.step > 1 and made.parser is None:
+        lines.append(
+            f"nvinfer reads the map at the image's size, and this one is {found.step} times smaller: "
+            "`trtforge patch MODEL -o OUT` enlarges it"
+        )
+    return lines
 
 
 class DescribedJson(TypedDict):
