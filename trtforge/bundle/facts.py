@@ -68,6 +68,7 @@ class FoldFacts:
         likely: what the outputs may be, and what would decide it; empty if they look like nothing.
         too_large: names of nodes that are constant, and too large to be folded.
         image: dimensions of the input before folding; None unless it is exactly one image.
+        frozen: height and width that dynamic ones of the only image became; None if they were fixed.
         features: each output of the original is a vector that describes a picture, without
             classes: folding may take away what shows it.
         patches: side in pixels of the patches that the first convolution cuts the image into, as in
@@ -88,13 +89,9 @@ class FoldFacts:
     likely: str = ""
     too_large: tuple[str, ...] = ()
     image: Dims | None = None
+    frozen: tuple[int, int] | None = None
     features: bool = False
     patches: int | None = None
-
-    @property
-    def dynamic(self) -> bool:
-        """True if height or width was dynamic before folding."""
-        return any(not isinstance(side, int) for side in (self.image or ())[2:])
 
     @property
     def image_size(self) -> tuple[int, int]:

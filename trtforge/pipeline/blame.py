@@ -30,6 +30,8 @@ def with_blame(
     The builder is given the user's model, then what each stage made of it, up to the first graph
     that it refuses. The error stays as it is where these graphs are not known or can't be tried.
     """
+    if isinstance(error, build.UnservedError):
+        return error
     inputs, engine = engine_request(prepared, target, options)
     if engine.backend == "tensorrt":  # at higher levels it times kernels for minutes
         engine = replace(engine, options=replace(engine.options, opt_level=0))

@@ -146,6 +146,7 @@ def _fold(job: Job, model: File, store: Store) -> Artifact[FoldFacts]:
         check=job.check,
         decode=job.recipe.decode,
         opset=TENSORRT_8_OPSET if job.implicit else None,
+        widen=job.precision in QUANTIZED or job.implicit,
         strip=job.nms != "keep",
     )
     return store.run(fold.STAGE, fold.FoldInputs(model), options)

@@ -23,13 +23,26 @@ if TYPE_CHECKING:
     from trtforge.reporting.model import Layer, LayerReport
     from trtforge.reporting.origin import Origin
 
-__all__ = ["ENGINE", "LAYERS", "BuildFacts", "EngineInputs", "EngineOptions", "run", "stage"]
+__all__ = [
+    "ENGINE",
+    "LAYERS",
+    "BuildFacts",
+    "EngineInputs",
+    "EngineOptions",
+    "UnservedError",
+    "run",
+    "stage",
+]
 
 Progress = Callable[[float], None]  # takes the share that is done, 0..1
 
 ENGINE = "engine"
 LAYERS = "layers.json"
 UNUSED = 0.05  # share of quantized convolutions that may run in float without a remark
+
+
+class UnservedError(BuildError):
+    """The graph holds what TensorRT can't compute, so that its builder was not asked."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +107,7 @@ def run(draft: Path, inputs: EngineInputs, options: EngineOptions) -> BuildFacts
     Where TensorRT itself has calibrated, its cache is written to ``draft/calibration.cache``.
 
     Raises:
+        UnservedError: the graph holds Q/DQ that TensorRT can't compute.
         BuildError: the builder refuses the model.
         MachineError: the backend or the driver is missing.
     """
@@ -107,12 +121,12 @@ def run(draft: Path, inputs: EngineInputs, options: EngineOptions) -> BuildFacts
     model = load(inputs.model.path)
     graph = origin.from_model(model)
     if TRAITS[backend].on_gpu:
-        _refuse(unserved_pair(graph_of(model)), inputs.model.path)
+        _refuse(unserved_pair(graph_of(model)), inputs.model.path, UnservedError)
     with present.progress(f"building with {backend}") as done:
         try:
             made = _BUILD[backend](inputs, options, graph, done)
         except BuildError:
-            _refuse(integer_operator(graph_of(model)), inputs.model.path)
+            _refuse(integer_operator(graph_of(model)), inputs.model.path, BuildError)
             raise
     (draft / ENGINE).write_bytes(made.engine)
     if made.cache and inputs.images:
@@ -137,10 +151,10 @@ def run(draft: Path, inputs: EngineInputs, options: EngineOptions) -> BuildFacts
     )
 
 
-def _refuse(found: tuple[str, str] | None, path: Path) -> None:
-    """Raise a BuildError with what is found in a graph and the hint, if something is."""
+def _refuse(found: tuple[str, str] | None, path: Path, error: type[BuildError]) -> None:
+    """Raise an error with what is found in a graph and the hint, if something is."""
     if found:
-        raise BuildError(f"{path.name}: {found[0]}", found[1])
+        raise error(f"{path.name}: {found[0]}", found[1])
 
 
 def _onnxruntime(

@@ -44,6 +44,7 @@ class FoldOptions:
         strip: cut away the model's own NMS where it can be put back for any target.
         opset: raise the model to this opset, if it is older; None is the one that Q/DQ and casts
             need.
+        widen: convert an FP16 model to FP32 before anything else.
     """
 
     size: tuple[int, int] | None
@@ -55,6 +56,7 @@ class FoldOptions:
     image: bool = True
     strip: bool = False
     opset: int | None = None
+    widen: bool = False
 
 
 def run(draft: Path, inputs: FoldInputs, options: FoldOptions) -> FoldFacts:
@@ -71,9 +73,12 @@ def run(draft: Path, inputs: FoldInputs, options: FoldOptions) -> FoldFacts:
     from trtforge.graph.model import graph_of, load, model_of, save
     from trtforge.graph.nms.inner import inner_nms
     from trtforge.graph.nms.strip import strip_nms
+    from trtforge.graph.precision.single import to_single
     from trtforge.graph.shapes import Shapes
 
     original = load(inputs.model.path)
+    if options.widen:
+        original = to_single(original)
     if options.image:
         image_input(original)
     folded = fold(
@@ -115,6 +120,7 @@ def run(draft: Path, inputs: FoldInputs, options: FoldOptions) -> FoldFacts:
         likely=likely,
         too_large=tuple(too_large),
         image=tuple(dims(image)) if image is not None else None,
+        frozen=_frozen(original, folded),
         features=_has_only_features(original),
         patches=patch_side(graph_of(folded)),
     )
@@ -173,6 +179,17 @@ def _detector_facts(detection: Detection) -> DetectorFacts:
     return DetectorFacts(detection.form, detection.classes, detection.boxes, detection.why, extras)
 
 
+def _frozen(original: onnx.ModelProto, folded: onnx.ModelProto) -> tuple[int, int] | None:
+    """Return what dynamic height and width of the only image became; None if they were fixed."""
+    from trtforge.graph.inputs import dims, images
+
+    before, after = images(original), images(folded)
+    if len(before) != 1 or len(after) != 1 or dims(before[0])[2:] == dims(after[0])[2:]:
+        return None
+    height, width = dims(after[0])[2:]
+    return (height, width) if isinstance(height, int) and isinstance(width, int) else None
+
+
 def _has_only_features(model: onnx.ModelProto) -> bool:
     from trtforge.graph.ends import is_features, makers_of
 
@@ -202,8 +219,8 @@ def _image(model: onnx.ModelProto) -> tuple[str | None, tuple[int, int] | None, 
 def summarize(facts: FoldFacts) -> str:
     """Return the facts in a line for people."""
     summary = f"{facts.nodes_before} nodes, now {facts.nodes}"
-    if facts.size and facts.dynamic:
-        summary += f"; height and width, which were dynamic, are {'x'.join(map(str, facts.size))}"
+    if facts.frozen:
+        summary += f"; height and width, which were dynamic, are {'x'.join(map(str, facts.frozen))}"
     large = facts.too_large
     if large:
         summary += f"; {len(large)} constant results stay unfolded for their size: {large[0]}"
@@ -220,12 +237,12 @@ def remarks(facts: FoldFacts, options: FoldOptions, stated: Metadata) -> list[st
 
     form = facts.detection.form if facts.detection else None
     lines = contradictions(stated, facts.image, facts.size, form)
-    if facts.size and facts.dynamic and options.size is None:
+    if facts.frozen and options.size is None:
         origin = stated.size.origin if stated.size else "by default"
-        size = "x".join(map(str, facts.size))
+        size = "x".join(map(str, facts.frozen))
         lines.append(f"dynamic height and width became {size} ({origin}); --size HxW gives others")
     return lines
 
 
 TOOLS = ("onnx", "onnx-graphsurgeon", "onnxruntime", "numpy")
-STAGE = Stage("fold", 12, TOOLS, run, FoldFacts, summarize)
+STAGE = Stage("fold", 13, TOOLS, run, FoldFacts, summarize)

@@ -121,3 +121,13 @@ def test_detections_have_the_files_names(tmp_path: Path) -> None:
     names = {found.name for picture in drawn.pictures for found in picture.objects}
     assert names
     assert names <= {"anvil", "barrel", "crate"}
+
+
+def test_fold_says_so_for_one_image_among_inputs(tmp_path: Path) -> None:
+    s = sketch()
+    graph = onnx.shape_inference.infer_shapes(s.model(s.op("Relu", "image"), side="side"))
+    sizes = onnx.helper.make_tensor_value_info("sizes", onnx.TensorProto.INT64, ["batch", 2])
+    graph.graph.input.append(sizes)
+    made = trtforge.fold(saved(tmp_path / "m.onnx", graph, {}), tmp_path / "out.onnx")
+    assert made.facts.frozen == (640, 640)
+    assert any("640x640" in remark for remark in made.remarks)

@@ -53,5 +53,5 @@ def _why(node: gs.Node) -> str:
     if zero is not None and zero.dtype in (np.int8, np.uint8) and zero.any():
         return f"has the zero point {zero[zero != 0].flat[0]}: TensorRT's is 0"
     if dtype == np.uint8:
-        return "is unsigned: TensorRT's integers are signed"
+        return "is unsigned: TensorRT would read it as signed, and cut off half of its range"
     return ""
