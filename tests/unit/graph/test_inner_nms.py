@@ -194,11 +194,14 @@ def test_every_class_above_the_score_may_be_selected(agnostic: bool) -> None:
     assert not inner.detection.best_class
 
 
-def test_nms_over_every_class_is_not_one_over_the_best() -> None:
+def test_plain_nms_reads_all_boxes_and_scores() -> None:
     graph = gs.import_onnx(anchor_free())
-    apply(graph, "onnx", NmsOptions())
-    assert existing_nms(graph) is not None
-    assert inner_nms(graph) is None
+    apply(graph, "onnx", NmsOptions(score=0.3, iou=0.4))
+    inner = inner_nms(graph)
+    assert inner is not None
+    assert inner.plain
+    assert (inner.score, inner.iou, inner.class_agnostic) == (0.3, 0.4, False)
+    assert not inner.detection.best_class
 
 
 def test_boxes_that_no_grid_shows_are_left_alone() -> None:
