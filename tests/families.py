@@ -269,7 +269,7 @@ def yolov6(batch: Any) -> onnx.ModelProto:
 
 
 def distance_maps(bins: int, layout: str) -> Callable[[Any], onnx.ModelProto]:
-    """Heads as they are: a map a level, a pair a level, or all levels in one."""
+    """Heads as they are: a map a level, a pair a level (of maps, or of rows), or all levels in one."""
 
     def build(batch: Any) -> onnx.ModelProto:
         s, width = sketch(), 4 * bins + CLASSES
@@ -283,7 +283,10 @@ def distance_maps(bins: int, layout: str) -> Callable[[Any], onnx.ModelProto]:
                 sides if bins > 1 else s.op("Exp", sides),
                 s.op("Sigmoid", s.slice(x, 4 * bins, width, 1)),
             ]
-            maps += parts if layout == "pair" else [x]
+            if layout == "rows":  # classes first, as PicoDet has it
+                flat_parts = (s.op("Reshape", part, s.ints(0, 0, -1)) for part in reversed(parts))
+                parts = [down(s, part) for part in flat_parts]
+            maps += [x] if layout == "map" else parts
         return s.model(*maps, batch=batch)
 
     return build
@@ -806,6 +809,8 @@ FAMILIES = {
                                "distances", {}),
     "yolov8 raw in one": Family(distance_maps(16, "one"), dfl_decode,
                                 "distances", {}),
+    "picodet raw": Family(distance_maps(8, "rows"), lambda image: sides_decode(image, 32 + CLASSES, 8),
+                          "distances", {"bins": 8}),
     "yolov6 raw": Family(distance_maps(1, "pair"), plain_decode, "distances", {"bins": 1}),
     "yolox": Family(yolox(True), yolox_decode, "objectness"),
     "yolox raw": Family(yolox(False), yolox_decode, "yolox-raw", {}),

@@ -1,7 +1,8 @@
 """Form "distances": the raw maps of YOLOv6, YOLOv8 and later, before a box is made of them.
 
-For each level `(B, 4 * bins + C, H, W)`, or a map of `4 * bins` channels and one of C; or all
-levels in one tensor `(B, 4 * bins + C, N)`. A side's distance from the cell's centre, in cells, is
+For each level `(B, 4 * bins + C, H, W)`, or a map of `4 * bins` channels and one of C, or rows
+`(B, H * W, 4 * bins)` and `(B, H * W, C)` (PicoDet); or all levels in one tensor
+`(B, 4 * bins + C, N)`. A side's distance from the cell's centre, in cells, is
 the mean of a distribution over `bins` (DFL, arXiv 2006.04388), or with one bin the value itself
 (YOLOv6-N and -S, YOLO26).
 """
@@ -19,7 +20,15 @@ from trtforge.graph.detection import overrides
 from trtforge.graph.detection.concrete import ConcreteGraph
 from trtforge.graph.detection.decoding import Decoded
 from trtforge.graph.detection.grid import grid_of, points
-from trtforge.graph.detection.levels import Level, cell_rows, constant, levels, shown, size_of
+from trtforge.graph.detection.levels import (
+    Level,
+    cell_rows,
+    constant,
+    flat_levels,
+    levels,
+    shown,
+    size_of,
+)
 from trtforge.graph.detection.records import Detection, Geometry
 from trtforge.graph.detection.sources import operations, sources
 from trtforge.graph.edit.nodes import add_node, channels, float32
@@ -27,16 +36,18 @@ from trtforge.graph.tensors import fixed_shape
 from trtforge.recipe import Decode, HeadForm
 
 FORM: HeadForm = "distances"
+_BINS = (16, 8)
 _SEQUENCES = {"Softmax", "LogSoftmax", "MatMul", "Gemm", "LSTM", "GRU", "LayerNormalization"}
 _WHICH = "head: distances (with decode.bins) in a recipe of yours: maps of a detector look like any other feature maps"
 
 
 def find(shaped: ConcreteGraph) -> Iterator[Detection]:
-    """Yield maps, or pairs of maps, for several levels whose first map has 4 * 16 channels."""
+    """Yield maps, or pairs of maps, for several levels, with 16 bins a side or PicoDet's 8."""
     sequences = {tensor.name for tensor in shaped.outputs(3) if _in_steps(tensor)}
-    for found in hinted(shaped, FORM, Decode()):
-        if not sequences & set(found.outputs):
-            yield replace(found, sure="likely", ask=_WHICH)
+    for bins in _BINS:
+        for found in hinted(shaped, FORM, Decode(bins=bins)):
+            if found.axes[0] == 2 or not sequences & set(found.outputs):
+                yield replace(found, sure="likely", ask=_WHICH)
 
 
 def _in_steps(tensor: gs.Tensor) -> bool:
@@ -55,16 +66,14 @@ def _in_steps(tensor: gs.Tensor) -> bool:
 def hinted(shaped: ConcreteGraph, form: HeadForm, decode: Decode) -> Iterator[Detection]:
     """Yield the maps, or the one tensor, that have the channels for the recipe's bins."""
     width = 4 * decode.bins
-    found = levels(shaped, 4)
-    groups = [list(group) for _, group in groupby(found, key=lambda level: level.stride)]
-    groups = [
-        sorted(group, key=lambda level: fixed_shape(level.tensor)[1] != width) for group in groups
-    ]
-    for each in ([group[:1] for group in groups], groups):
-        classes = {_classes(group, width) for group in each}
-        if len(each) > 1 and len(classes) == 1 and None not in classes:
-            yield _maps(shaped, each, classes.pop() or 0, decode)
-            return
+    for found in (levels(shaped, 4), flat_levels(shaped)):
+        by_stride = [list(group) for _, group in groupby(found, key=lambda level: level.stride)]
+        pairs = [sorted(group, key=lambda level: level.channels != width) for group in by_stride]
+        for groups in ([group[:1] for group in pairs], pairs):
+            classes = {_classes(group, width) for group in groups}
+            if len(groups) > 1 and len(classes) == 1 and None not in classes:
+                yield _maps(shaped, groups, classes.pop() or 0, decode)
+                return
     for tensor in shaped.outputs(3):
         grid = grid_of(fixed_shape(tensor)[2], shaped.size)
         if grid and grid[0] == 1 and fixed_shape(tensor)[1] > width and decode.bins > 1:
@@ -72,10 +81,10 @@ def hinted(shaped: ConcreteGraph, form: HeadForm, decode: Decode) -> Iterator[De
 
 
 def _classes(group: list[Level], width: int) -> int | None:
-    first = int(fixed_shape(group[0].tensor)[1])
+    first = group[0].channels
     if len(group) == 1:
         return first - width if first > width else None
-    return int(fixed_shape(group[1].tensor)[1]) if len(group) == 2 and first == width else None
+    return group[1].channels if len(group) == 2 and first == width else None
 
 
 def _maps(
@@ -83,16 +92,15 @@ def _maps(
 ) -> Detection:
     flat = [level for group in groups for level in group]
     strides = tuple(group[0].stride for group in groups)
-    last = groups[0][-1].tensor
-    kinds = sources(last, 1, fixed_shape(last)[1] - classes, fixed_shape(last)[1])
+    last = groups[0][-1]
+    kinds = sources(last.tensor, last.axis, last.channels - classes, last.channels)
     text = f"{shown(flat)} are {FORM} of stride {', '.join(map(str, strides))} with {overrides.count(classes, 'class')}"
-    boxes = sum(int(np.prod(fixed_shape(group[0].tensor)[2:])) for group in groups)
     return Detection(
         FORM,
         tuple(level.tensor.name for level in flat),
-        (1,) * len(flat),
+        tuple(level.axis for level in flat),
         Geometry("corners"),
-        boxes,
+        sum(group[0].cells for group in groups),
         classes,
         shaped.size,
         text,
@@ -151,13 +159,20 @@ def _table(graph: gs.Graph, detection: Detection, width: int, classes: int) -> g
     if len(tensors) == 1:
         return add_node(graph, "Transpose", [float32(graph, tensors[0])], "rows", perm=[0, 2, 1])
     if len(tensors) == count:
-        parts = [cell_rows(graph, tensor, width + classes) for tensor in tensors]
+        parts = [_rows(graph, tensor, width + classes, detection) for tensor in tensors]
         return add_node(graph, "Concat", parts, "rows_of_all_levels", axis=1)
     halves = []
     for part, channels_of in ((tensors[0::2], width), (tensors[1::2], classes)):
-        parts = [cell_rows(graph, tensor, channels_of) for tensor in part]
+        parts = [_rows(graph, tensor, channels_of, detection) for tensor in part]
         halves.append(add_node(graph, "Concat", parts, "rows_of_all_levels", axis=1))
     return add_node(graph, "Concat", halves, "rows", axis=2)
+
+
+def _rows(graph: gs.Graph, tensor: gs.Tensor, width: int, detection: Detection) -> gs.Tensor:
+    """Return a level as rows `(B, H * W, width)`."""
+    if detection.axes[0] == 2:
+        return float32(graph, tensor)
+    return cell_rows(graph, tensor, width)
 
 
 def _means(graph: gs.Graph, bins: gs.Tensor, count: int) -> gs.Tensor:

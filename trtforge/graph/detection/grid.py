@@ -8,7 +8,7 @@ import numpy as np
 
 from trtforge.graph.detection.records import Geometry, Size, Unit
 
-_STRIDES = (4, 8, 16, 32, 64, 128)
+STRIDES = (4, 8, 16, 32, 64, 128)
 _ANCHORS = (1, 3, 2, 9)  # of a cell: YOLO, RetinaFace, RetinaNet and EfficientDet
 _LEAST_SPAN = 0.4  # of the image's width that centres of cells cover; two cells abreast cover half
 _FRACTION = (
@@ -18,9 +18,9 @@ _FRACTION = (
 
 def grid_of(count: int, size: Size) -> tuple[int, tuple[int, ...]] | None:
     """Return the anchors a cell and the strides that give `count` boxes, the most strides first."""
-    for length in range(len(_STRIDES), 0, -1):
-        for start in range(len(_STRIDES) - length + 1):
-            strides = _STRIDES[start : start + length]
+    for length in range(len(STRIDES), 0, -1):
+        for start in range(len(STRIDES) - length + 1):
+            strides = STRIDES[start : start + length]
             cells = sum(cells_of(size, stride) for stride in strides)
             for anchors in _ANCHORS:
                 if count == anchors * cells:

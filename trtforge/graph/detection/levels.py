@@ -10,7 +10,7 @@ import onnx_graphsurgeon as gs
 
 from trtforge.errors import ForgeError
 from trtforge.graph.detection.concrete import ConcreteGraph
-from trtforge.graph.detection.grid import rows_and_columns
+from trtforge.graph.detection.grid import STRIDES, cells_of, rows_and_columns
 from trtforge.graph.detection.records import Detection, Size
 from trtforge.graph.edit.nodes import add_node, float32
 from trtforge.graph.tensors import fixed_shape
@@ -22,12 +22,23 @@ class Level:
 
     Attributes:
         tensor: `(B, channels, H / stride, W / stride)`, or `(B, anchors, H / stride, W / stride,
-            channels)`.
+            channels)`, or rows `(B, cells, channels)`.
         stride: pixels between its cells.
+        axis: on which the channels of a map or of rows lie.
     """
 
     tensor: gs.Tensor
     stride: int
+    axis: int = 1
+
+    @property
+    def channels(self) -> int:
+        return int(fixed_shape(self.tensor)[self.axis])
+
+    @property
+    def cells(self) -> int:
+        shape = fixed_shape(self.tensor)
+        return int(shape[1] if self.axis == 2 else np.prod(shape[2:]))
 
 
 def levels(shaped: ConcreteGraph, rank: int) -> list[Level]:
@@ -37,6 +48,17 @@ def levels(shaped: ConcreteGraph, rank: int) -> list[Level]:
         stride = round(shaped.size[1] / fixed_shape(tensor)[3])
         if stride >= 4 and list(rows_and_columns(shaped.size, stride)) == fixed_shape(tensor)[2:4]:
             found.append(Level(tensor, stride))
+    return sorted(found, key=lambda level: level.stride)
+
+
+def flat_levels(shaped: ConcreteGraph) -> list[Level]:
+    """Return the outputs `(B, cells, channels)` with a row for each cell of a stride, finest first."""
+    strides = {cells_of(shaped.size, stride): stride for stride in reversed(STRIDES)}
+    found = [
+        Level(tensor, strides[fixed_shape(tensor)[1]], axis=2)
+        for tensor in shaped.outputs(3)
+        if fixed_shape(tensor)[1] in strides
+    ]
     return sorted(found, key=lambda level: level.stride)
 
 
