@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import onnx
 
 from tests.random_graphs import SIDE
@@ -71,12 +70,15 @@ def _rewrites(model: onnx.ModelProto) -> Iterator[tuple[str, onnx.ModelProto]]:
     changed = different(model, folded)
     if changed:
         raise ForgeError(f"folding changed {changed!r}")
-    yield "fp16", model_of(to_half(graph_of(folded)))
+    half = model_of(to_half(graph_of(folded)))
+    yield "fp16", half
+    yield "folding the FP16 graph", fold(half)
     try:
         placement = place(graph_of(folded))
     except ForgeError:  # nothing to quantize
         return
-    amax = dict.fromkeys(placement.tensors, float(np.float32(4)))
+    amax = dict.fromkeys(placement.tensors, 4.0)
     quantized = model_of(quantize(graph_of(folded), placement, amax))
     yield "int8", quantized
+    yield "folding the INT8 graph", fold(quantized)
     yield "int8 and fp16", model_of(to_half(graph_of(quantized)))

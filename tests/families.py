@@ -589,13 +589,18 @@ def rtdetr(layout: str) -> Callable[[Any], onnx.ModelProto]:
         logits = s.op("MatMul", features, s.const(_matrix(4, CLASSES)))
         if layout == "logits":
             return s.model(logits, boxes, batch=batch)
-        if layout == "stacked":  # as Hugging Face's models: the last of several decoder layers
+        if (
+            layout == "stacked"
+        ):  # as Hugging Face's models: the last of several decoder layers, among the others
             early = (
                 s.op("Sigmoid", reference),
                 s.op("MatMul", features, s.const(_matrix(5, CLASSES))),
             )
             return s.model(
-                _last_layer(s, early[1], logits), _last_layer(s, early[0], boxes), batch=batch
+                *early,
+                _last_layer(s, early[1], logits),
+                _last_layer(s, early[0], boxes),
+                batch=batch,
             )
         if layout == "one":
             return s.model(s.op("Concat", boxes, s.op("Sigmoid", logits), axis=2), batch=batch)

@@ -446,7 +446,10 @@ def arithmetic(d: Drawing, x: Value) -> Value | None:
     if kind == "Pow":
         return Value(d.op("Pow", x.name, d.scalar(2)), x.shape, x.dynamic)
     shape: tuple[int, ...] = ()
-    if len(x.shape) > 2 and x.fixed(1) and d.chance():
+    # TensorRT-RTX 1.7 does not compile a convolution, a Min by channels, and a Concat of it.
+    if kind in ("Max", "Min"):
+        shape = ()
+    elif len(x.shape) > 2 and x.fixed(1) and d.chance():
         shape = (x.shape[1], *[1] * (len(x.shape) - 2))
     elif not any(x.dynamic[1:]) and d.chance(0.3):
         shape = (1, *x.shape[1:])

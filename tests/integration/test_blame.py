@@ -68,7 +68,7 @@ def test_the_cast_is_to_blame(trtforge: Callable[..., Any], tmp_path: Path) -> N
 
 def test_the_original_is_refused_too(trtforge: Callable[..., Any], tmp_path: Path) -> None:
     model = saved(too_many(), tmp_path / "model.onnx")
-    assert "it refuses the original file, too" in refused(trtforge, model, tmp_path / "out")
+    assert "the original file is refused, too" in refused(trtforge, model, tmp_path / "out")
 
 
 @pytest.mark.parametrize(

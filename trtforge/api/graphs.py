@@ -169,10 +169,10 @@ def fold(
     from trtforge.stages import fold as stage
     from trtforge.store import File
 
-    stated = of_file(Path(model)).size
+    stated = of_file(Path(model))
     options = stage.FoldOptions(
         size=parse_size(size),
-        default_size=stated.value if stated else DEFAULT_SIZE,
+        default_size=stated.size.value if stated.size else DEFAULT_SIZE,
         decode=Decode(),
         check=check,
         batch=batch,
@@ -184,7 +184,10 @@ def fold(
         facts = outfile.single(
             lambda draft: stage.run(draft, inputs, options), MODEL, target, reads=[source]
         )
-    return FileResult(target, facts, stage.summarize(facts))
+        remarks = stage.remarks(facts, options, stated)
+        for remark in remarks:
+            note(remark)
+    return FileResult(target, facts, stage.summarize(facts), remarks)
 
 
 def quantize(

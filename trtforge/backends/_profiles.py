@@ -1,4 +1,4 @@
-"""Optimization profiles: the shapes that an engine takes, and the shape that it is fastest at."""
+"""Add optimization profiles: the input shapes that an engine accepts, and which is fastest."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trtforge.errors import ForgeError
 if TYPE_CHECKING:
     import tensorrt
 
-Shapes = tuple[Shape, Shape, Shape]
+Shapes = tuple[Shape, Shape, Shape]  # smallest, best (TensorRT's "opt"), largest
 
 
 def add(
@@ -23,7 +23,7 @@ def add(
     batch: tuple[int, int, int],
     size: tuple[int, int],
 ) -> None:
-    """Add the optimization profiles: the user's, else one made of ``batch`` and ``size``.
+    """Add the user's optimization profiles, or one made of ``batch`` and ``size``.
 
     Raises:
         ForgeError: a profile contradicts the graph.
@@ -32,24 +32,24 @@ def add(
     for index in range(network.num_inputs):
         tensor = network.get_input(index)
         inputs[tensor.name] = tuple(int(side) for side in tensor.shape)
-    for given in options.profiles or ({},):
-        shapes = shapes_of(inputs, given, batch, size)
+    for user_shapes in options.profiles or ({},):
+        shapes = shapes_of(inputs, user_shapes, batch, size)
         profile = builder.create_optimization_profile()
-        for name, (least, best, most) in shapes.items():
-            profile.set_shape(name, least, best, most)
+        for name, (smallest, best, largest) in shapes.items():
+            profile.set_shape(name, smallest, best, largest)
         if shapes and config.add_optimization_profile(profile) < 0:
             raise ForgeError(
-                f"the builder refuses the profile {_text(shapes)}",
+                f"the builder refuses the profile {_describe(shapes)}",
                 "check --profile, --batch and --size",
             )
         if shapes and options.implicit is not None:
             need_implicit(trt)
-            config.set_calibration_profile(_calibration(builder, shapes, batch[0]))
+            config.set_calibration_profile(_calibration_profile(builder, shapes, batch[0]))
 
 
 def shapes_of(
     inputs: dict[str, Shape],
-    given: dict[str, Shapes],
+    user_shapes: dict[str, Shapes],
     batch: tuple[int, int, int],
     size: tuple[int, int],
 ) -> dict[str, Shapes]:
@@ -57,30 +57,32 @@ def shapes_of(
 
     Args:
         inputs: shapes of the network's inputs, -1 where they are dynamic.
-        given: shapes of some inputs, from ``--profile``.
+        user_shapes: shapes of some inputs, from ``--profile``.
         batch: smallest, best and largest batch of the other inputs.
         size: height and width of the other inputs in pixels.
 
     Raises:
-        ForgeError: ``given`` names an input that is not there, or changes a fixed dimension.
+        ForgeError: ``user_shapes`` names an unknown input, or changes a fixed dimension.
     """
-    for name, shapes in given.items():
+    for name, shapes in user_shapes.items():
         _check(name, shapes, inputs)
     return {
-        name: given.get(name) or _usual(shape, batch, size)
+        name: user_shapes.get(name) or _default_shapes(shape, batch, size)
         for name, shape in inputs.items()
         if -1 in shape
     }
 
 
-def _usual(shape: Shape, batch: tuple[int, int, int], size: tuple[int, int]) -> Shapes:
-    rest = [
-        known if known != -1 else wanted for known, wanted in zip(shape[2:], size, strict=False)
+def _default_shapes(shape: Shape, batch: tuple[int, int, int], size: tuple[int, int]) -> Shapes:
+    """Fill the batch and the height and width of an input (N, C, H, W) where they are dynamic."""
+    # Not strict: an input may have fewer than four dimensions.
+    height_width = [
+        default if side == -1 else side for side, default in zip(shape[2:], size, strict=False)
     ]
-    least, best, most = (
-        (count if shape[0] == -1 else shape[0], *shape[1:2], *rest) for count in batch
+    smallest, best, largest = (
+        (count if shape[0] == -1 else shape[0], *shape[1:2], *height_width) for count in batch
     )
-    return least, best, most
+    return smallest, best, largest
 
 
 def _check(name: str, shapes: Shapes, inputs: dict[str, Shape]) -> None:
@@ -88,22 +90,23 @@ def _check(name: str, shapes: Shapes, inputs: dict[str, Shape]) -> None:
         raise ForgeError(
             f"--profile: the model has no input {name!r}", f"its inputs: {', '.join(inputs)}"
         )
-    fixed = inputs[name]
+    graph_shape = inputs[name]
     for shape in shapes:
-        fits = len(shape) == len(fixed) and all(
-            want in (-1, side) for side, want in zip(shape, fixed, strict=True)
+        fits = len(shape) == len(graph_shape) and all(
+            graph_side in (-1, side) for side, graph_side in zip(shape, graph_shape, strict=True)
         )
         if not fits:
-            wanted = "x".join("?" if side == -1 else str(side) for side in fixed)
+            expected = "x".join("?" if side == -1 else str(side) for side in graph_shape)
             raise ForgeError(
-                f"--profile: {name!r} is {wanted} in the graph, not {'x'.join(map(str, shape))}",
+                f"--profile: {name!r} is {expected} in the graph, not {'x'.join(map(str, shape))}",
                 "change only dimensions that are dynamic (?)",
             )
 
 
-def _calibration(
+def _calibration_profile(
     builder: tensorrt.Builder, shapes: dict[str, Shapes], batch: int
 ) -> tensorrt.IOptimizationProfile:
+    """Return a profile of one shape per input, because calibration runs at a fixed shape."""
     profile = builder.create_optimization_profile()
     for name, (_, best, _) in shapes.items():
         shape = (batch, *best[1:])
@@ -111,8 +114,10 @@ def _calibration(
     return profile
 
 
-def _text(shapes: dict[str, Shapes]) -> str:
-    return ", ".join(
-        f"{name}={':'.join('x'.join(map(str, shape)) for shape in each)}"
-        for name, each in shapes.items()
-    )
+def _describe(shapes: dict[str, Shapes]) -> str:
+    """Return the shapes in the form of ``--profile``, such as ``images=1x3x64x64:...``."""
+    texts = []
+    for name, three_shapes in shapes.items():
+        sizes = ["x".join(map(str, shape)) for shape in three_shapes]
+        texts.append(f"{name}={':'.join(sizes)}")
+    return ", ".join(texts)

@@ -68,6 +68,9 @@ class FoldFacts:
         likely: what the outputs may be, and what would decide it; empty if they look like nothing.
         too_large: names of nodes that are constant, and too large to be folded.
         image: dimensions of the input before folding; None unless it is exactly one image.
+        frozen: height and width that dynamic ones of the only image became; None if they were fixed.
+        features: each output of the original is a vector that describes a picture, without
+            classes: folding may take away what shows it.
         patches: side in pixels of the patches that the first convolution cuts the image into, as in
             a transformer; None where it does not.
     """
@@ -86,6 +89,8 @@ class FoldFacts:
     likely: str = ""
     too_large: tuple[str, ...] = ()
     image: Dims | None = None
+    frozen: tuple[int, int] | None = None
+    features: bool = False
     patches: int | None = None
 
     @property
@@ -115,6 +120,7 @@ class PatchFacts:
         outputs: the outputs of the patched graph.
         dropped: names of the model's outputs that are gone.
         why: the evidence for a detector; None without one.
+        enlarged: how many times larger along its sides a coarse map of classes became.
     """
 
     form: str = ""
@@ -125,6 +131,7 @@ class PatchFacts:
     outputs: tuple[TensorFacts, ...] = ()
     dropped: tuple[str, ...] = ()
     why: str | None = None
+    enlarged: int = 1
 
 
 @dataclass(frozen=True)

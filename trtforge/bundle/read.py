@@ -1,4 +1,4 @@
-"""Read a prepared folder, or a bundle, back.
+"""Read a prepared folder or a bundle.
 
 Such a folder may come from another machine, so nothing in it is trusted.
 """
@@ -19,20 +19,21 @@ from trtforge.traits import DEEPSTREAM, TRAITS
 
 
 def read_prepared(folder: Path) -> Prepared:
-    """Return what a prepared folder holds, or a bundle, which holds the same and more.
+    """Return the contents of a prepared folder, or of a bundle, which contains the same and more.
 
     Raises:
-        ForgeError: the folder is neither, or its files are not those that the manifest lists.
+        ForgeError: the folder is neither, or one of its files has changed.
     """
     listed = listed_files(folder)
+    # Only the graphs and the calibration table go into an engine; other files may be edited.
     edited = [name for name in changed(folder) if name.endswith((".onnx", TABLE))]
     if edited:
         raise ForgeError(
-            f"{folder / edited[0]}: not the file that the manifest lists", "prepare again"
+            f"{folder / edited[0]}: changed since the manifest was written", "prepare again"
         )
     try:
         manifest = Manifest.model_validate(read_document(folder))
-        _check(manifest)
+        _check_consistency(manifest)
     except ValidationError as error:
         raise _incomplete(folder, _first_problem(error)) from error
     except ValueError as error:
@@ -42,8 +43,8 @@ def read_prepared(folder: Path) -> Prepared:
         name: IMPLICIT_SUFFIX if manifest.implicit else traits.graph_suffix
         for name, traits in TRAITS.items()
     }
-    names = {backend: f"{manifest.model}{suffixes[backend]}" for backend in manifest.graphs}
-    for name in names.values():
+    graph_names = {backend: f"{manifest.model}{suffixes[backend]}" for backend in manifest.graphs}
+    for name in graph_names.values():
         if name not in files:
             raise _incomplete(folder, f"no {name} among the files")
     return Prepared(
@@ -53,7 +54,7 @@ def read_prepared(folder: Path) -> Prepared:
         recipe=manifest.recipe,
         facts=manifest.facts,
         sources=manifest.inputs,
-        graphs={backend: files[name] for backend, name in names.items()},
+        graphs={backend: files[name] for backend, name in graph_names.items()},
         patches=manifest.patches,
         table=files.get(TABLE),
         deepstream=manifest.deepstream,
@@ -62,21 +63,21 @@ def read_prepared(folder: Path) -> Prepared:
     )
 
 
-def _check(manifest: Manifest) -> None:
-    """Check what the types of the manifest do not say.
+def _check_consistency(manifest: Manifest) -> None:
+    """Check the manifest for faults that its types cannot exclude.
 
     Raises:
-        ValueError: the message says what is wrong.
+        ValueError: two values contradict each other, or one is missing.
     """
     smallest, best, largest = manifest.batch
     if not smallest <= best <= largest:
-        raise ValueError("batch is not in order")
+        raise ValueError("batch sizes are not in ascending order")
     if manifest.facts.size is None:
-        raise ValueError("facts tell no size")
+        raise ValueError("facts have no size")
     if DEEPSTREAM not in manifest.graphs:
         raise ValueError("no graph for tensorrt")
     if not manifest.patches.keys() >= {DEEPSTREAM, *manifest.graphs}:
-        raise ValueError("a graph without its patch")
+        raise ValueError("a graph has no entry in patches")
 
 
 def _incomplete(folder: Path, reason: str) -> ForgeError:

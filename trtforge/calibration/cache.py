@@ -13,9 +13,9 @@ from trtforge.errors import ForgeError
 
 MAGIC = "TRT-"
 ALGORITHMS = ("EntropyCalibration2", "MinMaxCalibration")
-# The range of a tensor that was always zero. Its scale is FP16's smallest number, as in the Q/DQ
-# graph.
-LEAST = 127 * 2.0**-24
+# The range of a tensor that was always zero. Its scale is the smallest positive FP16 number, the same
+# as in the Q/DQ graph.
+ZERO_RANGE = 127 * 2.0**-24
 
 
 def render(amax: Mapping[str, float], tensorrt: str, algorithm: str = ALGORITHMS[0]) -> str:
@@ -26,11 +26,11 @@ def render(amax: Mapping[str, float], tensorrt: str, algorithm: str = ALGORITHMS
     is not in the cache.
 
     Args:
-        amax: range of each tensor.
+        amax: largest magnitude of each tensor.
         tensorrt: version of the TensorRT that will read it, such as ``10.16.0``: any other version
             ignores the cache and calibrates again.
-        algorithm: the calibrator that will read it, however the ranges were made: TensorRT compares
-            the names.
+        algorithm: name of the calibrator that will read it, because TensorRT compares the names; it
+            need not be how the ranges were computed.
 
     Raises:
         ForgeError: a tensor's name contains a line break.
@@ -43,15 +43,15 @@ def render(amax: Mapping[str, float], tensorrt: str, algorithm: str = ALGORITHMS
         )
     lines = [f"{MAGIC}{version_number(tensorrt)}-{algorithm}"]
     for name, value in amax.items():
-        scale = (round_range(value) or LEAST) / 127
+        scale = (round_range(value) or ZERO_RANGE) / 127
         lines.append(f"{name}: {struct.pack('>f', scale).hex()}")
     return "\n".join(lines) + "\n"
 
 
 def parse(text: str) -> dict[str, float]:
-    """Return the ranges in the text of a cache, whichever tool wrote it.
+    """Return the ranges in the text of a cache, written by trtforge or by another tool.
 
-    Names may contain colons, so the last colon of a line separates name and scale.
+    Names may contain colons, so a line is split at its last colon.
 
     Raises:
         ValueError: a scale is not a hexadecimal number of up to eight digits.

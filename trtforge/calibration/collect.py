@@ -23,9 +23,9 @@ from trtforge.errors import ForgeError
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-MOST_WORKERS = 4  # on the CPU, each holds a network and the activations of one image
-MOST_WEIGHTS = 2**31  # bytes of weights that all workers' networks hold together
-MOST_DECODERS = 16  # threads that decode images for a GPU
+MAX_WORKERS = 4  # on the CPU; each worker holds a network and the activations of one image
+MAX_WEIGHT_BYTES = 2**31  # in the networks of all workers together
+MAX_DECODERS = 16  # threads that decode images for a GPU
 Histograms = dict[str, Histogram]
 
 
@@ -33,13 +33,13 @@ class Taps(Protocol):
     """A network whose activations are counted as soon as they are computed.
 
     Attributes:
-        parts: histograms of the early images, and of the late images.
+        parts: histograms of the early images, and histograms of the late images.
     """
 
     parts: tuple[Histograms, Histograms]
 
     def observe(self, batch: NDArray[np.float32], late: bool) -> str | None:
-        """Run images (N, C, H, W), and count every tensor.
+        """Run images (N, C, H, W), and count the values of every tensor.
 
         Returns:
             The name of a tensor with NaN or infinite values, or None.
@@ -68,14 +68,14 @@ def collect(
     change the last bit of an activation.
 
     Args:
-        graph: float model with one image input. It is cut down to what computes ``tensors``, and
-            loses its weights (see ``cut``).
+        graph: float model with one image input. It loses all nodes that ``tensors`` do not need,
+            and its weights (see ``cut``).
         tensors: names of activations; the input may be one of them.
-        images: files.
+        images: image files.
         prepare: makes a batch (1, C, H, W) from a file, or raises CorruptImage.
         progress: is called with the number of images that are done.
-        early: number of images, from the first on, that are counted in the first set of histograms;
-            None means all.
+        early: the first ``early`` images are counted in the first set of histograms, the others in
+            the second set; None puts all in the first.
         provider: ``cpu`` or ``cuda``.
         total: number of images in the whole folder, if ``images`` is a shard of it.
 
@@ -87,9 +87,8 @@ def collect(
         ForgeError: over 5 % of the whole folder's images can't be read, the network fails on an
             image, or an activation is NaN or infinite.
     """
-    stream = _Stream(
-        images, len(images) if early is None else early, total or len(images), progress
-    )
+    early_count = len(images) if early is None else early
+    stream = _Stream(images, early_count, total or len(images), progress)
     batch = (graph.inputs[0].shape or [None])[0]
     # A model with a fixed batch gets the same image several times.
     copies: int = batch if isinstance(batch, int) and batch > 0 else 1
@@ -102,13 +101,13 @@ def collect(
                     image = prepare(path)
                     if copies > 1:
                         image = np.repeat(image, copies, axis=0)
-                    bad = taps.observe(image, is_late)
+                    bad_tensor = taps.observe(image, is_late)
                 except CorruptImage:
                     stream.skip(path)
                     continue
-                if bad:
+                if bad_tensor:
                     raise ForgeError(
-                        f"activation {bad!r} is NaN or infinite on {path}",
+                        f"activation {bad_tensor!r} is NaN or infinite on {path}",
                         "check the preprocessing (recipe: scale, offsets) and the model",
                     )
                 stream.done()
@@ -117,9 +116,9 @@ def collect(
             stream.stop()  # at the end, or after an error: the other workers finish their image
 
     workers: list[tuple[Taps, Future[None]]] = []
-    with ThreadPoolExecutor(MOST_DECODERS) as pool:
+    with ThreadPoolExecutor(MAX_DECODERS) as pool:
         try:
-            for taps in _open(graph, tensors, provider, len(images)):
+            for taps in _open_taps(graph, tensors, provider, len(images)):
                 workers.append((taps, pool.submit(work, taps)))
                 if stream.ended:  # after an error, or when no images are left for another worker
                     break
@@ -135,24 +134,26 @@ def collect(
     return early_histograms, late_histograms, sorted(stream.skipped)
 
 
-def _open(graph: gs.Graph, tensors: Sequence[str], provider: str, images: int) -> Iterator[Taps]:
+def _open_taps(
+    graph: gs.Graph, tensors: Sequence[str], provider: str, image_count: int
+) -> Iterator[Taps]:
     """Yield each worker's taps: the first worker runs while the next network is loaded."""
     cores = os.cpu_count() or 1
     input_name = graph.inputs[0].name
     tapped = [name for name in tensors if name != input_name]
-    # ONNX Runtime refuses an empty graph, which remains where only the input is observed.
+    # If only the input is observed, no node is left, and ONNX Runtime refuses an empty graph.
     model, weights = cut(graph, tapped) if tapped else (b"", {})
     if provider == "cuda" and tapped:
         from trtforge.calibration.cuda import DeviceTaps
 
         taps = DeviceTaps(onnxruntime.cuda_session(model, weights), tensors, input_name)
-        yield from [taps] * max(1, min(MOST_DECODERS, cores, images))
+        yield from [taps] * max(1, min(MAX_DECODERS, cores, image_count))
         return
-    cores = min(MOST_WORKERS, cores)
-    size = max(1, sum(array.nbytes for array in weights.values()))
-    networks = max(1, min(cores, MOST_WEIGHTS // size))
-    for _ in range(max(1, min(networks, images))):
-        # One core for a network, but several where it is over 512 MiB. The number of cores can
+    cores = min(MAX_WORKERS, cores)
+    weight_bytes = max(1, sum(array.nbytes for array in weights.values()))
+    networks = max(1, min(cores, MAX_WEIGHT_BYTES // weight_bytes))
+    for _ in range(max(1, min(networks, image_count))):
+        # Each network gets one core, or several if it is over 512 MiB. The number of cores can
         # change the last bit of a sum, so it must not depend on the number of images.
         engine = onnxruntime.session(model, cores // networks, weights=weights) if tapped else None
         yield HostTaps(engine, tensors, input_name)
@@ -161,9 +162,8 @@ def _open(graph: gs.Graph, tensors: Sequence[str], provider: str, images: int) -
 class HostTaps:
     """One worker's network on the CPU.
 
-    No other worker runs it: ONNX Runtime's memory for activations belongs to the network. If
-    several workers shared it, its peak would depend on which operators run at the same time, and
-    would be higher after 500 images than after 30.
+    Workers do not share a network. If they did, its peak of memory would depend on which operators
+    run at the same time, and would be higher after 500 images than after 30.
 
     Args:
         engine: session of a model whose outputs are ``tensors`` without the input; None if only the
@@ -178,7 +178,7 @@ class HostTaps:
 
     def observe(self, batch: NDArray[np.float32], late: bool) -> str | None:
         """Run images (N, C, H, W) and count every tensor; see ``Taps.observe``."""
-        # When this function returns, the activations are freed, before the next are computed.
+        # ``arrays`` is local, so the activations are freed before the next image's are computed.
         arrays = onnxruntime.run(self._engine, batch) if self._engine else {}
         arrays[self._input] = batch
         for name, histogram in self.parts[late].items():
@@ -188,7 +188,7 @@ class HostTaps:
         return None
 
     def flush(self) -> None:
-        """Do nothing: every value is counted at once."""
+        """Do nothing: ``observe`` has already counted every value."""
 
 
 class _Stream:
@@ -220,7 +220,7 @@ class _Stream:
         """Note an image that can't be read.
 
         Raises:
-            ForgeError: it is one too many (see ``check_corrupt``).
+            ForgeError: too many images can't be read (see ``check_corrupt``).
         """
         with self._lock:
             self.skipped.append(path)
@@ -228,7 +228,7 @@ class _Stream:
         self.done()
 
     def stop(self) -> None:
-        """Hand out no more images."""
+        """End the list: ``next`` returns None from now on."""
         with self._lock:
             self.ended = True
             self._images = iter(())

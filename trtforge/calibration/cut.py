@@ -12,7 +12,8 @@ from onnx_graphsurgeon.ir.tensor import LazyValues
 
 from trtforge.graph.model import exported
 
-SMALL = 1024  # bytes: scales and sizes, from which shapes are inferred, stay in the model
+# Weights up to this many bytes stay in the model: ONNX Runtime infers shapes from some of them.
+SMALL_BYTES = 1024
 
 
 def cut(graph: gs.Graph, tensors: Sequence[str]) -> tuple[bytes, dict[str, NDArray[np.float32]]]:
@@ -22,14 +23,14 @@ def cut(graph: gs.Graph, tensors: Sequence[str]) -> tuple[bytes, dict[str, NDArr
     session parses the bytes. With the weights outside, cutting and loading take half the time.
 
     Args:
-        graph: is cut down in place. It has no values for these weights afterwards, and nothing in
-            it keeps the file that it came from in memory.
+        graph: changed in place: it keeps only the nodes that compute ``tensors``, and loses the
+            values of the large weights, so the model's file need not stay in memory.
     """
-    known = graph.tensors()
-    graph.outputs = [known[name] for name in tensors]
+    by_name = graph.tensors()
+    graph.outputs = [by_name[name] for name in tensors]
     graph.cleanup()
-    # A subgraph has its own copy of a weight that it reads, and ONNX Runtime takes weights from
-    # outside for the outermost graph only.
+    # ONNX Runtime takes external weights for the outermost graph only, so the weights of subgraphs
+    # stay in the model.
     in_subgraphs = {
         id(tensor)
         for subgraph in graph.subgraphs(recursive=True)
@@ -39,10 +40,10 @@ def cut(graph: gs.Graph, tensors: Sequence[str]) -> tuple[bytes, dict[str, NDArr
     for tensor in graph.tensors().values():
         if not isinstance(tensor, gs.Constant):
             continue
-        if isinstance(tensor.dtype, int):  # a datatype that NumPy does not have
+        if isinstance(tensor.dtype, int):  # an ONNX type that NumPy lacks, such as bfloat16
             continue
         values = np.ascontiguousarray(tensor.values)  # lazy values would keep the whole file open
-        large = values.dtype == np.float32 and values.nbytes > SMALL
+        large = values.dtype == np.float32 and values.nbytes > SMALL_BYTES
         if large and id(tensor) not in in_subgraphs:
             weights[tensor.name] = values
             tensor.values = LazyValues(_external_tensor(tensor.name, tensor.shape))
@@ -50,8 +51,9 @@ def cut(graph: gs.Graph, tensors: Sequence[str]) -> tuple[bytes, dict[str, NDArr
 
 
 def _external_tensor(name: str, shape: Sequence[int]) -> onnx.TensorProto:
-    """Return a float32 tensor without values, which says that they are stored outside."""
+    """Return a float32 tensor that says that its values are stored outside the model."""
     tensor = onnx.TensorProto(name=name, dims=shape, data_type=onnx.TensorProto.FLOAT)
     tensor.data_location = onnx.TensorProto.EXTERNAL
+    # ONNX demands a location; nobody opens it, because the session receives the values directly.
     tensor.external_data.add(key="location", value="beside")
     return tensor

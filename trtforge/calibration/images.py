@@ -28,9 +28,10 @@ from trtforge.names import IMAGE_SUFFIXES
 if TYPE_CHECKING:
     from trtforge.recipe import Preprocess
 
-EMPTY_FILE = hashlib.sha256(b"").hexdigest()
-MOST_PIXELS = 100_000_000  # a larger image is an attack or a mistake, not a photograph
-warnings.filterwarnings("ignore", module="PIL")  # about flaws of files that it can read
+EMPTY_FILE_DIGEST = hashlib.sha256(b"").hexdigest()
+MAX_PIXELS = 100_000_000  # a larger image is an attack or a mistake, not a photograph
+# Pillow warns about small flaws in files that it reads all the same.
+warnings.filterwarnings("ignore", module="PIL")
 
 
 class CorruptImage(Exception):
@@ -95,13 +96,13 @@ def image_digests(images: list[Path], folder: Path) -> dict[str, str]:
     """Return each image's sha256, by relative path; a broken link counts as an empty file."""
 
     def sha256(image: Path) -> str:
-        return store.digest(image) if image.is_file() else EMPTY_FILE
+        return store.digest(image) if image.is_file() else EMPTY_FILE_DIGEST
 
     return dict(zip(relative_names(images, folder), map(sha256, images), strict=True))
 
 
 def folder_digest(digests: dict[str, str]) -> str:
-    """Return one sha256 over names and contents of a folder.
+    """Return one sha256 over the names and contents of a folder's images.
 
     Args:
         digests: the result of ``image_digests``.
@@ -110,7 +111,7 @@ def folder_digest(digests: dict[str, str]) -> str:
 
 
 def without_duplicates(images: list[Path], digests: dict[str, str]) -> list[Path]:
-    """Return the images, without those whose bytes equal an earlier image.
+    """Return the images without exact copies of an earlier image.
 
     Args:
         digests: the result of ``image_digests`` for these images.
@@ -125,7 +126,7 @@ def without_duplicates(images: list[Path], digests: dict[str, str]) -> list[Path
 
 
 def evenly_spaced(images: Sequence[Path], count: int) -> list[Path]:
-    """Return ``count`` images from all over the list, or all of them where there are fewer."""
+    """Return ``count`` images at equal distances in the list, or all if there are fewer."""
     count = min(count, len(images))
     return [images[index * len(images) // count] for index in range(count)]
 
@@ -133,25 +134,25 @@ def evenly_spaced(images: Sequence[Path], count: int) -> list[Path]:
 def read(path: Path) -> Image.Image:
     """Read an 8-bit RGB image, turned upright by its EXIF orientation.
 
-    An alpha channel is dropped; of 16 bits, the upper 8 are kept.
+    An alpha channel is dropped; 16-bit values lose their lower 8 bits.
 
     Raises:
         CorruptImage: the file is not an image, is incomplete, has over 100 megapixels, or has
-            pixels whose white is unknown: floating-point numbers, or integers over 16 bits.
+            pixels without a known value for white: floats, or integers over 16 bits.
     """
     try:
         if not path.is_file():  # a broken link, or a pipe
             raise CorruptImage(f"{path}: not a file")
         with Image.open(path) as image:
-            if image.width * image.height > MOST_PIXELS:
+            if image.width * image.height > MAX_PIXELS:
                 raise CorruptImage(f"{path}: {image.width}x{image.height} pixels")
             upright = ImageOps.exif_transpose(image)
-            if upright.mode.startswith("I"):
+            if upright.mode.startswith("I"):  # integers of 16 or 32 bits
                 deep = np.asarray(upright)
                 if deep.min() < 0 or deep.max() > 0xFFFF:
                     raise CorruptImage(f"{path}: integers over 16 bits")
                 upright = Image.fromarray((deep >> 8).astype(np.uint8))
-            if upright.mode == "F":
+            if upright.mode == "F":  # 32-bit floats
                 raise CorruptImage(f"{path}: floating-point pixels")
             return upright.convert("RGB")
     except (CorruptImage, MemoryError):
@@ -179,15 +180,14 @@ def fit(height: int, width: int, size: tuple[int, int], letterbox: str) -> Fit:
         inner_height, inner_width = in_height, max(1, int(in_height * width / height))
     if letterbox == "top-left":
         return Fit(inner_height, inner_width, 0, 0)
-    return Fit(
-        inner_height, inner_width, (in_height - inner_height) // 2, (in_width - inner_width) // 2
-    )
+    top, left = (in_height - inner_height) // 2, (in_width - inner_width) // 2
+    return Fit(inner_height, inner_width, top, left)
 
 
 def letterbox(
     image: Image.Image, spec: Preprocess, size: tuple[int, int], nearest: bool = False
 ) -> NDArray[np.uint8]:
-    """Scale and pad an image: return uint8 of shape (H, W, 3), in RGB.
+    """Scale and pad an image; return uint8 of shape (H, W, 3), in RGB.
 
     Args:
         nearest: take the nearest pixels instead of bilinear interpolation.
@@ -199,9 +199,8 @@ def letterbox(
         # resize() would average over larger areas.
         steps = (image.width / place.width, 0, 0, 0, image.height / place.height, 0)
         sampling = Image.Resampling.NEAREST if nearest else Image.Resampling.BILINEAR
-        inner = image.transform(
-            (place.width, place.height), Image.Transform.AFFINE, steps, sampling
-        )
+        inner_size = (place.width, place.height)
+        inner = image.transform(inner_size, Image.Transform.AFFINE, steps, sampling)
     canvas = np.full((*size, 3), spec.padding, np.uint8)
     rows = slice(place.top, place.top + place.height)
     columns = slice(place.left, place.left + place.width)
@@ -210,7 +209,7 @@ def letterbox(
 
 
 def normalise(pixels: NDArray[np.uint8], spec: Preprocess) -> NDArray[np.float32]:
-    """Compute ``scale * (pixel - offset) / std``.
+    """Return ``scale * (pixel - offset) / std`` for every pixel.
 
     Args:
         pixels: uint8 of shape (H, W, 3), in RGB.

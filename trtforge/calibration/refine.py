@@ -1,7 +1,7 @@
-"""Improve INT8 by a second look at the images: narrower ranges, and better weights.
+"""Improve INT8 in a second pass over the images: narrower ranges, and better rounded weights.
 
-Both minimise the error that rounding a convolution's input makes in its output, in the float
-network, one convolution at a time. A narrower range is taken only where nothing is lost by it.
+Both reduce the error in the output of a convolution when its input is rounded to INT8. The error
+is measured in the float network, one convolution at a time.
 """
 
 from __future__ import annotations
@@ -20,18 +20,20 @@ from trtforge.graph.quantize.qdq import Placement, fp16_scale, weight_scales
 from trtforge.graph.quantize.rounding import INT8_MAX, Moments, Rounded, parts, round_weights
 from trtforge.graph.tensors import fixed_shape, values_of
 
-# For the weights: 4,096 rows for a convolution, several for each of the 576 columns of a part.
-SAMPLED, POSITIONS = 64, 64
-# For the ranges: fewer positions of an image where that many products are made for it.
-NARROW_IMAGES, NARROW_POSITIONS = 32, 256
-NARROW_LEAST, NARROW_PRODUCTS = 64, 1 << 23
-# Shares of the range that are tried: narrower by a quarter or more, or it is not worth the risk.
-WIDTHS = (1.0, 0.72, 0.61, 0.52, 0.44, 0.37)
-# The error must fall to this share: a smaller gain may cost rare, strong activations.
-WORTHWHILE = 2 / 3
-# Errors this close to the least one are as good; of them, the narrowest range is best for most
-# values.
-ALIKE = 1.15
+# For the weights, images and positions in each: together 4,096 rows per convolution, which is
+# several for each of the up to 576 columns of a part.
+WEIGHT_IMAGES, WEIGHT_POSITIONS = 64, 64
+# For the ranges: large convolutions use fewer positions, to bound the products for each image.
+RANGE_IMAGES, RANGE_POSITIONS = 32, 256
+MIN_RANGE_POSITIONS, MAX_RANGE_PRODUCTS = 64, 1 << 23
+# Shares of the range to try. A gain from less than a quarter off is not worth the risk.
+RANGE_SHARES = (1.0, 0.72, 0.61, 0.52, 0.44, 0.37)
+# The error must fall below this share of its old value: a smaller gain may cost rare, strong
+# activations.
+MAX_ERROR_SHARE = 2 / 3
+# Errors up to this multiple of the smallest count as equal. Of equal ones the narrowest range wins,
+# because it has the finest steps.
+EQUAL_ERROR = 1.15
 
 Array = NDArray[np.float32]
 Prepare = Callable[[Path], Array]
@@ -45,12 +47,11 @@ def narrow_ranges(
     images: Sequence[Path],
     prepare: Prepare,
 ) -> dict[str, float]:
-    """Return narrower ranges for groups whose readers then make a smaller error.
+    """Return narrower ranges for the groups of tensors where they make the error much smaller.
 
-    A few strong values can set a range and still not matter, where the activation function behind
-    the convolution is flat for them: then the rounding of all other values matters. Only groups
-    that are read by convolutions with a known activation function, and by nothing else, are looked
-    at.
+    A few strong values can set a range although they hardly matter, because the activation function
+    after the convolution is flat for them; finer steps for all other values are then better. Only
+    groups that nothing but convolutions with a known activation function reads are considered.
 
     Args:
         graph: the float graph of the placement.
@@ -58,7 +59,7 @@ def narrow_ranges(
         images: readable files; 32 of them are used, evenly spaced.
 
     Returns:
-        New ranges for the tensors of these groups.
+        New ranges by tensor name, without the tensors that keep their range.
     """
     activations: dict[str, Activation] = {}
     for node in graph.nodes:
@@ -76,8 +77,8 @@ def narrow_ranges(
     trials = {
         node.name: _Trial(node, activations[node.name], amax[node.inputs[0].name]) for node in nodes
     }
-    some_images = evenly_spaced(images, NARROW_IMAGES)
-    for rows in sample(graph.copy(), nodes, some_images, prepare, NARROW_POSITIONS):
+    some_images = evenly_spaced(images, RANGE_IMAGES)
+    for rows in sample(graph.copy(), nodes, some_images, prepare, RANGE_POSITIONS):
         for name, values in rows.items():
             trials[name].observe(values)
     narrowed: dict[str, float] = {}
@@ -85,10 +86,13 @@ def narrow_ranges(
         readers = [
             trial for trial in trials.values() if trial.tensor in members and trial.variance > 0
         ]
-        error = sum((trial.errors / trial.variance for trial in readers), np.zeros(len(WIDTHS)))
-        if error.min() < WORTHWHILE * error[0]:
-            narrowest = WIDTHS[int(np.flatnonzero(error <= ALIKE * error.min())[-1])]
-            narrowed |= {name: narrowest * amax[name] for name in members}
+        error = np.zeros(len(RANGE_SHARES))
+        for trial in readers:
+            error = error + trial.errors / trial.variance
+        if error.min() < MAX_ERROR_SHARE * error[0]:
+            equal = np.flatnonzero(error <= EQUAL_ERROR * error.min())
+            share = RANGE_SHARES[int(equal[-1])]
+            narrowed |= {name: share * amax[name] for name in members}
     return narrowed
 
 
@@ -106,30 +110,30 @@ def _groups_to_narrow(
 
 
 class _Trial:
-    """Errors in one convolution's output for each of ``WIDTHS``.
+    """The errors in one convolution's output for each of ``RANGE_SHARES``.
 
     Attributes:
-        tensor: what the convolution reads.
-        errors: float64 of shape (widths,), summed over images.
-        variance: of the exact output, summed in the same way.
+        tensor: name of the convolution's input.
+        errors: squared errors for each share, float64 (shares,), summed over outputs and images.
+        variance: variance of the exact output, summed in the same way.
     """
 
     def __init__(self, node: gs.Node, activation: Activation, amax: float) -> None:
         self.tensor: str = node.inputs[0].name
-        self.errors = np.zeros(len(WIDTHS))
+        self.errors = np.zeros(len(RANGE_SHARES))
         self.variance = 0.0
         self._weights, self._bias = _matrix(node)
         self._activation = activation
         self._amax = amax
 
     def observe(self, values: Array) -> None:
-        """Add the errors on rows (count, I, kH * kW) of one image."""
-        taken = values[: max(NARROW_LEAST, NARROW_PRODUCTS // self._weights.size)]
-        x = taken.reshape(len(taken), len(self._weights), -1).transpose(1, 0, 2)
+        """Add the errors on the rows of one image, float32 (count, I, kH * kW)."""
+        rows = values[: max(MIN_RANGE_POSITIONS, MAX_RANGE_PRODUCTS // self._weights.size)]
+        x = rows.reshape(len(rows), len(self._weights), -1).transpose(1, 0, 2)
         exact = self._output(x)
         self.variance += float(exact.var(axis=1).sum())
-        for index, width in enumerate(WIDTHS):
-            scale = np.float32(fp16_scale(width * self._amax / INT8_MAX))
+        for index, share in enumerate(RANGE_SHARES):
+            scale = np.float32(fp16_scale(share * self._amax / INT8_MAX))
             rounded = np.clip(np.rint(x / scale), -128, 127) * scale
             self.errors[index] += float(np.square(self._output(rounded) - exact).sum())
 
@@ -145,7 +149,7 @@ def refine_weights(
     prepare: Prepare,
     progress: Callable[[float], None],
 ) -> dict[str, Rounded]:
-    """Return better INT8 weights for the placement's two-dimensional convolutions.
+    """Return INT8 weights for the two-dimensional convolutions, rounded for the smallest error.
 
     Args:
         images: readable files; 64 of them are used, evenly spaced.
@@ -163,7 +167,9 @@ def refine_weights(
         groups[node.name] = node.attrs.get("group", 1)
         pieces = parts(channels, columns)
         moments[node.name] = Moments(groups[node.name] * pieces, columns // pieces)
-    stream = sample(graph.copy(), nodes, evenly_spaced(images, SAMPLED), prepare, POSITIONS)
+    stream = sample(
+        graph.copy(), nodes, evenly_spaced(images, WEIGHT_IMAGES), prepare, WEIGHT_POSITIONS
+    )
     for number, rows in enumerate(stream, 1):
         for name, values in rows.items():
             count, columns = moments[name].shape
@@ -198,9 +204,9 @@ def _matrix(node: gs.Node) -> tuple[Array, Array]:
 
 
 def _activation(node: gs.Node) -> Activation | None:
-    """Return the function that all readers of the node's output apply.
+    """Return the activation function that all readers of the node's output apply.
 
-    Known are ReLU, LeakyReLU, and SiLU as ``z * Sigmoid(z)``; None for anything else.
+    It can be ReLU, LeakyReLU, or SiLU as ``z * Sigmoid(z)``; None for anything else.
     """
     readers = node.outputs[0].outputs
     if len(readers) == 1 and readers[0].op == "Relu":
@@ -210,7 +216,8 @@ def _activation(node: gs.Node) -> Activation | None:
     gate = next((reader for reader in readers if reader.op == "Sigmoid"), None)
     if gate is None or len(readers) != 2:
         return None
-    return _silu if all(reader is gate or _multiplies(reader, gate) for reader in readers) else None
+    is_silu = all(reader is gate or _multiplies(reader, gate) for reader in readers)
+    return _silu if is_silu else None
 
 
 def _leaky_relu(slope: float) -> Activation:

@@ -16,7 +16,7 @@ from trtforge.backends.onnxruntime import session
 from trtforge.calibration.cut import cut
 from trtforge.graph.tensors import fixed_shape
 
-MOST_WORKERS = 4  # each holds the activations of one image
+MAX_WORKERS = 4  # each worker holds the activations of one image
 Rows = dict[str, NDArray[np.float32]]
 
 
@@ -27,21 +27,23 @@ def sample(
     prepare: Callable[[Path], NDArray[np.float32]],
     count: int,
 ) -> Iterator[Rows]:
-    """Yield, for each image in order, what every operator reads for ``count`` output positions.
+    """Yield, for each image in order, the inputs of each operator at ``count`` output positions.
 
     Args:
-        graph: float model with one image input. It is cut down to what the operators read, and
-            loses its weights (see ``cut``).
-        operators: two-dimensional convolutions for which ``can_sample`` holds, of that graph or of
-            the graph that it is a copy of.
+        graph: float model with one image input. It loses all nodes that the operators' inputs do
+            not need, and its weights (see ``cut``).
+        operators: convolutions that pass ``can_sample``, from ``graph`` or from the graph that it
+            was copied from.
         images: readable image files.
         prepare: makes a batch (1, C, H, W) from a file.
-        count: number of random positions; a small output has some of them several times.
+        count: number of random positions, drawn with replacement.
 
     Yields:
-        By operator name: float32 (count, I, kH * kW), 0 where the window covers padding.
+        By operator name: float32 of shape (count, I, kH * kW) for I input channels; 0 where the
+            window covers padding.
     """
-    input_name, batch = graph.inputs[0].name, (graph.inputs[0].shape or [None])[0]
+    input_name = graph.inputs[0].name
+    batch = (graph.inputs[0].shape or [None])[0]
     # A model with a fixed batch gets the same image several times.
     copies = batch if isinstance(batch, int) and batch > 0 else 1
     tapped = list(dict.fromkeys(node.inputs[0].name for node in operators))
@@ -51,23 +53,24 @@ def sample(
     engine = session(model, threads=1, weights=weights)
     del model, weights  # the session has copied them
 
-    def rows_of(number: int, path: Path) -> Rows:
+    def read_rows(number: int, path: Path) -> Rows:
         image = np.repeat(prepare(path), copies, axis=0)
         outputs: list[NDArray[np.float32]] = engine.run(tapped, {input_name: image})
         values = dict(zip(tapped, outputs, strict=True))
-        # Seeded by the image's number: the result does not depend on the workers.
+        # The image's number is the seed, so the result does not depend on the workers.
         random = np.random.default_rng(number)
         return {
             name: window.rows(values[input_of[name]][0], count, random)
             for name, window in windows.items()
         }
 
-    workers = max(1, min(MOST_WORKERS, os.cpu_count() or 1, len(images)))
+    workers = max(1, min(MAX_WORKERS, os.cpu_count() or 1, len(images)))
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque[Future[Rows]] = deque()
         try:
+            # Results wait in the order of the images, and few at a time: rows take much memory.
             for number, path in enumerate(images):
-                waiting.append(pool.submit(rows_of, number, path))
+                waiting.append(pool.submit(read_rows, number, path))
                 if len(waiting) > workers:
                     yield waiting.popleft().result()
             while waiting:
@@ -87,7 +90,7 @@ def can_sample(node: gs.Node) -> bool:
 
 
 class _Window:
-    """The geometry of a convolution."""
+    """The window that a convolution slides over its input."""
 
     def __init__(self, node: gs.Node) -> None:
         self.kernel = tuple(fixed_shape(node.inputs[1])[2:])
@@ -116,5 +119,5 @@ class _Window:
     def _output_size(self, axis: int, side: int) -> int:
         """Return the output's height (axis 0) or width (axis 1), by the formula of ONNX's Conv."""
         padded = side + self.pads[axis] + self.pads[axis + 2]
-        reach = self.dilations[axis] * (self.kernel[axis] - 1) + 1
-        return (padded - reach) // self.strides[axis] + 1
+        extent = self.dilations[axis] * (self.kernel[axis] - 1) + 1
+        return (padded - extent) // self.strides[axis] + 1

@@ -15,7 +15,7 @@ from trtforge.deepstream.app import pipeline as app
 from trtforge.deepstream.app.streams import Stream, secret
 from trtforge.deepstream.config import describe, nvinfer
 from trtforge.deepstream.format import app_keys, config
-from trtforge.deepstream.format.dialects import LONGEST
+from trtforge.deepstream.format.dialects import MAX_BYTES
 from trtforge.errors import ForgeError
 from trtforge.store.drafts import draft_in
 
@@ -49,7 +49,6 @@ def network(
         ForgeError: the request does not fit the model, or a file is there already.
     """
     made, labels = describe.network(model, request, out, deepstream)
-    _, origin = describe.class_names(model, made.kind)
     made = replace(made, labels=f"{prefix}_labels.txt")
     sections, comments = nvinfer.config(made)
     contents = {
@@ -63,7 +62,7 @@ def network(
     return {
         "files": [str(out / name) for name in contents],
         **describe.document(made),
-        "remarks": [*comments[1:], *([f"labels: {origin}"] if origin else [])],
+        "remarks": [*comments[1:], *describe.remarks(model, made)],
     }
 
 
@@ -197,4 +196,6 @@ def _one(path: Path, other: Path) -> bool:
 
 
 def _same(path: Path, text: str) -> bool:
-    return path.is_file() and path.stat().st_size <= LONGEST and path.read_bytes() == text.encode()
+    if not path.is_file() or path.stat().st_size > MAX_BYTES:
+        return False
+    return path.read_bytes() == text.encode()

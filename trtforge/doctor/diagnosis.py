@@ -1,4 +1,4 @@
-"""Define one line of the doctor's output."""
+"""Define the diagnosis of one part of a machine, a line of ``trtforge doctor``."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class Diagnosis:
 
     Attributes:
         about: name of the part in a word or two, such as ``driver``.
-        state: ``ok``; ``note`` for a remark that stops nothing; ``wrong`` for a fault that does.
-        says: one sentence.
+        state: ``ok``; ``note`` for a remark; ``wrong`` for a fault that prevents work.
+        says: one sentence about the part.
         fix: command that corrects the fault; empty if there is none.
     """
 

@@ -9,7 +9,7 @@ import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import attrgetter
 from pathlib import Path
 from typing import TypeVar
@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from trtforge.errors import ForgeError
-from trtforge.exporting import trust, weights
+from trtforge.exporting import stated, trust, weights
 from trtforge.exporting.blame import first_line, user_line
 
 T = TypeVar("T")
@@ -32,11 +32,13 @@ class LoadedModel:
         module: takes images, returns tensors.
         program: the exported program that ``module`` runs; None for other models.
         notes: what the user should know about how the model was loaded.
+        stated: what the model says of itself, for the metadata of its ONNX file.
     """
 
     module: nn.Module
     program: torch.export.ExportedProgram | None
     notes: list[str]
+    stated: Mapping[str, str] = field(default_factory=dict)
 
 
 def load(
@@ -64,7 +66,8 @@ def load(
     kind = _archive_kind(origin)
     if kind == "torchscript":
         trust.check_torchscript(origin, trusted)
-        return LoadedModel(_ready(_load(origin, _torchscript)), None, [])
+        module = _ready(_load(origin, _torchscript))
+        return LoadedModel(module, None, [], stated.of_torchscript(origin))
     if kind == "program":
         trust.check_program(origin, trusted)
         program = _load(origin, torch.export.load)
@@ -130,7 +133,7 @@ def _from_python(
             "name the function or class that makes the model",
         )
     notes = [weights.load_into(model, checkpoint, trusted)] if checkpoint else []
-    return LoadedModel(_ready(model), None, notes)
+    return LoadedModel(_ready(model), None, notes, stated.of_module(model))
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from trtforge.graph.edit.preprocess import patch_side
 from trtforge.graph.model import state
-from trtforge.metadata import Metadata, by_metadata, complete, from_recipe, parse
+from trtforge.metadata import Metadata, by_metadata, complete, complete_nms, from_recipe, parse
 from trtforge.metadata.dialects import OWN
 from trtforge.recipe import Preprocess, Recipe
 
@@ -23,8 +23,10 @@ def fill(recipe: Recipe, graph: gs.Graph, detection: Detection | None) -> Recipe
         detection: the detector in the graph.
     """
     form = detection.form if detection else None
-    completed = complete(recipe.preprocess, stated_by(graph), form, patch_side(graph))
-    return recipe.model_copy(update={"preprocess": completed.preprocess})
+    stated = stated_by(graph)
+    completed = complete(recipe.preprocess, stated, form, patch_side(graph))
+    nms = complete_nms(recipe.nms, stated)
+    return recipe.model_copy(update={"preprocess": completed.preprocess, "nms": nms})
 
 
 def stated_by(graph: gs.Graph) -> Metadata:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from trtforge.metadata.complete import Completed, by_metadata, by_structure, complete, from_recipe
+from trtforge.metadata.complete import (
+    Completed,
+    by_metadata,
+    by_structure,
+    complete,
+    complete_nms,
+    from_recipe,
+)
 from trtforge.metadata.dialects import parse
 from trtforge.metadata.read import of_file, of_model
 from trtforge.metadata.records import NOTHING, Entry, Metadata, Normalization
@@ -16,6 +23,7 @@ __all__ = [
     "by_metadata",
     "by_structure",
     "complete",
+    "complete_nms",
     "from_recipe",
     "of_file",
     "of_model",

@@ -21,7 +21,10 @@ def contradictions(
         size: height and width that the graph is built with; None without an image input.
         form: of the detector's outputs; None where none is recognised.
     """
-    return [*_of_input(stated, image, size), *_of_outputs(stated, form)]
+    unread = [
+        f"{key} in the file's metadata can't be read, and is not used" for key in stated.unread
+    ]
+    return [*unread, *_of_input(stated, image, size), *_of_outputs(stated, form)]
 
 
 def _of_input(stated: Metadata, image: Dims | None, size: tuple[int, int] | None) -> Iterator[str]:
@@ -49,7 +52,7 @@ def _of_outputs(stated: Metadata, form: str | None) -> Iterator[str]:
     task = stated.task
     if task and task.value not in DETECTORS and form:
         yield _line(task, task.value, "the outputs are a detector's:", form)
-    if stated.end2end and form and stated.end2end.value != (form == "ranked"):
+    if stated.end2end and stated.end2end.value and form not in (None, "ranked"):
         yield _line(stated.end2end, stated.end2end.value, "the outputs are of form", form)
 
 

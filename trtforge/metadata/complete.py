@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from trtforge.metadata.records import Metadata, Normalization
-from trtforge.recipe import Preprocess
+from trtforge.recipe import Nms, Preprocess
 
 NORMALIZATION = ("scale", "offsets", "std")
 PLACEMENT = ("letterbox", "padding")
@@ -36,6 +36,11 @@ def complete(
 ) -> Completed:
     """Return a recipe's preprocessing, filled in from all that is known; see ``by_structure``."""
     return by_structure(by_metadata(from_recipe(preprocess), stated), form, patches)
+
+
+def complete_nms(nms: Nms, stated: Metadata) -> Nms:
+    """Return a recipe's thresholds, with what the file says where the recipe says nothing."""
+    return nms.with_defaults({"best_class": stated.best_class.value}) if stated.best_class else nms
 
 
 def from_recipe(preprocess: Preprocess) -> Completed:
@@ -81,7 +86,7 @@ def by_structure(completed: Completed, form: str | None, patches: int | None) ->
     )
     if patches is None:
         return completed
-    origin = f"the image is cut into patches of {patches} pixels, as by transformers that were trained so"
+    origin = f"by default for transformers, which cut the image into patches of {patches} pixels"
     return _with(completed, "normalization", _steps(IMAGENET), origin)
 
 

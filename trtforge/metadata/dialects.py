@@ -1,7 +1,7 @@
 """The keys that exporters write into ``metadata_props``, and what they mean.
 
 - Ultralytics, YOLOv5 and YOLOv7: ``names``, ``imgsz``, ``stride``, ``task``, ``head``, ``batch``,
-  ``channels``, ``end2end``. Values are Python's text.
+  ``channels``, ``end2end``, ``author``. Values are Python's text.
 - OpenVINO's Model API (OTX, Geti, Anomalib): ``model_info labels`` and others with that prefix.
 - Deepness: ``class_names``, ``model_type``, ``standardization_mean``. Values are JSON.
 - ONNX itself: ``Image.BitmapPixelFormat``, ``Image.NominalPixelRange``.
@@ -12,7 +12,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 from pydantic import ValidationError
@@ -72,6 +73,7 @@ TASKS: Mapping[str, Task] = {
     "regressor": "other",
     "superresolution": "other",
 }
+NOTHING_SAID = ("", "None", "null")
 STRETCHED_HEADS = ("RTDETRDecoder",)  # of Ultralytics, whose other detectors letterbox
 MEANS = (
     ("standardization_mean", "standardization_std"),
@@ -96,7 +98,7 @@ COLORS: Mapping[str, Color] = {"rgb8": "rgb", "rgb16": "rgb", "bgr8": "bgr", "bg
 def parse(texts: Texts) -> Metadata:
     """Return what the keys of a file's metadata say. What is not understood says nothing."""
     texts = {**_inside(texts), **texts}
-    return Metadata(
+    found = Metadata(
         names=_names(texts),
         characters=_entry(texts, (CHARACTERS,), values.characters),
         size=_entry(texts, SIZES, values.sides),
@@ -105,10 +107,35 @@ def parse(texts: Texts) -> Metadata:
         channels=_entry(texts, ("channels",), values.whole),
         stride=_entry(texts, ("stride",), values.whole),
         end2end=_entry(texts, ("end2end",), values.truth),
+        best_class=_best_class(texts),
         normalization=_sane(_normalization(texts)),
         color=_color(texts),
         letterbox=_letterbox(texts),
     )
+    return replace(found, unread=tuple(_unread(texts, found)))
+
+
+def _unread(texts: Texts, found: Metadata) -> Iterator[str]:
+    """Yield the keys that have one meaning only, and no value of it."""
+    meanings = {
+        "names": found.names,
+        "class_names": found.names,
+        "id2label": found.names,
+        "imgsz": found.size,
+        "batch": found.batch,
+        "channels": found.channels,
+        "stride": found.stride,
+        "end2end": found.end2end,
+        OWN: _own(texts),
+    }
+    for key, value in meanings.items():
+        if value is None and texts.get(key, "").strip() not in NOTHING_SAID:
+            yield key
+
+
+def _best_class(texts: Texts) -> Entry[bool] | None:
+    """Return what Ultralytics' ``predict`` does: it takes the best class of each box."""
+    return Entry(True, "author") if texts.get("author") == "Ultralytics" else None
 
 
 def _inside(texts: Texts) -> dict[str, str]:

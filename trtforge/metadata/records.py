@@ -54,7 +54,9 @@ class Metadata:
         task: what comes out.
         batch, channels, stride: of the input; its sides are multiples of the stride.
         end2end: the outputs are final boxes.
+        best_class: a box counts under its best class only.
         normalization, color, letterbox: how a picture becomes the input.
+        unread: keys that should say such a thing, and hold no value that can be read.
     """
 
     names: Entry[tuple[str, ...]] | None = None
@@ -65,9 +67,11 @@ class Metadata:
     channels: Entry[int] | None = None
     stride: Entry[int] | None = None
     end2end: Entry[bool] | None = None
+    best_class: Entry[bool] | None = None
     normalization: Entry[Normalization] | None = None
     color: Entry[Color] | None = None
     letterbox: Entry[Letterbox] | None = None
+    unread: tuple[str, ...] = ()
 
 
 NOTHING = Metadata()

@@ -30,6 +30,8 @@ def with_blame(
     The builder is given the user's model, then what each stage made of it, up to the first graph
     that it refuses. The error stays as it is where these graphs are not known or can't be tried.
     """
+    if isinstance(error, build.UnservedError):
+        return error
     inputs, engine = engine_request(prepared, target, options)
     if engine.backend == "tensorrt":  # at higher levels it times kernels for minutes
         engine = replace(engine, options=replace(engine.options, opt_level=0))
@@ -49,7 +51,7 @@ def with_blame(
 
 def _blamed(error: BuildError, stage: str, taken: str) -> BuildError:
     if not taken:
-        return BuildError(f"{error.problem}; it refuses the original file, too", error.hint)
+        return BuildError(f"{error.problem}; the original file is refused, too", error.hint)
     return BuildError(f"{error.problem}; it takes {taken}: `{stage}` is to blame", HINTS[stage])
 
 

@@ -119,9 +119,20 @@ def _engines(
     return engines
 
 
+def _unserved(prepared: Prepared) -> list[str]:
+    """Return what nvinfer can't build of a graph that another tool quantized."""
+    from trtforge.graph.model import graph_of, load
+    from trtforge.graph.quantize.obstacle import unserved_pair
+
+    if not prepared.facts.typed or DEEPSTREAM not in prepared.graphs:
+        return []
+    found = unserved_pair(graph_of(load(prepared.graphs[DEEPSTREAM].path)))
+    return [f"DeepStream can't use the graph: {found[0]}"] if found else []
+
+
 def _remarks(prepared: Prepared) -> list[str]:
     """Return what the user should know about the model."""
-    remarks = list(prepared.remarks)
+    remarks = [*prepared.remarks, *_unserved(prepared)]
     facts = prepared.facts
     if facts.detection:
         remarks.append(f"detector: {facts.detection.why}")
@@ -138,6 +149,11 @@ def _remarks(prepared: Prepared) -> list[str]:
         remarks.append(
             "oriented boxes: DeepStream's stock parser reads upright ones only, so nvinfer attaches "
             "boxes and angles to frames as tensors"
+        )
+    step = prepared.patches[DEEPSTREAM].enlarged
+    if step > 1:
+        remarks.append(
+            f"for DeepStream, the map of classes is made {step} times larger, the image's size"
         )
     if facts.stripped_nms:
         put_back = prepared.patches[DEEPSTREAM].form != "none"

@@ -6,13 +6,26 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from trtforge.bundle.facts import FoldFacts
-from trtforge.metadata import NOTHING, Completed, Metadata, by_metadata, by_structure, from_recipe
+from trtforge.metadata import (
+    NOTHING,
+    Completed,
+    Metadata,
+    by_metadata,
+    by_structure,
+    complete_nms,
+    from_recipe,
+)
 from trtforge.metadata.check import contradictions
 from trtforge.metadata.complete import describe
 from trtforge.pipeline.job import Job
-from trtforge.recipe import Recipe
+from trtforge.recipe import Decode, Recipe
 
+BEST_CLASS = "a box counts under its best class, as in Ultralytics' predict; --every-class counts all classes"
 FROM_RECIPE = "the recipe"
+# RF-DETR's exporter calls its outputs so. It has a channel more than classes, which stands for none
+# (its losses never reward it), but for the weights of COCO, whose channels are COCO's ids 0 to 90.
+RF_DETR_OUTPUTS = {"dets", "labels"}
+COCO_IDS = 91
 
 
 @dataclass(frozen=True)
@@ -51,7 +64,9 @@ def for_file(recipe: Recipe, model: Path) -> Recipe:
 def by_file(job: Job, stated: Metadata) -> Filled:
     """Return the job with what the file says, where neither options nor recipe say it."""
     completed = by_metadata(from_recipe(job.recipe.preprocess), stated)
-    return Filled(_with(job, completed), stated, completed)
+    job = _with(job, completed)
+    recipe = job.recipe.model_copy(update={"nms": complete_nms(job.recipe.nms, stated)})
+    return Filled(replace(job, recipe=recipe), stated, completed)
 
 
 def by_graph(filled: Filled, facts: FoldFacts) -> Filled:
@@ -72,6 +87,25 @@ def by_graph(filled: Filled, facts: FoldFacts) -> Filled:
     return Filled(replace(job, recipe=recipe), filled.stated, shown)
 
 
+def without_none(job: Job, facts: FoldFacts) -> tuple[Job, FoldFacts]:
+    """Return the job and the facts of an RF-DETR without the channel for none.
+
+    Others keep all their channels: nothing in a graph shows that one is never meant.
+    """
+    found = facts.detection
+    if found is None or found.form != "queries" or job.recipe.head != "auto":
+        return job, facts
+    if not found.classes or found.classes == COCO_IDS or facts.patches is None:
+        return job, facts
+    if not facts.outputs.keys() >= RF_DETR_OUTPUTS or job.recipe.decode != Decode():
+        return job, facts
+    figures = Decode(activation="sigmoid", background="last")
+    recipe = job.recipe.model_copy(update={"head": "queries", "decode": figures})
+    why = f"{found.why}; as RF-DETR's files have it, the last channel is none"
+    fewer = replace(found, classes=found.classes - 1, why=why)
+    return replace(job, recipe=recipe), replace(facts, detection=fewer)
+
+
 def origins(filled: Filled, facts: FoldFacts) -> dict[str, str]:
     """Return where each part of the preprocessing is from, with its value, for the manifest."""
     found = describe(filled.completed)
@@ -79,7 +113,7 @@ def origins(filled: Filled, facts: FoldFacts) -> dict[str, str]:
     if facts.size is None or facts.image is None:
         return found
     size = "x".join(map(str, facts.size))
-    if all(isinstance(side, int) for side in facts.image[2:]):
+    if facts.frozen is None:
         origin = "fixed in the graph"
     elif filled.job.size:
         origin = "--size"
@@ -96,6 +130,9 @@ def remarks(filled: Filled, facts: FoldFacts) -> tuple[str, ...]:
         for part, text in origins(filled, facts).items()
         if not text.endswith((f"({FROM_RECIPE})", "(fixed in the graph)", "(--size)"))
     )
+    best = filled.stated.best_class and filled.job.recipe.nms.best_class
+    if best and facts.detection and facts.detection.form != "ranked":
+        told += (BEST_CLASS,)
     return told + tuple(contradictions(filled.stated, facts.image, facts.size, form))
 
 

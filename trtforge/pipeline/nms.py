@@ -6,7 +6,7 @@ from trtforge.bundle.facts import FoldFacts
 from trtforge.names import Backend
 from trtforge.pipeline.job import Job
 from trtforge.stages.patch import PatchOptions
-from trtforge.traits import TRAITS
+from trtforge.traits import DEEPSTREAM, TRAITS
 
 RANKED_FORMS = ("queries", "ranked")  # their boxes do not overlap, and need no more than a TopK
 
@@ -23,6 +23,7 @@ def patch_options(job: Job, backend: Backend, facts: FoldFacts) -> PatchOptions:
         head=job.recipe.head,
         nms=job.recipe.nms,
         decode=job.recipe.decode,
+        enlarge=backend == DEEPSTREAM and facts.detection is None,
     )
 
 

@@ -124,8 +124,8 @@ def _clean(job: Job, store: Store) -> _Clean:
     forms.append(Form("fold", folded.file(MODEL)))
     filled = fill.by_graph(filled, folded.facts)
     # Deviations that only the graph shows are folded in as late as here.
-    filled = filled.with_job(adapt_last(filled.job))
-    return _Clean(filled, forms[-1].model, folded.facts, tuple(forms))
+    job, facts = fill.without_none(adapt_last(filled.job), folded.facts)
+    return _Clean(filled.with_job(job), forms[-1].model, facts, tuple(forms))
 
 
 def _adapt(job: Job, model: File, store: Store) -> tuple[Job, File]:
@@ -146,6 +146,7 @@ def _fold(job: Job, model: File, store: Store) -> Artifact[FoldFacts]:
         check=job.check,
         decode=job.recipe.decode,
         opset=TENSORRT_8_OPSET if job.implicit else None,
+        widen=job.precision in QUANTIZED or job.implicit,
         strip=job.nms != "keep",
     )
     return store.run(fold.STAGE, fold.FoldInputs(model), options)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trtforge import present
-from trtforge.backends._plan import maker
+from trtforge.backends._plan import read
 from trtforge.backends.onnxruntime import calibration_provider, has_cuda
 from trtforge.bundle.read import read_prepared
 from trtforge.devices import this_machine
@@ -238,12 +238,13 @@ def _variants(
 def _subject_runtime(what: Subject, provider: str) -> str:
     """Return the runtime that runs the subject."""
     if what.engine:
+        plan = read(what.engine)
         if provider == "cpu" or this_machine() is None:
             raise MachineError(
-                f"{what.engine}: an engine runs only on its GPU, and none is here",
+                f"{what.engine}: {plan.origin}; an engine runs only on its GPU, and none is here",
                 "give the .onnx beside it: the same graph in ONNX Runtime",
             )
-        return "tensorrt-rtx" if maker(what.engine) == "TensorRT-RTX" else "tensorrt"
+        return "tensorrt-rtx" if plan.maker == "TensorRT-RTX" else "tensorrt"
     return "onnxruntime-cuda" if calibration_provider(provider) == "cuda" else "onnxruntime"
 
 

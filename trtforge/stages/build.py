@@ -14,6 +14,7 @@ from trtforge.errors import BuildError, ForgeError
 from trtforge.names import CACHE, Backend
 from trtforge.recipe import Preprocess
 from trtforge.store import File, Stage
+from trtforge.traits import TRAITS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,13 +23,26 @@ if TYPE_CHECKING:
     from trtforge.reporting.model import Layer, LayerReport
     from trtforge.reporting.origin import Origin
 
-__all__ = ["ENGINE", "LAYERS", "BuildFacts", "EngineInputs", "EngineOptions", "run", "stage"]
+__all__ = [
+    "ENGINE",
+    "LAYERS",
+    "BuildFacts",
+    "EngineInputs",
+    "EngineOptions",
+    "UnservedError",
+    "run",
+    "stage",
+]
 
 Progress = Callable[[float], None]  # takes the share that is done, 0..1
 
 ENGINE = "engine"
 LAYERS = "layers.json"
 UNUSED = 0.05  # share of quantized convolutions that may run in float without a remark
+
+
+class UnservedError(BuildError):
+    """The graph holds what TensorRT can't compute, so that its builder was not asked."""
 
 
 @dataclass(frozen=True)
@@ -93,18 +107,27 @@ def run(draft: Path, inputs: EngineInputs, options: EngineOptions) -> BuildFacts
     Where TensorRT itself has calibrated, its cache is written to ``draft/calibration.cache``.
 
     Raises:
+        UnservedError: the graph holds Q/DQ that TensorRT can't compute.
         BuildError: the builder refuses the model.
         MachineError: the backend or the driver is missing.
     """
-    from trtforge.graph.model import load
+    from trtforge.graph.model import graph_of, load
+    from trtforge.graph.quantize.obstacle import integer_operator, unserved_pair
     from trtforge.reporting import assemble, origin
     from trtforge.reporting.cost import bytes_crossing
     from trtforge.reporting.model import EngineInfo, to_json
 
     backend, sm = options.backend, options.sm
-    graph = origin.from_model(load(inputs.model.path))
+    model = load(inputs.model.path)
+    graph = origin.from_model(model)
+    if TRAITS[backend].on_gpu:
+        _refuse(unserved_pair(graph_of(model)), inputs.model.path, UnservedError)
     with present.progress(f"building with {backend}") as done:
-        made = _BUILD[backend](inputs, options, graph, done)
+        try:
+            made = _BUILD[backend](inputs, options, graph, done)
+        except BuildError:
+            _refuse(integer_operator(graph_of(model)), inputs.model.path, BuildError)
+            raise
     (draft / ENGINE).write_bytes(made.engine)
     if made.cache and inputs.images:
         (draft / CACHE).write_bytes(made.cache)
@@ -126,6 +149,12 @@ def run(draft: Path, inputs: EngineInputs, options: EngineOptions) -> BuildFacts
         activation_bytes=made.figures.get("activation_bytes"),
         weight_bytes=made.figures.get("weight_bytes"),
     )
+
+
+def _refuse(found: tuple[str, str] | None, path: Path, error: type[BuildError]) -> None:
+    """Raise an error with what is found in a graph and the hint, if something is."""
+    if found:
+        raise error(f"{path.name}: {found[0]}", found[1])
 
 
 def _onnxruntime(
@@ -285,4 +314,4 @@ def remark(facts: BuildFacts) -> str:
 
 def stage(backend: Backend) -> Stage[EngineInputs, EngineOptions, BuildFacts]:
     """Return the stage of a backend: its results depend on the version of that one builder."""
-    return Stage(f"build-{backend}", 4, (backend,), run, BuildFacts, summarize)
+    return Stage(f"build-{backend}", 5, (backend,), run, BuildFacts, summarize)

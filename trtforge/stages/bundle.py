@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trtforge.bundle import folder
@@ -145,13 +145,14 @@ def _network(prepared: Prepared, deepstream: str, dla_core: int | None) -> _Conf
     """Return what nvinfer has to know, and the labels in the form that the network wants."""
     graph = inspect(prepared.graphs[DEEPSTREAM].path)
     model = describe.from_prepared(prepared, graph, Path(), dla=dla_core)
-    kind = graph.kind()
+    kind = replace(graph, features=(True,)).kind() if prepared.facts.features else graph.kind()
     if kind == "detector" and not graph.stock:
         kind = "tensors"
     names, origin = describe.class_names(model, kind)
     request = describe.NetworkRequest(kind=kind)
     network, labels_text = describe.network(model, request, Path(), deepstream)
-    origins = {"labels": origin} if names else {}
+    # A folder that is read back has its names in its recipe, and says where they were from.
+    origins = {"labels": prepared.origins.get("labels", origin)} if names else {}
     return _Configured(network, labels_text, tuple(names), origins)
 
 

@@ -152,6 +152,8 @@ def run(draft: Path, source: str | Path, options: ExportOptions) -> ExportFacts:
         def accept(model: onnx.ModelProto) -> _Written:
             tidy.tidy(model, images.axes)
             tidy.cut(model.graph, kept)
+            for key, text in found.stated.items():
+                model.metadata_props.add(key=key, value=text)
             path = draft / MODEL
             written = tidy.write(model, path, options.data, options.external_bytes)
             done(0.8)

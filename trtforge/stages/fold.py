@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
     from trtforge.graph.detection import Detection
     from trtforge.graph.nms.inner import InnerNms
+    from trtforge.metadata import Metadata
 
-__all__ = ["STAGE", "FoldFacts", "FoldInputs", "FoldOptions", "run", "summarize"]
+__all__ = ["STAGE", "FoldFacts", "FoldInputs", "FoldOptions", "remarks", "run", "summarize"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class FoldOptions:
         strip: cut away an NMS over the best class of each box, which can be put back for any target.
         opset: raise the model to this opset, if it is older; None is the one that Q/DQ and casts
             need.
+        widen: convert an FP16 model to FP32 before anything else.
     """
 
     size: tuple[int, int] | None
@@ -54,6 +56,7 @@ class FoldOptions:
     image: bool = True
     strip: bool = True
     opset: int | None = None
+    widen: bool = False
 
 
 def run(draft: Path, inputs: FoldInputs, options: FoldOptions) -> FoldFacts:
@@ -70,9 +73,12 @@ def run(draft: Path, inputs: FoldInputs, options: FoldOptions) -> FoldFacts:
     from trtforge.graph.model import graph_of, load, model_of, save
     from trtforge.graph.nms.inner import inner_nms
     from trtforge.graph.nms.strip import strip_nms
+    from trtforge.graph.precision.single import to_single
     from trtforge.graph.shapes import Shapes
 
     original = load(inputs.model.path)
+    if options.widen:
+        original = to_single(original)
     if options.image:
         image_input(original)
     folded = fold(
@@ -114,6 +120,8 @@ def run(draft: Path, inputs: FoldInputs, options: FoldOptions) -> FoldFacts:
         likely=likely,
         too_large=tuple(too_large),
         image=tuple(dims(image)) if image is not None else None,
+        frozen=_frozen(original, folded),
+        features=_has_only_features(original),
         patches=patch_side(graph_of(folded)),
     )
 
@@ -171,6 +179,24 @@ def _detector_facts(detection: Detection) -> DetectorFacts:
     return DetectorFacts(detection.form, detection.classes, detection.boxes, detection.why, extras)
 
 
+def _frozen(original: onnx.ModelProto, folded: onnx.ModelProto) -> tuple[int, int] | None:
+    """Return what dynamic height and width of the only image became; None if they were fixed."""
+    from trtforge.graph.inputs import dims, images
+
+    before, after = images(original), images(folded)
+    if len(before) != 1 or len(after) != 1 or dims(before[0])[2:] == dims(after[0])[2:]:
+        return None
+    height, width = dims(after[0])[2:]
+    return (height, width) if isinstance(height, int) and isinstance(width, int) else None
+
+
+def _has_only_features(model: onnx.ModelProto) -> bool:
+    from trtforge.graph.ends import is_features, makers_of
+
+    makers = makers_of(model.graph)
+    return all(is_features(output.name, makers) for output in model.graph.output)
+
+
 def _is_typed(model: onnx.ModelProto) -> bool:
     """Return whether a graph decides its own precisions: it holds Q/DQ nodes or FP16 weights."""
     return any(node.op_type == "DequantizeLinear" for node in model.graph.node) or any(
@@ -193,14 +219,30 @@ def _image(model: onnx.ModelProto) -> tuple[str | None, tuple[int, int] | None, 
 def summarize(facts: FoldFacts) -> str:
     """Return the facts in a line for people."""
     summary = f"{facts.nodes_before} nodes, now {facts.nodes}"
-    if facts.size and any(not isinstance(side, int) for side in (facts.image or ())[2:]):
-        size = "x".join(map(str, facts.size))
-        summary += f"; dynamic height and width are now {size}, --size HxW gives others"
+    if facts.frozen:
+        summary += f"; height and width, which were dynamic, are {'x'.join(map(str, facts.frozen))}"
     large = facts.too_large
     if large:
         summary += f"; {len(large)} constant results stay unfolded for their size: {large[0]}"
     return summary
 
 
+def remarks(facts: FoldFacts, options: FoldOptions, stated: Metadata) -> list[str]:
+    """Return what the user should know: sizes that nobody gave, and what the graph denies.
+
+    Args:
+        stated: what the file says of itself.
+    """
+    from trtforge.metadata.check import contradictions
+
+    form = facts.detection.form if facts.detection else None
+    lines = contradictions(stated, facts.image, facts.size, form)
+    if facts.frozen and options.size is None:
+        origin = stated.size.origin if stated.size else "by default"
+        size = "x".join(map(str, facts.frozen))
+        lines.append(f"dynamic height and width became {size} ({origin}); --size HxW gives others")
+    return lines
+
+
 TOOLS = ("onnx", "onnx-graphsurgeon", "onnxruntime", "numpy")
-STAGE = Stage("fold", 11, TOOLS, run, FoldFacts, summarize)
+STAGE = Stage("fold", 13, TOOLS, run, FoldFacts, summarize)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -53,6 +53,7 @@ class PatchOptions:
         head: form of the outputs: the recipe's, or auto.
         nms: thresholds, the recipe's section.
         decode: figures of the head, the recipe's section.
+        enlarge: bring a coarse map of classes to the image's size, at which nvinfer reads it.
     """
 
     form: str
@@ -60,6 +61,7 @@ class PatchOptions:
     head: str
     nms: Nms
     decode: Decode
+    enlarge: bool = False
 
 
 @dataclass(frozen=True)
@@ -193,6 +195,7 @@ def edit(draft: Path, model: Path, options: EditOptions) -> EditFacts:
     """
     import onnx
 
+    from trtforge.graph.edit.enlarge import coarse_map
     from trtforge.graph.edit.nodes import first_image
     from trtforge.graph.edit.patches import apply_patches
     from trtforge.graph.edit.preprocess import fold_normalization, image_front, swap_channels
@@ -210,7 +213,10 @@ def edit(draft: Path, model: Path, options: EditOptions) -> EditFacts:
         spec = fold_normalization(graph, spec)
     inner = inner_nms(graph) if options.form != "keep" else None
     limits = recipe.nms.with_defaults(inner.limits) if inner else recipe.nms
-    nms = PatchOptions(options.form, options.impl, recipe.head, limits, recipe.decode)
+    # DeepStream's form of a network that gives a map of classes is a map of the image's size.
+    enlarges = options.form == "deepstream" and coarse_map(graph) is not None
+    form = "keep" if enlarges else options.form
+    nms = PatchOptions(form, options.impl, recipe.head, limits, recipe.decode, enlarges)
     facts = _put_in_nms(graph, nms)
     image = first_image(graph)
     feed: FloatFeed | FrameFeed
@@ -256,7 +262,21 @@ def _put_in_nms(graph: gs.Graph, options: PatchOptions) -> PatchFacts:
         options.decode,
     )
     fuse_expectations(graph)
-    return from_json(PatchFacts, facts)
+    made = from_json(PatchFacts, facts)
+    return _enlarge(graph, made) if options.enlarge else made
+
+
+def _enlarge(graph: gs.Graph, facts: PatchFacts) -> PatchFacts:
+    """Bring a coarse map of classes to the image's size, in place."""
+    from trtforge.graph.edit.enlarge import coarse_map, enlarge
+    from trtforge.graph.tensors import sides
+
+    found = coarse_map(graph)
+    if found is None:
+        return facts
+    enlarge(graph, found)
+    output = replace(facts.outputs[0], shape=tuple(sides(graph.outputs[0])))
+    return replace(facts, outputs=(output,), enlarged=found.step)
 
 
 def listed(model: Path, recipe: Recipe) -> Listing:
@@ -290,8 +310,9 @@ def _listed(graph: gs.Graph, kind: Literal["input", "output"]) -> Iterator[Liste
 
 def summarize(facts: PatchFacts) -> str:
     """Return the facts in a line for people."""
-    return f"NMS: {facts.form}" + (f" ({facts.impl})" if facts.impl else "")
+    larger = f"; map of classes {facts.enlarged} times larger" if facts.enlarged > 1 else ""
+    return f"NMS: {facts.form}" + (f" ({facts.impl})" if facts.impl else "") + larger
 
 
 TOOLS = ("onnx", "onnx-graphsurgeon", "onnxruntime", "numpy")
-STAGE = Stage("patch", 6, TOOLS, run, PatchFacts, summarize)
+STAGE = Stage("patch", 7, TOOLS, run, PatchFacts, summarize)

@@ -88,7 +88,7 @@ def run(draft: Path, inputs: RefineInputs, options: Nothing = NOTHING) -> Refine
     # that wait for one another by spinning make it ten times slower on a busy machine.
     with (
         threadpool_limits(1, "blas"),
-        present.progress("refining weights", min(len(files), refine.SAMPLED)) as done,
+        present.progress("refining weights", min(len(files), refine.WEIGHT_IMAGES)) as done,
     ):
         narrowed = refine.narrow_ranges(graph, placement, amax, files, prepare)
         amax |= {name: cache.round_range(value) for name, value in narrowed.items()}

@@ -16,9 +16,9 @@ def test_dynamic_dimensions_are_filled_fixed_ones_stay():
     }
 
 
-def test_what_is_asked_for_stands_above_batch_and_size():
-    asked = {"images": ((2, 3, 64, 64), (2, 3, 64, 64), (4, 3, 96, 96))}
-    assert shapes_of({"images": (-1, 3, -1, -1)}, asked, BATCH, SIZE) == asked
+def test_profile_of_the_user_overrides_batch_and_size():
+    user_shapes = {"images": ((2, 3, 64, 64), (2, 3, 64, 64), (4, 3, 96, 96))}
+    assert shapes_of({"images": (-1, 3, -1, -1)}, user_shapes, BATCH, SIZE) == user_shapes
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,14 @@ import struct
 import numpy as np
 import pytest
 
-from trtforge.calibration.cache import ALGORITHMS, LEAST, parse, render, round_range, version_number
+from trtforge.calibration.cache import (
+    ALGORITHMS,
+    ZERO_RANGE,
+    parse,
+    render,
+    round_range,
+    version_number,
+)
 from trtforge.errors import ForgeError
 
 HEADER = "TRT-8502-EntropyCalibration2\n"
@@ -95,7 +102,7 @@ def test_a_tensor_that_was_always_zero_has_the_scale_that_qdq_gives_it(amax: flo
     from trtforge.graph.quantize.qdq import fp16_scale
 
     found = parse(render({"dead": amax, "b": 1.0}, "10.3.0"))
-    assert found["dead"] == LEAST
+    assert found["dead"] == ZERO_RANGE
     assert found["dead"] / 127 == fp16_scale(0.0)
 
 

@@ -114,7 +114,7 @@ def test_each_worker_has_a_network_of_its_own(
     weights = sum(array.nbytes for array in cut(graph.copy(), tensors)[1].values())
     monkeypatch.setattr(module.os, "cpu_count", lambda: 4)
     monkeypatch.setattr(module.onnxruntime, "session", open_session)
-    monkeypatch.setattr(module, "MOST_WEIGHTS", networks * weights)
+    monkeypatch.setattr(module, "MAX_WEIGHT_BYTES", networks * weights)
     collect(graph, tensors, folder(tmp_path / "images", images), wait, silent)
     assert [engine.get_session_options().intra_op_num_threads for engine in opened] == threads
 

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 from tests.models import classifier, network, photographs, yolov7_like, yolov8_like
 from trtforge.backends.onnxruntime import run, session
-from trtforge.calibration.cut import SMALL, cut
+from trtforge.calibration.cut import SMALL_BYTES, cut
 from trtforge.errors import ForgeError
 from trtforge.graph.fold import fold
 from trtforge.graph.model import graph_of, model_of
@@ -41,13 +41,13 @@ def test_weights_are_held_once() -> None:
     model, weights = cut(graph, [graph.outputs[0].name])
     size = sum(array.nbytes for array in weights.values())
     assert len(model) < size / 2
-    assert all(array.nbytes > SMALL for array in weights.values())
+    assert all(array.nbytes > SMALL_BYTES for array in weights.values())
     assert not [
         tensor
         for tensor in graph.tensors().values()
         if isinstance(tensor, gs.Constant)
         and isinstance(tensor._values, np.ndarray)
-        and tensor._values.nbytes > SMALL
+        and tensor._values.nbytes > SMALL_BYTES
     ]
 
 

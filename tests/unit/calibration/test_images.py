@@ -377,7 +377,7 @@ def test_a_pipe_is_corrupt_and_not_waited_for(tmp_path: Path) -> None:
 def test_too_many_pixels_are_refused_before_decoding(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pictures, "MOST_PIXELS", 99)
+    monkeypatch.setattr(pictures, "MAX_PIXELS", 99)
     with pytest.raises(CorruptImage, match="10x10 pixels"):
         read(saved(tmp_path / "a.png", noise(10, 10)))
 

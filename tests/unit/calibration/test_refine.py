@@ -117,7 +117,7 @@ def test_rows_come_in_the_order_of_the_images_whatever_the_number_of_workers(
     nodes = [node for node in graph.nodes if can_sample(node)]
     found = []
     for workers in (1, 4):
-        monkeypatch.setattr(module, "MOST_WORKERS", workers)
+        monkeypatch.setattr(module, "MAX_WORKERS", workers)
         monkeypatch.setattr(module.os, "cpu_count", lambda: 4)
         found.append(list(sample(graph.copy(), nodes, files, batch, 8)))
     assert len(found[0]) == len(files)
@@ -191,7 +191,7 @@ def test_the_same_images_give_the_same_integers(
     placement = place(graph)
     amax = dict.fromkeys(placement.tensors, 3.0)
     one = refine_weights(graph, placement, amax, files, batch, silent)
-    monkeypatch.setattr(module, "MOST_WORKERS", 1)
+    monkeypatch.setattr(module, "MAX_WORKERS", 1)
     other = refine_weights(graph, placement, amax, files, batch, silent)
     for name, found in one.items():
         assert np.array_equal(found.integers, other[name].integers)

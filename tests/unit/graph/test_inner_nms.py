@@ -171,6 +171,29 @@ def test_without_an_offset_classes_suppress_each_other(model: onnx.ModelProto | 
     assert inner.class_agnostic
 
 
+@pytest.mark.parametrize("agnostic", [False, True])
+def test_every_class_above_the_score_may_be_selected(agnostic: bool) -> None:
+    """Rows of YOLOv5's ``multi_label``: pairs of box and class by one NonZero."""
+    s = sketch()
+    rows = s.op("Squeeze", s.op("Transpose", anchor_free_rows(s), perm=[0, 2, 1]), s.ints(0))
+    boxes, scores = s.slice(rows, 0, 4, 1), s.slice(rows, 4, 4 + CLASSES, 1)
+    where = s.op("NonZero", s.op("Greater", scores, s.const(0.3)))
+    box, kind = (s.op("Gather", where, s.const(row, np.int64), axis=0) for row in (0, 1))
+    number = s.op("Unsqueeze", s.op("Cast", kind, to=TensorProto.FLOAT), s.ints(1))
+    moved = picked = s.op("Gather", boxes, box, axis=0)
+    if not agnostic:
+        moved = s.op("Add", picked, s.op("Mul", number, s.const(7680.0)))
+    score = s.op("GatherND", scores, s.op("Transpose", where, perm=[1, 0]))
+    candidates = s.op("Unsqueeze", moved, s.ints(0)), s.op("Unsqueeze", score, s.ints(0, 1))
+    kept = suppressing(s, *candidates, s.ints(300), s.const([0.4]))
+    at = s.op("Gather", kept, s.const(2, np.int64), axis=1)
+    model = s.model(s.op("Gather", s.op("Concat", picked, number, axis=1), at, axis=0), batch=1)
+    inner = inner_nms(gs.import_onnx(model))
+    assert inner is not None
+    assert (inner.score, inner.iou, inner.class_agnostic) == (0.3, 0.4, agnostic)
+    assert not inner.detection.best_class
+
+
 def test_nms_over_every_class_is_not_one_over_the_best() -> None:
     graph = gs.import_onnx(anchor_free())
     apply(graph, "onnx", NmsOptions())

@@ -13,11 +13,13 @@ from trtforge.metadata import (
     Normalization,
     by_metadata,
     by_structure,
+    complete_nms,
     from_recipe,
+    parse,
 )
 from trtforge.metadata.check import contradictions
 from trtforge.metadata.complete import describe
-from trtforge.recipe import Preprocess
+from trtforge.recipe import Nms, Preprocess
 
 STATED = Metadata(
     size=Entry((320, 320), "imgsz"),
@@ -71,6 +73,7 @@ def test_detectors_by_queries() -> None:
     ("stated", "line"),
     [
         (Metadata(size=Entry((320, 320), "imgsz")), "imgsz .* says 320x320, .* has 64x64"),
+        (Metadata(unread=("names",)), "names .* can't be read"),
         (Metadata(channels=Entry(1, "channels")), "channels .* says 1, .* has 3"),
         (Metadata(batch=Entry(4, "batch")), "batch .* says 4, .* has 1"),
         (Metadata(stride=Entry(48, "stride")), "64x64 is no multiple of 48"),
@@ -96,3 +99,12 @@ def test_what_the_graph_agrees_with() -> None:
     assert contradictions(stated, (1, 3, 64, 64), (64, 64), "anchor-free") == []
     assert contradictions(stated, ("batch", 3, "h", "w"), (64, 64), None) == []
     assert contradictions(stated, None, None, None) == []
+
+
+def test_ultralytics_takes_the_best_class_of_a_box() -> None:
+    stated = parse({"author": "Ultralytics"})
+    assert complete_nms(Nms(), stated).best_class is True
+    assert complete_nms(Nms(best_class=False), stated).best_class is False
+    assert complete_nms(Nms(), parse({"author": "somebody"})).best_class is None
+    kept = complete_nms(Nms(score=0.1), stated)
+    assert (kept.score, kept.iou) == (0.1, Nms().iou)

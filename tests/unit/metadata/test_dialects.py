@@ -33,7 +33,16 @@ MODEL_API = {
 
 
 def test_nothing() -> None:
-    assert parse({}) == parse({"author": "somebody", "names": "see the manual"}) == Metadata()
+    assert parse({}) == parse({"author": "somebody", "labels": "see the manual"}) == Metadata()
+    assert parse({"names": "", "imgsz": "None"}) == Metadata()
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [{"names": "see the manual"}, {"imgsz": "[1, 3, 64, 64]"}, {"batch": "-1"}, {OWN: "{}}"}],
+)
+def test_what_can_not_be_read(texts: dict[str, str]) -> None:
+    assert parse(texts) == Metadata(unread=tuple(texts))
 
 
 def test_ultralytics() -> None:
@@ -132,7 +141,7 @@ def test_our_own_key_stands_above_all() -> None:
     found = parse(MODEL_API | {OWN: spec.model_dump_json()})
     assert found.normalization == Entry(Normalization(0.5, (1.0, 2.0, 3.0)), OWN)
     assert (found.color, found.letterbox) == (Entry("rgb", OWN), Entry("top-left", OWN))
-    assert parse({OWN: '{"scale": -1}'}) == parse({OWN: "x"}) == Metadata()
+    assert parse({OWN: '{"scale": -1}'}) == Metadata(unread=(OWN,))
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,12 @@ import onnx
 import pytest
 
 from tests.models import Sketch, classifier, outputs, photographs, sketch
+from trtforge.bundle.prepared import Target
 from trtforge.metadata import Metadata, of_file
 from trtforge.pipeline import prepare
 from trtforge.pipeline.job import Job
 from trtforge.recipe import Preprocess, Recipe
+from trtforge.stages import bundle
 from trtforge.store import Store
 
 MEAN = {
@@ -100,3 +102,33 @@ def test_a_file_without_metadata_says_nothing(tmp_path: Path) -> None:
     assert of_file(saved(tmp_path / "m.onnx", classifier())) == Metadata()
     (tmp_path / "other").write_bytes(b"no model")
     assert of_file(tmp_path / "other") == of_file(tmp_path / "none") == Metadata()
+
+
+@pytest.mark.parametrize(("names", "classes"), [(("dets", "labels"), 2), (("boxes", "logits"), 3)])
+def test_the_channel_of_rf_detr_for_none(
+    tmp_path: Path, store_root: Path, names: tuple[str, str], classes: int
+) -> None:
+    s = sketch()
+    everything = queries(s)
+    parts = [s.slice(everything, 0, 4, 2), s.slice(everything, 4, 7, 2)]
+    for part, name in zip(parts, names, strict=True):
+        next(node for node in s.nodes if part in node.output).output[0] = name
+    model = onnx.shape_inference.infer_shapes(s.model(*names, batch=1, side=64))
+    path = saved(tmp_path / "m.onnx", model)
+    made = prepare(Job(path, Recipe(), "fp32"), Store(store_root), ["onnxruntime"])
+    assert made.facts.detection is not None
+    assert made.facts.detection.classes == classes
+    assert made.patches["onnxruntime"].classes == classes
+
+
+def test_features_that_folding_would_hide(tmp_path: Path, store_root: Path) -> None:
+    """A BatchNormalization behind the last Gemm is folded into it."""
+    s = sketch()
+    pooled = s.op("Flatten", s.op("GlobalAveragePool", "image"))
+    vector = s.op("Gemm", pooled, s.const(np.ones((3, 8))))
+    out = s.op("BatchNormalization", vector, *(s.const(np.ones(8)) for _ in range(4)))
+    path = saved(tmp_path / "m.onnx", onnx.shape_inference.infer_shapes(s.model(out)))
+    made = prepare(Job(path, Recipe(), "fp32"), Store(store_root), [])
+    assert made.facts.features
+    bundle.write(tmp_path / "out", made, Target(None, None), None, "9.1", force=False)
+    assert "network-type=100" in (tmp_path / "out" / "pgie_config.txt").read_text()

@@ -13,10 +13,11 @@ from typing_extensions import TypedDict
 
 from trtforge.backends._plan import maker, start, without_header
 from trtforge.calibration import cache as calibration
-from trtforge.deepstream.config.graph import ClassMap, Graph, Kind, classes_of, inspect
+from trtforge.deepstream.config.graph import Graph, Kind, classes_of, inspect
 from trtforge.deepstream.config.nvinfer import STOCK_PARSERS, Network, Objects, Parser
 from trtforge.deepstream.format import labels as label_files
 from trtforge.errors import ForgeError
+from trtforge.graph.ends import ClassMap
 from trtforge.metadata import by_metadata, from_recipe
 from trtforge.names import CACHE
 from trtforge.recipe import Recipe
@@ -259,8 +260,9 @@ def _kind(model: Model, request: NetworkRequest) -> Kind:
 def _way_out(graph: Graph) -> str:
     if len(graph.outputs) == 1 and len(graph.outputs[0].dims) == 4:
         return (
-            "--network segmentation if it is a map of classes; else --tensor-meta, or --network "
-            "with --parser and --parser-lib"
+            "for a map of classes, `trtforge patch MODEL -o OUT` makes it as large as the image, and "
+            "--network segmentation reads it; else --tensor-meta, or --network with --parser and "
+            "--parser-lib"
         )
     return (
         "`trtforge patch --nms deepstream` for a detector; else --tensor-meta, or --network with "
@@ -290,7 +292,7 @@ def class_names(model: Model, kind: Kind) -> tuple[list[str], str]:
     """
     count = _count(model, kind)
     if kind == "tensors" and count is None and model.recipe.labels is None:
-        return _dictionary(model.graph)
+        return _dictionary(model.graph) or _stated_names(model.graph) or ([], "")
     names, origin = label_files.labels(model.recipe.labels, count, model.graph.metadata.names)
     if not names:
         raise ForgeError(
@@ -307,7 +309,17 @@ def _count(model: Model, kind: Kind) -> int | None:
     return _map_of(model.graph).classes if kind == "segmentation" else model.classes
 
 
-def _dictionary(graph: Graph) -> tuple[list[str], str]:
+def _stated_names(graph: Graph) -> tuple[list[str], str] | None:
+    """Return the names that the file states, if an output has as many channels, with or without a box's."""
+    stated = graph.metadata.names
+    if stated is None or any(graph.features):
+        return None
+    counts = {len(stated.value) + box for box in (0, 4, 5)}
+    found = any(dim in counts for output in graph.outputs for dim in output.dims[1:])
+    return (list(stated.value), stated.origin) if found else None
+
+
+def _dictionary(graph: Graph) -> tuple[list[str], str] | None:
     """Return the characters of a network that reads text, one for each channel of its output.
 
     CTC puts a blank first; the tools put a space last, which the dictionary does not list.
@@ -315,10 +327,10 @@ def _dictionary(graph: Graph) -> tuple[list[str], str]:
     stated = graph.metadata.characters
     channels = graph.outputs[0].dims[-1] if len(graph.outputs) == 1 else None
     if stated is None or not isinstance(channels, int) or len(graph.outputs[0].dims) != 3:
-        return [], ""
+        return None
     names = ["blank", *stated.value, "space"][:channels]
     if not 1 <= channels - len(stated.value) <= 2:
-        return [], ""
+        return None
     return names, f"a blank, and {stated.origin}"
 
 
@@ -413,6 +425,19 @@ def _relative(path: Path, out: Path) -> str:
             f"{text!r}: nvinfer's configuration can't hold that path", "rename the file"
         )
     return text
+
+
+def remarks(model: Model, made: Network) -> list[str]:
+    """Return what the user should know of a configuration, beside the comments in it."""
+    _, origin = class_names(model, made.kind)
+    lines = [f"labels: {origin}"] if origin else []
+    found = model.graph.class_map() if made.kind == "segmentation" else None
+    if found and found.step > 1 and made.parser is None:
+        lines.append(
+            f"nvinfer reads the map at the image's size, and this one is {found.step} times smaller: "
+            "`trtforge patch MODEL -o OUT` enlarges it"
+        )
+    return lines
 
 
 class DescribedJson(TypedDict):

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from trtforge.deepstream.config.ends import MAPS, end_of, is_features, makers_of
 from trtforge.errors import ForgeError
+from trtforge.graph.ends import ClassMap, class_map, end_of, is_features, makers_of
 from trtforge.metadata import NOTHING, Metadata, of_model
 
 if TYPE_CHECKING:
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 Kind = Literal["detector", "classifier", "segmentation", "instance-segmentation", "tensors"]
 NMS_OUTPUTS = ("num_detections", "detection_boxes", "detection_scores", "detection_classes")
-COARSER = (1, 2, 4, 8)  # pixels of the image for one of a class map; coarser maps are features
 DATA_DEPENDENT = ("NonZero", "NonMaxSuppression", "Unique", "Compress")
 
 
@@ -26,19 +25,6 @@ class Tensor:
     name: str
     dtype: str
     dims: tuple[int | str, ...]
-
-
-@dataclass(frozen=True)
-class ClassMap:
-    """A score of each class for each pixel, or for each of a coarser grid.
-
-    Attributes:
-        classes: number of classes; None where it is dynamic.
-        channels_last: the classes are the last axis.
-    """
-
-    classes: int | None
-    channels_last: bool
 
 
 @dataclass(frozen=True)
@@ -100,40 +86,16 @@ class Graph:
         if all(output.dtype == "float32" and classes_of(output) for output in self.outputs):
             plain = not self.nms and not any(self.features)
             return "classifier" if task == "classify" or (task is None and plain) else "tensors"
-        if self.class_map() and task in (None, "semantic"):
-            return "segmentation"
-        return "tensors"
+        found = self.class_map()
+        fits = found is not None and found.step == 1  # nvinfer reads the map at the image's size
+        return "segmentation" if fits and task in (None, "semantic") else "tensors"
 
     def class_map(self) -> ClassMap | None:
-        """Return the map of classes that is the only output; None where there is none.
-
-        A map that is coarser than the image ends in what makes scores: features have the same
-        shapes.
-        """
-        first = self.outputs[0]
-        if len(self.outputs) != 1 or len(first.dims) != 4:
+        """Return the map of classes that is the only output; None where there is none."""
+        if len(self.outputs) != 1:
             return None
-        for channels_last in (False, True):
-            sides = first.dims[1:3] if channels_last else first.dims[2:]
-            classes = first.dims[3] if channels_last else first.dims[1]
-            step = _step(self.image[1:], sides)
-            named = self.metadata.task is not None and self.metadata.task.value == "semantic"
-            scores = named or (self.ends[0] in MAPS and isinstance(classes, int) and classes > 1)
-            if step == 1 or (step in COARSER and scores) or (step and named):
-                return ClassMap(classes if isinstance(classes, int) else None, channels_last)
-        return None
-
-
-def _step(image: tuple[int | str, ...], sides: tuple[int | str, ...]) -> int | None:
-    """Return how many pixels of the image one of a map has, along both axes; None if that varies."""
-    if image == sides:
-        return 1
-    numbers = [side for side in (*image, *sides) if isinstance(side, int) and side > 0]
-    if len(numbers) != 4:
-        return None
-    height, width, rows, columns = numbers
-    step = height // rows
-    return step if (rows * step, columns * step) == (height, width) else None
+        semantic = self.metadata.task is not None and self.metadata.task.value == "semantic"
+        return class_map(self.image[1:], self.outputs[0].dims, self.ends[0], semantic)
 
 
 def classes_of(output: Tensor) -> int | None:

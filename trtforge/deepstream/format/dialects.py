@@ -1,4 +1,4 @@
-"""Reading a configuration file, in the one of two dialects that its name says."""
+"""Read a configuration file of DeepStream, as INI or YAML according to its name."""
 
 from __future__ import annotations
 
@@ -8,35 +8,30 @@ from trtforge.deepstream.format import ini, yml
 from trtforge.deepstream.format.document import Document
 from trtforge.errors import ForgeError
 
-LONGEST = 1 << 20  # bytes of a configuration file: more is none
-YAML_SUFFIXES = (
-    ".yml",
-    ".yaml",
-)  # nvinfer goes by the suffix alone; every other name is an INI file
+MAX_BYTES = 1 << 20  # a larger file is no configuration
+# nvinfer chooses by the suffix alone; a file with any other name is INI.
+YAML_SUFFIXES = (".yml", ".yaml")
 
 
 def dialect_of(path: Path) -> str:
-    """nvinfer goes by the suffix alone."""
+    """Return the dialect in which nvinfer reads a file: ``yaml`` or ``ini``."""
     return "yaml" if path.suffix in YAML_SUFFIXES else "ini"
 
 
 def read(path: Path) -> Document:
-    """Read a file, with its faults noted and not raised.
+    """Read a file; faults in it are listed in the document, not raised.
 
     Raises:
-        ForgeError: there is no such file, or it is no text of a configuration's size.
+        ForgeError: the file is missing, too large, or not text.
     """
+    hint = "give a configuration file of nvinfer or deepstream-app"
     if not path.is_file():
-        raise ForgeError(
-            f"{path}: no such file", "give a configuration file of nvinfer or deepstream-app"
-        )
-    if path.stat().st_size > LONGEST:
+        raise ForgeError(f"{path}: no such file", hint)
+    if path.stat().st_size > MAX_BYTES:
         raise ForgeError(f"{path}: larger than 1 MiB, so not a configuration", "")
     data = path.read_bytes()
     if b"\0" in data:
-        raise ForgeError(
-            f"{path}: not text", "give a configuration file of nvinfer or deepstream-app"
-        )
+        raise ForgeError(f"{path}: not text", hint)
     return parse(data.decode("utf-8", errors="replace"), path)
 
 

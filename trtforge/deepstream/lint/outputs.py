@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trtforge.deepstream.config.nvinfer import LEAST_SCORE
-from trtforge.deepstream.format.dialects import LONGEST
+from trtforge.deepstream.format.dialects import MAX_BYTES
 from trtforge.deepstream.format.keys import CLASS_GROUP
 from trtforge.deepstream.lint.finding import Finding
 from trtforge.deepstream.lint.subject import Subject
@@ -103,7 +103,7 @@ def classes(subject: Subject) -> Iterator[Finding]:
 
 def labels(subject: Subject) -> Iterator[Finding]:
     path, kind = subject.path("labelfile-path"), subject.get("network-type")
-    if path is None or not path.is_file() or path.stat().st_size > LONGEST:
+    if path is None or not path.is_file() or path.stat().st_size > MAX_BYTES:
         return
     lines = path.read_bytes().decode("utf-8", errors="replace").splitlines()
     filled = [line for line in lines if line.strip()]

@@ -11,24 +11,22 @@ from trtforge.deepstream.format.secrets import redact
 from trtforge.errors import ForgeError
 from trtforge.recipe import Preprocess
 
-MOST_CLASSES = 10_000
+MAX_CLASSES = 10_000
+# By maintain-aspect-ratio and symmetric-padding.
 LETTERBOX = {(True, True): "symmetric", (True, False): "top-left"}
-COLORS = {0: "rgb", 1: "bgr"}
-FILTERS = {
-    0: "nearest",
-    1: "bilinear",
-    6: "nearest",
-}  # scaling-filter; 6 is the default, which is the nearest pixel
-NMS, NONE = 2, 4
-# left out of DeepStream's builds: they take NMS instead, with these two whatever the file says
-GROUP_RECTANGLES = 0
+COLORS = {0: "rgb", 1: "bgr"}  # model-color-format
+# scaling-filter; its default, 6, takes the nearest pixel too.
+FILTERS = {0: "nearest", 1: "bilinear", 6: "nearest"}
+# cluster-mode. DeepStream is built without GROUP_RECTANGLES: it does NMS in its place, always with
+# the IoU and top-k below, whatever the file says.
+GROUP_RECTANGLES, NMS, NONE = 0, 2, 4
 GROUPED_IOU, GROUPED_TOPK = 0.5, 20
-Keys = Mapping[str, str]
+Keys = Mapping[str, str]  # the keys of one group with their values as text
 
 
 @dataclass(frozen=True)
 class ClassAttributes:
-    """Thresholds of one class; sizes in pixels of the frame, where a largest size of 0 is no limit."""
+    """The thresholds of one class; sizes are in pixels of the frame, a maximum of 0 is no limit."""
 
     pre_cluster: float = 0.2
     post_cluster: float = 0.0
@@ -44,18 +42,19 @@ class ClassAttributes:
 
 @dataclass(frozen=True)
 class Settings:
-    """One detector's configuration.
+    """The configuration of one detector.
 
     Attributes:
-        onnx, labels: files; no labels where the configuration names none.
-        size: height and width from infer-dims; None leaves it to the model.
-        preprocess: in trtforge's terms; the padding is nvinfer's black.
-        nearest: take the nearest pixel in scaling, instead of the bilinear mean.
+        onnx: model file.
+        labels: file of class names; None if the configuration names none.
+        size: height and width from infer-dims; None: the model's.
+        preprocess: preprocessing as a recipe describes it; nvinfer always pads with black.
+        nearest: scale with the nearest pixel; otherwise bilinear.
         parser: name of the output parser, empty for the built-in one.
         cluster: cluster-mode, NMS or NONE.
         classes: attributes of each class, num-detected-classes of them.
         hidden: classes that filter-out-class-ids drops.
-        crop: cut objects to the frame, where nvinfer else drops those that reach below it.
+        crop: cut objects to the frame; otherwise nvinfer drops objects that reach below it.
     """
 
     onnx: Path
@@ -71,7 +70,7 @@ class Settings:
 
 
 def read_keys(path: Path) -> dict[str, dict[str, str]]:
-    """Groups and their keys as text; the last of two equal keys counts.
+    """Return the keys of every group with their values as text; the last of two equal keys counts.
 
     Raises:
         ForgeError: the file is missing, or nvinfer's parser would refuse it.
@@ -80,20 +79,22 @@ def read_keys(path: Path) -> dict[str, dict[str, str]]:
     if document.faults:
         fault = document.faults[0]
         raise ForgeError(
-            f"{path}:{fault.line}: {redact(fault.problem)}", "`trtforge deepstream lint` tells more"
+            f"{path}:{fault.line}: {redact(fault.problem)}",
+            "run `trtforge deepstream lint` for details",
         )
-    found: dict[str, dict[str, str]] = {}
+    groups: dict[str, dict[str, str]] = {}
     for entry in document.held():
-        found.setdefault(entry.group, {})[entry.key] = entry.text.strip()
-    return found
+        groups.setdefault(entry.group, {})[entry.key] = entry.text.strip()
+    return groups
 
 
 def read(path: Path) -> Settings:
     """Read the configuration of a detector.
 
     Raises:
-        ForgeError: a value is none, a file is missing or lies elsewhere, or the configuration does
-            what the preview does not know: another kind of network, DBSCAN, a mean image.
+        ForgeError: a value can't be parsed, a file is missing or lies outside the folder, or the
+            configuration needs what the preview does not support: another kind of network,
+            DBSCAN, a mean image.
     """
     groups = read_keys(path)
     if "property" not in groups:
@@ -101,26 +102,25 @@ def read(path: Path) -> Settings:
     try:
         return _settings(path, groups)
     except ValueError as error:
-        raise ForgeError(
-            f"{path}: {redact(str(error))}", "nvinfer would not take it either"
-        ) from error
+        hint = "correct the value: nvinfer refuses it too"
+        raise ForgeError(f"{path}: {redact(str(error))}", hint) from error
 
 
 def _settings(path: Path, groups: Mapping[str, Keys]) -> Settings:
     keys = groups["property"]
-    _only_what_is_known(path, keys)
+    _check_supported(path, keys)
     count = _integer(keys, "num-detected-classes", 0)
-    if not 0 < count <= MOST_CLASSES:
+    if not 0 < count <= MAX_CLASSES:
         raise ForgeError(
-            f"{path}: num-detected-classes is {count}, and nvinfer drops the objects of every class over",
-            "give the number of classes of the model",
+            f"{path}: num-detected-classes is {count}: nvinfer drops the objects of higher classes",
+            f"give the number of classes of the model, 1 to {MAX_CLASSES}",
         )
     dims = _numbers(keys, "infer-dims")
     cluster = _integer(keys, "cluster-mode", GROUP_RECTANGLES)
     attributes = tuple(_attributes(groups, label, cluster) for label in range(count))
     return Settings(
-        onnx=_beside(path, keys, "onnx-file"),
-        labels=_beside(path, keys, "labelfile-path") if "labelfile-path" in keys else None,
+        onnx=_referenced_file(path, keys, "onnx-file"),
+        labels=_referenced_file(path, keys, "labelfile-path") if "labelfile-path" in keys else None,
         size=(int(dims[1]), int(dims[2])) if len(dims) == 3 else None,
         preprocess=_preprocess(path, keys),
         nearest=FILTERS[_integer(keys, "scaling-filter", 6)] == "nearest",
@@ -132,8 +132,9 @@ def _settings(path: Path, groups: Mapping[str, Keys]) -> Settings:
     )
 
 
-def _only_what_is_known(path: Path, keys: Keys) -> None:
-    known: dict[str, tuple[int, tuple[int, ...], str]] = {
+def _check_supported(path: Path, keys: Keys) -> None:
+    # Each key with its default, the values that the preview supports, and a name for these.
+    supported: dict[str, tuple[int, tuple[int, ...], str]] = {
         "network-type": (0, (0,), "a detector"),
         "process-mode": (1, (1,), "whole frames"),
         "cluster-mode": (
@@ -146,16 +147,19 @@ def _only_what_is_known(path: Path, keys: Keys) -> None:
         "scaling-filter": (6, tuple(FILTERS), "scaling-filter 0 (nearest) or 1 (bilinear)"),
         "input-tensor-from-meta": (0, (0,), "nvinfer's own preprocessing"),
     }
-    for key, (default, allowed, what) in known.items():
+    for key, (default, allowed, description) in supported.items():
         value = (
             _boolean(keys, key) if key == "input-tensor-from-meta" else _integer(keys, key, default)
         )
         if value not in allowed:
             raise ForgeError(
-                f"{path}: {key}={keys[key]} can't be previewed", f"a preview knows {what}"
+                f"{path}: {key}={keys[key]} can't be previewed",
+                f"a preview supports only {description}",
             )
     if keys.get("mean-file"):
-        raise ForgeError(f"{path}: mean-file can't be previewed", "a preview knows offsets")
+        raise ForgeError(
+            f"{path}: mean-file can't be previewed", "a preview supports offsets instead"
+        )
 
 
 def _preprocess(path: Path, keys: Keys) -> Preprocess:
@@ -163,9 +167,9 @@ def _preprocess(path: Path, keys: Keys) -> Preprocess:
     if offsets and len(offsets) != 3:
         raise ForgeError(
             f"{path}: offsets has {len(offsets)} values for 3 channels",
-            "nvinfer would stop at start",
+            "give three values; nvinfer refuses any other number",
         )
-    if scale <= 0:  # nvinfer then hands the pixels on as they are
+    if scale <= 0:  # nvinfer then leaves the pixels as they are
         scale, offsets = 1.0, []
     aspect, symmetric = _boolean(keys, "maintain-aspect-ratio"), _boolean(keys, "symmetric-padding")
     return Preprocess.model_validate(
@@ -183,10 +187,9 @@ def _attributes(groups: Mapping[str, Keys], label: int, cluster: int) -> ClassAt
     keys = {**groups.get("class-attrs-all", {}), **groups.get(f"class-attrs-{label}", {})}
     grouped = cluster == GROUP_RECTANGLES
     default = ClassAttributes()
+    threshold = _float(keys, "threshold", default.pre_cluster)  # the key's old name
     return ClassAttributes(
-        pre_cluster=_float(
-            keys, "pre-cluster-threshold", _float(keys, "threshold", default.pre_cluster)
-        ),
+        pre_cluster=_float(keys, "pre-cluster-threshold", threshold),
         post_cluster=_float(keys, "post-cluster-threshold", default.post_cluster),
         iou=GROUPED_IOU if grouped else _float(keys, "nms-iou-threshold", default.iou),
         topk=GROUPED_TOPK if grouped else _integer(keys, "topk", default.topk),
@@ -199,20 +202,20 @@ def _attributes(groups: Mapping[str, Keys], label: int, cluster: int) -> ClassAt
     )
 
 
-def _beside(path: Path, keys: Keys, key: str) -> Path:
-    """Return a file that the configuration names; it must lie in the bundle's folder."""
+def _referenced_file(path: Path, keys: Keys, key: str) -> Path:
+    """Return the file that a key names; it must lie in or below the configuration's folder."""
     folder = path.parent.resolve()
     file = (folder / keys.get(key, "")).resolve()
     if not keys.get(key):
         raise ForgeError(f"{path}: no {key}", "a preview runs the ONNX file in ONNX Runtime")
-    named = redact(f"{key}={keys[key]}")
+    setting = redact(f"{key}={keys[key]}")
     if not file.is_relative_to(folder):
         raise ForgeError(
-            f"{path}: {named} lies outside the folder", "copy the file beside the configuration"
+            f"{path}: {setting} lies outside the folder", "copy the file beside the configuration"
         )
     if not file.is_file():
         raise ForgeError(
-            f"{path}: {named} is missing", "nvinfer looks for it beside the configuration"
+            f"{path}: {setting} is missing", "nvinfer looks for it beside the configuration"
         )
     return file
 
@@ -246,5 +249,5 @@ def _numbers(keys: Keys, key: str) -> list[float]:
 
 
 def _text(keys: Keys, key: str, default: str) -> str:
-    """Return a value's text; a number may have a comment behind it, a file name may not."""
+    """Return the text of a number or switch, without the comment that may follow it."""
     return keys.get(key, default).partition("#")[0].strip()

@@ -27,6 +27,8 @@ from trtforge.graph.edit.nodes import channels, upstream
 from trtforge.graph.tensors import fixed_shape
 from trtforge.recipe import Decode, HeadForm
 
+Pair = tuple[gs.Tensor, gs.Tensor, int]  # boxes, scores, and the channel of the first class
+
 FORM: HeadForm = "queries"
 _MOST = 2000  # queries; published models have 100 to 900
 _FRACTIONS = Geometry("centre", "fraction")
@@ -37,15 +39,11 @@ def find(shaped: ConcreteGraph) -> Iterator[Detection]:
     """Yield pairs of outputs that hold the boxes and scores of queries."""
     for boxes, scores, low in _pairs(shaped):
         count = int(fixed_shape(boxes)[1])
-        kinds = operations(sources(boxes, 2, 0, 4))
-        if count > _MOST or not kinds:
+        if count > _MOST or not _in_fractions(boxes):
             continue
-        selected = any(node.op == "TopK" for node in upstream(boxes))
-        fractions = kinds == {"Sigmoid"} or (
-            kinds <= ARITHMETIC and selected and _over_sigmoid(boxes)
-        )
+        selected = _selected(boxes)
         classes = sources(scores, 2, low, fixed_shape(scores)[2])
-        if not fractions or (operations(classes) & {"Softmax", "Gather", "GatherElements"}):
+        if operations(classes) & {"Softmax", "Gather", "GatherElements"}:
             continue
         evidence = ", and queries selected by a TopK" if selected else ""
         found = _detection(shaped, boxes, scores, low, f"boxes in fractions{evidence}")
@@ -55,13 +53,30 @@ def find(shaped: ConcreteGraph) -> Iterator[Detection]:
             yield replace(found, sure="likely", ask=_WHICH)
 
 
-def _pairs(shaped: ConcreteGraph) -> Iterator[tuple[gs.Tensor, gs.Tensor, int]]:
-    for boxes, box_axis, scores, axis in candidates(shaped):
-        if (box_axis, axis) == (2, 2):
-            yield boxes, scores, 0
-    for tensor in shaped.outputs(3):
-        if fixed_shape(tensor)[2] > 4:
-            yield tensor, tensor, 4
+def _pairs(shaped: ConcreteGraph) -> list[Pair]:
+    """Return outputs that may be boxes and scores, with the first class; the last layer's come first.
+
+    Exports may hold what earlier decoder layers and the encoder give, in the same shapes.
+    """
+    pairs: list[Pair] = [
+        (boxes, scores, 0)
+        for boxes, box_axis, scores, axis in candidates(shaped)
+        if (box_axis, axis) == (2, 2)
+    ]
+    pairs += [(tensor, tensor, 4) for tensor in shaped.outputs(3) if fixed_shape(tensor)[2] > 4]
+    return sorted(pairs, key=lambda pair: -len(upstream(pair[0])) - len(upstream(pair[1])))
+
+
+def _in_fractions(boxes: gs.Tensor) -> bool:
+    """Tell whether boxes are Sigmoids, or arithmetic over them behind a selection of queries."""
+    kinds = operations(sources(boxes, 2, 0, 4))
+    if kinds == {"Sigmoid"}:
+        return True
+    return bool(kinds) and kinds <= ARITHMETIC and _selected(boxes) and _over_sigmoid(boxes)
+
+
+def _selected(boxes: gs.Tensor) -> bool:
+    return any(node.op == "TopK" for node in upstream(boxes))
 
 
 def _over_sigmoid(boxes: gs.Tensor) -> bool:
@@ -70,13 +85,9 @@ def _over_sigmoid(boxes: gs.Tensor) -> bool:
 
 
 def hinted(shaped: ConcreteGraph, form: HeadForm, decode: Decode) -> Iterator[Detection]:
-    # Three classes and none are as many channels as a box: what comes from a Sigmoid is tried as
-    # boxes first.
     """Yield the pairs of outputs that have the shapes of boxes and scores of queries."""
-    tried = sorted(
-        _pairs(shaped), key=lambda each: operations(sources(each[0], 2, 0, 4)) != {"Sigmoid"}
-    )
-    for boxes, scores, low in tried:
+    # Three classes and none are as many channels as a box: what is a fraction is tried as boxes first.
+    for boxes, scores, low in sorted(_pairs(shaped), key=lambda pair: not _in_fractions(pair[0])):
         kinds = sources(scores, 2, low, fixed_shape(scores)[2])
         found = _detection(shaped, boxes, scores, low, "the recipe says so")
         activation: Activation = overrides.activation(decode, kinds, "sigmoid")

@@ -16,6 +16,7 @@ from trtforge.graph.fold.prune import prune
 from trtforge.graph.fold.sizes import shorten
 from trtforge.graph.inputs import dims, fix_inputs, image_input
 from trtforge.graph.model import exported, graph_of, model_of
+from trtforge.graph.quantize.adopt import adopt
 from trtforge.graph.shapes import Shapes
 
 __all__ = ["OPSET", "dims", "fold", "image_input", "quiet"]
@@ -78,6 +79,7 @@ def _simplify(graph: gs.Graph) -> Shapes:
         share_constants(graph)
         changed = fold_constants(graph, shapes) | inline_branches(graph)
         sweep(graph)
+        changed |= adopt(graph, shapes)
         changed |= prune(graph, shapes)
         changed |= fuse(graph, shapes)
         changed |= share_nodes(graph, shapes)

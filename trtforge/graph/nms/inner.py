@@ -1,7 +1,8 @@
-"""Find the detector before a model's own NMS, where the NMS sees each box under its best class only.
+"""Find the detector before a model's own NMS, where the NMS sees boxes that were selected already.
 
 Exporters move the boxes of each class apart (``boxes + class * 640``), so that one pass over all
 boxes suppresses within classes: yolov7 with ``--end2end --max-wh``, Ultralytics with ``nms=True``.
+They take the best class of each box, or every class above the score.
 Oriented boxes are compared by operators, in a table of all pairs of which Trilu keeps one half. The
 NMS then reads what ReduceMax, ArgMax, NonZero and Gather made of the rows, but the rows themselves
 are in the graph. They are recognised there as if they were its outputs.
@@ -24,6 +25,7 @@ from trtforge.graph.nms.options import MAX_DETECTIONS
 from trtforge.graph.tensors import fixed_shape
 
 _BEST = {"ReduceMax", "ArgMax", "TopK"}
+_SELECTED = _BEST | {"NonZero"}
 _COMPARE = {"Greater", "GreaterOrEqual"}
 
 
@@ -33,7 +35,7 @@ class InnerNms:
 
     Attributes:
         op: operator that suppressed boxes.
-        detection: the detector before it; a box counts under its best class.
+        detection: the detector before it.
         score, iou, max_det: its thresholds; None where the graph does not show one.
         class_agnostic: whether it suppressed across classes: nothing moves them apart.
     """
@@ -58,7 +60,7 @@ class InnerNms:
 
 
 def inner_nms(graph: gs.Graph) -> InnerNms | None:
-    """Return the NMS over the best class of each box, and the detector before it; None without one.
+    """Return the NMS over selected boxes and the detector before it; None where there is none.
 
     Args:
         graph: left untouched.
@@ -71,7 +73,7 @@ def inner_nms(graph: gs.Graph) -> InnerNms | None:
     if shaped is None or twin is None:
         return None
     before = _after_heads(shaped.fixed, twin)
-    if not any(step.op in _BEST for step in before):
+    if not any(step.op in _SELECTED for step in before):
         return None
     count = _rows(shaped.fixed.outputs)
     detection = next(_detectors(shaped, before), None)
@@ -79,7 +81,7 @@ def inner_nms(graph: gs.Graph) -> InnerNms | None:
         return None
     return InnerNms(
         op=node.op,
-        detection=replace(detection, best_class=True),
+        detection=replace(detection, best_class=any(_numbers(step) for step in before)),
         score=_score(twin, before),
         iou=_iou(twin),
         max_det=count,
@@ -113,12 +115,26 @@ def _detectors(shaped: ConcreteGraph, before: list[gs.Node]) -> Iterator[Detecti
 
 def _moved_apart(node: gs.Node, before: list[gs.Node]) -> bool:
     """Tell whether the boxes that the NMS compares depend on the number of their class."""
-    for step in before:
-        numbers = step.outputs[-1] if step.op in {"ArgMax", "TopK"} else None
-        whole = known(step.inputs[0]) and len(fixed_shape(step.inputs[0])) == 3
-        if numbers is not None and whole and id(node.inputs[0]) in _downstream(before, numbers):
-            return True
-    return False
+    numbers = [found for step in before if (found := _numbers(step))]
+    if numbers:
+        return any(id(node.inputs[0]) in _downstream(before, number) for number in numbers)
+    # NonZero gives rows and classes together. The classes move boxes where something is added to
+    # boxes that were selected.
+    selections = [step.outputs[0] for step in before if step.op == "NonZero"]
+    after = set().union(*(_downstream(before, indices) for indices in selections))
+    return any(
+        step.op == "Add" and all(id(read) in after for read in step.inputs)
+        for step in before
+        if id(step.outputs[0]) in after
+    )
+
+
+def _numbers(step: gs.Node) -> gs.Tensor | None:
+    """Return the numbers of the best classes that a node takes from scores `(B, N, C)`."""
+    scores = step.inputs[0] if step.op in {"ArgMax", "TopK"} else None
+    if scores is None or not known(scores) or len(fixed_shape(scores)) != 3:
+        return None
+    return step.outputs[-1]
 
 
 def _ranked_scores(before: list[gs.Node]) -> Iterator[gs.Tensor]:

@@ -10,12 +10,13 @@ import onnx
 import pytest
 from onnx import helper
 
-from tests.models import Sketch, sketch
+from tests.models import Sketch, images, outputs, sketch
 from trtforge.deepstream.config import describe
 from trtforge.deepstream.config.describe import NetworkRequest
 from trtforge.deepstream.config.graph import inspect
 from trtforge.errors import ForgeError
 from trtforge.recipe import Recipe
+from trtforge.stages.patch import EditOptions, edit
 
 
 def conv(s: Sketch, x: str, out: int, low: int, side: int = 3, stride: int = 1) -> str:
@@ -62,6 +63,19 @@ def rectified(s: Sketch) -> str:
     return s.op("Relu", vector(s))
 
 
+def swish(s: Sketch) -> str:
+    x = vector(s)
+    return s.op("Mul", s.op("Sigmoid", x), x)
+
+
+def class_token(s: Sketch) -> str:
+    rows = s.op(
+        "Transpose", s.op("Reshape", conv(s, "image", 8, 3), s.ints(0, 8, -1)), perm=[0, 2, 1]
+    )
+    rows = s.op("LayerNormalization", rows, s.const(np.ones(8)))
+    return s.op("Gather", rows, s.const(0, np.int64), axis=1)
+
+
 def normalised(s: Sketch) -> str:
     figures = [s.const(np.ones(8)) for _ in range(4)]
     return s.op("BatchNormalization", vector(s), *figures)
@@ -88,7 +102,7 @@ def probabilities(s: Sketch) -> str:
 
 
 def written(path: Path, s: Sketch, out: str, shape: Any, props: Any = None) -> Path:
-    model = s.model(out, side=64)
+    model = s.model(out, side=64, opset=17)
     model.graph.output[0].CopyFrom(
         helper.make_tensor_value_info(out, onnx.TensorProto.FLOAT, shape)
     )
@@ -99,7 +113,19 @@ def written(path: Path, s: Sketch, out: str, shape: Any, props: Any = None) -> P
 
 
 @pytest.mark.parametrize(
-    "make", [reduce_l2, expanded, root_of_squares, inverse_root, lp, rectified, normalised, pooled]
+    "make",
+    [
+        reduce_l2,
+        expanded,
+        root_of_squares,
+        inverse_root,
+        lp,
+        rectified,
+        swish,
+        class_token,
+        normalised,
+        pooled,
+    ],
 )
 def test_vectors_of_features(tmp_path: Path, make: Any) -> None:
     s = sketch()
@@ -126,15 +152,39 @@ def test_the_files_task_decides(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("step", [1, 2, 4, 8])
-def test_a_coarse_map_of_classes(tmp_path: Path, step: int) -> None:
+def test_a_map_of_classes(tmp_path: Path, step: int) -> None:
+    """nvinfer reads one at the image's size: a coarser one has to be enlarged before."""
     s = sketch()
     out = conv(s, s.op("Relu", conv(s, "image", 4, 3, 9, step)), 19, 4, 1)
     shape = ["batch", 19, 64 // step, 64 // step]
     path = written(tmp_path / "m.onnx", s, out, shape, {"class_names": str(["a"] * 19)})
-    model = describe.model(path, None)
+    if step > 1:
+        with pytest.raises(ForgeError) as error:
+            describe.network(describe.model(path, None), NetworkRequest(), tmp_path, "9.1")
+        assert "trtforge patch" in error.value.hint
+        assert "--network segmentation" in error.value.hint
+    before = outputs(onnx.load(path), images(1))[0]
+    options = EditOptions("deepstream", "auto", Recipe())
+    facts = edit(tmp_path, path, options) if step > 1 else None
+    assert facts is None or (facts.form, facts.enlarged) == ("keep", step)
+    model = describe.model(tmp_path / "model.onnx" if facts else path, None)
     made, labels = describe.network(model, NetworkRequest(), tmp_path, "9.1")
     assert (made.kind, made.classes, made.channels_last) == ("segmentation", 19, False)
     assert labels == "a\n" * 19
+    after = outputs(onnx.load(model.path), images(1))[0]
+    assert after.shape == (1, 19, 64, 64)
+    rows = between_centres(64 // step, step)
+    np.testing.assert_allclose(after, rows @ before @ rows.T, rtol=1e-3, atol=1e-4)
+
+
+def between_centres(cells: int, step: int) -> np.ndarray:
+    """(cells * step, cells): the share of each cell in the value of each pixel, along one side."""
+    places = np.clip((np.arange(cells * step) + 0.5) / step - 0.5, 0, cells - 1)
+    low = np.floor(places).astype(int)
+    shares = np.zeros((cells * step, cells), np.float32)
+    shares[np.arange(cells * step), np.minimum(low + 1, cells - 1)] = places - low
+    shares[np.arange(cells * step), low] += 1 - (places - low)
+    return shares
 
 
 def test_coarse_features_are_none(tmp_path: Path) -> None:
