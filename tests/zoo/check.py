@@ -15,9 +15,8 @@ import shutil
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 
 from tests.zoo.reference import Reference, load
@@ -26,6 +25,7 @@ ROOT = Path(__file__).parents[2]
 PHOTOS = ROOT / "calibration/demo"
 BOUND, RAW_BOUND = 400, 180  # seconds: for all checks of a file, and for the builder's own try
 STORE = "3GB"
+NOTHING = '{"recognised": "", "steps": {}, "doing": "start"}'
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,9 @@ def main(folder: Path, results: Path, only: list[str], jobs: int, failing: bool)
         shutil.copy(file, photos)
     print(f"{len(chosen)} files, {len(todo)} to be checked", flush=True)
     with ThreadPoolExecutor(jobs) as pool:
-        for index, row in enumerate(pool.map(partial(check, folder, results, code), todo), 1):
+        running = [pool.submit(check, folder, results, code, name) for name in todo]
+        for index, ended in enumerate(as_completed(running), 1):
+            row = ended.result()
             failed = [name for name, (ok, _) in row.steps.items() if not ok]
             word = f"stopped in {row.stopped}" if row.stopped else ", ".join(failed) or "right"
             print(f"{index}/{len(todo)} {row.name} {row.seconds:.0f} s {word}", flush=True)

@@ -65,15 +65,13 @@ def corners(boxes: Array) -> Array:
 def distance(one: Array, others: Array) -> Array:
     """Return how far a box is from each of others, in pixels; corners may begin anywhere and turn either way."""
     if one.size == 4:
-        return np.abs(others - one).max(-1)
+        return np.asarray(np.abs(others - one).max(-1))
     ring = one.reshape(4, 2)
     turns = [np.roll(each, turn, 0) for each in (ring, ring[::-1]) for turn in range(4)]
-    return np.min([np.abs(others - turn.reshape(8)).max(-1) for turn in turns], 0)
+    return np.asarray(np.min([np.abs(others - turn.reshape(8)).max(-1) for turn in turns], 0))
 
 
-def pairs(
-    theirs: Objects, ours: Objects, tolerance: float, score: float
-) -> list[tuple[int, int]]:
+def pairs(theirs: Objects, ours: Objects, tolerance: float, score: float) -> list[tuple[int, int]]:
     """Return (theirs, ours) of each object that both have."""
     free = np.ones(len(ours), bool)
     matched = []
@@ -109,7 +107,9 @@ def same_objects(
         return Finding(False, "the library finds nothing: nothing is compared"), []
     if not lost and not extra:
         return Finding(True, f"{len(matched)} of {len(theirs)}"), matched
-    note = f"{len(matched)} of {len(theirs)} objects are the same, {len(lost)} lost, {len(extra)} more"
+    note = (
+        f"{len(matched)} of {len(theirs)} objects are the same, {len(lost)} lost, {len(extra)} more"
+    )
     if lost:
         index = min(lost)
         note += f"; lost: {described(theirs, index)}"

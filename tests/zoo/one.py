@@ -166,7 +166,8 @@ def kind(subject: Subject) -> Finding:
     right = {"detect": "0", "segment": "03", "pose": "0", "obb": "100", "classify": "1", "semantic": "2"}  # fmt: skip
     allowed = "100" if subject.reference.refused else right.get(subject.reference.task, "100")
     return Finding(
-        network in allowed or network == allowed, f"network-type={network} for {subject.reference.task}"
+        network in allowed or network == allowed,
+        f"network-type={network} for {subject.reference.task}",
     )
 
 
@@ -218,9 +219,7 @@ def objects(subject: Subject) -> Finding:
     return finding
 
 
-def as_objects(
-    rows: Sequence[tuple[Sequence[float], float, int]], reference: Reference
-) -> Objects:
+def as_objects(rows: Sequence[tuple[Sequence[float], float, int]], reference: Reference) -> Objects:
     boxes = np.asarray([box for box, _, _ in rows], float).reshape(-1, 4)
     scores = np.asarray([score for _, score, _ in rows], float)
     return Objects(
@@ -265,9 +264,7 @@ def extras(subject: Subject) -> Finding:
 def preview(subject: Subject) -> Finding:
     """Compare what DeepStream will show with the library; nvinfer ends boxes a pixel before the border."""
     reference = subject.reference
-    shown = trtforge.deepstream_preview(
-        subject.bundle, subject.image, subject.scratch / "preview"
-    )
+    shown = trtforge.deepstream_preview(subject.bundle, subject.image, subject.scratch / "preview")
     found = shown.pictures[0].objects
     ours = as_objects([(each.box, each.score, each.label) for each in found], reference)
     return compare.same_objects(reference, ours, reference.tolerance + 1.1)[0]

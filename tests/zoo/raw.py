@@ -43,9 +43,9 @@ class Log(trt.ILogger):  # type: ignore[misc]
     first = ""
 
     def log(self, severity: object, message: str) -> None:
-        if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR) and not self.first:
-            if "cudaError" not in message:
-                self.first = message
+        error = severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR)
+        if error and not self.first and "cudaError" not in message:
+            self.first = message
 
 
 if __name__ == "__main__":

@@ -46,7 +46,9 @@ def page(size: tuple[int, int]) -> Image.Image:
     draw = ImageDraw.Draw(image)
     title, text = (ImageFont.load_default(points) for points in (width // 22, width // 48))
     draw.text((width // 6, height // 20), "On the folding of constants", "black", font=title)
-    line = "Shapes are computed from the names of dimensions, and what is known before the graph runs"
+    line = (
+        "Shapes are computed from the names of dimensions, and what is known before the graph runs"
+    )
     for row in range(14):
         top = height // 7 + row * height // 45
         draw.text((width // 12, top), line[row % 5 : row % 5 + 72], "black", font=text)
@@ -109,7 +111,10 @@ def layout(file: Path) -> tuple[Reference, Arrays]:
             labels=labels,
             options=Options(labels=True),
             preprocess=Preprocess(
-                offsets=(123.675, 116.28, 103.53), std=(0.229, 0.224, 0.225), color="bgr", stretch=True
+                offsets=(123.675, 116.28, 103.53),
+                std=(0.229, 0.224, 0.225),
+                color="bgr",
+                stretch=True,
             ),
             score=score,
             iou=iou,

@@ -82,6 +82,8 @@ def make(name: str, how: str, classes: int, file: Path) -> tuple[Reference, Arra
         if known and classes
         else None,
         options=Options(recipe="resnet" if known and classes else None, labels=bool(classes)),
-        top=[(int(i), float(p)) for i, p in zip(best.indices, best.values, strict=True)] if classes and known else [],  # fmt: skip
+        top=[(int(i), float(p)) for i, p in zip(best.indices, best.values, strict=True)]
+        if classes and known
+        else [],
     )
     return reference, {}

@@ -134,9 +134,7 @@ def segmenter(name: str, how: str, file: Path) -> tuple[Reference, Arrays]:
 
     size = (256, 256)
     torch.manual_seed(draw.SEED)
-    net = torchvision.models.get_model(
-        name, weights=None, weights_backbone=None, num_classes=5
-    )
+    net = torchvision.models.get_model(name, weights=None, weights_backbone=None, num_classes=5)
     frames = normal(size)
     draw.settle(net, lambda: net(frames))
     net.eval()
@@ -213,7 +211,9 @@ def spread_detector(net: nn.Module, one: list[Tensor]) -> None:
         draw.spread([layer], lambda: net(one), 1.2)
 
 
-def reference(call: str, task: str, size: tuple[int, int], file: Path, **words: object) -> Reference:
+def reference(
+    call: str, task: str, size: tuple[int, int], file: Path, **words: object
+) -> Reference:
     """Return the reference of a file, and write its picture."""
     import torchvision
 

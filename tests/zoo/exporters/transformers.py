@@ -28,9 +28,7 @@ DETECTORS = ("rt_detr", "rt_detr_v2", "d_fine", "detr", "yolos", "conditional_de
 SCORE = 0.25
 MANY = 100
 PLAIN = Preprocess(stretch=True)
-IMAGENET = Preprocess(
-    offsets=(123.675, 116.28, 103.53), std=(0.229, 0.224, 0.225), stretch=True
-)
+IMAGENET = Preprocess(offsets=(123.675, 116.28, 103.53), std=(0.229, 0.224, 0.225), stretch=True)
 
 
 def entries() -> Iterator[Entry]:
@@ -102,6 +100,8 @@ def detector(name: str, how: str, file: Path) -> tuple[Reference, Arrays]:
     def forward() -> object:
         return net(pixel_values=one)
 
+    if preprocess != PLAIN:
+        wake(net)
     draw.settle(net, lambda: net(pixel_values=frames))
     net.eval()
     spread_queries(net, forward)
@@ -124,6 +124,15 @@ def detector(name: str, how: str, file: Path) -> tuple[Reference, Arrays]:
         ),
         {},
     )
+
+
+def wake(net: nn.Module) -> None:
+    """Draw larger weights: with fresh ones every query sees the same."""
+    for name, weight in net.named_parameters():
+        if "query_position" in name or "detection_tokens" in name or "position_embeddings" in name:
+            nn.init.normal_(weight)
+        elif weight.ndim == 2:
+            nn.init.xavier_uniform_(weight)
 
 
 def spread_queries(net: nn.Module, forward: Callable[[], object]) -> None:
