@@ -321,7 +321,9 @@ def preprocess(subject: Subject) -> Finding:
     wrong = []
     slopes = [ours["scale"] / each for each in ours["std"] or [1, 1, 1]]
     right = [theirs.scale / each for each in theirs.std]
-    if not np.allclose(slopes, right, rtol=2e-3):
+    # Deviations that went into the first convolution show in the results alone, which are compared, too.
+    folded = ours["std"] is None and theirs.std != (1, 1, 1)
+    if not np.allclose(slopes, [theirs.scale] * 3 if folded else right, rtol=2e-3):
         wrong.append(f"slopes {np.round(slopes, 5)} instead of {np.round(right, 5)}")
     if not np.allclose(ours["offsets"], theirs.offsets, atol=0.05):
         wrong.append(f"offsets {ours['offsets']} instead of {list(theirs.offsets)}")

@@ -53,13 +53,13 @@ def make(kind: str, how: str, file: Path) -> tuple[Reference, Arrays]:
     draw.spread([net.class_embed], forward, 1.2, best=40)
     with torch.no_grad():
         net.class_embed.bias[-1] = -20.0  # 4 channels for 3 classes: training silences the last
-    written = Path(model.export(output_dir="out", verbose=False, **HOW[how]))
-    found = [written] if written.suffix == ".onnx" else sorted(Path("out").rglob("*.onnx"))
-    shutil.move(found[-1], file)
     picture = file.with_suffix(".png")
     image = draw.photo(size)
     image.save(picture)
     shown = model.predict(image, threshold=0.25)
+    written = Path(model.export(output_dir="out", verbose=False, **HOW[how]))
+    found = [written] if written.suffix == ".onnx" else sorted(Path("out").rglob("*.onnx"))
+    shutil.move(found[-1], file)
     words = ", ".join(f"{key}={value}" for key, value in HOW[how].items())
     arrays: Arrays = {}
     if kind == "RFDETRSegNano":

@@ -42,9 +42,9 @@ def make(name: str, how: str, file: Path) -> tuple[Reference, Arrays]:
     net.eval()
     one = frames[:1]
     draw.spread([net.segmentation_head[0]], lambda: net(one), 1.0)
-    call = write(net, one, file, HOW[how])
     with torch.no_grad():
         shown = net(one).argmax(1)[0]
+    call = write(net, one, file, HOW[how])
     picture = file.with_suffix(".png")
     draw.photo(SIZE).save(picture)
     reference = Reference(

@@ -52,6 +52,8 @@ def make(name: str, how: str, classes: int, file: Path) -> tuple[Reference, Arra
             for head in heads:
                 head.weight *= scale
                 head.bias *= scale
+    with torch.no_grad():
+        best = net(frames[:1])[0].softmax(0).topk(5)
     onnx_export(
         net,
         str(file),
@@ -64,8 +66,6 @@ def make(name: str, how: str, classes: int, file: Path) -> tuple[Reference, Arra
     )
     picture = file.with_suffix(".png")
     draw.photo(size).save(picture)
-    with torch.no_grad():
-        best = net(frames[:1])[0].softmax(0).topk(5)
     known = (tuple(config["mean"]), tuple(config["std"])) == IMAGENET and size == (224, 224)
     reference = Reference(
         library=f"timm {timm.__version__}",

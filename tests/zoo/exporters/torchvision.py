@@ -140,9 +140,9 @@ def segmenter(name: str, how: str, file: Path) -> tuple[Reference, Arrays]:
     net.eval()
     one = normal(size, 1)
     draw.spread(draw.layers_of(net, [5]), lambda: net(one), 1.0)
-    call = write(Output(net), one, file, HOW[how])
     with torch.no_grad():
         shown = net(one)["out"].argmax(1)[0]
+    call = write(Output(net), one, file, HOW[how])
     return (
         reference(
             f"models.segmentation.{name}: {call}",

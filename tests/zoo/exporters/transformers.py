@@ -105,9 +105,9 @@ def detector(name: str, how: str, file: Path) -> tuple[Reference, Arrays]:
     draw.settle(net, lambda: net(pixel_values=frames))
     net.eval()
     spread_queries(net, forward)
-    call = write(Outputs(net, ("logits", "pred_boxes")), one, file, HOW[how], ("logits", "pred_boxes"))  # fmt: skip
-    with torch.no_grad():
+    with torch.no_grad():  # before the export, which may leave traced tensors in caches
         found = net(pixel_values=one)
+    call = write(Outputs(net, ("logits", "pred_boxes")), one, file, HOW[how], ("logits", "pred_boxes"))  # fmt: skip
     (shown,) = processor.post_process_object_detection(  # type: ignore[attr-defined]
         found, threshold=SCORE, target_sizes=[SIZE]
     )
@@ -152,7 +152,7 @@ def spread_queries(net: nn.Module, forward: Callable[[], object]) -> None:
                 draw.spread([layer], forward, 1.5, mean=-3.0)
             else:
                 draw.spread([layer], forward, 1.5, best=40)
-        except RuntimeError:  # a layer of training alone, which no forward pass calls
+        except (RuntimeError, ValueError):  # a layer of training alone, which no forward pass calls
             continue
     for layer in boxes[-1:] if len(boxes) == 1 else []:
         draw.spread([layer], forward, 0.8)
@@ -175,9 +175,9 @@ def classifier(name: str, how: str, file: Path) -> tuple[Reference, Arrays]:
     net.eval()
     with torch.no_grad():
         net.classifier.weight *= 2.0 / net(pixel_values=frames[:1]).logits.std()
-    call = write(Outputs(net, ("logits",)), frames[:1], file, HOW[how], ("logits",))
     with torch.no_grad():
         best = net(pixel_values=frames[:1]).logits[0].softmax(0).topk(5)
+    call = write(Outputs(net, ("logits",)), frames[:1], file, HOW[how], ("logits",))
     top = [(int(i), float(p)) for i, p in zip(best.indices, best.values, strict=True)]
     known = preprocess is not None
     return (
@@ -201,9 +201,9 @@ def segformer(how: str, file: Path) -> tuple[Reference, Arrays]:
     draw.settle(net, lambda: net(pixel_values=frames))
     net.eval()
     draw.spread([net.decode_head.classifier], lambda: net(pixel_values=frames[:1]), 1.0)
-    call = write(Outputs(net, ("logits",)), frames[:1], file, HOW[how], ("logits",))
     with torch.no_grad():
         found = net(pixel_values=frames[:1])
+    call = write(Outputs(net, ("logits",)), frames[:1], file, HOW[how], ("logits",))
     shown = hf.SegformerImageProcessor().post_process_semantic_segmentation(found, [SIZE])[0]
     return (
         replace(

@@ -236,8 +236,10 @@ def settle_head(net: torch.nn.Module, head: torch.nn.Module, frame: torch.Tensor
         return net(frame)
 
     draw.spread(lasts("cv3"), forward, 1.5, best=90)
-    if head.reg_max == 1:  # distances in cells: some are negative
-        draw.spread(lasts("cv2"), forward, 1.5, mean=2.0)
+    if (
+        head.reg_max == 1
+    ):  # distances in cells: a few are negative, as in trained ones, and no box is
+        draw.spread(lasts("cv2"), forward, 1.6, mean=4.0)
     else:
         draw.spread(lasts("cv2"), forward, 2.0, mean=0.0)
     for name in ("cv4_kpts", "cv4"):
