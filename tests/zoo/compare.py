@@ -146,7 +146,7 @@ def same_masks(arrays: Arrays, coefficients: Array, prototypes: Array, ours: Obj
         return Finding(False, "no mask is large enough to be compared")
     lowest, mean = min(overlaps), float(np.mean(overlaps))
     note = f"{len(overlaps)} masks, IoU {mean:.3f} on average, {lowest:.3f} at least"
-    return Finding(mean > 0.95 and lowest > 0.75, note)
+    return Finding(bool(mean > 0.95 and lowest > 0.75), note)
 
 
 def same_points(arrays: Arrays, points: Array, matched: Sequence[tuple[int, int]], size: tuple[int, int], tolerance: float) -> Finding:  # fmt: skip
