@@ -122,7 +122,10 @@ def calibrate(
     with listening(progress):
         preprocess = spec.preprocess
         if request.model:
-            preprocess = for_file(spec, request.model).preprocess
+            spec, lines = for_file(spec, request.model)
+            for line in lines:
+                note(line)
+            preprocess = spec.preprocess
             observing = replace(request.observing, preprocess=preprocess)
             request = replace(request, observing=observing)
         if preview_folder:

@@ -33,6 +33,10 @@ def _as_it_is(recipe: Recipe) -> Recipe:
     return recipe
 
 
+def _no_remarks(_: Recipe) -> list[str]:
+    return []
+
+
 @dataclass(frozen=True)
 class OpenedModel:
     """A model that is ready to run.
@@ -48,7 +52,8 @@ class OpenedModel:
         nms: thresholds of the NMS inside the model; None without one.
         recipe: the recipe of the folder that was opened; None for a single file.
         note: what the user should know about how the model is run.
-        filled: what a recipe is completed with that is for a single file; a folder's is complete.
+        filled: completes a recipe for a single file; a folder's is complete.
+        filling: what that does, a line each.
         names: names of the classes that the file states.
     """
 
@@ -62,11 +67,17 @@ class OpenedModel:
     recipe: Recipe | None = None
     note: str = ""
     filled: Callable[[Recipe], Recipe] = _as_it_is
+    filling: Callable[[Recipe], list[str]] = _no_remarks
     names: Entry[tuple[str, ...]] | None = None
 
     def complete(self, recipe: Recipe | None) -> Recipe:
         """Return the user's recipe, or the folder's, or the default, with what the file says."""
         return self.filled(recipe or self.recipe or Recipe())
+
+    def remarks(self, recipe: Recipe | None) -> list[str]:
+        """Return what the user should know about how the model is run with a recipe."""
+        note = [self.note] if self.note else []
+        return note + self.filling(recipe or self.recipe or Recipe())
 
     def preprocess(self, spec: Preprocess) -> Preprocess:
         """Return the steps that remain to do outside: graphs of a folder divide by ``std``."""
@@ -136,7 +147,7 @@ def _open_onnx(
     """
     from trtforge.backends.onnxruntime import run_one
     from trtforge.graph.detection import existing_nms, recognise
-    from trtforge.graph.filled import fill
+    from trtforge.graph.filled import fill, remarks
     from trtforge.graph.fold import dims, fold, image_input
     from trtforge.graph.model import graph_of
 
@@ -145,14 +156,18 @@ def _open_onnx(
     spec, stated = folder_recipe or user_recipe or Recipe(), of_model(model)
     _, _, height, width = dims(image_input(model))
     if not (isinstance(height, int) and isinstance(width, int)):  # dynamic: the recipe decides
-        said = stated.size.value if stated.size else (640, 640)
-        height, width = spec.preprocess.size or said
+        default = stated.size.value if stated.size else (640, 640)
+        height, width = spec.preprocess.size or default
+        note = note or f"{file}: its dynamic height and width are {height}x{width} here"
         graph = graph_of(fold(model, (height, width)))
     if plugin_nms and not note:
         note = f"{file}: TensorRT's NMS plugin is run as ONNX's own operators"
     engine = reference_session(model)
     detection = None if spec.head == "none" else recognise(graph, spec.head_hint, spec.decode)
-    filled = _as_it_is if folder_recipe else partial(fill, graph=graph, detection=detection)
+    filled, filling = _as_it_is, _no_remarks
+    if folder_recipe is None:
+        filled = partial(fill, graph=graph, detection=detection)
+        filling = partial(remarks, graph=graph, detection=detection)
     return OpenedModel(
         path=path,
         infer=lambda images: _in_pixels(_renamed(run_one(engine, images), names), (height, width)),
@@ -164,6 +179,7 @@ def _open_onnx(
         recipe=folder_recipe,
         note=note,
         filled=filled,
+        filling=filling,
         names=stated.names,
     )
 

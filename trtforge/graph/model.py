@@ -53,10 +53,36 @@ def load(path: Path) -> onnx.ModelProto:
         changed |= sort_nodes(model)
     except CycleError as error:
         raise ForgeError(f"{path}: its nodes form a cycle: {error}", "export it again") from error
-    if changed:
+    if changed | _complete_outputs(model):
         content = model.SerializeToString()
     _check(model, content, path)
     return inline_local_functions(model) if model.functions else model
+
+
+def _complete_outputs(model: onnx.ModelProto) -> bool:
+    """Give outputs without a type or shape what can be inferred, in place; tell whether there were any.
+
+    The checker refuses such outputs, and ONNX Runtime and TensorRT take them.
+    """
+    import onnx
+
+    bare = [output for output in model.graph.output if not _has_shape(output)]
+    if not bare:
+        return False
+    inferred = {
+        output.name: output for output in onnx.shape_inference.infer_shapes(model).graph.output
+    }
+    for output in bare:
+        if _has_shape(inferred[output.name]):
+            output.CopyFrom(inferred[output.name])
+    return True
+
+
+def _has_shape(tensor: onnx.ValueInfoProto) -> bool:
+    kind = tensor.type
+    return kind.WhichOneof("value") not in (None, "tensor_type") or kind.tensor_type.HasField(
+        "shape"
+    )
 
 
 def external_files(path: Path) -> list[Path]:

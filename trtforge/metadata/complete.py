@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from trtforge.metadata.records import Metadata, Normalization
 from trtforge.recipe import Nms, Preprocess
 
+FROM_RECIPE = "the recipe"
 NORMALIZATION = ("scale", "offsets", "std")
 PLACEMENT = ("letterbox", "padding")
 # What the backbones were trained with that cut the image into patches: 255 times mean and deviation.
@@ -49,7 +50,7 @@ def from_recipe(preprocess: Preprocess) -> Completed:
     parts = {"normalization": NORMALIZATION, "letterbox": PLACEMENT, "size": ("size",)}
     for part, keys in (parts | {"color": ("color",)}).items():
         if preprocess.model_fields_set & set(keys) and (part != "size" or preprocess.size):
-            origins[part] = "the recipe"
+            origins[part] = FROM_RECIPE
     return Completed(preprocess, origins)
 
 
@@ -102,6 +103,13 @@ def _with(completed: Completed, part: str, changes: Mapping[str, object], origin
 
 def _steps(found: Normalization) -> dict[str, object]:
     return {"scale": found.scale, "offsets": found.offsets, "std": found.std}
+
+
+def remarks(completed: Completed) -> list[str]:
+    """Return a line for each part but the size that the file or its graph said."""
+    found = describe(completed)
+    parts = [part for part, origin in completed.origins.items() if origin != FROM_RECIPE]
+    return [f"{part}: {found[part]}" for part in parts if part != "size"]
 
 
 def describe(completed: Completed) -> dict[str, str]:

@@ -6,7 +6,6 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from trtforge import present
 from trtforge.backends.options import BuildOptions
 from trtforge.bundle.prepared import Prepared, Target
 from trtforge.errors import BuildError, ForgeError
@@ -38,7 +37,6 @@ def with_blame(
     taken = ""
     for form in prepared.forms.get(engine.backend, ()):
         name = f"the result of `{form.stage}`" if form.stage else "the original file"
-        present.note(f"asking the builder whether it takes {name}")
         try:
             refused = _refuses(replace(inputs, model=form.model), engine)
         except ForgeError:

@@ -16,12 +16,15 @@ from trtforge.metadata import (
     from_recipe,
 )
 from trtforge.metadata.check import contradictions
-from trtforge.metadata.complete import describe
+from trtforge.metadata.complete import FROM_RECIPE, describe
+from trtforge.metadata.complete import remarks as remarks_on
 from trtforge.pipeline.job import Job
 from trtforge.recipe import Decode, Recipe
 
 BEST_CLASS = "a box counts under its best class, as in Ultralytics' predict; --every-class counts all classes"
-FROM_RECIPE = "the recipe"
+BY_DEFAULT = (
+    "normalization: pixel / 255 (by default; what else the network was trained with, a recipe says)"
+)
 # RF-DETR's exporter calls its outputs so. It has a channel more than classes, which stands for none
 # (its losses never reward it), but for the weights of COCO, whose channels are COCO's ids 0 to 90.
 RF_DETR_OUTPUTS = {"dets", "labels"}
@@ -46,19 +49,23 @@ class Filled:
         return replace(self, job=job)
 
 
-def for_file(recipe: Recipe, model: Path) -> Recipe:
+def for_file(recipe: Recipe, model: Path) -> tuple[Recipe, list[str]]:
     """Return a recipe with what an ONNX file says and shows, for a stage that is run alone.
+
+    Returns:
+        The recipe, and what was filled in, a line each.
 
     Raises:
         ForgeError: the file can't be read.
     """
     from trtforge.graph.detection import recognise
     from trtforge.graph.filled import fill
+    from trtforge.graph.filled import remarks as filling
     from trtforge.graph.model import graph_of, load
 
     graph = graph_of(load(model))
     head = None if recipe.head == "none" else recognise(graph, recipe.head_hint, recipe.decode)
-    return fill(recipe, graph, head)
+    return fill(recipe, graph, head), filling(recipe, graph, head)
 
 
 def by_file(job: Job, stated: Metadata) -> Filled:
@@ -125,15 +132,16 @@ def origins(filled: Filled, facts: FoldFacts) -> dict[str, str]:
 def remarks(filled: Filled, facts: FoldFacts) -> tuple[str, ...]:
     """Return what the user should know: what was not the recipe's, and what the graph denies."""
     form = facts.detection.form if facts.detection else None
-    told = tuple(
-        f"{part}: {text}"
-        for part, text in origins(filled, facts).items()
-        if not text.endswith((f"({FROM_RECIPE})", "(fixed in the graph)", "(--size)"))
-    )
+    lines = tuple(remarks_on(filled.completed))
+    by_recipe = filled.completed.origins.get("size") == FROM_RECIPE
+    if facts.frozen and filled.job.size is None and not by_recipe:
+        lines = (f"size: {origins(filled, facts)['size']}", *lines)
+    if "normalization" not in filled.completed.origins and not facts.detection:
+        lines += (BY_DEFAULT,)
     best = filled.stated.best_class and filled.job.recipe.nms.best_class
     if best and facts.detection and facts.detection.form != "ranked":
-        told += (BEST_CLASS,)
-    return told + tuple(contradictions(filled.stated, facts.image, facts.size, form))
+        lines += (BEST_CLASS,)
+    return lines + tuple(contradictions(filled.stated, facts.image, facts.size, form))
 
 
 def _with(job: Job, completed: Completed) -> Job:

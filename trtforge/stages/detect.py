@@ -122,7 +122,7 @@ def detect(
         placed = to_image(boxes, image.height, image.width, engine.size, spec.preprocess)
         return Objects(placed, scores, found).above(nms.score)
 
-    remarks = (engine.note,) if engine.note else ()
+    remarks = tuple(engine.remarks(recipe))
     return draw_all(named, out, names, find_objects, lambda: remarks)
 
 

@@ -41,7 +41,7 @@ class FoldOptions:
         check: run both graphs in ONNX Runtime and compare them.
         batch: the batch that the model must have or take; None leaves it.
         image: refuse a model whose input is not one batch of colour images.
-        strip: cut away an NMS over the best class of each box, which can be put back for any target.
+        strip: cut away the model's own NMS where it can be put back for any target.
         opset: raise the model to this opset, if it is older; None is the one that Q/DQ and casts
             need.
         widen: convert an FP16 model to FP32 before anything else.
@@ -54,7 +54,7 @@ class FoldOptions:
     check: bool = True
     batch: int | None = None
     image: bool = True
-    strip: bool = True
+    strip: bool = False
     opset: int | None = None
     widen: bool = False
 
@@ -93,7 +93,7 @@ def run(draft: Path, inputs: FoldInputs, options: FoldOptions) -> FoldFacts:
         _refuse_changes(original, folded)
     graph = graph_of(folded)
     too_large = left_alone(graph, Shapes(graph))
-    # ONNX's own NonMaxSuppression over every class runs everywhere; a plugin runs in TensorRT alone.
+    # A plugin runs in TensorRT alone: it is cut away wherever it can't be calibrated or compared.
     nms = existing_nms(graph)
     inner = inner_nms(graph) if options.strip else None
     plugin = nms is not None and nms.op.endswith("_TRT")

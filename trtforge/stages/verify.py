@@ -63,7 +63,7 @@ def verify(
     report = Verification(
         [str(path) for path in paths],
         len(files),
-        remarks=list(dict.fromkeys(engine.note for engine in engines if engine.note)),
+        remarks=list(dict.fromkeys(line for engine in engines for line in engine.remarks(recipe))),
     )
     thresholds = _thresholds(engines, nms, report)
     measure = task_for(engines, files, folder, labels, thresholds, spec, report)

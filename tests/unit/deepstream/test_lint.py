@@ -193,6 +193,8 @@ SEEDS: list[tuple[str, str, tuple[str, ...], Prepare | None]] = [
     ("engine-rebuild", P, ("network-mode=0 -> network-mode=2",), None),
     ("engine-batch", P, (f"{ENGINE} -> m.onnx_b2_gpu0_fp32.engine",), None),
     ("rtx-engine", P, (), file(ENGINE, b"vtrt1234")),
+    ("engine-header", A, ("config-file=pgie_config.txt -> config-file=pgie_config.txt\\nmodel-engine-file=u.engine",),
+     file("u.engine", b"\x0d\0\0\0" + b'{"names": {}}' + b"ftrt".ljust(99))),
     ("engine-header", P, (), file(ENGINE, b"\x0d\0\0\0" + b'{"names": {}}' + b"ftrt".ljust(99))),
     ("engine-version", P, (), engine_of_tensorrt_11),
     ("int8-becomes-fp16", P, ("network-mode=0 -> network-mode=1",), None),

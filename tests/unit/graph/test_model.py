@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import external_data_helper
 
-from tests.models import classifier, outputs, photographs
+from tests.models import anchor_free, classifier, outputs, photographs
 from trtforge.errors import ForgeError
 from trtforge.graph.model import external_files, graph_of, load, model_of, save
 
@@ -237,3 +237,17 @@ def test_what_a_file_says_of_itself_survives(tmp_path: Path) -> None:
         "org.example",
         7,
     )
+
+
+@pytest.mark.parametrize("missing", ["shape", "type"])
+def test_outputs_without_a_shape_get_the_inferred_one(tmp_path: Path, missing: str) -> None:
+    """ONNX Runtime and TensorRT take such a file, and the checker does not."""
+    model = anchor_free(batch=1)
+    if missing == "type":
+        model.graph.output[0].ClearField("type")
+    else:
+        model.graph.output[0].type.tensor_type.ClearField("shape")
+    onnx.save(model, tmp_path / "m.onnx")
+    loaded = load(tmp_path / "m.onnx").graph.output[0].type.tensor_type
+    assert [dim.dim_value for dim in loaded.shape.dim] == [1, 7, 84]
+    assert loaded.elem_type == onnx.TensorProto.FLOAT

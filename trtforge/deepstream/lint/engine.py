@@ -92,20 +92,21 @@ def loadable(subject: Subject) -> Iterator[Finding]:
         )
     if not engine.is_file():
         return
+    for rule, why in foreign(engine):
+        yield subject.on(rule, "model-engine-file", why)
+    yield from _version(subject, engine.parent)
+
+
+def foreign(engine: Path) -> Iterator[tuple[str, str]]:
+    """Yield the rule and the reason for each thing that keeps nvinfer from loading a file."""
     if maker(engine) == "TensorRT-RTX":
-        yield subject.on(
-            "rtx-engine",
-            "model-engine-file",
-            f"{engine.name} is TensorRT-RTX's: DeepStream can't load it",
-        )
+        yield "rtx-engine", f"{engine.name} is TensorRT-RTX's: DeepStream can't load it"
     if start(engine):
-        yield subject.on(
+        yield (
             "engine-header",
-            "model-engine-file",
             f"{engine.name} has a header of JSON before the engine, as Ultralytics writes it: nvinfer "
             f'can\'t load it ("magicTag failed"). Cut it off: {without_header(engine)}',
         )
-    yield from _version(subject, engine.parent)
 
 
 def _version(subject: Subject, folder: Any) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from trtforge.deepstream.app.pipeline import TRACKER_LIBRARY
 from trtforge.deepstream.format.keys import Value
 from trtforge.deepstream.format.secrets import redact
+from trtforge.deepstream.lint.engine import foreign
 from trtforge.deepstream.lint.finding import Finding
 from trtforge.deepstream.lint.subject import SWITCHED, Subject
 
@@ -187,6 +188,11 @@ def networks(subject: Subject) -> Iterator[Finding]:
                 f"both have gie-unique-id {number}" + ("" if number else " (none is 0)"),
             )
         ids.setdefault(number, group)
+    for group in groups:
+        named = subject.entry("model-engine-file", group)
+        path = subject.folder / named.text if named else None
+        for rule, why in foreign(path) if path and path.is_file() else ():
+            yield subject.at(rule, subject.line_of("model-engine-file", group), why)
     for group in of(subject, "secondary-gie"):
         on = subject.get("operate-on-gie-id", group)
         if on is not None and on > 0 and on not in ids:

@@ -1,8 +1,9 @@
-"""Find the detector before a model's own NMS, where the NMS sees boxes that were selected already.
+"""Find the detector before a model's own NMS.
 
-Exporters move the boxes of each class apart (``boxes + class * 640``), so that one pass over all
-boxes suppresses within classes: yolov7 with ``--end2end --max-wh``, Ultralytics with ``nms=True``.
-They take the best class of each box, or every class above the score.
+The NMS may read all boxes and scores. But exporters also move the boxes of each class apart
+(``boxes + class * 640``), so that one pass over all boxes suppresses within classes: yolov7 with
+``--end2end --max-wh``, Ultralytics with ``nms=True``. They select the best class of each box, or
+every class above the score.
 Oriented boxes are compared by operators, in a table of all pairs of which Trilu keeps one half. The
 NMS then reads what ReduceMax, ArgMax, NonZero and Gather made of the rows, but the rows themselves
 are in the graph. They are recognised there as if they were its outputs.
@@ -19,7 +20,7 @@ import onnx_graphsurgeon as gs
 from trtforge.graph.detection import Detection, existing_nms, pair, rows
 from trtforge.graph.detection.concrete import ConcreteGraph, concrete
 from trtforge.graph.detection.sources import known
-from trtforge.graph.edit.nodes import upstream
+from trtforge.graph.edit.nodes import batch_dim, upstream
 from trtforge.graph.heads import decode
 from trtforge.graph.nms.options import MAX_DETECTIONS
 from trtforge.graph.tensors import fixed_shape
@@ -36,12 +37,14 @@ class InnerNms:
     Attributes:
         op: operator that suppressed boxes.
         detection: the detector before it.
+        plain: it reads all boxes, and their scores by class.
         score, iou, max_det: its thresholds; None where the graph does not show one.
         class_agnostic: whether it suppressed across classes: nothing moves them apart.
     """
 
     op: str
     detection: Detection
+    plain: bool
     score: float | None
     iou: float | None
     max_det: int | None
@@ -60,7 +63,7 @@ class InnerNms:
 
 
 def inner_nms(graph: gs.Graph) -> InnerNms | None:
-    """Return the NMS over selected boxes and the detector before it; None where there is none.
+    """Return the model's own NMS and the detector before it; None where one of them is not there.
 
     Args:
         graph: left untouched.
@@ -73,19 +76,20 @@ def inner_nms(graph: gs.Graph) -> InnerNms | None:
     if shaped is None or twin is None:
         return None
     before = _after_heads(shaped.fixed, twin)
-    if not any(step.op in _SELECTED for step in before):
-        return None
     count = _rows(shaped.fixed.outputs)
-    detection = next(_detectors(shaped, before), None)
+    plain = not any(step.op in _SELECTED for step in before)
+    found = _whole(shaped, twin) if plain else _detectors(shaped, before)
+    detection = next(found, None)
     if detection is None:
         return None
     return InnerNms(
         op=node.op,
         detection=replace(detection, best_class=any(_numbers(step) for step in before)),
+        plain=plain,
         score=_score(twin, before),
         iou=_iou(twin),
         max_det=count,
-        class_agnostic=not _moved_apart(twin, before),
+        class_agnostic=not plain and not _moved_apart(twin, before),
     )
 
 
@@ -96,10 +100,23 @@ def _after_heads(graph: gs.Graph, node: gs.Node) -> list[gs.Node]:
     return [step for step in reversed(graph.nodes) if id(step) in before]
 
 
+def _whole(shaped: ConcreteGraph, node: gs.Node) -> Iterator[Detection]:
+    """Yield the certain detector whose boxes and scores, of every class, the NMS reads itself."""
+    if node.op == "NonMaxSuppression" and all(known(tensor) for tensor in node.inputs[:2]):
+        shaped.fixed.outputs = list(node.inputs[:2])
+        yield from (found for found in pair.find(shaped) if found.sure == "certain")
+
+
 def _detectors(shaped: ConcreteGraph, before: list[gs.Node]) -> Iterator[Detection]:
     """Yield the certain detectors among the tensors that the NMS is computed from, its own first."""
     tensors = [tensor for step in before for tensor in step.outputs if known(tensor)]
-    flat = [tensor for tensor in tensors if len(fixed_shape(tensor)) == 3]
+    # Exporters fill up a dynamic batch to the one that they have unrolled the NMS for.
+    batch = batch_dim(shaped.fixed)
+    flat = [
+        tensor
+        for tensor in tensors
+        if len(fixed_shape(tensor)) == 3 and fixed_shape(tensor)[0] == batch
+    ]
     maps = [tensor for tensor in shaped.fixed.outputs if len(tensor.shape or ()) == 4]
     for tensor in flat:
         shaped.fixed.outputs = [tensor, *maps]  # of the copy that recognisers look at

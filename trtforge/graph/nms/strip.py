@@ -52,7 +52,7 @@ def strip_nms(graph: gs.Graph, figures: Decode | None = None) -> Detection | Non
     if node is None:
         return None
     inner = inner_nms(graph)
-    if inner:
+    if inner and not inner.plain:
         return _cut_to(graph, inner.detection)
     boxes, scores = (
         _operator_inputs(graph, node)
