@@ -156,8 +156,9 @@ def _open_onnx(
     spec, stated = folder_recipe or user_recipe or Recipe(), of_model(model)
     _, _, height, width = dims(image_input(model))
     if not (isinstance(height, int) and isinstance(width, int)):  # dynamic: the recipe decides
-        said = stated.size.value if stated.size else (640, 640)
-        height, width = spec.preprocess.size or said
+        default = stated.size.value if stated.size else (640, 640)
+        height, width = spec.preprocess.size or default
+        note = note or f"{file}: its dynamic height and width are {height}x{width} here"
         graph = graph_of(fold(model, (height, width)))
     if plugin_nms and not note:
         note = f"{file}: TensorRT's NMS plugin is run as ONNX's own operators"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from trtforge.graph.edit.preprocess import patch_side
 from trtforge.graph.model import state
 from trtforge.metadata import Metadata, by_metadata, complete, complete_nms, from_recipe, parse
-from trtforge.metadata.complete import remarks as said
+from trtforge.metadata.complete import remarks as remarks_on
 from trtforge.metadata.dialects import OWN
 from trtforge.recipe import Preprocess, Recipe
 
@@ -33,7 +33,7 @@ def fill(recipe: Recipe, graph: gs.Graph, detection: Detection | None) -> Recipe
 def remarks(recipe: Recipe, graph: gs.Graph, detection: Detection | None) -> list[str]:
     """Return what ``fill`` does to the preprocessing, a line each."""
     form = detection.form if detection else None
-    return said(complete(recipe.preprocess, stated_by(graph), form, patch_side(graph)))
+    return remarks_on(complete(recipe.preprocess, stated_by(graph), form, patch_side(graph)))
 
 
 def stated_by(graph: gs.Graph) -> Metadata:

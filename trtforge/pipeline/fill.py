@@ -17,7 +17,7 @@ from trtforge.metadata import (
 )
 from trtforge.metadata.check import contradictions
 from trtforge.metadata.complete import FROM_RECIPE, describe
-from trtforge.metadata.complete import remarks as said
+from trtforge.metadata.complete import remarks as remarks_on
 from trtforge.pipeline.job import Job
 from trtforge.recipe import Decode, Recipe
 
@@ -132,16 +132,16 @@ def origins(filled: Filled, facts: FoldFacts) -> dict[str, str]:
 def remarks(filled: Filled, facts: FoldFacts) -> tuple[str, ...]:
     """Return what the user should know: what was not the recipe's, and what the graph denies."""
     form = facts.detection.form if facts.detection else None
-    told = tuple(said(filled.completed))
+    lines = tuple(remarks_on(filled.completed))
     by_recipe = filled.completed.origins.get("size") == FROM_RECIPE
     if facts.frozen and filled.job.size is None and not by_recipe:
-        told = (f"size: {origins(filled, facts)['size']}", *told)
+        lines = (f"size: {origins(filled, facts)['size']}", *lines)
     if "normalization" not in filled.completed.origins and not facts.detection:
-        told += (BY_DEFAULT,)
+        lines += (BY_DEFAULT,)
     best = filled.stated.best_class and filled.job.recipe.nms.best_class
     if best and facts.detection and facts.detection.form != "ranked":
-        told += (BEST_CLASS,)
-    return told + tuple(contradictions(filled.stated, facts.image, facts.size, form))
+        lines += (BEST_CLASS,)
+    return lines + tuple(contradictions(filled.stated, facts.image, facts.size, form))
 
 
 def _with(job: Job, completed: Completed) -> Job:

@@ -62,10 +62,18 @@ def with_offset(batch: int | str = 1, agnostic: bool = False) -> onnx.ModelProto
     return s.model(s.op("Concat", *picked, axis=1), batch=batch)
 
 
-def filtered(batch: int) -> onnx.ModelProto:
-    """Ultralytics' ``nms=True``: each image by itself, after NonZero; rows of box, score, class."""
+def filtered(batch: int, dynamic: bool = False) -> onnx.ModelProto:
+    """Ultralytics' ``nms=True``: each image by itself, after NonZero; rows of box, score, class.
+
+    With `dynamic`, the batch is filled up to `batch` by empty rows.
+    """
     s = sketch()
     rows = s.op("Transpose", anchor_free_rows(s), perm=[0, 2, 1])
+    if dynamic:
+        count = s.slice(s.op("Shape", "image"), 0, 1, 0)
+        more = s.op("Max", s.op("Sub", s.ints(batch), count), s.ints(0))
+        shape = s.op("Concat", more, s.ints(CELLS, 4 + CLASSES), axis=0)
+        rows = s.op("Concat", rows, s.op("ConstantOfShape", shape), axis=0)
     scores = s.slice(rows, 4, 4 + CLASSES, 2)
     whole = (
         s.slice(rows, 0, 4, 2),
@@ -73,7 +81,10 @@ def filtered(batch: int) -> onnx.ModelProto:
         s.op("ArgMax", scores, axis=-1, keepdims=0),
     )
     found = [_of_image(s, *whole, number) for number in range(batch)]
-    return s.model(s.op("Concat", *found, axis=0) if batch > 1 else found[0], batch=batch)
+    return s.model(
+        s.op("Concat", *found, axis=0) if batch > 1 else found[0],
+        batch="batch" if dynamic else batch,
+    )
 
 
 def anchor_free_rows(s: Sketch) -> str:
@@ -114,6 +125,7 @@ MODELS: dict[str, Callable[[], onnx.ModelProto]] = {
     "offset, any batch": lambda: with_offset("batch"),
     "filtered": lambda: filtered(1),
     "filtered, two images": lambda: filtered(2),
+    "filtered, up to two images": lambda: filtered(2, dynamic=True),
 }
 
 

@@ -20,7 +20,7 @@ import onnx_graphsurgeon as gs
 from trtforge.graph.detection import Detection, existing_nms, pair, rows
 from trtforge.graph.detection.concrete import ConcreteGraph, concrete
 from trtforge.graph.detection.sources import known
-from trtforge.graph.edit.nodes import upstream
+from trtforge.graph.edit.nodes import batch_dim, upstream
 from trtforge.graph.heads import decode
 from trtforge.graph.nms.options import MAX_DETECTIONS
 from trtforge.graph.tensors import fixed_shape
@@ -110,7 +110,13 @@ def _whole(shaped: ConcreteGraph, node: gs.Node) -> Iterator[Detection]:
 def _detectors(shaped: ConcreteGraph, before: list[gs.Node]) -> Iterator[Detection]:
     """Yield the certain detectors among the tensors that the NMS is computed from, its own first."""
     tensors = [tensor for step in before for tensor in step.outputs if known(tensor)]
-    flat = [tensor for tensor in tensors if len(fixed_shape(tensor)) == 3]
+    # Exporters fill up a dynamic batch to the one that they have unrolled the NMS for.
+    batch = batch_dim(shaped.fixed)
+    flat = [
+        tensor
+        for tensor in tensors
+        if len(fixed_shape(tensor)) == 3 and fixed_shape(tensor)[0] == batch
+    ]
     maps = [tensor for tensor in shaped.fixed.outputs if len(tensor.shape or ()) == 4]
     for tensor in flat:
         shaped.fixed.outputs = [tensor, *maps]  # of the copy that recognisers look at
