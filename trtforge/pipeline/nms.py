@@ -23,7 +23,7 @@ def patch_options(job: Job, backend: Backend, facts: FoldFacts) -> PatchOptions:
         head=job.recipe.head,
         nms=job.recipe.nms,
         decode=job.recipe.decode,
-        enlarge=backend == DEEPSTREAM and facts.detection is None,
+        enlarge=backend == DEEPSTREAM and facts.detection is None and job.nms == "auto",
     )
 
 

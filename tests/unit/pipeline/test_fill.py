@@ -121,6 +121,25 @@ def test_the_channel_of_rf_detr_for_none(
     assert made.patches["onnxruntime"].classes == classes
 
 
+@pytest.mark.parametrize(
+    ("nms", "props", "step"),
+    [("auto", {}, 4), ("keep", {}, 1), ("auto", {"task": "pose"}, 1), ("auto", {"task": "x"}, 4)],
+)
+def test_a_coarse_map_of_classes_for_deepstream(
+    tmp_path: Path, store_root: Path, nms: str, props: dict[str, str], step: int
+) -> None:
+    s = sketch()
+    maps = s.op("Conv", "image", s.const(np.ones((5, 3, 4, 4))), strides=[4, 4])
+    model = onnx.shape_inference.infer_shapes(s.model(maps))
+    path = saved(tmp_path / "m.onnx", model, **props)
+    made = prepare(Job(path, Recipe(), "fp16", nms=nms), Store(store_root), ["onnxruntime"])
+    assert made.patches["tensorrt"].enlarged == step
+    assert made.patches["onnxruntime"].enlarged == 1
+    bundle.write(tmp_path / "out", made, Target(None, None), None, "9.1", force=False)
+    kind = 2 if step > 1 else 100
+    assert f"network-type={kind}\n" in (tmp_path / "out" / "pgie_config.txt").read_text()
+
+
 def test_features_that_folding_would_hide(tmp_path: Path, store_root: Path) -> None:
     """A BatchNormalization behind the last Gemm is folded into it."""
     s = sketch()

@@ -25,7 +25,9 @@ def coarse_map(graph: gs.Graph) -> ClassMap | None:
     while end is not None and end.op in TYPED and end.inputs:
         end = end.inputs[0].inputs[0] if end.inputs[0].inputs else None
     task = stated_by(graph).task
-    semantic = task is not None and task.value == "semantic"
+    if task is not None and task.value != "semantic":
+        return None
+    semantic = task is not None
     found = class_map(sides(image)[2:], sides(output), "" if end is None else end.op, semantic)
     return found if found is not None and found.step > 1 else None
 
