@@ -54,10 +54,12 @@ def run(draft: Path, inputs: AdaptInputs, options: AdaptOptions) -> AdaptFacts:
     from trtforge.graph.edit.patches import apply_patches
     from trtforge.graph.edit.preprocess import fold_std
     from trtforge.graph.filled import state_preprocess
+    from trtforge.graph.fold.constants import lift
     from trtforge.graph.model import graph_of, load, model_of, save
 
     graph = graph_of(onnx.shape_inference.infer_shapes(load(inputs.model.path)))
     apply_patches(graph, options.patches)
+    lift(graph)  # Paddle's exporter writes weights as Constant nodes
     left = fold_std(graph, options.preprocess)
     if left != options.preprocess:
         state_preprocess(graph, left)
@@ -71,4 +73,4 @@ def summarize(facts: AdaptFacts) -> str:
     return f"{facts.patches} patches{folded}"
 
 
-STAGE = Stage("adapt", 5, ("onnx", "onnx-graphsurgeon", "numpy"), run, AdaptFacts, summarize)
+STAGE = Stage("adapt", 6, ("onnx", "onnx-graphsurgeon", "numpy"), run, AdaptFacts, summarize)

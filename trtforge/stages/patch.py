@@ -200,6 +200,7 @@ def edit(draft: Path, model: Path, options: EditOptions) -> EditFacts:
     from trtforge.graph.edit.patches import apply_patches
     from trtforge.graph.edit.preprocess import fold_normalization, image_front, swap_channels
     from trtforge.graph.filled import state_preprocess
+    from trtforge.graph.fold.constants import lift
     from trtforge.graph.model import graph_of, load, model_of, save
     from trtforge.graph.nms.inner import inner_nms
 
@@ -210,6 +211,7 @@ def edit(draft: Path, model: Path, options: EditOptions) -> EditFacts:
     if options.color and options.color != spec.color:
         spec = swap_channels(graph, spec)
     if options.normalization:
+        lift(graph)  # Paddle's exporter writes weights as Constant nodes
         spec = fold_normalization(graph, spec)
     inner = inner_nms(graph) if options.form != "keep" else None
     limits = recipe.nms.with_defaults(inner.limits) if inner else recipe.nms
