@@ -154,7 +154,7 @@ def test_api_error_that_the_builder_only_logs_fails_the_build(tmp_path):
     from trtforge.errors import BuildError
 
     def configure(config):
-        tensorrt_rtx.target(tensorrt_rtx.module(), 89)(config)
+        tensorrt_rtx.target_setter(tensorrt_rtx.module(), 89)(config)
         config.builder_optimization_level = -1  # logged as an API error, and otherwise ignored
 
     with pytest.raises(BuildError, match=r"(?i)optimization"):

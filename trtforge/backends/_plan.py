@@ -88,8 +88,8 @@ def read(path: Path) -> Plan:
     """Read the header of an engine, and what the manifest in its folder says about it.
 
     Bytes 24 to 27 hold the version, as NVIDIA's trtexec reads it (sampleEngines.cpp,
-    getPlanVersionOnly). In engines of TensorRT-RTX, bytes 16 to 23 hold the size of the file. Engines
-    of TensorRT are not known to hold it, so the manifest's size counts for them.
+    getPlanVersionOnly). TensorRT-RTX writes the size of the engine into bytes 16 to 23. No such field
+    is known for TensorRT, so there only the manifest tells the size.
 
     Raises:
         ForgeError: the file is not an engine, or is shorter than it should be.
@@ -99,8 +99,8 @@ def read(path: Path) -> Plan:
     with path.open("rb") as stream:
         stream.seek(begin)
         head = stream.read(HEADER)
-    made_by = MAGIC.get(head[:4])
-    if made_by is None:
+    builder = MAGIC.get(head[:4])
+    if builder is None:
         behind = ": nothing known lies behind its header of JSON" if begin else ""
         raise ForgeError(
             f"{path}: neither ONNX nor an engine{behind}",
@@ -108,15 +108,15 @@ def read(path: Path) -> Plan:
         )
     listed_bytes, built = _manifest(path)
     expected = listed_bytes
-    if expected is None and made_by == "TensorRT-RTX" and len(head) == HEADER:
+    if expected is None and builder == "TensorRT-RTX" and len(head) == HEADER:
         expected = begin + int.from_bytes(head[16:24], "little")
     if len(head) < HEADER or (expected is not None and size < expected):
-        of_all = f" of {expected}" if expected else ""
+        whole = f" of {expected}" if expected else ""
         raise ForgeError(
-            f"{path}: cut short ({size} bytes{of_all})",
+            f"{path}: cut short ({size} bytes{whole})",
             "copy it again, or build it again",
         )
-    return Plan(path, made_by, ".".join(str(byte) for byte in head[24:28]), built, begin)
+    return Plan(path, builder, ".".join(str(byte) for byte in head[24:28]), built, begin)
 
 
 def _manifest(path: Path) -> tuple[int | None, Mapping[str, Any]]:
@@ -134,8 +134,8 @@ def _manifest(path: Path) -> tuple[int | None, Mapping[str, Any]]:
     return entry.bytes, built if isinstance(built, dict) else {}
 
 
-def unfit(plan: Plan, installed: str | None, here: Machine | None) -> str:
-    """Return why an engine can't load here, in one sentence; empty if nothing is known against it.
+def why_not_here(plan: Plan, installed: str | None, here: Machine | None) -> str:
+    """Return why an engine can't load on this machine, in one sentence; empty if it should load.
 
     Args:
         installed: version of the installed TensorRT; None if there is none.
@@ -145,12 +145,11 @@ def unfit(plan: Plan, installed: str | None, here: Machine | None) -> str:
         return f"{plan.path}: {plan.origin}; this machine has no TensorRT"
     if here is None:
         return f"{plan.path}: {plan.origin}; this machine has no NVIDIA GPU with a driver"
-    same_version = _release(plan.version) == _release(installed) or plan.built.get(
-        "version_compatible"
-    )
+    same_release = _release(plan.version) == _release(installed)
+    version_fits = same_release or plan.built.get("version_compatible")
     sm = plan.built.get("sm")
-    same_gpu = sm in (None, here.sm) or (plan.built.get("hardware_compatible") and here.sm >= 80)
-    if same_version and same_gpu:
+    gpu_fits = sm in (None, here.sm) or (plan.built.get("hardware_compatible") and here.sm >= 80)
+    if version_fits and gpu_fits:
         return ""
     return f"{plan.path}: {plan.origin}; this is SM{here.sm} with {installed}"
 

@@ -11,34 +11,35 @@ from trtforge.errors import BuildError, ForgeError, MachineError
 NO_MEMORY = re.compile(
     r"cudaErrorMemoryAllocation|cuda\w* (runtime )?\(?out of memory|cudaError 2\b", re.IGNORECASE
 )
-NO_DRIVER = "graph_jit.cpp"  # TensorRT-RTX compiles refittable kernels on the GPU itself
+# The source file that TensorRT-RTX names where it can't compile refittable kernels without a driver.
+JIT_SOURCE = "graph_jit.cpp"
 
 
-def refusal(trt: Any, what: str, errors: list[str], plugins: bool) -> ForgeError:
+def refusal(trt: Any, subject: str, errors: list[str], plugins: bool) -> ForgeError:
     """Return the error that a failed build ends in.
 
     Args:
-        what: file, for the message.
-        errors: that the builder logged; the first is the cause, those behind it say that the build
-            has failed.
-        plugins: the network has some.
+        subject: name of the model file, or of what else was refused; the message begins with it.
+        errors: messages that the builder logged. The first is the cause; the others only say that
+            the build has failed.
+        plugins: the network has plugins.
     """
     text = " ".join(errors)
     if NO_MEMORY.search(text):
         return MachineError(
-            f"{what}: the GPU's memory does not suffice to build it ({first_line(errors[0])})",
+            f"{subject}: the GPU's memory does not suffice to build it ({first_line(errors[0])})",
             "free GPU memory, or give less --workspace or a smaller --batch",
         )
-    if is_rtx(trt) and NO_DRIVER in text:
+    if is_rtx(trt) and JIT_SOURCE in text:
         return MachineError(
-            f"{what}: {title(trt)} makes engines with exchangeable weights only where it finds an "
+            f"{subject}: {title(trt)} makes engines with exchangeable weights only where it finds an "
             "NVIDIA driver",
             "drop --refit and --strip-weights, or build on the target",
         )
     reason = "the builder failed without saying why"
     if errors:
         reason = f"the builder says: {first_line(errors[0])}"
-    return BuildError(f"{what}: {reason}", hint(trt, errors, plugins))
+    return BuildError(f"{subject}: {reason}", hint(trt, errors, plugins))
 
 
 def hint(trt: Any, errors: list[str], plugins: bool) -> str:
@@ -50,11 +51,9 @@ def hint(trt: Any, errors: list[str], plugins: bool) -> str:
         cut = "--nms none cuts it away where it sees every box and class; else export the model "
         return f"{cut}without its NMS, or take --backend onnxruntime"
     if plugins or re.search(r"plugin|EfficientNMS|BatchedNMS", text, re.IGNORECASE):
-        return (
-            "this builder has no plugins: use --nms none"
-            if is_rtx(trt)
-            else "if it is the plugin that this builder refuses: --nms-impl onnx, or --nms none"
-        )
+        if is_rtx(trt):
+            return "this builder has no plugins: use --nms none"
+        return "if it is the plugin that this builder refuses: --nms-impl onnx, or --nms none"
     if "smem_limit" in text:
         return "give more with --memory-pool tactic-shared-memory=..."
     if "workspace" in text.lower() or "OutOfMemory" in text:
@@ -63,4 +62,6 @@ def hint(trt: Any, errors: list[str], plugins: bool) -> str:
 
 
 def first_line(text: str) -> str:
-    return text.strip().splitlines()[0].strip() if text.strip() else "it (no reason given)"
+    """Return the first line of a builder's message, or words for an empty message."""
+    lines = text.strip().splitlines()
+    return lines[0].strip() if lines else "it (no reason given)"

@@ -1,6 +1,4 @@
-"""ONNX Runtime on the CPU: the reference that every other engine is compared with, and an engine of
-its own.
-"""
+"""Run ONNX Runtime: as the reference for other engines, and as an engine of its own."""
 
 from __future__ import annotations
 
@@ -16,8 +14,8 @@ if TYPE_CHECKING:
     import onnx
     import onnxruntime
 
-# TensorRT's plugins: no other runtime has them.
-PLUGIN = "_TRT"
+# The names of TensorRT's plugins end so; no other runtime has these operators.
+PLUGIN_SUFFIX = "_TRT"
 
 
 def session(
@@ -30,10 +28,10 @@ def session(
 
     Args:
         model: file, or serialized model under 2 GiB.
-        threads: inside one operator; 0 is one for each core.
+        threads: number of threads inside one operator; 0 uses one thread per core.
         fuse: let ONNX Runtime fuse operators. Its INT8 fusions take no FP16 scales: graphs that are
             typed for TensorRT run without.
-        weights: of initializers whose values are not in the model, by name.
+        weights: values of the initializers that are not stored in the model, by name.
 
     Raises:
         ForgeError: ONNX Runtime can't load the model.
@@ -43,29 +41,30 @@ def session(
     options = ort.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = threads
-    options.enable_mem_pattern = (
-        False  # a plan for one batch size: a fifth more memory, and no faster on a CPU
-    )
+    # Memory patterns plan for one batch size: a fifth more memory, and no faster on a CPU.
+    options.enable_mem_pattern = False
     # Idle threads that spin would take the cores from decoding and histograms.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if not fuse:
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    _give(options, weights)
+    _add_weights(options, weights)
     try:
         return ort.InferenceSession(
             model if isinstance(model, bytes) else os.fspath(model),
             options,
             providers=["CPUExecutionProvider"],
         )
-    except Exception as error:  # ONNX Runtime raises classes of its own for every kind of refusal
+    except Exception as error:  # ONNX Runtime's exceptions share no base class
         raise ForgeError(
             f"ONNX Runtime can't load the model: {reason(error)}",
             "--no-check skips ONNX Runtime where only TensorRT knows an operator",
         ) from error
 
 
-def _give(options: onnxruntime.SessionOptions, weights: Mapping[str, np.ndarray] | None) -> None:
-    """Weights for a session, which copies them as it is made."""
+def _add_weights(
+    options: onnxruntime.SessionOptions, weights: Mapping[str, np.ndarray] | None
+) -> None:
+    """Add initializers to the options of a session, which copies them when it opens."""
     import onnxruntime as ort
 
     if weights:
@@ -112,7 +111,7 @@ def cuda_session(
     """Open a session on the first GPU without TF32, which would move ranges in the fourth digit.
 
     Args:
-        weights: as above.
+        weights: values of the initializers that are not stored in the model, by name.
 
     Raises:
         MachineError: ONNX Runtime falls back to the CPU.
@@ -121,7 +120,7 @@ def cuda_session(
 
     options = ort.SessionOptions()
     options.log_severity_level = 4
-    _give(options, weights)
+    _add_weights(options, weights)
     providers: list[str | tuple[str, dict[str, str]]] = [
         ("CUDAExecutionProvider", {"use_tf32": "0"}),
         "CPUExecutionProvider",
@@ -157,7 +156,7 @@ def run(engine: onnxruntime.InferenceSession, images: np.ndarray) -> dict[str, n
     """
     try:
         outputs = engine.run(None, {engine.get_inputs()[0].name: images})
-    except Exception as error:  # as above
+    except Exception as error:  # ONNX Runtime's exceptions share no base class
         raise failure(error, images) from error
     return dict(zip((output.name for output in engine.get_outputs()), outputs, strict=True))
 
@@ -226,10 +225,9 @@ def _optimised(
             engine = ort.InferenceSession(
                 os.fspath(model), options, providers=["CPUExecutionProvider"]
             )
-        except Exception as error:  # as above
-            hint = (
-                "its plugin runs only in TensorRT: use --nms onnx" if PLUGIN in str(error) else ""
-            )
+        except Exception as error:  # ONNX Runtime's exceptions share no base class
+            has_plugin = PLUGIN_SUFFIX in str(error)
+            hint = "its plugin runs only in TensorRT: use --nms onnx" if has_plugin else ""
             raise BuildError(f"ONNX Runtime refuses the model: {reason(error)}", hint) from error
         for batch in batches:
             run(engine, np.zeros((batch, 3, *size), np.float32))

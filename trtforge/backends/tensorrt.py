@@ -38,7 +38,7 @@ def module() -> Any:
     return tensorrt
 
 
-def refuses(device: Device, here: Device | None) -> str:
+def why_not(device: Device, here: Device | None) -> str:
     """Return why no engine can be built for a device on this machine; empty if it can."""
     if not device.typed:
         return f"{device.title} ends at TensorRT {device.tensorrt}; trtforge builds with TensorRT 10 and newer"
@@ -204,7 +204,7 @@ def opened(engine: Path) -> tuple[Any, tensorrt_api.ICudaEngine]:
         here, trt = machine(), module()
     except MachineError as error:
         raise MachineError(f"{engine}: {plan.origin}; {error.problem}", error.hint) from error
-    if why := _plan.unfit(plan, trt.__version__, here):
+    if why := _plan.why_not_here(plan, trt.__version__, here):
         raise MachineError(
             why, "rebuild it here: `trtforge build PREPARED/`, or from the ONNX file"
         )

@@ -1,6 +1,4 @@
-"""TensorRT for RTX: NVIDIA's builder that makes engines ahead of time, for another GPU or with none
-at hand.
-"""
+"""Build engines with TensorRT for RTX, also for other GPUs or on a machine without a GPU."""
 
 from __future__ import annotations
 
@@ -19,10 +17,9 @@ from trtforge.errors import MachineError
 if TYPE_CHECKING:
     import tensorrt_rtx as tensorrt_api
 
-# Options that TensorRT-RTX 1.7 takes and does nothing with (the same engine byte for byte, or a
-# warning), or can't serve: field of BuildOptions -> option, reason. Seen by building the demo
-# detector, and for
-# --sparsity one with pruned FP16 weights.
+# Options that TensorRT-RTX 1.7 ignores (the engine stays the same byte for byte, or the builder only
+# warns) or can't serve. Field of BuildOptions -> option, reason. Observed in builds of the demo
+# detector; --sparsity in builds of a detector with pruned FP16 weights.
 UNSERVED = {
     "opt_level": ("--opt-level", "ignores the optimisation level: it times no kernels"),
     "tactic_sources": ("--tactic-sources", "ignores tactic sources"),
@@ -54,10 +51,10 @@ def module() -> Any:
     return tensorrt_rtx
 
 
-def refuses(device: Device) -> str:
+def why_not(device: Device) -> str:
     """Return why no engine can be built for a device; empty if it can.
 
-    One sentence, that names the devices that are served by their compute capability.
+    The reason is one sentence, and names the compute capabilities that the builder serves.
     """
     if device.rtx_serves:
         return ""
@@ -83,7 +80,7 @@ def build(
         batch=batch,
         size=size,
         options=options,
-        configure=target(trt, sm),
+        configure=target_setter(trt, sm),
         progress=progress,
     )
 
@@ -97,9 +94,8 @@ def check(options: BuildOptions) -> None:
     trt = module()
     if options.implicit is not None:
         need_implicit(trt)
-    if (
-        options.refit or options.strip_weights
-    ):  # without a driver its compiler writes noise on stderr, and fails
+    if options.refit or options.strip_weights:
+        # Without a driver the compiler writes noise to stderr, and fails.
         machine()
     for name, (option, why) in UNSERVED.items():
         if getattr(options, name) != getattr(PLAIN, name):
@@ -109,8 +105,8 @@ def check(options: BuildOptions) -> None:
             )
 
 
-def target(trt: Any, sm: int) -> Callable[[Any], None]:
-    """Sets the one compute capability on a builder config."""
+def target_setter(trt: Any, sm: int) -> Callable[[Any], None]:
+    """Return a function that sets the only compute capability of a builder configuration."""
 
     def configure(config: tensorrt_api.IBuilderConfig) -> None:
         config.num_compute_capabilities = 1
@@ -120,9 +116,10 @@ def target(trt: Any, sm: int) -> Callable[[Any], None]:
 
 
 def compute_capabilities(engine: bytes) -> list[int]:
-    """Return the compute capabilities in an engine's header, such as [86, 89]; empty without.
+    """Return the compute capabilities in an engine's header, such as [86, 89].
 
     The header is 64 bytes: magic ``vtrt``, and at byte 32 a mask of the targets, lowest bit SM75.
+    The list is empty where the file has no such header.
     """
     if len(engine) < 64 or engine[:4] != b"vtrt":
         return []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from trtforge.backends.tensorrt import refuses
+from trtforge.backends.tensorrt import why_not
 from trtforge.backends.tensorrt_rtx import INSTALL
 from trtforge.devices import Device
 from trtforge.devices.machine import Machine
@@ -36,7 +36,7 @@ def examine(machine: Machine, device: Device | None) -> Iterator[Diagnosis]:
 def _build(machine: Machine, target: Device) -> Diagnosis:
     about = f"build {target.name}"
     prepare = f"trtforge prepare MODEL.onnx --device {target.name}"
-    why = refuses(target, machine.device)
+    why = why_not(target, machine.device)
     if not target.typed:
         return Diagnosis(
             about, "wrong", f"{why}: its own DeepStream builds from what `prepare` writes", prepare

@@ -53,10 +53,10 @@ def target(backend: str, device: Device | None) -> tuple[Target, str]:
         raise MachineError(f"no GPU on this machine to build for with {backend}", hint)
     if backend == RTX:
         return Target(_rtx(device), device), ""
-    why_not = tensorrt.refuses(device, here)
-    if why_not and (backend == "tensorrt" or not device.typed):
-        raise MachineError(why_not, _elsewhere(device))
-    if not why_not and (backend == "tensorrt" or find_spec("tensorrt")):
+    reason = tensorrt.why_not(device, here)
+    if reason and (backend == "tensorrt" or not device.typed):
+        raise MachineError(reason, _elsewhere(device))
+    if not reason and (backend == "tensorrt" or find_spec("tensorrt")):
         tensorrt.module()
         return Target("tensorrt", device), ""
     return Target(_rtx(device), device), ""
@@ -180,8 +180,8 @@ def _rtx(device: Device) -> Backend:
     Raises:
         MachineError: it does not, or is not installed.
     """
-    if why_not := tensorrt_rtx.refuses(device):
-        raise MachineError(why_not, _elsewhere(device))
+    if reason := tensorrt_rtx.why_not(device):
+        raise MachineError(reason, _elsewhere(device))
     if find_spec("tensorrt_rtx") is None:
         raise MachineError(
             f"no builder for {device.title} on this machine: TensorRT-RTX is not installed",

@@ -28,8 +28,8 @@ def check(out: Path, engine: bool) -> None:
         engine: the best engine's bundle is going to be written, too.
 
     Raises:
-        ForgeError: the folder is a file or lies in one, can't be written, or holds files that are
-            not a sweep's.
+        ForgeError: the path is a file or lies inside one, the folder can't be written, a result's
+            name is taken by a folder, or ``engine`` holds files that trtforge did not write.
     """
     parents = (out.absolute(), *out.absolute().parents)
     existing = next(path for path in parents if path.exists())
@@ -46,8 +46,10 @@ def check(out: Path, engine: bool) -> None:
         check_output(out / ENGINE)
 
 
-def write(found: Swept, out: Path) -> list[Path]:
-    """Write the rows as JSON and CSV, and their picture, each file whole or not at all.
+def write(swept: Swept, out: Path) -> list[Path]:
+    """Write the rows as JSON, as CSV and as a picture, and return the paths.
+
+    A write that fails leaves no partial file behind.
 
     Raises:
         ForgeError: the folder can't be written.
@@ -62,9 +64,9 @@ def write(found: Swept, out: Path) -> list[Path]:
             f"{out}: can't be a folder ({error.strerror})", "give another folder with -o"
         ) from error
     texts = (
-        json.dumps(asdict(found), indent=1) + "\n",
-        as_csv(found.rows),
-        sweep_picture.render(found),
+        json.dumps(asdict(swept), indent=1) + "\n",
+        as_csv(swept.rows),
+        sweep_picture.render(swept),
     )
     for name, text in zip(FILES, texts, strict=True):
         outfile.write_text(out / name, text)
@@ -72,11 +74,11 @@ def write(found: Swept, out: Path) -> list[Path]:
 
 
 def deliver_best(
-    found: Swept, pick: Pick, job: Job, target: Target, store: Store, out: Path
+    swept: Swept, pick: Pick, job: Job, target: Target, store: Store, out: Path
 ) -> Path:
     """Write the bundle of the best row into ``out/engine``.
 
-    It holds the very engine that was measured, whoever built it.
+    The bundle contains exactly the engine that the sweep measured; nothing is built again.
 
     Args:
         store: the store of the sweep.
@@ -84,8 +86,9 @@ def deliver_best(
     Raises:
         ForgeError: see ``best`` and ``trtforge.stages.bundle.write``.
     """
-    row = best(found.rows, pick)
-    engine = next(made for made in store.ran if made.digests.get(build.ENGINE) == row.digest)
+    row = best(swept.rows, pick)
+    # Cells with equal engines share a digest: any of their artifacts is the measured engine.
+    engine = next(built for built in store.ran if built.digests.get(build.ENGINE) == row.digest)
     prepared = prepare(job_for(job, row.cell), store, [needed_backend(target)])
     folder = out / ENGINE
     bundle.write(folder, prepared, target, engine.with_facts(BuildFacts), None, force=False)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trtforge.backends.onnxruntime import PLUGIN, reason
+from trtforge.backends.onnxruntime import PLUGIN_SUFFIX, reason
 from trtforge.errors import ForgeError
 from trtforge.timing import inputs
 from trtforge.timing.measure import Runner
@@ -35,7 +35,7 @@ def session(model: Path, providers: list[Any] | None = None) -> onnxruntime.Infe
         )
     except Exception as error:  # ONNX Runtime raises classes of its own for every kind of refusal
         hint = ""
-        if PLUGIN in str(error):
+        if PLUGIN_SUFFIX in str(error):
             hint = "its plugin runs only in TensorRT: prepare with --nms onnx"
         raise ForgeError(f"{model}: ONNX Runtime can't load it: {reason(error)}", hint) from error
 

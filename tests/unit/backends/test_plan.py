@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from trtforge.backends._driver import Machine
-from trtforge.backends._plan import engine_bytes, maker, read, start, unfit, without_header
+from trtforge.backends._plan import engine_bytes, maker, read, start, why_not_here, without_header
 from trtforge.errors import ForgeError
 
 ORIN = Machine("Orin", 87, "540.4.0", "13.2")
@@ -89,7 +89,7 @@ def test_tensorrt_engine_that_was_cut_short_is_known_by_the_manifest(tmp_path):
     ],
 )
 def test_why_an_engine_does_not_load_here(tmp_path, version, built, installed, here, why):
-    found = unfit(read(plan(tmp_path, version, **built)), installed, here)
+    found = why_not_here(read(plan(tmp_path, version, **built)), installed, here)
     assert why in found
     assert bool(why) == bool(found)
 
@@ -97,7 +97,7 @@ def test_why_an_engine_does_not_load_here(tmp_path, version, built, installed, h
 def test_manifest_of_another_file_says_nothing(tmp_path):
     plan(tmp_path, sm=75)
     other = plan(tmp_path, name="other.engine")
-    assert unfit(read(other), "10.3.0", ORIN) == ""
+    assert why_not_here(read(other), "10.3.0", ORIN) == ""
 
 
 def wrapped(path, metadata=b'{"task": "detect", "names": {"0": "anvil"}}', length=None):

@@ -16,8 +16,8 @@ def summarize(result: Verification, find_worst: bool) -> str:
     if result.accuracy:
         lines += [_accuracy(result), ""]
     if result.agreement:
-        both, either = result.agreement
-        lines += [f"{both} of {either} objects are found by both (score 0.25, IoU 0.5)"]
+        common, total = result.agreement
+        lines += [f"{common} of {total} objects are found by both (score 0.25, IoU 0.5)"]
     lines += [f"{result.images} images"]
     lines += [f"  {remark}" for remark in (*result.broken, *result.remarks)]
     return "\n".join(lines)
@@ -58,11 +58,14 @@ def _worst_layer(result: Verification) -> str:
 
 
 def _accuracy(result: Verification) -> str:
-    header = ["engine", result.metric, *result.more]
-    header += ["points lost" if result.drops else "", "95 % interval" if result.intervals else ""]
+    # A column without values keeps its place, with an empty title.
+    lost_title = "points lost" if result.drops else ""
+    interval_title = "95 % interval" if result.intervals else ""
+    header = ["engine", result.metric, *result.more, lost_title, interval_title]
+    # The first engine is the reference: it has no loss and no interval.
     lost = ["", *(f"{drop:.2f}" for drop in result.drops)]
     intervals = ["", *(f"{low:.2f} to {high:.2f}" for low, high in result.intervals)]
-    intervals += [""] * len(result.engines)  # where none was computed
+    intervals += [""] * len(result.engines)  # results without intervals need blank cells
     columns = [result.accuracy, *result.more.values()]
     rows = [
         [engine, *(f"{column[index]:.4f}" for column in columns), lost[index], intervals[index]]
