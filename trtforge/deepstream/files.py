@@ -126,12 +126,12 @@ def _gie(path: Path, folder: Path, secondary: bool) -> app.Gie:
     if objects != secondary:
         want = "a secondary network's: --sgie" if objects else "a primary network's"
         raise ForgeError(f"{path}: is {want}", "process-mode says so: 1 for frames, 2 for objects")
-    on = properties.get("operate-on-gie-id")
+    parent = properties.get("operate-on-gie-id")
     return app.Gie(
         config=os.path.relpath(path.resolve(), folder.resolve()),
         batch=int(str(properties.get("batch-size", 1))),
         unique_id=int(str(properties.get("gie-unique-id", 2 if secondary else 1))),
-        on=None if on is None else int(str(on)),
+        objects_of=None if parent is None else int(str(parent)),
     )
 
 

@@ -194,7 +194,7 @@ def why_not(
     if place.dla is not None and (why := _no_dla(device, place.dla, backend, precision)):
         return why
     if backend == RTX:
-        return tensorrt_rtx.refuses(device)
+        return tensorrt_rtx.why_not(device)
     return "TensorRT builds on its own GPU, and hosted runners have none" if hosted else ""
 
 

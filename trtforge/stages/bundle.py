@@ -146,7 +146,7 @@ def _network(prepared: Prepared, deepstream: str, dla_core: int | None) -> _Conf
     graph = inspect(prepared.graphs[DEEPSTREAM].path)
     model = describe.from_prepared(prepared, graph, Path(), dla=dla_core)
     kind = replace(graph, features=(True,)).kind() if prepared.facts.features else graph.kind()
-    if kind == "detector" and not graph.stock:
+    if kind == "detector" and not graph.fits_stock_parser:
         kind = "tensors"
     names, origin = describe.class_names(model, kind)
     request = describe.NetworkRequest(kind=kind)

@@ -28,7 +28,7 @@ WHOLE = replace(
         parse("file:///a.mp4"),
         parse("https://h/b.ts?k=1"),
     ),
-    secondary=(app.Gie("sgie.txt", 16, 2, on=1),),
+    secondary=(app.Gie("sgie.txt", 16, 2, objects_of=1),),
     tracker="nvdcf-accuracy",
     sinks=app.SINKS,
     interval=2,

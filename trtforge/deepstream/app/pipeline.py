@@ -13,8 +13,8 @@ from trtforge.errors import ForgeError
 
 SAMPLE = "file:///opt/nvidia/deepstream/deepstream/samples/streams/sample_720p.mp4"
 SAMPLE_FRAME = (1280, 720)  # width, height of the sample stream in pixels
-FRAME = (1920, 1080)  # of most cameras
-TILES = (1280, 720)  # what all tiles together measure
+FRAME = (1920, 1080)  # width, height of most cameras in pixels
+TILER_SIZE = (1280, 720)  # width, height of the picture that holds all tiles, in pixels
 FRAME_TIME_US = 40000  # how long the muxer waits for a full batch: one frame at 25 frames a second
 SINKS = ("display", "file", "rtsp", "fake")
 
@@ -33,18 +33,19 @@ TRACKERS = {
 
 @dataclass(frozen=True)
 class Gie:
-    """A network of the pipeline: its nvinfer configuration, and what the pipeline has to know of it.
+    """A network of the pipeline: its nvinfer configuration, and the figures that the pipeline needs.
 
     Attributes:
-        config: path, relative to the pipeline's own.
-        batch: largest that its engine takes.
-        on: unique id of the network whose objects it looks at; None for the primary one.
+        config: path of the nvinfer configuration, relative to the pipeline's file.
+        batch: largest batch that its engine takes.
+        objects_of: unique id of the network whose objects it works on; None if the pipeline's file
+            does not name one.
     """
 
     config: str
     batch: int
     unique_id: int = 1
-    on: int | None = None
+    objects_of: int | None = None
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,11 @@ class Pipeline:
             batch holds.
         primary, secondary: networks.
         tracker: a preset's name, or None.
-        sinks: of ``SINKS``.
+        sinks: names from ``SINKS``.
         frame: width and height of the muxer's frames in pixels.
-        interval: frames that the primary network skips between two.
+        interval: number of frames that the primary network skips after each frame that it processes.
         output: video file of the ``file`` sink.
-        port: of the ``rtsp`` sink.
+        port: port of the ``rtsp`` sink.
     """
 
     streams: tuple[Stream, ...]
@@ -75,7 +76,7 @@ class Pipeline:
 
 
 def config(pipeline: Pipeline) -> tuple[Config, list[str]]:
-    """Groups with their keys in order, and comments on what no key can say.
+    """Return the groups with their keys in order, and comments on facts that no key expresses.
 
     Raises:
         ForgeError: an unknown tracker or sink, or networks whose ids clash.
@@ -85,15 +86,15 @@ def config(pipeline: Pipeline) -> tuple[Config, list[str]]:
     columns = math.ceil(math.sqrt(count))
     live = any(stream.live for stream in pipeline.streams)
     width, height = pipeline.frame if pipeline.streams else SAMPLE_FRAME
-    quiet = set(pipeline.sinks) == {"fake"}
+    invisible = set(pipeline.sinks) == {"fake"}  # nobody sees the tiles or the overlay
     sections: Config = {
         "application": {"enable-perf-measurement": 1, "perf-measurement-interval-sec": 5},
         "tiled-display": {
-            "enable": int(not quiet),
+            "enable": int(not invisible),
             "rows": math.ceil(count / columns),
             "columns": columns,
-            "width": TILES[0],
-            "height": TILES[1],
+            "width": TILER_SIZE[0],
+            "height": TILER_SIZE[1],
             "gpu-id": 0,
         },
         **_sources(pipeline.streams, count),
@@ -107,7 +108,7 @@ def config(pipeline: Pipeline) -> tuple[Config, list[str]]:
         },
         **_networks(pipeline),
         **_tracker(pipeline.tracker),
-        "osd": {"enable": int(not quiet), "gpu-id": 0, "border-width": 2, "text-size": 12},
+        "osd": {"enable": int(not invisible), "gpu-id": 0, "border-width": 2, "text-size": 12},
         **{
             f"sink{number}": _sink(name, pipeline, live)
             for number, name in enumerate(pipeline.sinks)
@@ -125,10 +126,11 @@ def _check(pipeline: Pipeline) -> None:
     for sink in pipeline.sinks:
         if sink not in SINKS:
             raise ForgeError(f"--sink {sink}: not known", f"one of: {', '.join(SINKS)}")
-    twice = next((sink for sink in pipeline.sinks if pipeline.sinks.count(sink) > 1), None)
-    if twice:
+    duplicate = next((sink for sink in pipeline.sinks if pipeline.sinks.count(sink) > 1), None)
+    if duplicate:
         raise ForgeError(
-            f"--sink {twice}: given twice, with one port or file for both", "give each sink once"
+            f"--sink {duplicate}: given twice, with one port or file for both",
+            "give each sink once",
         )
     ids = [gie.unique_id for gie in (pipeline.primary, *pipeline.secondary)]
     if len(set(ids)) < len(ids):
@@ -137,14 +139,14 @@ def _check(pipeline: Pipeline) -> None:
             "write one of them again with another --unique-id",
         )
     for gie in pipeline.secondary:
-        if gie.on == gie.unique_id:
+        if gie.objects_of == gie.unique_id:
             raise ForgeError(
-                f"{gie.config}: works on objects of its own (gie-unique-id {gie.on})",
+                f"{gie.config}: works on objects of its own (gie-unique-id {gie.objects_of})",
                 "write it again with another --on-gie or --unique-id",
             )
-        if gie.on is not None and gie.on not in ids:
+        if gie.objects_of is not None and gie.objects_of not in ids:
             raise ForgeError(
-                f"{gie.config}: works on objects of network {gie.on}, which is not in the pipeline",
+                f"{gie.config}: works on objects of network {gie.objects_of}, which is not in the pipeline",
                 "write it again with another --on-gie",
             )
 
@@ -195,7 +197,7 @@ def _source(stream: Stream) -> dict[str, Value]:
 
 def _networks(pipeline: Pipeline) -> Config:
     primary = pipeline.primary
-    found: Config = {
+    groups: Config = {
         "primary-gie": {
             "enable": 1,
             "gpu-id": 0,
@@ -206,15 +208,15 @@ def _networks(pipeline: Pipeline) -> Config:
         }
     }
     for number, gie in enumerate(pipeline.secondary):
-        found[f"secondary-gie{number}"] = {
+        groups[f"secondary-gie{number}"] = {
             "enable": 1,
             "gpu-id": 0,
             "gie-unique-id": gie.unique_id,
             "batch-size": gie.batch,
-            **({"operate-on-gie-id": gie.on} if gie.on is not None else {}),
+            **({"operate-on-gie-id": gie.objects_of} if gie.objects_of is not None else {}),
             "config-file": gie.config,
         }
-    return found
+    return groups
 
 
 def _tracker(name: str | None) -> Config:
@@ -249,12 +251,12 @@ def _sink(name: str, pipeline: Pipeline, live: bool) -> dict[str, Value]:
 
 
 def _comments(pipeline: Pipeline, count: int) -> list[str]:
-    found = ["deepstream-app -c THIS_FILE, written by trtforge."]
+    comments = ["deepstream-app -c THIS_FILE, written by trtforge."]
     if count > pipeline.primary.batch:
-        found.append(
+        comments.append(
             f"{count} sources, but {pipeline.primary.config} takes {pipeline.primary.batch} frames at once: "
             f"it runs {math.ceil(count / pipeline.primary.batch)} times for each frame of all."
         )
     if "file" in pipeline.sinks:
-        found.append("output-file is taken from the folder that deepstream-app runs in.")
-    return found
+        comments.append("output-file is taken from the folder that deepstream-app runs in.")
+    return comments

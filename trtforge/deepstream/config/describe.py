@@ -104,8 +104,8 @@ def model(path: Path, recipe: Recipe | None) -> Model:
         graph, recipe = inspect(path), recipe or Recipe()
         stated = by_metadata(from_recipe(recipe.preprocess), graph.metadata)
         recipe = recipe.model_copy(update={"preprocess": stated.preprocess})
-        precision = "mixed" if graph.quantized or graph.half else "fp32"
-        return Model(path, graph, recipe, None, precision, graph.classes)
+        precision = "mixed" if graph.quantized or graph.has_fp16_weights else "fp32"
+        return Model(path, graph, recipe, None, precision, graph.nms_classes)
     return _engine(path, recipe)
 
 
@@ -203,7 +203,9 @@ def network(
     names, _ = class_names(model, kind)
     size, channels = _image(model)
     parser = request.parser or (
-        Parser(STOCK_FUNCTION, STOCK_PARSERS) if kind == "detector" and graph.stock else None
+        Parser(STOCK_FUNCTION, STOCK_PARSERS)
+        if kind == "detector" and graph.fits_stock_parser
+        else None
     )
     score = request.score if request.score is not None else model.score
     if score is None:
@@ -230,7 +232,7 @@ def network(
         unique_id=request.unique_id,
         objects=request.objects,
         channels_last=kind == "segmentation" and _map_of(graph).channels_last,
-        logits=kind == "classifier" and not set(graph.ends) <= {"Softmax", "Sigmoid"},
+        logits=kind == "classifier" and not set(graph.last_ops) <= {"Softmax", "Sigmoid"},
     )
     if model.engine and model.engine != Path(made.engine).name:
         raise ForgeError(
@@ -244,7 +246,7 @@ def network(
 def _kind(model: Model, request: NetworkRequest) -> Kind:
     kind = model.graph.kind()
     unread = kind == "tensors" or (
-        kind == "detector" and not model.graph.stock and request.parser is None
+        kind == "detector" and not model.graph.fits_stock_parser and request.parser is None
     )
     if not unread:
         return kind

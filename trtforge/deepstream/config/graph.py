@@ -34,24 +34,25 @@ class Graph:
     Attributes:
         inputs, outputs: in order; the image must be the first input.
         quantized: it holds Q/DQ nodes.
-        half: it holds FP16 weights.
-        nms: type of the node that suppresses boxes inside; empty if there is none.
-        ends: type of the node that computes each output.
+        has_fp16_weights: it holds FP16 weights.
+        nms: type of the graph's NMS node; empty if there is none.
+        last_ops: type of the node that computes each output; empty where none does.
         features: whether each output is a vector that describes a picture, without classes.
-        metadata: what the file says of itself.
-        classes: that the suppressing node tells apart; None where the graph does not show it.
-        tensors: names of all that nodes read and write, but for weights.
+        metadata: the metadata in the file.
+        nms_classes: number of classes that the NMS node distinguishes; None where the graph does
+            not show it.
+        tensors: names of the inputs and of all node outputs, without weights.
     """
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     quantized: bool
-    half: bool
+    has_fp16_weights: bool
     nms: str
-    ends: tuple[str, ...]
+    last_ops: tuple[str, ...]
     features: tuple[bool, ...] = ()
     metadata: Metadata = NOTHING
-    classes: int | None = None
+    nms_classes: int | None = None
     tensors: frozenset[str] = frozenset()
 
     @property
@@ -66,28 +67,31 @@ class Graph:
         return self.inputs[0].dims[1:] if self.inputs else ()
 
     @property
-    def stock(self) -> bool:
+    def fits_stock_parser(self) -> bool:
         """True if DeepStream's TensorFlow SSD parser reads the outputs, with float32 classes."""
-        return self.suppressed and self.output("detection_classes").dtype == "float32"
+        return self.has_nms_outputs and self.output("detection_classes").dtype == "float32"
 
     @property
-    def suppressed(self) -> bool:
+    def has_nms_outputs(self) -> bool:
         """True if the graph has the four outputs of EfficientNMS, of any types."""
         return {output.name for output in self.outputs} >= set(NMS_OUTPUTS)
 
     def output(self, name: str) -> Tensor:
+        """Return the output of a name that the graph has."""
         return next(output for output in self.outputs if output.name == name)
 
     def kind(self) -> Kind:
         """Return what the outputs look like; ``tensors`` where none of nvinfer's own parsers reads them."""
-        if self.suppressed:
+        if self.has_nms_outputs:
             return "detector"
         task = self.metadata.task.value if self.metadata.task else None
         if all(output.dtype == "float32" and classes_of(output) for output in self.outputs):
             plain = not self.nms and not any(self.features)
             return "classifier" if task == "classify" or (task is None and plain) else "tensors"
-        found = self.class_map()
-        fits = found is not None and found.step == 1  # nvinfer reads the map at the image's size
+        classes = self.class_map()
+        fits = (
+            classes is not None and classes.step == 1
+        )  # nvinfer reads the map at the image's size
         return "segmentation" if fits and task in (None, "semantic") else "tensors"
 
     def class_map(self) -> ClassMap | None:
@@ -95,15 +99,15 @@ class Graph:
         if len(self.outputs) != 1:
             return None
         semantic = self.metadata.task is not None and self.metadata.task.value == "semantic"
-        return class_map(self.image[1:], self.outputs[0].dims, self.ends[0], semantic)
+        return class_map(self.image[1:], self.outputs[0].dims, self.last_ops[0], semantic)
 
 
 def classes_of(output: Tensor) -> int | None:
-    """Classes of a classifier's output (B, C), (B, C, 1) or (B, C, 1, 1); None for any other."""
+    """Return C of a classifier's output (B, C), (B, C, 1) or (B, C, 1, 1); None for other shapes."""
     dims = output.dims[1:]
-    return (
-        dims[0] if dims and isinstance(dims[0], int) and all(dim == 1 for dim in dims[1:]) else None
-    )
+    if not dims or any(dim != 1 for dim in dims[1:]):
+        return None
+    return dims[0] if isinstance(dims[0], int) else None
 
 
 def inspect(path: Path) -> Graph:
@@ -126,6 +130,8 @@ def inspect(path: Path) -> Graph:
             f"{path}: not an ONNX model (no nodes or no outputs in it)", "export it again"
         )
     weights = {tensor.name for tensor in model.graph.initializer}
+    weight_types = {tensor.data_type for tensor in model.graph.initializer}
+    graph_inputs = {value.name for value in model.graph.input} - weights
     ops = [node.op_type for node in model.graph.node]
     makers = makers_of(model.graph)
     results = [value.name for value in model.graph.output]
@@ -134,28 +140,23 @@ def inspect(path: Path) -> Graph:
         inputs=tuple(_tensor(value) for value in model.graph.input if value.name not in weights),
         outputs=tuple(_tensor(value) for value in model.graph.output),
         quantized="DequantizeLinear" in ops,
-        half=any(
-            tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in model.graph.initializer
-        ),
-        nms=next((op for op in ops if "NMS" in op or op == "NonMaxSuppression"), ""),
-        ends=tuple("" if node is None else str(node.op_type) for node in last),
+        has_fp16_weights=onnx.TensorProto.FLOAT16 in weight_types,
+        nms=next((op for op in ops if _is_nms(op)), ""),
+        last_ops=tuple("" if node is None else str(node.op_type) for node in last),
         features=tuple(is_features(name, makers) for name in results),
         metadata=of_model(model),
-        classes=_suppressed_classes(model),
-        tensors=frozenset({value.name for value in model.graph.input} - weights | makers.keys()),
+        nms_classes=_nms_classes(model),
+        tensors=frozenset(graph_inputs | makers.keys()),
     )
 
 
-def _suppressed_classes(model: onnx.ModelProto) -> int | None:
-    """Return the number of classes by the scores of the NMS: (B, N, C) or, for ONNX's, (B, C, N)."""
-    node = next(
-        (
-            each
-            for each in model.graph.node
-            if "NMS" in each.op_type or each.op_type == "NonMaxSuppression"
-        ),
-        None,
-    )
+def _is_nms(op_type: str) -> bool:
+    return "NMS" in op_type or op_type == "NonMaxSuppression"
+
+
+def _nms_classes(model: onnx.ModelProto) -> int | None:
+    """Return C of the NMS node's scores: (B, N, C) for plugins, (B, C, N) for ONNX's own NMS."""
+    node = next((node for node in model.graph.node if _is_nms(node.op_type)), None)
     if node is None or len(node.input) < 2:
         return None
     shapes = {
@@ -166,9 +167,10 @@ def _suppressed_classes(model: onnx.ModelProto) -> int | None:
     if len(dims) != 3:
         return None
     count = dims[1 if standard else 2]
-    # One class of ONNX's own NMS may be all classes, suppressed as one.
-    known = isinstance(count, int) and (count > 1 or not standard)
-    return count if isinstance(count, int) and known else None
+    if not isinstance(count, int):
+        return None
+    # ONNX's own NMS with one class may treat all classes as one, so 1 tells nothing there.
+    return None if standard and count <= 1 else count
 
 
 def _tensor(value: onnx.ValueInfoProto) -> Tensor:

@@ -1,7 +1,7 @@
 """The groups and keys of deepstream-app's configuration, with the types that its parser reads.
 
 Read from ``deepstream_config_file_parser.c`` and ``deepstream_app_config_parser.c`` of DeepStream
-9.1. Most switches are *integers* there: ``enable=true`` is no number, and then sources, GIEs and
+9.1. Most switches are *integers* there: ``enable=true`` is not a number, and then sources, GIEs and
 sinks are silently left out.
 """
 
@@ -261,6 +261,7 @@ GROUPS: dict[str, dict[str, Key]] = {
     },
     "tests": {"file-loop": _SWITCH, "pipeline-recreate-sec": _INT},
 }
+# Groups that occur several times, with a number behind the name: source0, source1 ...
 FAMILIES: dict[str, dict[str, Key]] = {
     "source": _SOURCE,
     "sink": _SINK,
@@ -269,8 +270,10 @@ FAMILIES: dict[str, dict[str, Key]] = {
     "dewarper": _DEWARPER,
     "message-consumer": _CONSUMER,
 }
-_COLORED = re.compile(r"(bbox-(?:border|bg)-color)\d+")
-GONE = {
+# Keys of [primary-gie] and [secondary-gieN] that end in a class number: bbox-border-color2.
+_CLASS_COLOR = re.compile(r"(bbox-(?:border|bg)-color)\d+")
+# Keys that older versions read; the text completes the sentence "KEY is ...".
+REMOVED = {
     "enable-batch-process": "gone: the tracker always works on batches",
     "enable-past-frame": "gone: set it in the tracker's own file",
 }
@@ -281,11 +284,17 @@ def app(group: str) -> dict[str, Key] | None:
     if group in GROUPS:
         return GROUPS[group]
     family = group.rstrip("0123456789")
-    return FAMILIES.get(family) if family != group or family in ("sink", "secondary-gie") else None
+    has_number = family != group
+    # deepstream-app reads [sink] and [secondary-gie], too; other families need their number.
+    if has_number or family in ("sink", "secondary-gie"):
+        return FAMILIES.get(family)
+    return None
 
 
 def key_of(group: str, name: str) -> Key | None:
     """Return a key of a group, also one with a class number in its name."""
     table = app(group) or {}
-    found = _COLORED.fullmatch(name)
-    return table.get(name) or (table.get(found[1]) if found else None)
+    if name in table:
+        return table[name]
+    color = _CLASS_COLOR.fullmatch(name)
+    return table.get(color[1]) if color else None

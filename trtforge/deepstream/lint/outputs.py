@@ -65,7 +65,7 @@ def _raw(subject: Subject) -> bool:
     if (
         graph is None
         or graph.nms
-        or graph.suppressed
+        or graph.has_nms_outputs
         or len(graph.outputs) != 1
         or len(graph.outputs[0].dims) != 3
     ):
@@ -131,7 +131,7 @@ def thresholds(subject: Subject) -> Iterator[Finding]:
     kind, mode = subject.get("network-type"), subject.get("cluster-mode")
     if kind not in _OBJECTS:
         return
-    padded = subject.graph is not None and subject.graph.suppressed
+    padded = subject.graph is not None and subject.graph.has_nms_outputs
     for group in subject.document.groups:
         for entry in subject.document.group(group).values():
             value = subject.values.get(group, {}).get(entry.key)

@@ -25,11 +25,11 @@ def names(subject: Subject) -> Iterator[Finding]:
         table = subject.table(entry.group)
         if table is None or subject.key(entry) is not None or entry.key.startswith((";", "//")):
             continue
-        if subject.kind == "app" and entry.key in app_keys.GONE:
+        if subject.kind == "app" and entry.key in app_keys.REMOVED:
             yield subject.at(
                 "no-effect",
                 entry,
-                f"{entry.key} is {app_keys.GONE[entry.key]}",
+                f"{entry.key} is {app_keys.REMOVED[entry.key]}",
                 subject.without(entry),
             )
             continue
