@@ -14,7 +14,7 @@ from trtforge.errors import ForgeError
 
 MAGIC = {b"ftrt": "TensorRT", b"vtrt": "TensorRT-RTX"}
 HEADER = 64  # bytes
-# Ultralytics writes its own header before the plan: 4 bytes of length, and JSON with names and sizes.
+# Ultralytics puts its own header before the engine: 4 bytes of length, then JSON.
 LENGTH = 4
 MOST_METADATA = 1 << 20  # bytes; the names of a thousand classes take 30 kB
 
@@ -88,8 +88,8 @@ def read(path: Path) -> Plan:
     """Read the header of an engine, and what the manifest in its folder says about it.
 
     Bytes 24 to 27 hold the version, as NVIDIA's trtexec reads it (sampleEngines.cpp,
-    getPlanVersionOnly). TensorRT-RTX writes the size of the engine into bytes 16 to 23. No such field
-    is known for TensorRT, so there only the manifest tells the size.
+    getPlanVersionOnly). TensorRT-RTX writes the size of the engine into bytes 16 to 23. TensorRT is
+    not known to write it, so for its engines only the manifest tells the size.
 
     Raises:
         ForgeError: the file is not an engine, or is shorter than it should be.

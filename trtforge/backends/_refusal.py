@@ -11,7 +11,7 @@ from trtforge.errors import BuildError, ForgeError, MachineError
 NO_MEMORY = re.compile(
     r"cudaErrorMemoryAllocation|cuda\w* (runtime )?\(?out of memory|cudaError 2\b", re.IGNORECASE
 )
-# The source file that TensorRT-RTX names where it can't compile refittable kernels without a driver.
+# TensorRT-RTX compiles refittable kernels on the GPU; without a driver it names this source file.
 JIT_SOURCE = "graph_jit.cpp"
 
 

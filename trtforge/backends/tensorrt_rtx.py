@@ -17,8 +17,8 @@ from trtforge.errors import MachineError
 if TYPE_CHECKING:
     import tensorrt_rtx as tensorrt_api
 
-# Options that TensorRT-RTX 1.7 ignores (the engine stays the same byte for byte, or the builder only
-# warns) or can't serve. Field of BuildOptions -> option, reason. Observed in builds of the demo
+# Options that TensorRT-RTX 1.7 ignores (the engine stays the same byte for byte, or the builder
+# only warns) or can't serve. Field of BuildOptions -> option, reason. Seen in builds of the demo
 # detector; --sparsity in builds of a detector with pruned FP16 weights.
 UNSERVED = {
     "opt_level": ("--opt-level", "ignores the optimisation level: it times no kernels"),

@@ -67,9 +67,9 @@ def lint(
         report = call()
     except ForgeError as error:
         if isinstance(error.result, LintReport):
-            print(error.result.shown(form))
+            print(error.result.render(form))
         raise
-    print(report.shown(form))
+    print(report.render(form))
 
 
 @command("deepstream.deepstream_preview")

@@ -191,15 +191,15 @@ def _onnxruntime(machine: Machine) -> Iterator[Diagnosis]:
             "pip install onnxruntime",
         )
         return
-    gpu = next((claim for claim in there.claims if claim.name.endswith("-gpu")), None)
-    wanted = gpu or next(iter(there.claims), None)
+    gpu = next((package for package in there.installed if package.name.endswith("-gpu")), None)
+    wanted = gpu or next(iter(there.installed), None)
     again = (
         f"pip install --force-reinstall --no-deps '{wanted.name}=={wanted.version}'"
         if wanted
         else "pip install --force-reinstall onnxruntime"
     )
     if there.owner is None:
-        names = " and ".join(claim.name for claim in there.claims) or "nothing"
+        names = " and ".join(package.name for package in there.installed) or "nothing"
         yield Diagnosis(
             "onnxruntime",
             "wrong",
@@ -209,8 +209,8 @@ def _onnxruntime(machine: Machine) -> Iterator[Diagnosis]:
         )
         return
     says = f"{there.version}: {', '.join(there.providers)}"
-    if len(there.claims) > 1:
-        names = " and ".join(f"{claim.name} {claim.version}" for claim in there.claims)
+    if len(there.installed) > 1:
+        names = " and ".join(f"{package.name} {package.version}" for package in there.installed)
         says += f"; {names} overwrite each other's files, and those there are {there.owner}'s"
         lost = gpu is not None and there.owner != gpu.name
         mixed = wanted is not None and wanted.version != there.version

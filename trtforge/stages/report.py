@@ -193,7 +193,7 @@ def _file(path: Path, onnx: Path | None, bundle: LayerReport | None = None) -> L
 
     Args:
         onnx: the graph that the engine was built from.
-        bundle: report of the bundle that the file lies in.
+        bundle: report of the bundle that contains the file.
     """
     from trtforge.reporting import assemble, inspector, model, rtx_log
     from trtforge.reporting.model import EngineInfo
@@ -286,6 +286,12 @@ def _inspect(path: Path) -> str:
 
 
 def _times(text: str, origin: str) -> list[tuple[str, float]]:
+    """Return layer names and times from a profile of ONNX Runtime or TensorRT.
+
+    Args:
+        text: the profile's JSON.
+        origin: path of the profile, for messages.
+    """
     from trtforge.reporting import inspector, ort
 
     try:

@@ -331,6 +331,10 @@ def _truth(
 
 
 def _save(rows: Sequence[Objects], path: Path) -> None:
+    """Write the objects of all images as one NumPy archive, which ``_objects`` reads.
+
+    ``counts`` is the number of objects on each image; the other arrays hold all objects in order.
+    """
     np.savez(
         path,
         counts=np.array([len(row.scores) for row in rows]),
@@ -341,6 +345,7 @@ def _save(rows: Sequence[Objects], path: Path) -> None:
 
 
 def _objects(path: Path, names: Sequence[str]) -> dict[str, Objects]:
+    """Return the objects of each image, by the image's name."""
     with np.load(path) as table:
         ends = np.cumsum(table["counts"])[:-1]
         parts = [np.split(table[name], ends) for name in ("boxes", "scores", "classes")]

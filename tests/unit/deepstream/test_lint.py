@@ -422,7 +422,7 @@ def test_passwords_reach_no_report(folder: Path) -> None:
     for fix in (False, True):
         report = run(path, fix=fix)
         assert report.findings
-        assert "hunter2" not in report.text() + report.shown("json") + report.shown("sarif")
+        assert "hunter2" not in report.text() + report.render("json") + report.render("sarif")
     assert "hunter2" in path.read_text()
 
 
@@ -474,7 +474,7 @@ def test_a_password_in_any_place_reaches_no_report(folder: Path, name: str) -> N
                 shown += error.problem + error.hint
             else:
                 shown += (
-                    "".join(report.shown(form) for form in ("text", "json", "sarif"))
+                    "".join(report.render(form) for form in ("text", "json", "sarif"))
                     if read is run
                     else ""
                 )
@@ -506,10 +506,10 @@ def test_json_and_sarif(folder: Path) -> None:
     report = run(
         edited(folder / P, "process-mode -> process_mode", "onnx-file=m.onnx -> onnx-file=m.onnx ")
     )
-    document = json.loads(report.shown("json"))
+    document = json.loads(report.render("json"))
     assert document["errors"] == report.count("error") >= 1
     assert {"rule", "severity", "file", "line", "why", "corrected"} == set(document["findings"][0])
-    sarif = json.loads(report.shown("sarif"))
+    sarif = json.loads(report.render("sarif"))
     assert sarif["version"] == "2.1.0"
     (one,) = sarif["runs"]
     rules = [rule["id"] for rule in one["tool"]["driver"]["rules"]]
@@ -576,8 +576,8 @@ def test_the_rest_is_reported_beside_what_is_no_configuration(folder: Path) -> N
         with_labels.gate()
     every = run(folder / "none.txt", *sorted(folder.glob("*.txt")))
     assert [finding.rule for finding in every.findings] == ["no-unique-id"]
-    assert len(json.loads(every.shown("json"))["unread"]) == 3
-    (called,) = json.loads(every.shown("sarif"))["runs"][0]["invocations"]
+    assert len(json.loads(every.render("json"))["unread"]) == 3
+    (called,) = json.loads(every.render("sarif"))["runs"][0]["invocations"]
     assert not called["executionSuccessful"]
     with pytest.raises(ForgeError, match=r"none\.txt.*more\.txt.*notes\.txt") as error:
         every.gate()

@@ -1,4 +1,4 @@
-"""A whole pipeline for deepstream-app: sources, muxer, networks, tracker, tiles, overlay and sinks."""
+"""Describe a whole pipeline for deepstream-app, from the sources to the sinks."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TRACKERS = {
 
 @dataclass(frozen=True)
 class Gie:
-    """A network of the pipeline: its nvinfer configuration, and the figures that the pipeline needs.
+    """A network of the pipeline: its nvinfer configuration, and figures from it.
 
     Attributes:
         config: path of the nvinfer configuration, relative to the pipeline's file.
@@ -59,7 +59,7 @@ class Pipeline:
         tracker: a preset's name, or None.
         sinks: names from ``SINKS``.
         frame: width and height of the muxer's frames in pixels.
-        interval: number of frames that the primary network skips after each frame that it processes.
+        interval: number of frames that the primary network skips after each one it processes.
         output: video file of the ``file`` sink.
         port: port of the ``rtsp`` sink.
     """

@@ -81,7 +81,7 @@ class Graph:
         return next(output for output in self.outputs if output.name == name)
 
     def kind(self) -> Kind:
-        """Return what the outputs look like; ``tensors`` where none of nvinfer's own parsers reads them."""
+        """Return the kind of network; ``tensors`` if nvinfer has no parser for the outputs."""
         if self.has_nms_outputs:
             return "detector"
         task = self.metadata.task.value if self.metadata.task else None
@@ -103,7 +103,7 @@ class Graph:
 
 
 def classes_of(output: Tensor) -> int | None:
-    """Return C of a classifier's output (B, C), (B, C, 1) or (B, C, 1, 1); None for other shapes."""
+    """Return C of a classifier's output (B, C), (B, C, 1) or (B, C, 1, 1); None for others."""
     dims = output.dims[1:]
     if not dims or any(dim != 1 for dim in dims[1:]):
         return None

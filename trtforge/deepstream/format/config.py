@@ -82,7 +82,7 @@ def read(path: Path, known: Keys = nvinfer) -> Config:
             f"{path}:{fault.line}: {redact(fault.problem)}", "`trtforge deepstream lint` tells more"
         )
     sections: Config = {}
-    for entry in document.held():
+    for entry in document.effective():
         table = known(entry.group)
         if (
             table is None

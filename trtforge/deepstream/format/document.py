@@ -1,6 +1,4 @@
-"""A configuration file as text: groups, keys and values with their lines, before anything is known
-of their types.
-"""
+"""A configuration file as text: its groups, keys and values with their lines, without types."""
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ class Entry:
         text: the value as it stands in the file: in INI behind ``=`` without leading blanks, in
             YAML the scalar.
         line: number of its line, from 1.
-        form: what YAML it is: scalar, list or map; INI has scalars only.
+        form: kind of the YAML node: scalar, list or map; INI has scalars only.
     """
 
     group: str
@@ -50,8 +48,8 @@ class Document:
         dialect: ini or yaml.
         lines: the text without line ends.
         groups: line of each group's first header.
-        entries: every key, in order; of two with one name the last holds.
-        faults: where the parser gives up; what was read is then what stands around them.
+        entries: every key, in order, also keys that a later line sets again.
+        faults: lines at which the parser gives up; the other fields then describe the other lines.
         repeats: lines of headers of a group that began before.
     """
 
@@ -67,7 +65,7 @@ class Document:
         """Return the entries of a group; of a repeated key, the last one."""
         return {entry.key: entry for entry in self.entries if entry.group == name}
 
-    def held(self) -> Iterator[Entry]:
-        """Return every entry that no later one of the same name overrides."""
+    def effective(self) -> Iterator[Entry]:
+        """Return every entry that no later line of the same group sets again."""
         last = {(entry.group, entry.key): entry for entry in self.entries}
         return iter(last.values())

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from trtforge.deepstream.format.document import Document, Entry, Fault
 from trtforge.deepstream.format.keys import Value
-from trtforge.deepstream.format.values import text_of
+from trtforge.deepstream.format.values import format_value
 
 _SPACE = " \t\n\f\r"
 _GROUP = re.compile(r"\[([^\]]*)\][ \t]*")
@@ -116,4 +116,4 @@ def write(sections: Mapping[str, Mapping[str, Value]], comments: Sequence[str] =
 
 
 def _text(value: Value) -> str:
-    return escape(value) if isinstance(value, str) else text_of(value)
+    return escape(value) if isinstance(value, str) else format_value(value)

@@ -34,14 +34,15 @@ def parse(key: Key, text: str, dialect: str) -> Value:
     if not key.kind.endswith("s"):
         yaml = _YAML_PREFIX if key.prefix else _YAML
         readers = _INI if dialect == "ini" else yaml
-        value: Value = _cut(key, readers[key.kind](text), dialect)
+        value: Value = _shorten(key, readers[key.kind](text), dialect)
         return value
     texts = _ini_list(text) if dialect == "ini" else text.split(";")
-    one = (_INI_ITEM if dialect == "ini" else _YAML_PREFIX)[key.kind[:-1]]
-    return tuple(_cut(key, one(item), dialect) for item in texts)
+    read_item = (_INI_ITEM if dialect == "ini" else _YAML_PREFIX)[key.kind[:-1]]
+    return tuple(_shorten(key, read_item(item), dialect) for item in texts)
 
 
-def _cut(key: Key, value: Any, dialect: str) -> Any:
+def _shorten(key: Key, value: Any, dialect: str) -> Any:
+    """Return a text as YAML's parser keeps it, up to ``key.cut`` characters; else the value."""
     return value[: key.cut] if dialect == "yaml" and key.cut and isinstance(value, str) else value
 
 
@@ -51,23 +52,23 @@ def _cut(key: Key, value: Any, dialect: str) -> Any:
 
 def _ini_int(text: str) -> int:
     """Convert as strtol does: a blank may follow, so ``8 # eight`` is 8; a blank list item is 0."""
-    found = _INT.match(text)
-    if not found and text[:1] in tuple(_SPACE):
+    digits = _INT.match(text)
+    if not digits and text[:1] in tuple(_SPACE):
         return 0
-    if not found or (text[found.end() :] and text[found.end()] not in _SPACE):
-        raise ValueError(f"{text!r} is no whole number")
-    return _ranged(int(found[0]))
+    if not digits or (text[digits.end() :] and text[digits.end()] not in _SPACE):
+        raise ValueError(f"{text!r} is not a whole number")
+    return _check_range(int(digits[0]))
 
 
 def _ini_float(text: str) -> float:
-    """g_ascii_strtod, behind which nothing may stand, not even a blank."""
+    """Convert as g_ascii_strtod does; nothing may follow the number, not even a blank."""
     if re.fullmatch(r"[+-]?0[xX][0-9a-fA-F]+", text):
         return float(int(text, 16))
-    found = _FLOAT.match(text)
-    if not found or found.end() != len(text):
-        raise ValueError(
-            f"{text!r} is no number" + (", for what stands behind it" if found else "")
-        )
+    number = _FLOAT.match(text)
+    if not number:
+        raise ValueError(f"{text!r} is not a number")
+    if number.end() != len(text):
+        raise ValueError(f"{text!r} is not a number: nothing may follow {number[0]!r}")
     return float(text)
 
 
@@ -81,7 +82,7 @@ def _ini_bool(text: str) -> bool:
 
 
 def unescape(text: str) -> str:
-    """g_key_file_get_string: ``\\s \\n \\t \\r \\\\``, and no other backslash.
+    """Replace escapes as g_key_file_get_string does: ``\\s \\n \\t \\r \\\\`` and no others.
 
     Raises:
         ValueError: another escape.
@@ -103,7 +104,7 @@ def _unescaped(text: str, escapes: dict[str, str]) -> str:
 
 
 def _ini_list(text: str) -> list[str]:
-    """Parts between semicolons; one at the end closes the last, ``\\;`` is none."""
+    """Split a list at its semicolons, but not at ``\\;``; a last semicolon adds no empty item."""
     parts = re.findall(r"((?:[^;\\]|\\.|\\$)*)(;|$)", text)
     texts = [part for part, end in parts if part or end]
     return [_unescaped(part, {**_ESCAPES, ";": ";"}) for part in texts]
@@ -122,18 +123,18 @@ def _yaml_int(text: str) -> int:
         (r"[+-]?(0|[1-9]\d*)", 10),
     ):
         if re.fullmatch(pattern, word):
-            return _ranged(int(word, base))
-    raise ValueError(f"{text!r} is no whole number")
+            return _check_range(int(word, base))
+    raise ValueError(f"{text!r} is not a whole number")
 
 
 def _yaml_float(text: str) -> float:
     word = text.strip(_SPACE)
-    if found := re.fullmatch(r"([+-]?)\.(inf|Inf|INF)", word):
-        return -math.inf if found[1] == "-" else math.inf
+    if infinity := re.fullmatch(r"([+-]?)\.(inf|Inf|INF)", word):
+        return -math.inf if infinity[1] == "-" else math.inf
     if word in (".nan", ".NaN", ".NAN"):
         return math.nan
     if not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", word):
-        raise ValueError(f"{text!r} is no number")
+        raise ValueError(f"{text!r} is not a number")
     return float(word)
 
 
@@ -141,32 +142,32 @@ def _yaml_bool(text: str) -> bool:
     try:
         return bool(_yaml_int(text))
     except ValueError:
-        raise ValueError(f"{text!r} is neither 0 nor 1: anything else ends the process") from None
+        raise ValueError(f"{text!r} is neither 0 nor 1: any other value ends the process") from None
 
 
 def _prefix_int(text: str) -> int:
-    """std::stoi: the whole number that the text begins with."""
-    found = _INT.match(text)
-    if not found:
-        raise ValueError(f"{text!r} begins with no whole number")
-    return _ranged(int(found[0]))
+    """Convert the whole number at the beginning of a text, as std::stoi does."""
+    digits = _INT.match(text)
+    if not digits:
+        raise ValueError(f"{text!r} does not begin with a whole number")
+    return _check_range(int(digits[0]))
 
 
 def _prefix_float(text: str) -> float:
-    found = _FLOAT.match(text)
-    if not found:
-        raise ValueError(f"{text!r} begins with no number")
-    return float(found[0])
+    number = _FLOAT.match(text)
+    if not number:
+        raise ValueError(f"{text!r} does not begin with a number")
+    return float(number[0])
 
 
 def _prefix_bool(text: str) -> bool:
     try:
         return bool(_prefix_int(text))
     except ValueError:
-        raise ValueError(f"{text!r} is neither 0 nor 1: anything else ends the process") from None
+        raise ValueError(f"{text!r} is neither 0 nor 1: any other value ends the process") from None
 
 
-def _ranged(number: int) -> int:
+def _check_range(number: int) -> int:
     if number not in _INT_RANGE:
         raise ValueError(f"{number} does not fit into 32 bits")
     return number
@@ -194,12 +195,12 @@ _YAML_PREFIX = _YAML | {"int": _prefix_int, "bool": _prefix_bool, "float": _pref
 # writing
 
 
-def text_of(value: Value) -> str:
-    """Return a value in a form that both parsers read alike: 0 and 1, ``a;b;c``, no blanks."""
+def format_value(value: Value) -> str:
+    """Return a value as text that both parsers read alike: 0 and 1, ``a;b;c``."""
     if isinstance(value, bool):
         return str(int(value))
     if isinstance(value, (str, int)):
         return str(value)
     if isinstance(value, float):
         return f"{value:.10g}"
-    return ";".join(text_of(item) for item in value)
+    return ";".join(format_value(item) for item in value)

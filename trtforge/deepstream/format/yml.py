@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from trtforge.deepstream.format.document import Document, Entry, Fault
 from trtforge.deepstream.format.keys import Value
-from trtforge.deepstream.format.values import text_of
+from trtforge.deepstream.format.values import format_value
 from trtforge.documents import DocumentError, check_events, loader, yaml_error
 
 if TYPE_CHECKING:
@@ -78,5 +78,5 @@ def write(sections: Mapping[str, Mapping[str, Value]], comments: Sequence[str] =
 
 def _text(value: Value) -> str:
     if not isinstance(value, str):
-        return text_of(value)
+        return format_value(value)
     return value if _PLAIN.fullmatch(value) else json.dumps(value, ensure_ascii=False)

@@ -59,7 +59,7 @@ def objects(subject: Subject) -> Iterator[Finding]:
                 entry,
                 f"{name} is for secondary networks (process-mode=2), and this "
                 "one looks at whole frames",
-                grade="note",
+                severity="note",
             )
 
 

@@ -44,7 +44,7 @@ def model(subject: Subject) -> Iterator[Finding]:
             "missing-file",
             "model-engine-file",
             f"there is no {engine.name}, and nothing to build it from: {ours}",
-            grade="warning",
+            severity="warning",
         )
 
 

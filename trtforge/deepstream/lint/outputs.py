@@ -150,7 +150,7 @@ def thresholds(subject: Subject) -> Iterator[Finding]:
                     entry,
                     "cluster-mode=4 does not look at post-cluster-threshold: "
                     "pre-cluster-threshold holds",
-                    grade="note",
+                    severity="note",
                 )
 
 

@@ -1,4 +1,4 @@
-"""Files that a configuration names: there or not, and where DeepStream looks for them."""
+"""Check that the files of a configuration exist, and where DeepStream looks for them."""
 
 from __future__ import annotations
 
@@ -10,32 +10,30 @@ from trtforge.deepstream.format.keys import Key
 from trtforge.deepstream.lint.finding import Finding
 from trtforge.deepstream.lint.subject import Subject
 
-INSTALLED = (
-    "/opt/nvidia/deepstream"  # what DeepStream brings is on the target, and need not be here
-)
-_MADE = ("model-engine-file",)  # nvinfer makes it
-_FOLDERS = ("-dir", "debug-payload")  # written to
+# DeepStream installs its own files here on the target; this machine need not have them.
+INSTALLED = "/opt/nvidia/deepstream"
+_BUILT_KEYS = ("model-engine-file",)  # nvinfer builds the file if it is missing
+_OUTPUT_MARKS = ("-dir", "debug-payload")  # parts of the keys of folders that DeepStream writes to
 
 
-def there(subject: Subject) -> Iterator[Finding]:
+def missing_files(subject: Subject) -> Iterator[Finding]:
+    """Yield the files that DeepStream reads and that are missing."""
     for entry, key in subject.scalars():
-        if (
-            key.kind not in ("path", "paths")
-            or entry.key in _MADE
-            or any(mark in entry.key for mark in _FOLDERS)
-        ):
-            continue
-        if not _enabled(subject, entry):
+        if not _is_read(entry, key) or not _enabled(subject, entry):
             continue
         value = subject.values.get(entry.group, {}).get(entry.key)
         for text in value if isinstance(value, tuple) else (value,):
-            if (
-                isinstance(text, str)
-                and text
-                and not text.startswith(INSTALLED)
-                and text.rstrip() == text
-            ):
+            if not isinstance(text, str) or not text or text.startswith(INSTALLED):
+                continue
+            if text.rstrip() == text:  # the rule trailing-blank reports the others
                 yield from _missing(subject, entry, key, text)
+
+
+def _is_read(entry: Entry, key: Key) -> bool:
+    """Tell whether a key names files that must exist before DeepStream starts."""
+    is_path = key.kind in ("path", "paths")
+    is_output = any(mark in entry.key for mark in _OUTPUT_MARKS)
+    return is_path and not is_output and entry.key not in _BUILT_KEYS
 
 
 def _enabled(subject: Subject, entry: Entry) -> bool:
@@ -47,7 +45,7 @@ def _missing(subject: Subject, entry: Entry, key: Key, text: str) -> Iterator[Fi
     if path.exists():
         return
     if text.startswith("/"):
-        kept = _realpath_so_far(path)
+        kept = _partial_realpath(path)
         if subject.kind == "nvinfer" and str(kept) != text:
             yield subject.at(
                 "absolute-path",
@@ -61,20 +59,21 @@ def _missing(subject: Subject, entry: Entry, key: Key, text: str) -> Iterator[Fi
                 "missing-file",
                 entry,
                 f"{entry.key}: {text} is not on this machine",
-                grade="warning",
+                severity="warning",
             )
         return
     engine = subject.path("model-engine-file") if entry.key == "onnx-file" else None
-    spare = engine is not None and engine.is_file()  # needed only if the engine does not load
+    # With an engine, nvinfer needs the ONNX file only if the engine does not load.
+    replaceable = engine is not None and engine.is_file()
     yield subject.at(
         "missing-file",
         entry,
         f"{entry.key}: there is no {path}",
-        grade="warning" if spare else None,
+        severity="warning" if replaceable else None,
     )
 
 
-def _realpath_so_far(path: Path) -> Path:
+def _partial_realpath(path: Path) -> Path:
     """Return what glibc's realpath leaves in its buffer when a part of the path is missing."""
     for part in (*reversed(path.parents), path):
         if not part.exists():
@@ -83,6 +82,7 @@ def _realpath_so_far(path: Path) -> Path:
 
 
 def working_folder(subject: Subject) -> Iterator[Finding]:
+    """Yield the path that DeepStream takes from the folder in which the process runs."""
     entry = subject.entry("custom-network-config")
     if subject.kind == "nvinfer" and entry and not entry.text.startswith("/"):
         yield subject.at(
@@ -93,4 +93,4 @@ def working_folder(subject: Subject) -> Iterator[Finding]:
         )
 
 
-RULES = (there, working_folder)
+RULES = (missing_files, working_folder)

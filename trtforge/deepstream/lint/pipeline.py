@@ -229,7 +229,7 @@ def tracker(subject: Subject) -> Iterator[Finding]:
 
 def passwords(subject: Subject) -> Iterator[Finding]:
     path = subject.document.path
-    for entry in subject.document.held():
+    for entry in subject.document.effective():
         if (
             entry.key in ("uri", "list")
             and "@" in entry.text

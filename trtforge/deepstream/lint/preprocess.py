@@ -128,7 +128,7 @@ def training(subject: Subject) -> Iterator[Finding]:
             "unlike-training",
             "maintain-aspect-ratio",
             f"nvinfer pads with 0, the recipe with {recipe.padding}: calibrate with padding 0",
-            grade="note",
+            severity="note",
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +49,11 @@ class LintReport:
     """All findings.
 
     Attributes:
-        deepstream: version that the files are for.
-        files: that were looked at.
-        findings: that are left.
-        fixed: that were corrected, by file.
-        unread: files that are no configuration, and why.
+        deepstream: version of DeepStream that the files are for.
+        files: the files that were checked.
+        findings: the findings that remain.
+        fixed: the findings that were corrected, by file.
+        unread: files that are not a configuration, each with the reason.
     """
 
     deepstream: str
@@ -62,13 +63,14 @@ class LintReport:
     unread: dict[Path, ForgeError] = field(default_factory=dict)
 
     def count(self, severity: str) -> int:
+        """Return the number of remaining findings of a severity."""
         return sum(finding.severity == severity for finding in self.findings)
 
     def gate(self) -> None:
         """Refuse errors.
 
         Raises:
-            ForgeError: a file is no configuration.
+            ForgeError: a file is not a configuration.
             GateError: there is at least one error.
         """
         if self.unread:
@@ -83,7 +85,8 @@ class LintReport:
                 "--fix corrects what it can",
             )
 
-    def shown(self, form: str) -> str:
+    def render(self, form: str) -> str:
+        """Return the report as ``text``, ``json`` or ``sarif``."""
         if form == "json":
             return json.dumps(self.document())
         if form == "sarif":
@@ -91,20 +94,21 @@ class LintReport:
         return self.text()
 
     def text(self) -> str:
-        lines = [
-            f"{path}: corrected {len(found)}: {', '.join(sorted({each.rule for each in found}))}"
-            for path, found in self.fixed.items()
-        ]
+        """Return lines for people: corrections, findings with corrected lines, and counts."""
+        lines = []
+        for path, corrected in self.fixed.items():
+            rules = sorted({finding.rule for finding in corrected})
+            lines.append(f"{path}: corrected {len(corrected)}: {', '.join(rules)}")
         for finding in self.findings:
             why = redact(finding.why)
             lines.append(
                 f"{finding.path}:{finding.line}: {finding.severity}: {why} [{finding.rule}]"
             )
-            lines += [f"    {shown}" for shown in safe(finding.fix or ())]
+            lines += [f"    {line}" for line in mask_secrets(finding.fix or ())]
         counts = [
-            _number(self.count(each), each)
-            for each in ("error", "warning", "note")
-            if self.count(each)
+            _number(self.count(severity), severity)
+            for severity in ("error", "warning", "note")
+            if self.count(severity)
         ]
         lines.append(f"{_number(len(self.files), 'file')}: {', '.join(counts) or 'nothing found'}")
         return "\n".join(lines)
@@ -117,12 +121,13 @@ class LintReport:
             "errors": self.count("error"),
             "warnings": self.count("warning"),
             "notes": self.count("note"),
-            "findings": [_described(finding) for finding in self.findings],
-            "fixed": [_described(finding) for found in self.fixed.values() for finding in found],
+            "findings": [_finding_json(finding) for finding in self.findings],
+            "fixed": [_finding_json(finding) for finding in chain(*self.fixed.values())],
             "unread": [error.problem for error in self.unread.values()],
         }
 
     def sarif(self) -> dict[str, Any]:
+        """Return the SARIF log, with one run."""
         used = sorted({finding.rule for finding in self.findings})
         rules = [
             {
@@ -145,8 +150,8 @@ class LintReport:
         return {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
 
 
-def safe(lines: Sequence[str]) -> list[str]:
-    """Corrected lines without what may be a secret: they still hold it in the file."""
+def mask_secrets(lines: Sequence[str]) -> list[str]:
+    """Return corrected lines with secrets replaced by ``***``; only the file keeps the secrets."""
     masked = []
     for line in lines:
         key = line.strip("# ").replace(":", "=", 1).partition("=")[0].strip()
@@ -154,14 +159,14 @@ def safe(lines: Sequence[str]) -> list[str]:
     return masked
 
 
-def _described(finding: Finding) -> FindingJson:
+def _finding_json(finding: Finding) -> FindingJson:
     return {
         "rule": finding.rule,
         "severity": finding.severity,
         "file": str(finding.path),
         "line": finding.line,
         "why": redact(finding.why),
-        "corrected": None if finding.fix is None else safe(finding.fix),
+        "corrected": None if finding.fix is None else mask_secrets(finding.fix),
     }
 
 
@@ -170,7 +175,7 @@ def _result(finding: Finding, index: int) -> dict[str, Any]:
         "artifactLocation": {"uri": finding.path.as_posix()},
         "region": {"startLine": finding.line},
     }
-    found: dict[str, Any] = {
+    result: dict[str, Any] = {
         "ruleId": finding.rule,
         "ruleIndex": index,
         "level": finding.severity,
@@ -178,7 +183,7 @@ def _result(finding: Finding, index: int) -> dict[str, Any]:
         "locations": [{"physicalLocation": where}],
     }
     if finding.fix is not None:
-        text = "".join(f"{line}\n" for line in safe(finding.fix))
+        text = "".join(f"{line}\n" for line in mask_secrets(finding.fix))
         region = {
             "startLine": finding.line,
             "startColumn": 1,
@@ -189,11 +194,11 @@ def _result(finding: Finding, index: int) -> dict[str, Any]:
             "artifactLocation": where["artifactLocation"],
             "replacements": [{"deletedRegion": region, "insertedContent": {"text": text}}],
         }
-        found["fixes"] = [
+        result["fixes"] = [
             {"description": {"text": RULES[finding.rule][1]}, "artifactChanges": [change]}
         ]
-    return found
+    return result
 
 
-def _number(count: int, what: str) -> str:
-    return f"{count} {what}" + ("" if count == 1 else "s")
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}" + ("" if count == 1 else "s")

@@ -12,7 +12,7 @@ from trtforge.deepstream.config.graph import Graph
 from trtforge.deepstream.format import app_keys, keys
 from trtforge.deepstream.format.document import Document, Entry
 from trtforge.deepstream.format.keys import Key, Value
-from trtforge.deepstream.format.values import parse, text_of
+from trtforge.deepstream.format.values import format_value, parse
 from trtforge.deepstream.lint.finding import Finding, Severity
 from trtforge.recipe import Recipe
 
@@ -47,7 +47,7 @@ class Subject:
     values: dict[str, dict[str, Value]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for entry in self.document.held():
+        for entry in self.document.effective():
             key = self.key(entry)
             if key is None or self.document.dialect not in key.dialects or entry.form != "scalar":
                 continue
@@ -100,10 +100,10 @@ class Subject:
         where: Entry | int,
         why: str,
         fix: tuple[str, ...] | None = None,
-        grade: Severity | None = None,
+        severity: Severity | None = None,
     ) -> Finding:
         line = where.line if isinstance(where, Entry) else where
-        return Finding(rule, self.document.path, line, why, fix, grade)
+        return Finding(rule, self.document.path, line, why, fix, severity)
 
     def on(
         self,
@@ -111,20 +111,20 @@ class Subject:
         name: str,
         why: str,
         value: Value | None = None,
-        grade: Severity | None = None,
+        severity: Severity | None = None,
     ) -> Finding:
         """Return a finding about a key of the property group; ``value`` is what should stand there."""
         entry = self.entry(name)
         fix = None
         if value is not None:
             fix = self.written(entry, value=value) if entry else self.added(name, value)
-        return self.at(rule, entry or self.line_of(name), why, fix, grade)
+        return self.at(rule, entry or self.line_of(name), why, fix, severity)
 
     def written(
         self, entry: Entry, *, name: str | None = None, value: Value | None = None
     ) -> tuple[str, ...] | None:
         """Return an entry's line with another name or value."""
-        text = entry.text if value is None else text_of(value)
+        text = entry.text if value is None else format_value(value)
         line = self.document.lines[entry.line - 1]
         if self.document.dialect == "ini":
             return (f"{name or entry.key}={text}",)
@@ -139,10 +139,10 @@ class Subject:
         """Return a group's header with one more key under it."""
         line = self.document.lines[self.document.groups.get(group, 1) - 1].rstrip("\r")
         if self.document.dialect == "ini":
-            return line, f"{name}={text_of(value)}"
+            return line, f"{name}={format_value(value)}"
         first = next((entry for entry in self.document.entries if entry.group == group), None)
         text = self.document.lines[first.line - 1] if first else "  "
-        return line, f"{text[: len(text) - len(text.lstrip())]}{name}: {text_of(value)}"
+        return line, f"{text[: len(text) - len(text.lstrip())]}{name}: {format_value(value)}"
 
     def without(self, entry: Entry) -> tuple[str, ...]:
         """Return an entry's line, commented out."""
@@ -156,13 +156,13 @@ class Subject:
             return True
         return "enable" in self.document.group(group) and self.get("enable", group) != 0
 
-    def held(self) -> Iterator[Entry]:
+    def effective(self) -> Iterator[Entry]:
         """Yield every entry that counts, in groups whose keys are read."""
-        return (entry for entry in self.document.held() if self.looked_at(entry.group))
+        return (entry for entry in self.document.effective() if self.looked_at(entry.group))
 
     def scalars(self) -> Iterator[tuple[Entry, Key]]:
         """Yield every entry that counts and that the parser knows."""
-        for entry in self.held():
+        for entry in self.effective():
             key = self.key(entry)
             if key is not None:
                 yield entry, key

@@ -30,7 +30,7 @@ def groups(subject: Subject) -> Iterator[Finding]:
 
 def repeats(subject: Subject) -> Iterator[Finding]:
     """Yield the keys that a later line of the same group sets again."""
-    effective = set(subject.document.held())
+    effective = set(subject.document.effective())
     for entry in subject.document.entries:
         if entry not in effective:
             yield subject.at(
@@ -43,7 +43,7 @@ def repeats(subject: Subject) -> Iterator[Finding]:
 
 def commented(subject: Subject) -> Iterator[Finding]:
     """Yield keys that begin with ``;`` or ``//``, which their author meant as comments."""
-    for entry in subject.document.held():
+    for entry in subject.document.effective():
         if entry.key.startswith((";", "//")):
             text = subject.document.lines[entry.line - 1].strip().lstrip(";/ ")
             yield subject.at(
@@ -56,7 +56,7 @@ def commented(subject: Subject) -> Iterator[Finding]:
 
 def encoding(subject: Subject) -> Iterator[Finding]:
     """Yield values that are not UTF-8: the reader put U+FFFD in place of their bytes."""
-    for entry in subject.document.held():
+    for entry in subject.document.effective():
         if "\ufffd" in entry.text:
             yield subject.at(
                 "not-utf8",

@@ -21,7 +21,7 @@ def names(subject: Subject) -> Iterator[Finding]:
     for group, line in subject.document.groups.items():
         if subject.table(group) is None and not _source_like(subject, group):
             yield _unknown_group(subject, group, line)
-    for entry in subject.held():
+    for entry in subject.effective():
         table = subject.table(entry.group)
         if table is None or subject.key(entry) is not None or entry.key.startswith((";", "//")):
             continue
@@ -284,14 +284,14 @@ def status(subject: Subject) -> Iterator[Finding]:
             )
         if key.effect == "debugging":
             yield subject.at(
-                "no-effect", entry, f"{entry.key} is {key.remark}, and slow", grade="note"
+                "no-effect", entry, f"{entry.key} is {key.remark}, and slow", severity="note"
             )
         elif key.effect == "dead-format":
             yield subject.at(
                 "dead-format" if key.kind == "path" else "no-effect", entry, key.remark
             )
         elif key.effect == "none":
-            yield subject.at("no-effect", entry, f"{entry.key}: {key.remark}", grade="note")
+            yield subject.at("no-effect", entry, f"{entry.key}: {key.remark}", severity="note")
         if key.since and version(subject.deepstream) < version(key.since):
             yield subject.at(
                 "unknown-since",
@@ -302,6 +302,8 @@ def status(subject: Subject) -> Iterator[Finding]:
 
 
 def _renamed(subject: Subject, entry: Entry, key: Key) -> tuple[str, ...] | None:
+    # These two keep their value under the new name. The other replaced keys need another value, too:
+    # input-dims has a fourth number, and is-classifier=1 becomes network-type=1.
     rename_suffices = entry.key in ("threshold", "smart-rec-video-cache")
     taken = key.instead in subject.document.group(entry.group)
     return subject.written(entry, name=key.instead) if rename_suffices and not taken else None

@@ -83,7 +83,7 @@ def read_keys(path: Path) -> dict[str, dict[str, str]]:
             "run `trtforge deepstream lint` for details",
         )
     groups: dict[str, dict[str, str]] = {}
-    for entry in document.held():
+    for entry in document.effective():
         groups.setdefault(entry.group, {})[entry.key] = entry.text.strip()
     return groups
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import distributions
+from itertools import chain
 from pathlib import Path
 
 from trtforge.devices.machine.files import HERE, Found, below, first, read
@@ -38,13 +39,13 @@ class OnnxRuntime:
         owner: distribution that the files belong to; None if they are too damaged to tell.
         version: version of the files.
         providers: lower-case names of execution providers, such as cpu, cuda, tensorrt.
-        claims: all distributions that were installed into the folder.
+        installed: all distributions that were installed into the folder.
     """
 
     owner: str | None
     version: str | None
     providers: tuple[str, ...]
-    claims: tuple[Found, ...]
+    installed: tuple[Found, ...]
 
 
 def python_folders(root: Path) -> list[Path]:
@@ -69,7 +70,8 @@ def python(root: Path, folders: Sequence[Path]) -> str:
 def packages(root: Path, folders: Sequence[Path]) -> list[Found]:
     """Return the packages that trtforge uses; Python imports the first of each name."""
     found = []
-    for distribution in (row for folder in folders for row in distributions(path=[str(folder)])):
+    searches = (distributions(path=[str(folder)]) for folder in folders)
+    for distribution in chain.from_iterable(searches):
         # An interrupted pip leaves distributions behind that have no name or no version.
         metadata = distribution.metadata
         name = re.sub(r"[-_.]+", "-", str(metadata["Name"] or "") if metadata else "").lower()
@@ -83,10 +85,9 @@ def packages(root: Path, folders: Sequence[Path]) -> list[Found]:
 def _cuda(root: Path, name: str, folder: Path) -> str | None:
     """Return the CUDA version that a package was built for, from its name or one of its files."""
     if name == "torch":
-        made = re.search(
-            r"(?m)^cuda\b[^'\"\n]*['\"]([\d.]+)", read(root, folder / "torch/version.py")
-        )
-        return made[1] if made else None
+        text = read(root, folder / "torch/version.py")
+        cuda = re.search(r"(?m)^cuda\b[^'\"\n]*['\"]([\d.]+)", text)
+        return cuda[1] if cuda else None
     if ONNXRUNTIMES.fullmatch(name) and name.endswith("gpu"):
         text = read(root, folder / "onnxruntime/capi/build_and_package_info.py")
         return first(r"(?<=cuda_version = ['\"])[\d.]+", text)
@@ -98,14 +99,15 @@ def onnxruntime(root: Path, folders: Sequence[Path], found: Sequence[Found]) -> 
 
     Each distribution writes its name into the folder, so the name is that of the last one installed.
     """
-    claims = [package for package in found if ONNXRUNTIMES.fullmatch(package.name)]
+    installed = [package for package in found if ONNXRUNTIMES.fullmatch(package.name)]
     capi = next(
         (folder / "onnxruntime/capi" for folder in folders if (folder / "onnxruntime").is_dir()),
         None,
     )
     if capi is None:
-        return OnnxRuntime(None, None, (), tuple(claims)) if claims else None
-    claims = [claim for claim in claims if claim.where == below(root, capi.parent.parent)]
+        return OnnxRuntime(None, None, (), tuple(installed)) if installed else None
+    packages_folder = below(root, capi.parent.parent)
+    installed = [package for package in installed if package.where == packages_folder]
     text = read(root, capi / "build_and_package_info.py")
     owner = first(r"(?<=package_name = ['\"])[\w-]+", text)
     core = any(capi.glob("onnxruntime_pybind11_state*"))
@@ -121,5 +123,5 @@ def onnxruntime(root: Path, folders: Sequence[Path], found: Sequence[Found]) -> 
     )
     version = first(r"(?<=__version__ = ['\"])[\w.]+", text)
     return OnnxRuntime(
-        owner if core else None, version, providers if core else (), tuple(dict.fromkeys(claims))
+        owner if core else None, version, providers if core else (), tuple(dict.fromkeys(installed))
     )

@@ -144,15 +144,15 @@ def decode(graph: gs.Graph, detection: Detection) -> Decoded:
     )
     per_cell = len(figures.anchors[0])
     cell_first = detection.axes[0] == 1
-    at, steps, sizes, scale = [], [], [], []
-    for stride, anchors, reach in zip(figures.strides, figures.anchors, scales, strict=True):
-        centres, stride_of = points(size, [stride], per_cell if cell_first else 1)
-        cells = len(centres) // per_cell if cell_first else len(centres)
-        pairs = np.array(anchors)
-        at.append(centres if cell_first else np.tile(centres, (per_cell, 1)))
-        steps.append(stride_of if cell_first else np.tile(stride_of, (per_cell, 1)))
-        sizes.append(np.tile(pairs, (cells, 1)) if cell_first else pairs.repeat(cells, 0))
-        scale.append(np.full((cells * per_cell, 1), reach))
+    # Lists with one array for each level.
+    places, steps, sizes, factors = [], [], [], []
+    for stride, anchors, factor in zip(figures.strides, figures.anchors, scales, strict=True):
+        centres, cell_strides = points(size, [stride])
+        centre_rows, size_rows = _cells_by_anchors(centres, np.array(anchors), cell_first)
+        places.append(centre_rows)
+        steps.append(cell_strides.repeat(per_cell, 0))  # the same stride in every row of a level
+        sizes.append(size_rows)
+        factors.append(np.full((len(centre_rows), 1), factor))
     probabilities = table
     if detection.activation == "sigmoid":
         probabilities = add_node(graph, "Sigmoid", [table], "probabilities")
@@ -161,12 +161,14 @@ def decode(graph: gs.Graph, detection: Detection) -> Decoded:
             "the outputs have a Sigmoid, and decode.extent exp needs the values before it",
             "cut the graph before the Sigmoid with a patch of kind cut",
         )
-    reach = np.concatenate(scale) * np.concatenate(steps)
+    reach = np.concatenate(factors) * np.concatenate(steps)
     # (t - 0.5) * reach + place, as one multiplication and one addition
     moved = add_node(
         graph, "Mul", [channels(graph, probabilities, 0, 2, "offset"), constant(reach)], "moved"
     )
-    centre = add_node(graph, "Add", [moved, constant(np.concatenate(at) - 0.5 * reach)], "centre")
+    centre = add_node(
+        graph, "Add", [moved, constant(np.concatenate(places) - 0.5 * reach)], "centre"
+    )
     extent = _extent(graph, table, probabilities, np.concatenate(sizes), figures)
     boxes = add_node(graph, "Concat", [centre, extent], "boxes", axis=2)
     objectness = channels(graph, probabilities, _FIRST_CLASS - 1, _FIRST_CLASS, "objectness")
@@ -179,6 +181,21 @@ def decode(graph: gs.Graph, detection: Detection) -> Decoded:
     )
     scores = add_node(graph, "Mul", [objectness, classes], "scores")
     return Decoded(boxes, "centre", scores, extras(graph, [table], detection))
+
+
+def _cells_by_anchors(
+    centres: np.ndarray, anchors: np.ndarray, cell_first: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the centre and the anchor of each row of a level, both (cells * anchors, 2).
+
+    Args:
+        centres: centres of the cells, (cells, 2).
+        anchors: widths and heights of the anchors, (anchors, 2).
+        cell_first: the anchors of a cell are neighbours; else the cells of an anchor are.
+    """
+    if cell_first:
+        return centres.repeat(len(anchors), 0), np.tile(anchors, (len(centres), 1))
+    return np.tile(centres, (len(anchors), 1)), anchors.repeat(len(centres), 0)
 
 
 def _rows(graph: gs.Graph, detection: Detection, tensor: gs.Tensor) -> gs.Tensor:
