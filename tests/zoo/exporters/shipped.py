@@ -109,7 +109,7 @@ def layout(file: Path) -> tuple[Reference, Arrays]:
             size,
             file,
             labels=labels,
-            options=Options(labels=True),
+            options=Options(recipe="pp-layout", labels=True),
             preprocess=Preprocess(
                 offsets=(123.675, 116.28, 103.53),
                 std=(0.229, 0.224, 0.225),
