@@ -45,9 +45,14 @@ def find(shaped: ConcreteGraph) -> Iterator[Detection]:
     """Yield maps, or pairs of maps, for several levels, with 16 bins a side or PicoDet's 8."""
     sequences = {tensor.name for tensor in shaped.outputs(3) if _in_steps(tensor)}
     for bins in _BINS:
-        for found in hinted(shaped, FORM, Decode(bins=bins)):
-            if found.axes[0] == 2 or not sequences & set(found.outputs):
-                yield replace(found, sure="likely", ask=_WHICH)
+        likely = [
+            replace(found, sure="likely", ask=_WHICH)
+            for found in hinted(shaped, FORM, Decode(bins=bins))
+            if found.axes[0] == 2 or not sequences & set(found.outputs)
+        ]
+        if likely:
+            yield from likely
+            return
 
 
 def _in_steps(tensor: gs.Tensor) -> bool:
