@@ -616,3 +616,29 @@ def test_only_what_is_named_is_quantized() -> None:
 def test_only_a_pattern_that_matches_nothing_is_refused() -> None:
     with pytest.raises(ForgeError, match="pattern 'nothing' matches no convolution"):
         place(graph_of(fold(yolov7_like())), only=("nothing",))
+
+
+# --------------------------------------------------------------------------------------------------
+# names
+
+
+@pytest.mark.parametrize("suffix", ["scale", "zero_point", "int8", "dequantized"])
+def test_names_that_the_model_has_are_not_given_again(suffix: str) -> None:
+    """A tensor called like the scale of another stays what it was."""
+    model = fold(yolov7_like())
+    _, placement = int8(model)
+    rewritten = graph_of(model)
+    tensor = placement.tensors[0]
+    other = next(t for t in rewritten.tensors().values() if isinstance(t, gs.Constant))
+    values = other.values.copy()
+    other.name = f"{tensor}.{suffix}"
+    quantized = quantize(rewritten, placement, dict.fromkeys(placement.tensors, 4.0))
+    made = [t.name for node in quantized.nodes for t in node.outputs]
+    assert len(set(made)) == len(made)
+    assert f"{tensor}.{suffix}" not in made
+    written = model_of(quantized)
+    onnx.checker.check_model(written)
+    names = [constant.name for constant in written.graph.initializer]
+    assert len(set(names)) == len(names)
+    if other.outputs:
+        np.testing.assert_array_equal(constant(written, other.name), values)

@@ -9,6 +9,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from trtforge.errors import ForgeError
+from trtforge.graph.edit.names import names_of
 from trtforge.graph.heads import decode
 from trtforge.graph.moves import MOVES_ALL, MOVES_FIRST
 from trtforge.graph.patterns import matching
@@ -104,6 +105,7 @@ class _Casts:
             id(tensor): tensor for node in half for tensor in _half_outputs(node, graph.opset)
         }
         self.other: dict[tuple[int, bool], gs.Tensor] = {}
+        self.names = names_of(graph)
 
     def apply(self, node: gs.Node) -> None:
         wants_half = id(node) in self.half
@@ -131,21 +133,25 @@ class _Casts:
 
     def _converted(self, tensor: gs.Tensor, half: bool) -> gs.Tensor:
         if isinstance(tensor, gs.Constant):
-            return gs.Constant(f"{tensor.name}.fp16", tensor.values.astype(np.float16))
+            return gs.Constant(
+                self.names.free(f"{tensor.name}.fp16"), tensor.values.astype(np.float16)
+            )
         suffix, dtype = ("fp16", np.float16) if half else ("fp32", np.float32)
-        converted = gs.Variable(f"{tensor.name}.{suffix}", dtype, tensor.shape)
+        converted = gs.Variable(self.names.free(f"{tensor.name}.{suffix}"), dtype, tensor.shape)
         self._cast(tensor, converted, half)
         return converted
 
     def _cast(self, tensor: gs.Tensor, converted: gs.Tensor, half: bool) -> None:
         to = onnx.TensorProto.FLOAT16 if half else onnx.TensorProto.FLOAT
         self.graph.nodes.append(
-            gs.Node("Cast", f"{converted.name}.cast", {"to": to}, [tensor], [converted])
+            gs.Node(
+                "Cast", self.names.free(f"{converted.name}.cast"), {"to": to}, [tensor], [converted]
+            )
         )
 
     def _restore_output(self, index: int, tensor: gs.Tensor) -> None:
         """Keep an output's name and FP32 type; its node writes to a half tensor beside it."""
-        inner = gs.Variable(f"{tensor.name}.fp16", np.float16, tensor.shape)
+        inner = gs.Variable(self.names.free(f"{tensor.name}.fp16"), np.float16, tensor.shape)
         producer = tensor.inputs[0]
         producer.outputs[[id(output) for output in producer.outputs].index(id(tensor))] = inner
         for reader in list(tensor.outputs):

@@ -31,6 +31,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from trtforge.errors import ForgeError
+from trtforge.graph.edit.names import Names, names_of
 from trtforge.graph.heads import last_learned, learned
 from trtforge.graph.moves import Group, groups, moved_inputs
 from trtforge.graph.patterns import matching
@@ -185,6 +186,7 @@ def quantize(
     """
     tensors = graph.tensors()
     nodes = {node.name: node for node in graph.nodes}
+    names = names_of(graph)
     missing = [name for name in placement.tensors if name not in amax]
     if missing:
         raise ForgeError(
@@ -196,11 +198,12 @@ def quantize(
             raise ForgeError(
                 f"the calibration's range for {name!r} is {amax[name]}", "calibrate again"
             )
-        quantized = _pair(graph, tensors[name], fp16_scale(amax[name] / form.largest), form)
+        scale = fp16_scale(amax[name] / form.largest)
+        quantized = _pair(graph, tensors[name], scale, form, names)
         for reader, index in found:
             nodes[reader].inputs[index] = quantized
     for name in placement.operators:
-        _quantize_weights(graph, nodes[name], form, (rounded or {}).get(name))
+        _quantize_weights(graph, nodes[name], form, (rounded or {}).get(name), names)
     return graph.toposort()
 
 
@@ -209,26 +212,24 @@ def widen(graph: gs.Graph) -> gs.Graph:
 
     TensorRT converts the scales itself. ONNX Runtime 1.23 rounds far off with them (1.31 does not).
     """
+    names = names_of(graph)
     for node in list(graph.nodes):
         if node.op in ("QuantizeLinear", "DequantizeLinear") and node.inputs[1].dtype == np.float16:
-            scale = node.inputs[1]
-            node.inputs[1] = gs.Constant(
-                f"{node.name}.scale.fp32", values_of(scale).astype(np.float32)
-            )
+            scale = values_of(node.inputs[1]).astype(np.float32)
+            node.inputs[1] = gs.Constant(names.free(f"{node.name}.scale.fp32"), scale)
+            wide = gs.Variable(names.free(f"{node.name}.fp32"), np.float32)
             if node.op == "QuantizeLinear":
-                wide = gs.Variable(f"{node.name}.fp32", np.float32)
-                graph.nodes.append(_cast(node.inputs[0], wide))
+                graph.nodes.append(_cast(node.inputs[0], wide, names))
                 node.inputs[0] = wide
             else:
-                wide, narrow = gs.Variable(f"{node.name}.fp32", np.float32), node.outputs[0]
-                node.outputs[0] = wide
-                graph.nodes.append(_cast(wide, narrow))
+                narrow, node.outputs[0] = node.outputs[0], wide
+                graph.nodes.append(_cast(wide, narrow, names))
     return graph.toposort()
 
 
-def _cast(tensor: gs.Tensor, result: gs.Tensor) -> gs.Node:
+def _cast(tensor: gs.Tensor, result: gs.Tensor, names: Names) -> gs.Node:
     to = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(result.dtype))
-    return gs.Node("Cast", f"{result.name}:cast", {"to": int(to)}, [tensor], [result])
+    return gs.Node("Cast", names.free(f"{result.name}:cast"), {"to": int(to)}, [tensor], [result])
 
 
 def fp16_scale(scale: float) -> float:
@@ -282,15 +283,17 @@ def _through_activation(tensor: gs.Tensor) -> list[gs.Tensor]:
     return [tensor] + [reader.outputs[0] for reader in tensor.outputs if reader.op in activations]
 
 
-def _pair(graph: gs.Graph, tensor: gs.Tensor, scale: float, form: Format) -> gs.Variable:
-    scale_constant = gs.Constant(f"{tensor.name}.scale", np.array(scale, np.float32))
-    zero_point = gs.Constant(f"{tensor.name}.zero_point", np.array(0, form.dtype))
-    stored = gs.Variable(f"{tensor.name}.{_short(form)}", form.dtype, tensor.shape)
-    restored = gs.Variable(f"{tensor.name}.dequantized", np.float32, tensor.shape)
+def _pair(
+    graph: gs.Graph, tensor: gs.Tensor, scale: float, form: Format, names: Names
+) -> gs.Variable:
+    scale_constant = gs.Constant(names.free(f"{tensor.name}.scale"), np.array(scale, np.float32))
+    zero_point = gs.Constant(names.free(f"{tensor.name}.zero_point"), np.array(0, form.dtype))
+    stored = gs.Variable(names.free(f"{tensor.name}.{_short(form)}"), form.dtype, tensor.shape)
+    restored = gs.Variable(names.free(f"{tensor.name}.dequantized"), np.float32, tensor.shape)
     graph.nodes.append(
         gs.Node(
             "QuantizeLinear",
-            f"{tensor.name}.quantize",
+            names.free(f"{tensor.name}.quantize"),
             inputs=[tensor, scale_constant, zero_point],
             outputs=[stored],
         )
@@ -298,7 +301,7 @@ def _pair(graph: gs.Graph, tensor: gs.Tensor, scale: float, form: Format) -> gs.
     graph.nodes.append(
         gs.Node(
             "DequantizeLinear",
-            f"{tensor.name}.dequantize",
+            names.free(f"{tensor.name}.dequantize"),
             inputs=[stored, scale_constant, zero_point],
             outputs=[restored],
         )
@@ -313,24 +316,30 @@ def weight_scales(rows: np.ndarray, largest: float = INT8.largest) -> np.ndarray
     )
 
 
-def _quantize_weights(graph: gs.Graph, node: gs.Node, form: Format, given: Rounded | None) -> None:
+def _quantize_weights(
+    graph: gs.Graph, node: gs.Node, form: Format, given: Rounded | None, names: Names
+) -> None:
     values = np.asarray(values_of(node.inputs[1]), np.float32)
     axis = _channel_axis(node, values.ndim)
     if given is None:
         stored, scales = _nearest(values, axis, form)
     else:
         stored, scales = given.integers, given.scales
-        node.inputs = [*node.inputs[:2], gs.Constant(f"{node.name}.bias.corrected", given.bias)]
-    restored = gs.Variable(f"{node.name}.weights.dequantized", np.float32, values.shape)
+        bias = gs.Constant(names.free(f"{node.name}.bias.corrected"), given.bias)
+        node.inputs = [*node.inputs[:2], bias]
+    restored = gs.Variable(names.free(f"{node.name}.weights.dequantized"), np.float32, values.shape)
     graph.nodes.append(
         gs.Node(
             "DequantizeLinear",
-            f"{node.name}.weights.dequantize",
+            names.free(f"{node.name}.weights.dequantize"),
             attrs={} if axis is None else {"axis": axis},
             inputs=[
-                gs.Constant(f"{node.name}.weights.{_short(form)}", stored),
-                gs.Constant(f"{node.name}.weights.scale", scales),
-                gs.Constant(f"{node.name}.weights.zero_point", np.zeros(scales.shape, form.dtype)),
+                gs.Constant(names.free(f"{node.name}.weights.{_short(form)}"), stored),
+                gs.Constant(names.free(f"{node.name}.weights.scale"), scales),
+                gs.Constant(
+                    names.free(f"{node.name}.weights.zero_point"),
+                    np.zeros(scales.shape, form.dtype),
+                ),
             ],
             outputs=[restored],
         )
