@@ -19,6 +19,7 @@ from trtforge.graph import symbols
 from trtforge.graph.symbols import Array, Dim, Size, divide, named, numbers, product
 
 Shape = tuple[Size, ...]
+COUNTING = {"NonZero", "NonMaxSuppression", "Unique", "Compress", "Loop", "If"}
 
 
 class Shapes:
@@ -28,12 +29,16 @@ class Shapes:
         shape: sizes; absent where not even the rank is known.
         dtype: ONNX's number of the element type.
         values: elements of integer tensors, as in ``symbols``.
+        counts: names of dimensions that depend on the data, such as the number of boxes: they may
+            be 0.
     """
 
     def __init__(self, graph: gs.Graph) -> None:
         self.shape: dict[str, Shape] = {}
         self.dtype: dict[str, int] = {}
         self.values: dict[str, Array] = {}
+        self.counts: set[str] = set()
+        self._counted: set[str] = set()
         self._dims: dict[str, Dim] = {}
         self._opsets = graph.import_domains or [onnx.helper.make_opsetid("", graph.opset)]
         self._versions = {each.domain or "": each.version for each in self._opsets}
@@ -91,6 +96,21 @@ class Shapes:
             self.shape[node.outputs[0].name] = found
             self._dims.update({str(size): size for size in found if isinstance(size, Dim)})
         self._evaluate(node, values)
+        self._count(node)
+
+    def _count(self, node: gs.Node) -> None:
+        """Note the dimensions that begin at a node whose results are as many as the data has."""
+        if node.op not in COUNTING and not any(read.name in self._counted for read in node.inputs):
+            return
+        known = {name for read in node.inputs for name in self._names(read)} - self.counts
+        for tensor in node.outputs:
+            self._counted.add(tensor.name)
+            self.counts |= self._names(tensor) - known
+
+    def _names(self, tensor: gs.Tensor) -> set[str]:
+        """Return the names in a tensor's shape."""
+        sizes = self.shape.get(tensor.name, ())
+        return {name for size in sizes if isinstance(size, Dim) for name in size.names}
 
     def _infer(self, node: gs.Node, values: list[Any]) -> None:
         inferred = self._onnx(node, values)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto
 
@@ -285,3 +286,37 @@ def test_a_batch_that_is_unnamed_serves_any_batch(batch: int | None) -> None:
     folded = fold(model)
     assert outputs(folded, photographs(3))[0].shape == (3, 10)
     assert not isinstance(dims(image_input(folded))[0], int)
+
+
+NOTHING_FOUND = """<ir_version: 8, opset_import: ["": 17]>
+clipped (float[N] scores, float[N, P] sides) => (float[n, K] out)
+<int64[1] zero = {0}, int64[1] one = {1}, int64[1] two = {2}, int64[1] end = {9}, float half = {0.5}>
+{
+  boxes = Concat <axis = 1> (sides, sides)
+  scored = Greater (scores, half)
+  found = NonZero (scored)
+  flat = Squeeze (found, zero)
+  kept = Gather <axis = 0> (boxes, flat)
+  x = Slice (kept, zero, end, one, two)
+  y = Slice (kept, one, end, one, two)
+  x1 = Unsqueeze (x, two)
+  y1 = Unsqueeze (y, two)
+  shape = Shape (kept)
+  stacked = Concat <axis = 2> (x1, y1)
+  out = Reshape (stacked, shape)
+}
+"""
+
+
+def test_a_reshape_still_takes_nothing_found() -> None:
+    """-1 cannot be computed of 0 elements: [0, -1] ends the run on the first empty picture."""
+    model = onnx.parser.parse_model(NOTHING_FOUND)
+    folded = fold(model)
+    sides = np.random.default_rng(0).random((8, 2), np.float32)
+    for scores in (np.ones(8, np.float32), np.zeros(8, np.float32)):
+        feed = {"scores": scores, "sides": sides}
+        one, other = (
+            onnxruntime.InferenceSession(each.SerializeToString()).run(None, feed)[0]
+            for each in (model, folded)
+        )
+        np.testing.assert_array_equal(one, other)

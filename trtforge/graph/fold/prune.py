@@ -149,8 +149,9 @@ def _join_reshape(node: gs.Node, scope: Scope) -> bool:
     settled = node.op != "Reshape" or isinstance(node.inputs[1], gs.Constant)
     if settled and source is node.inputs[0]:
         return False
-    spec = _spec(scope.shapes.shape.get(source.name), scope.shapes.shape.get(node.outputs[0].name))
-    if spec is None:
+    want = scope.shapes.shape.get(node.outputs[0].name)
+    spec = _spec(scope.shapes.shape.get(source.name), want)
+    if want is None or spec is None or not _has_rest(want, spec, scope.shapes.counts):
         return False
     wanted = scope.constant(f"{node.outputs[0].name}.shape", np.array(spec, np.int64))
     node.op, node.attrs, node.inputs = "Reshape", {}, [source, wanted]
@@ -166,6 +167,14 @@ def _spec(have: Shape | None, want: Shape | None) -> list[int] | None:
         if spec.count(-1) > 1 and isinstance(size, Dim) and axis < len(have) and have[axis] == size:
             spec[axis] = 0
     return spec if spec.count(-1) <= 1 else None
+
+
+def _has_rest(want: Shape, spec: list[int], counts: set[str]) -> bool:
+    """Tell whether -1 can be computed: never, where another dimension is 0 because nothing was found."""
+    if -1 not in spec:
+        return True
+    others = [size for size, number in zip(want, spec, strict=True) if number != -1]
+    return all(isinstance(size, int) or not set(size.names) & counts for size in others)
 
 
 def _join_transpose(node: gs.Node, scope: Scope) -> bool:
