@@ -97,6 +97,7 @@ COMMANDS = (
     judge.detect,
     judge.report,
     judge.diff,
+    judge.reduce,
     fleet.matrix,
     catalogue.devices,
     machine.doctor,
