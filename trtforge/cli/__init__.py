@@ -1,6 +1,6 @@
 """The command line: parse, call one function of the Python API, print one result.
 
-Heavy imports live inside command bodies: ``--help`` costs what typer costs. A command's options are
+Heavy imports live inside command bodies: ``--help`` imports little more than typer. A command's options are
 those of its API function, and are expanded when it is run (see ``trtforge.cli.expand``).
 """
 
@@ -110,8 +110,9 @@ app.add_typer(deepstream.app, name="deepstream")
 
 def main() -> None:
     """Entry point of the ``trtforge`` command."""
-    # What importing makes lives to the end. With Python's default the collector scans it again and
-    # again: a fifth of the time until a command starts, and as long again when Python ends.
+    # Imported modules stay in memory until the end, but with Python's default threshold the
+    # garbage collector scans them again and again: that takes a fifth of the time until a command
+    # starts, and as long again when Python ends.
     gc.set_threshold(100_000)
     # Recipes need none of pydantic's plugins; to search for them, pydantic reads the metadata of
     # every installed package.
@@ -119,22 +120,19 @@ def main() -> None:
     stdout = sys.stdout
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(
-                errors="backslashreplace"
-            )  # a name that the terminal can't show is no reason to fail
+            # A name with characters that the terminal can't show must not make a command fail.
+            stream.reconfigure(errors="backslashreplace")
     try:
         try:
             app()
         finally:
-            if (
-                sys.stdout is not stdout
-            ):  # click's mark of a pipe that broke, for which it would exit with 1
+            # click replaces stdout when a pipe breaks, and then exits with 1.
+            if sys.stdout is not stdout:
                 raise BrokenPipeError
             stdout.flush()
             gc.freeze()
-    except (
-        BrokenPipeError
-    ):  # whoever read has seen enough: no word about what is still buffered when Python ends
+    except BrokenPipeError:
+        # The reader of the pipe has ended. Python must not report what it can't flush at exit.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)
         os.dup2(nowhere, 2)

@@ -90,9 +90,8 @@ def _tensorrt(machine: Machine) -> Iterator[Diagnosis]:
     elif why := unfit(machine, found):
         served, wheels = cuda_served(machine), _wheels(machine)
         fix = upgrade(machine, found.cuda or "")
-        if (
-            served and served >= 12 and wheels and not machine.jetson
-        ):  # the oldest CUDA that TensorRT 10 has wheels for
+        # CUDA 12 is the oldest that TensorRT 10 has wheels for.
+        if served and served >= 12 and wheels and not machine.jetson:
             fix = f"pip uninstall -y {' '.join(wheels)} && pip install 'tensorrt-cu{served}=={found.version}'"
         yield Diagnosis("tensorrt", "wrong", why, fix)
     else:

@@ -220,7 +220,7 @@ def test_loader_takes_what_is_not_known() -> None:
         ({"int8_tops": True}, "int8_tops: not a positive number"),
         ({"dla_cores": None}, "null is no value for dla_cores"),
         ({"precisions": ["fp32", "int4"]}, "mine.precisions.1: input should be"),
-        ({"precisions": ["fp32", "fp32"]}, "mine.precisions: the same one twice"),
+        ({"precisions": ["fp32", "fp32"]}, "mine.precisions: a value occurs twice"),
         ({"precisions": ["fp32", "fp8"]}, "SM75 has no fp8"),
         ({"tensorrt": 10.1}, "tensorrt: not text: write it in quotes"),
         ({"gpu_names": "Tesla T4"}, "mine.gpu_names: input should be"),

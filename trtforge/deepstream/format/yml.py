@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     import yaml
 
 MOST_LEVELS = 8  # a map of groups, each a map of scalars, is all that DeepStream reads
-_PLAIN = re.compile(
-    r"[\w./;+-][\w./;+:,@%=-]*(?<!:)"
-)  # text that every YAML reader takes for itself
+# Text that every YAML reader reads as this text without quotes.
+_PLAIN = re.compile(r"[\w./;+-][\w./;+:,@%=-]*(?<!:)")
 
 
 def parse(text: str, path: Path) -> Document:

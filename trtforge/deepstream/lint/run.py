@@ -69,13 +69,11 @@ def lint(files: Sequence[Path], deepstream: str, recipe: Recipe | None, fix: boo
     report = LintReport(deepstream)
     given = {path.resolve() for path in files}
     seen: set[Path] = set()
-    named: set[Path] = (
-        set()
-    )  # by a configuration: labels and the like, which a shell's *.txt hands over as well
+    # Files that a configuration names, such as labels: a shell's *.txt passes them to lint, too.
+    named: set[Path] = set()
     queue: list[tuple[Path, Mapping[str, Value] | None]] = [(path, None) for path in files]
-    queue.sort(
-        key=lambda item: not _is_pipeline(item[0])
-    )  # what it sets stands above a network's own file
+    # Pipelines come first: what they set takes precedence over a network's own file.
+    queue.sort(key=lambda item: not _is_pipeline(item[0]))
     while queue:
         path, set_by_app = queue.pop(0)
         if path.resolve() in seen:

@@ -69,9 +69,8 @@ def tf_ssd(outputs: Outputs, size: tuple[int, int], thresholds: np.ndarray) -> F
         )
     boxes, scores, labels = (outputs[name] for name in wanted)
     count = labels.shape[0]
-    numbers = outputs.get(
-        "num_detections"
-    )  # the int32 of EfficientNMS is passed over: padding has score 0
+    # An int32 count comes from EfficientNMS and is not used: its padding has score 0.
+    numbers = outputs.get("num_detections")
     if numbers is not None and numbers.dtype == np.float32:
         count = min(count, max(0, int(numbers.reshape(-1)[0])))
     height, width = size

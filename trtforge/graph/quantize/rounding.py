@@ -78,9 +78,8 @@ class Moments:
         self.rows = 0
         self._x = np.zeros((parts, columns))
         self._q = np.zeros((parts, columns))
-        self._qq = np.zeros(
-            (parts, columns, columns), np.int32
-        )  # the large one: exact for 131,072 rows
+        # This array takes the most memory, so it is int32, which is exact for 131,072 rows.
+        self._qq = np.zeros((parts, columns, columns), np.int32)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -144,9 +143,8 @@ def round_weights(
         .reshape(count, -1, columns)
     )
     covariance = moments.covariance()
-    damping = (
-        DAMPING * covariance.diagonal(axis1=1, axis2=2).mean(1) + 1e-6
-    )  # an input that never changes has none
+    # The 1e-6 is for an input that never changes: its variance, and so its damping, is 0.
+    damping = DAMPING * covariance.diagonal(axis1=1, axis2=2).mean(1) + 1e-6
     integers = _feedback(levels, covariance + damping[:, None, None] * np.eye(columns))
     before, after = moments.means()
     shift = levels @ before[:, :, None] - integers @ after[:, :, None]
