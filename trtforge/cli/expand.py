@@ -7,7 +7,7 @@ people::
 
     @command("graphs.cast")
     def cast(result: FileResult) -> str:
-        \"\"\"Cast what is float to FP16 ... (the text of --help)\"\"\"
+        \"\"\"Cast float tensors to FP16 ... (the text of --help)\"\"\"
         return f"{result.out}: {result.summary}"
 
 It may take arguments of the API function by name, too. API functions are named, not imported, and a
