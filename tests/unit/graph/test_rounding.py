@@ -8,7 +8,7 @@ import pytest
 from trtforge.graph.quantize.qdq import weight_scales
 from trtforge.graph.quantize.rounding import (
     INT8_MAX,
-    MOST_COLUMNS,
+    MAX_COLUMNS,
     Moments,
     Rounded,
     parts,
@@ -158,4 +158,4 @@ def test_columns_are_cut_into_equal_pieces_of_whole_channels(
     channels: int, kernel: int, pieces: int
 ) -> None:
     assert parts(channels, channels * kernel) == pieces
-    assert channels // pieces * kernel <= MOST_COLUMNS or channels == pieces
+    assert channels // pieces * kernel <= MAX_COLUMNS or channels == pieces

@@ -40,7 +40,7 @@ NVINFER: tuple[Rule, ...] = (
 )
 APP: tuple[Rule, ...] = (*paths.RULES, *pipeline.RULES)
 
-MOST_ROUNDS = 20  # one correction may lay bare another mistake; no chain of them is longer
+MAX_ROUNDS = 20  # one correction may lay bare another mistake; no chain of them is longer
 LARGEST_ONNX = 1 << 30  # bytes; a larger graph is not opened
 # Other elements' files have a group [property] too.
 _OTHERS = {
@@ -136,7 +136,7 @@ def _examine(
     fix: bool,
 ) -> Subject:
     document = read(path)
-    for _ in range(MOST_ROUNDS if fix else 0):
+    for _ in range(MAX_ROUNDS if fix else 0):
         subject = _subject(document, deepstream, recipe, set_by_app)
         # A misspelt key makes others look wrong: what the text itself shows is corrected first.
         lines = _corrected(document, _in_text(subject), report) or _corrected(

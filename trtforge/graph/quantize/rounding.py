@@ -24,8 +24,8 @@ import numpy as np
 
 INT8_MAX = 127  # symmetric weights: -128 is not used
 FIELDS = ("integers", "scales", "bias")
-MOST_COLUMNS = 576  # inputs whose covariance is kept: memory and time grow with its square
-MOST_ROWS = 1024  # 128 * 128 * 1024 = 2^24: sums of products of INT8 stay exact in float32
+MAX_COLUMNS = 576  # inputs whose covariance is kept: memory and time grow with its square
+MAX_ROWS = 1024  # 128 * 128 * 1024 = 2^24: sums of products of INT8 stay exact in float32
 STEPS = 256  # inputs are summed in 1/256 of a step, so that their sums are exact, too
 AT_ONCE = 64  # columns whose errors are passed on to the rest in one product, as GPTQ does
 DAMPING = 0.01  # of the mean variance: GPTQ's value
@@ -112,7 +112,7 @@ def parts(channels: int, columns: int) -> int:
     return next(
         pieces
         for pieces in range(1, channels + 1)
-        if channels % pieces == 0 and (columns // pieces <= MOST_COLUMNS or pieces == channels)
+        if channels % pieces == 0 and (columns // pieces <= MAX_COLUMNS or pieces == channels)
     )
 
 
