@@ -1,5 +1,6 @@
-"""nvinfer's YAML: a map of groups, each a map of scalars. Booleans are 0 and 1, lists are
-``a;b;c``.
+"""Read and write nvinfer's YAML: a map of groups, each a map of scalars.
+
+Booleans are 0 and 1, lists are ``a;b;c``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""nvinfer's way from a detector's outputs to objects on the frame, in NumPy: parser, thresholds,
-clustering, frame.
+"""Compute the objects that nvinfer finds in a detector's outputs, with NumPy.
 
-Each step computes in float32 and in nvinfer's order, as its published source does (DeepStream 9.1:
+The steps are the parser, the thresholds, the clustering, and the scaling to the frame. Every step
+computes in float32 and in nvinfer's order, as its published source does (DeepStream 9.1:
 nvdsinfer's output parsing, the stock parser library, gst-nvinfer's metadata). Boxes are left, top,
 width, height.
 """
