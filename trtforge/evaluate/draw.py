@@ -31,9 +31,8 @@ def annotate(image: Image.Image, objects: Objects, names: Sequence[str]) -> Imag
     detections = list(
         zip(objects.boxes.tolist(), objects.scores.tolist(), objects.classes.tolist(), strict=True)
     )
-    for (left, top, right, bottom), score, label in reversed(
-        detections
-    ):  # the highest score is drawn last, on top
+    # The detections are sorted by score, and the best one is drawn last, on top of the others.
+    for (left, top, right, bottom), score, label in reversed(detections):
         colour = _colour(label)
         draw.rectangle((left, top, right, bottom), outline=colour, width=line)
         name = names[label] if label < len(names) else str(label)
