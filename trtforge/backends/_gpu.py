@@ -1,5 +1,6 @@
-"""The first GPU by pycuda, in its primary context: the one that ONNX Runtime, PyTorch and TensorRT
-use, too.
+"""Use the first GPU with pycuda, in its primary context.
+
+ONNX Runtime, PyTorch and TensorRT use the same context.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ def bench(result: "BenchResult") -> str:
 
 @command("measure.detect")
 def detect(result: "Detections", out: Path) -> str:
-    """Draw what an engine detects on images, and list it.
+    """Draw and list the objects that an engine detects on images.
 
     Example: trtforge detect out/ street.jpg -o pictures
     """

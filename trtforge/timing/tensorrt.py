@@ -1,5 +1,6 @@
-"""TensorRT's engines, and TensorRT-RTX's, on the GPU: buffers and streams by pycuda, CUDA graphs by
-cuda-python.
+"""Time engines of TensorRT and TensorRT-RTX on the GPU.
+
+pycuda provides the buffers and streams, cuda-python the CUDA graphs.
 """
 
 from __future__ import annotations
