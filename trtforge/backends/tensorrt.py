@@ -156,16 +156,27 @@ def facts(options: BuildOptions) -> dict[str, Any]:
     }
 
 
-def load(
-    engine: Path,
-) -> tuple[
-    Callable[[np.ndarray], dict[str, np.ndarray]], tuple[int, int], dict[str, tuple[int | str, ...]]
-]:
-    """Load an engine into the GPU's memory.
+@dataclass(frozen=True)
+class LoadedEngine:
+    """An engine in the GPU's memory.
 
-    Returns:
-        A function from float32 images (N, C, H, W) to outputs by name; height and width of the
-        input in pixels; dimensions of each output without the batch.
+    Attributes:
+        infer: from float32 images (N, C, H, W) to outputs by name.
+        image: name of the input.
+        batch: smallest batch; fewer images are filled up.
+        size: height and width of the input in pixels.
+        outputs: dimensions of each output without the batch.
+    """
+
+    infer: Callable[[np.ndarray], dict[str, np.ndarray]]
+    image: str
+    batch: int
+    size: tuple[int, int]
+    outputs: dict[str, tuple[int | str, ...]]
+
+
+def load(engine: Path) -> LoadedEngine:
+    """Load an engine into the GPU's memory.
 
     Raises:
         ForgeError: it is no engine, or cut short.
@@ -181,7 +192,13 @@ def load(
         raise MachineError(
             f"{engine}: the GPU's memory does not suffice to load it", "free GPU memory"
         ) from error
-    return session.infer, session.size, dict(session.outputs)
+    return LoadedEngine(
+        infer=session.infer,
+        image=session.image,
+        batch=int(loaded.get_tensor_profile_shape(session.image, 0)[0][0]),
+        size=session.size,
+        outputs=dict(session.outputs),
+    )
 
 
 def inspect(engine: Path) -> str:
