@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -127,17 +128,19 @@ def _feed(trt: Any, calibration: CalibratorInput, batch: int, options: BuildOpti
     if calibration.cache:
         cache = calibration.cache(trt.__version__).encode()
         return calibrator(trt, "entropy", cache, iter(()), lambda images: 0, batch)
-    from trtforge.backends._session import cuda
+    from trtforge.backends._gpu import current
 
-    driver = cuda()
     memory: list[Any] = []
 
     def upload(images: np.ndarray) -> int:
-        if not memory:
-            memory.append(driver.mem_alloc(images.nbytes))
-        driver.memcpy_htod(memory[0], images)
+        with current() as driver:
+            if not memory:
+                memory.append(driver.mem_alloc(images.nbytes))
+            driver.memcpy_htod(memory[0], images)
         return int(memory[0])
 
+    with current():
+        pass  # without pycuda or GPU it fails here, and not in the middle of a build
     assert calibration.batches
     return calibrator(trt, options.calibrator, None, calibration.batches(batch), upload, batch)
 
@@ -172,15 +175,10 @@ def load(
         MachineError: TensorRT, pycuda or the driver is missing, or the engine is for another
             machine.
     """
-    from trtforge.backends._session import Session, cuda
+    from trtforge.backends._session import Session
 
-    trt, loaded = opened(engine)
-    try:
+    with opened(engine) as (trt, loaded):
         session = Session(trt, loaded, str(engine))
-    except cuda().MemoryError as error:
-        raise MachineError(
-            f"{engine}: the GPU's memory does not suffice to load it", "free GPU memory"
-        ) from error
     return session.infer, session.size, dict(session.outputs)
 
 
@@ -192,12 +190,19 @@ def inspect(engine: Path) -> str:
         MachineError: TensorRT, pycuda or the driver is missing, or the engine is for another
             machine.
     """
-    return _layers(*opened(engine))
+    with opened(engine) as (trt, loaded):
+        return _layers(trt, loaded)
 
 
-def opened(engine: Path) -> tuple[Any, tensorrt_api.ICudaEngine]:
-    """TensorRT, and the engine in the GPU's memory. Errors as of ``load``."""
-    from trtforge.backends._session import cuda, deserialize
+@contextmanager
+def opened(engine: Path) -> Iterator[tuple[Any, tensorrt_api.ICudaEngine]]:
+    """Yield TensorRT, and the engine in the GPU's memory, with the GPU's context for the block.
+
+    Raises:
+        ForgeError, MachineError: see ``load``.
+    """
+    from trtforge.backends._gpu import current
+    from trtforge.backends._session import deserialize
 
     plan = _plan.read(engine)
     try:
@@ -208,14 +213,14 @@ def opened(engine: Path) -> tuple[Any, tensorrt_api.ICudaEngine]:
         raise MachineError(
             why, "rebuild it here: `trtforge build PREPARED/`, or from the ONNX file"
         )
-    driver = cuda()  # the primary context, before TensorRT makes one current
-    trt.init_libnvinfer_plugins(_trt.logger(trt), "")
-    try:
-        return trt, deserialize(trt, _plan.engine_bytes(engine), str(engine))
-    except driver.MemoryError as error:
-        raise MachineError(
-            f"{engine}: the GPU's memory does not suffice to load it", "free GPU memory"
-        ) from error
+    with current() as driver:
+        trt.init_libnvinfer_plugins(_trt.logger(trt), "")
+        try:
+            yield trt, deserialize(trt, _plan.engine_bytes(engine), str(engine))
+        except driver.MemoryError as error:
+            raise MachineError(
+                f"{engine}: the GPU's memory does not suffice to load it", "free GPU memory"
+            ) from error
 
 
 def _layers(trt: Any, engine: tensorrt_api.ICudaEngine) -> str:

@@ -84,8 +84,8 @@ def write(
         prepared.file_name(backend): prepared.graphs[backend] for backend in graphs
     }
     if prepared.table:
-        tensorrt = stacks.tensorrt_for(deepstream, device)
         contents[TABLE] = prepared.table
+        tensorrt = _tensorrt(target, engine) or stacks.tensorrt_for(deepstream, device)
         contents[CACHE] = _text(cache_text(prepared.table.path, tensorrt))
     elif engine and prepared.images:
         contents[CACHE] = engine.file(CACHE)  # TensorRT has calibrated itself
@@ -97,6 +97,13 @@ def write(
     manifest = _manifest(prepared, target, engine, graphs, configured, deepstream)
     changed = folder.write(out, contents, to_json(manifest), force)
     return Written(changed, configured.remarks)
+
+
+def _tensorrt(target: Target, engine: Artifact[BuildFacts] | None) -> str | None:
+    """Return the TensorRT that has built the engine; None where another builder has, or none."""
+    if engine is None or target.backend != DEEPSTREAM:
+        return None
+    return str(engine.facts.built["version"])
 
 
 def _graphs(prepared: Prepared, target: Target) -> tuple[Backend, ...]:
