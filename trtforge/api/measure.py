@@ -216,7 +216,7 @@ def detect(
     max_det: MaxDet = None,
     progress: Optional[ProgressCallback] = None,
 ) -> "Detections":
-    """Draw what an engine detects on images, and list it.
+    """Draw and list the objects that an engine detects on images.
 
     Args:
         engine: ONNX file, engine, prepared folder or bundle.

@@ -11,6 +11,7 @@ from typing_extensions import TypedDict
 
 if TYPE_CHECKING:
     from trtforge.pipeline import Built
+    from trtforge.reducing import Reduced
     from trtforge.reporting.model import LayerReport
     from trtforge.stages.build import BuildFacts
     from trtforge.store import Store
@@ -243,3 +244,82 @@ class ReportResult:
         from trtforge.reporting.markdown import markdown
 
         return markdown(self.layers, self.title)
+
+
+class NodeJson(TypedDict):
+    """A node of a graph: its name and its operator."""
+
+    name: str
+    operator: str
+
+
+class ReduceJson(TypedDict):
+    """The document that ``trtforge reduce --json`` prints."""
+
+    out: str
+    inputs: str | None
+    backend: str
+    fault: str
+    message: str
+    nodes_before: int
+    nodes: list[NodeJson]
+    checks: int
+    complete: bool
+
+
+@dataclass(frozen=True)
+class ReduceResult:
+    """The smallest part of a model that fails as the whole does.
+
+    Attributes:
+        out: the part, an ONNX file.
+        inputs: its inputs in Polygraphy's JSON; None if engines were not run.
+        backend: what builds it.
+        fault: "refused", "crashed", "failed" (the engine does not run), "not finite" or "differs".
+        message: first line of the builder's message, or the figures of the worst output.
+        nodes_before: number of nodes of the whole model.
+        nodes: name and operator of each node of the part.
+        checks: number of graphs that were tried.
+        complete: no node can be left out; False: the time ended before that was known.
+    """
+
+    out: Path
+    inputs: Path | None
+    backend: str
+    fault: str
+    message: str
+    nodes_before: int
+    nodes: list[NodeJson]
+    checks: int
+    complete: bool
+
+    def document(self) -> ReduceJson:
+        """Return the JSON document."""
+        return {
+            "out": str(self.out),
+            "inputs": str(self.inputs) if self.inputs else None,
+            "backend": self.backend,
+            "fault": self.fault,
+            "message": self.message,
+            "nodes_before": self.nodes_before,
+            "nodes": self.nodes,
+            "checks": self.checks,
+            "complete": self.complete,
+        }
+
+
+def reduce_result(reduced: Reduced, out: Path, inputs: Path | None, backend: str) -> ReduceResult:
+    """Return the result of a reduction that was written to ``out`` and ``inputs``."""
+    return ReduceResult(
+        out=out,
+        inputs=inputs,
+        backend=backend,
+        fault=reduced.failure.kind,
+        message=reduced.failure.text,
+        nodes_before=reduced.nodes_before,
+        nodes=[
+            {"name": node.name, "operator": node.op_type} for node in reduced.part.model.graph.node
+        ],
+        checks=reduced.checks,
+        complete=reduced.complete,
+    )

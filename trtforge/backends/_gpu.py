@@ -1,5 +1,6 @@
-"""The first GPU by pycuda, in its primary context: the one that ONNX Runtime, PyTorch and TensorRT
-use, too.
+"""Use the first GPU with pycuda, in its primary context.
+
+ONNX Runtime, PyTorch and TensorRT use the same context.
 
 Every piece of work on the GPU is a block ``with current()``. pycuda ends the process where a thread
 ends inside its context, and frees nothing where the context is not the thread's: so no thread stays

@@ -19,7 +19,7 @@ from trtforge.errors import MachineError
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession, OrtValue
 
-MOST_COUNTED = 2**32 - 1  # values of one tensor between two flushes: counters have 32 bits
+MAX_COUNTED = 2**32 - 1  # values of one tensor between two flushes: counters have 32 bits
 THREADS = 256
 BLOCKS = 1024
 # In C and CUDA, which pycuda compiles with nvcc when the first network is opened.
@@ -169,7 +169,7 @@ class DeviceTaps:
             name: limit_above(float(peak), self._limits[name])
             for name, peak in zip(self._tapped, peaks, strict=True)
         }
-        if limits != self._limits or self._counted + size > MOST_COUNTED:
+        if limits != self._limits or self._counted + size > MAX_COUNTED:
             self._flush()
             self._limits = limits
         self._counted += size

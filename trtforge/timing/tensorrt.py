@@ -1,4 +1,7 @@
-"""TensorRT's engines, and TensorRT-RTX's, on the GPU: buffers and streams by pycuda."""
+"""Time engines of TensorRT and TensorRT-RTX on the GPU.
+
+pycuda provides the buffers and streams, ``graphs`` the CUDA graphs.
+"""
 
 from __future__ import annotations
 

@@ -63,9 +63,8 @@ def test_jetson(tmp_path: Path) -> None:
 
 def test_jetson_for_another_device(tmp_path: Path) -> None:
     root = roots.jetson(tmp_path)
-    assert (
-        about(examined(root, "agx-orin"), "build agx-orin").state == "ok"
-    )  # the same compute capability
+    # The AGX Orin has the same compute capability.
+    assert about(examined(root, "agx-orin"), "build agx-orin").state == "ok"
     thor = about(examined(root, "thor"), "build thor")
     assert thor.state == "wrong" and "SM110" in thor.says
     assert thor.fix == "trtforge prepare MODEL.onnx --device thor"
@@ -225,9 +224,8 @@ def test_container_with_an_h100(tmp_path: Path) -> None:
     assert machine.libcuda == "/opt/driver/lib64/libcuda.so.1"
     assert about(examined(root), "driver", "580.159.04, runs CUDA 13").state == "ok"
     shutil.rmtree(root / "opt/driver")
-    assert (
-        about(examined(root), "driver", "libcuda.so.1 is missing").state == "wrong"
-    )  # cuda-compat is no driver
+    # cuda-compat is not a driver.
+    assert about(examined(root), "driver", "libcuda.so.1 is missing").state == "wrong"
 
 
 def test_links_of_another_root_lead_to_nothing_of_this_machine(tmp_path: Path) -> None:
@@ -447,10 +445,8 @@ GPU = roots.python(PIP, onnxruntime_gpu="1.23.2")
 def test_onnxruntimes_that_overwrite_each_other(
     tmp_path: Path, owner: str, there: str, gpu: bool, state: str, fix: str
 ) -> None:
-    providers = (
-        "cuda",
-        "tensorrt",
-    )  # libraries of onnxruntime-gpu, which stay when the other is installed over it
+    # Libraries of onnxruntime-gpu stay when onnxruntime is installed over it.
+    providers = ("cuda", "tensorrt")
     root = lay(
         tmp_path,
         roots.system(),

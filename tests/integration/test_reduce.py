@@ -1,0 +1,180 @@
+"""`trtforge reduce`: what TensorRT-RTX refuses, and what ONNX Runtime computes wrongly, comes down to
+its nodes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from tests.extras import needs
+from tests.models import network, yolov7_like
+from tests.quantized import pair, weights
+from trtforge.graph.fold import fold
+from trtforge.graph.model import load
+
+TARGET = ("--device", "rtx-4090", "--backend", "tensorrt-rtx")
+
+
+def detector() -> onnx.ModelProto:
+    return fold(yolov7_like())
+
+
+def too_many() -> onnx.ModelProto:
+    """A sort in a branch that ends in an output of its own."""
+    s = network(3)
+    x = s.relu(s.relu("image", (3, 8), 3), (8, 4), 3)
+    best = s.op("TopK", s.op("Reshape", x, s.ints(1, 4 * 64 * 64)), s.ints(4000))
+    s.nodes[-1].output.append("index")
+    score = s.op("Mul", s.op("Sigmoid", best), s.const(2))
+    return s.model(s.op("Neg", s.silu(x, (4, 4), 3)), score, batch=1)
+
+
+def listed() -> onnx.ModelProto:
+    """TensorRT-RTX's parser has no NonZero; a Q/DQ pair stands before and behind it."""
+    s = network(4)
+    kernel = weights(s, (4, 3, 3, 3), np.int8, 0)
+    x = pair(s, s.op("Conv", pair(s, "image", np.int8(0)), kernel), np.int8(0))
+    where = s.op("Cast", s.op("NonZero", s.op("Relu", x)), to=TensorProto.FLOAT)
+    return s.model(s.op("Neg", where), s.op("Sigmoid", x), batch=1)
+
+
+def overflowing() -> onnx.ModelProto:
+    """YOLOv7's blocks; one of their tensors is also an output, times 1e8 in FP16, which ends at 65504."""
+    model = detector()
+    tensor = [node for node in model.graph.node if node.op_type == "Conv"][6].input[0]
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(1e8, np.float32), "large"))
+    model.graph.node.extend(
+        [
+            helper.make_node("Mul", [tensor, "large"], ["larger"], "enlarge"),
+            helper.make_node("Cast", ["larger"], ["half"], "halve", to=TensorProto.FLOAT16),
+            helper.make_node("Flatten", ["half"], ["flat"], "flatten"),
+        ]
+    )
+    flat = helper.make_tensor_value_info("flat", TensorProto.FLOAT16, ["batch", "values"])
+    model.graph.output.append(flat)
+    return model
+
+
+def save(model: onnx.ModelProto, path: Path) -> Path:
+    onnx.save(model, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("build", "operators", "message"),
+    [(too_many, ["TopK"], "K exceeds the maximum value"), (listed, ["NonZero"], "(NonZero)")],
+)
+def test_what_is_refused_comes_down_to_its_nodes(
+    trtforge: Callable[..., Any],
+    tmp_path: Path,
+    build: Callable[[], onnx.ModelProto],
+    operators: list[str],
+    message: str,
+) -> None:
+    needs("rtx")
+    model, out = save(build(), tmp_path / "model.onnx"), tmp_path / "part.onnx"
+    done = trtforge("reduce", model, *TARGET, "-o", out, "--json")
+    assert done.code == 0, done.err
+    document = done.document
+    assert [node["operator"] for node in document["nodes"]] == operators
+    assert document["fault"] == "refused"
+    assert message in document["message"]
+    assert document["complete"]
+    assert document["nodes_before"] == len(build().graph.node)
+    assert [node.op_type for node in load(out).graph.node] == operators
+    again = trtforge("reduce", out, *TARGET, "-o", tmp_path / "again.onnx")
+    assert f"1 of {len(operators)} nodes" in again.out
+    assert message in again.out
+
+
+def test_the_first_fault_stays(trtforge: Callable[..., Any], tmp_path: Path) -> None:
+    """The parser stops at NonZero; without it, the builder would refuse TopK."""
+    needs("rtx")
+    s = network(5)
+    x = s.relu("image", (3, 4), 3)
+    where = s.op("Cast", s.op("NonZero", x), to=TensorProto.FLOAT)
+    best = s.op("TopK", s.op("Reshape", x, s.ints(1, 4 * 64 * 64)), s.ints(4000))
+    s.nodes[-1].output.append("index")
+    model = save(s.model(where, best, batch=1), tmp_path / "model.onnx")
+    done = trtforge("reduce", model, *TARGET, "-o", tmp_path / "part.onnx", "--json")
+    assert [node["operator"] for node in done.document["nodes"]] == ["NonZero"]
+
+
+def test_a_model_that_builds_is_no_fault(trtforge: Callable[..., Any], tmp_path: Path) -> None:
+    needs("rtx")
+    out = tmp_path / "part.onnx"
+    done = trtforge("reduce", save(detector(), tmp_path / "m.onnx"), *TARGET, "-o", out)
+    assert done.code == 2
+    assert "does not fail: tensorrt-rtx builds it" in done.err
+    assert not out.exists()
+
+
+def test_what_leaves_fp32_comes_down_to_its_nodes(
+    trtforge: Callable[..., Any], tmp_path: Path
+) -> None:
+    """A tensor beyond FP16 in the middle of a detector: only the cast is left, with its input."""
+    model, out = save(overflowing(), tmp_path / "model.onnx"), tmp_path / "part.onnx"
+    done = trtforge(
+        *("reduce", model, "--differs", "--backend", "onnxruntime", "--size", "64x64"),
+        *("-o", out, "--json"),
+    )
+    assert done.code == 0, done.err
+    assert done.document["fault"] == "not finite"
+    assert [node["name"] for node in done.document["nodes"]] == ["halve"]
+    inputs = tmp_path / "part.inputs.json"
+    assert done.document["inputs"] == str(inputs)
+    again = trtforge(
+        *("reduce", out, "--differs", "--backend", "onnxruntime", "--load-inputs", inputs),
+        *("-o", tmp_path / "again.onnx"),
+    )
+    assert "not finite" in again.out, again.err
+    exact = trtforge(
+        *("reduce", save(detector(), model), "--differs", "--backend", "onnxruntime"),
+        *("--size", "64x64", "-o", out),
+    )
+    assert "does not fail" in exact.err
+
+
+def test_the_time_is_a_budget(trtforge: Callable[..., Any], tmp_path: Path) -> None:
+    needs("rtx")
+    model, out = save(too_many(), tmp_path / "model.onnx"), tmp_path / "part.onnx"
+    done = trtforge("reduce", model, *TARGET, "-o", out, "--time", "1ms")
+    assert done.code == 2
+    assert "the first check takes longer than 0.001 s" in done.err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["--min-sqnr", "30"], "are for engines that run"),
+        (["--differs", "--min-pearson", "2"], "--min-pearson 2: not from 0 to 1"),
+        (["--differs", "--load-inputs", "model.onnx"], "not inputs in Polygraphy's JSON"),
+        (["--differs", "--load-inputs", "other.json"], "no finite values for input 'image'"),
+        (["--differs", "--load-inputs", "list.json"], "no list of named arrays"),
+        (["--opt-level", "3"], "onnxruntime has no builder"),
+        (["-o", "model.onnx"], "is the input itself"),
+    ],
+)
+def test_wrong_words(
+    trtforge: Callable[..., Any], tmp_path: Path, words: list[str], problem: str
+) -> None:
+    from trtforge.evaluate.runs import inputs_text
+
+    save(detector(), tmp_path / "model.onnx")
+    (tmp_path / "other.json").write_text(inputs_text([{"other": np.zeros(3)}]))
+    (tmp_path / "list.json").write_text(json.dumps([{"image": [1, 2]}]))
+    done = trtforge(
+        "reduce", "model.onnx", "--backend", "onnxruntime", "-o", "part.onnx", *words, cwd=tmp_path
+    )
+    assert done.code == 2
+    assert problem in done.err
+    assert not (tmp_path / "part.onnx").exists()
