@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import numpy as np
     import tensorrt as tensorrt_api
 
+    from trtforge.backends._session import Session
+
 INSTALL = "pip install 'trtforge[tensorrt]' on the target, or use the TensorRT that JetPack brings"
 
 
@@ -159,16 +161,8 @@ def facts(options: BuildOptions) -> dict[str, Any]:
     }
 
 
-def load(
-    engine: Path,
-) -> tuple[
-    Callable[[np.ndarray], dict[str, np.ndarray]], tuple[int, int], dict[str, tuple[int | str, ...]]
-]:
-    """Load an engine into the GPU's memory.
-
-    Returns:
-        A function from float32 images (N, C, H, W) to outputs by name; height and width of the
-        input in pixels; dimensions of each output without the batch.
+def load(engine: Path) -> Session:
+    """Load an engine into the GPU's memory, ready to run.
 
     Raises:
         ForgeError: it is no engine, or cut short.
@@ -178,8 +172,7 @@ def load(
     from trtforge.backends._session import Session
 
     with opened(engine) as (trt, loaded):
-        session = Session(trt, loaded, str(engine))
-    return session.infer, session.size, dict(session.outputs)
+        return Session(trt, loaded, str(engine))
 
 
 def inspect(engine: Path) -> str:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from trtforge.backends import _plan
 from trtforge.bundle.read import read_prepared
+from trtforge.devices import this_machine
 from trtforge.errors import ForgeError, MachineError
 from trtforge.graph.nms import OUTPUTS
 from trtforge.metadata import Entry, of_model
@@ -104,7 +105,7 @@ def open_model(path: Path, recipe: Recipe | None = None) -> OpenedModel:
             "give an ONNX file, an engine, or a folder that trtforge made",
         )
     plan = _plan.read(path)
-    if plan.maker == "TensorRT-RTX":
+    if plan.maker == "TensorRT-RTX" and this_machine() is None:
         raise MachineError(
             f"{path}: is a TensorRT-RTX engine, which runs only on the GPU it was built for",
             "give its folder, or the .rtx.onnx beside it: ONNX Runtime runs the same graph",
@@ -235,16 +236,18 @@ def reference_session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
 
 
 def _open_tensorrt(path: Path, recipe: Recipe | None = None) -> OpenedModel:
-    from trtforge.backends import tensorrt
+    """Open an engine of TensorRT or TensorRT-RTX on the GPU."""
+    from trtforge.backends import tensorrt, tensorrt_rtx
 
-    infer, size, outputs = tensorrt.load(path)
-    nms = _inner_nms(set(OUTPUTS) <= set(outputs), recipe)
+    rtx = _plan.maker(path) == "TensorRT-RTX"
+    session = (tensorrt_rtx if rtx else tensorrt).load(path)
+    nms = _inner_nms(set(OUTPUTS) <= set(session.outputs), recipe)
     return OpenedModel(
         path=path,
-        infer=lambda images: _in_pixels(infer(images), size),
-        size=size,
+        infer=lambda images: _in_pixels(session.infer(images), session.size),
+        size=session.size,
         graph=None,
-        outputs=outputs,
+        outputs=dict(session.outputs),
         detection=None,
         nms=nms,
         recipe=recipe,

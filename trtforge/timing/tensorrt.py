@@ -5,36 +5,16 @@ pycuda provides the buffers and streams, ``graphs`` the CUDA graphs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from trtforge.backends import _plan, _trt, tensorrt, tensorrt_rtx
-from trtforge.backends._gpu import current
-from trtforge.errors import BuildError, ForgeError, MachineError
+from trtforge.backends import _plan, tensorrt, tensorrt_rtx
+from trtforge.errors import BuildError, ForgeError
 from trtforge.timing import inputs
 from trtforge.timing.cuda import Stream
 from trtforge.timing.graphs import CudaGraph
 from trtforge.timing.measure import Runner
-
-
-@contextmanager
-def _opened(engine: Path) -> Iterator[tuple[Any, Any]]:
-    """Yield the bindings that an engine is for, by its first bytes, and the engine on the GPU."""
-    if _plan.maker(engine) != "TensorRT-RTX":
-        with tensorrt.opened(engine) as opened:
-            yield opened
-        return
-    trt = tensorrt_rtx.module()
-    with current():
-        runtime = trt.Runtime(_trt.logger(trt))
-        loaded = runtime.deserialize_cuda_engine(_plan.engine_bytes(engine))
-        if loaded is None:
-            raise MachineError(
-                f"{engine}: does not load here", "build it for this GPU, with this TensorRT-RTX"
-            )
-        yield trt, loaded
 
 
 def opener(engine: Path, batch: int, *, graph: bool, transfers: bool) -> Callable[[], Runner]:
@@ -51,7 +31,8 @@ def opener(engine: Path, batch: int, *, graph: bool, transfers: bool) -> Callabl
     """
 
     def open_runner() -> Runner:
-        with _opened(engine) as (trt, loaded):
+        rtx = _plan.maker(engine) == "TensorRT-RTX"
+        with (tensorrt_rtx if rtx else tensorrt).opened(engine) as (trt, loaded):
             return _runner(engine, trt, loaded, batch, graph=graph, transfers=transfers)
 
     return open_runner
