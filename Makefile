@@ -72,7 +72,7 @@ $(VENV)/demo.stamp: $(VENV)/bin/python constraints.txt $(BUILD)
 	$(PYTHON) -m venv --system-site-packages .venv-gpu
 	.venv-gpu/bin/python -m pip install --quiet --editable . pytest
 	.venv-gpu/bin/python -c 'import tensorrt' || .venv-gpu/bin/python -m pip install 'tensorrt>=10.3' || echo "without TensorRT"
-	.venv-gpu/bin/python -m pip install 'pycuda>=2025.1' 'cuda-python>=12.8' nvidia-ml-py || echo "without pycuda: needs CUDA's headers"
+	.venv-gpu/bin/python -m pip install 'pycuda>=2025.1' nvidia-ml-py || echo "without pycuda: needs CUDA's headers"
 	.venv-gpu/bin/python -m pip install --force-reinstall --no-deps 'onnxruntime-gpu>=1.23' || echo "without onnxruntime-gpu"
 	touch $@
 

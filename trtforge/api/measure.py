@@ -104,7 +104,7 @@ def verify(
     from trtforge.api.recipes import load_recipe, thresholds
     from trtforge.errors import ForgeError
     from trtforge.evaluate import runs
-    from trtforge.stages.verify import EVALUATION, compare
+    from trtforge.stages.verify import EVALUATION, rerun
     from trtforge.stages.verify import verify as run
 
     figures = {"score": score, "iou": iou, "max_det": max_det}
@@ -126,9 +126,7 @@ def verify(
     with listening(progress):
         if saved:
             inputs = runs.load_inputs(saved)
-            result = compare(
-                files, inputs, recipe=chosen, per_layer=layers, limits=limits, kept=kept
-            )
+            result = rerun(files, inputs, recipe=chosen, per_layer=layers, limits=limits, kept=kept)
         elif folder:
             result = run(
                 files,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from typing_extensions import TypedDict
 
 if TYPE_CHECKING:
+    from trtforge.bundle.facts import EngineCheck
     from trtforge.pipeline import Built
     from trtforge.reducing import Reduced
     from trtforge.reporting.model import LayerReport
@@ -39,6 +40,7 @@ class OutputJson(TypedDict):
     device: str | None
     written: bool
     engine: Mapping[str, object] | None
+    check: Mapping[str, object] | None
     remarks: list[str]
 
 
@@ -80,6 +82,7 @@ class Output:
         device: name of the device; None is the CPU of this machine, or any device.
         written: whether anything in it had to be written.
         engine: what building the engine found out; None for a prepared folder.
+        check: the engine beside FP32 on a few images; None where it was not run.
         remarks: what the user should know.
     """
 
@@ -88,6 +91,7 @@ class Output:
     device: str | None
     written: bool
     engine: BuildFacts | None
+    check: EngineCheck | None
     remarks: list[str]
 
 
@@ -126,6 +130,7 @@ class BuildResult:
                 "device": output.device,
                 "written": output.written,
                 "engine": to_json(output.engine) if output.engine else None,
+                "check": to_json(output.check) if output.check else None,
                 "remarks": output.remarks,
             }
             for output in self.outputs
@@ -176,6 +181,7 @@ def build_result(store: Store, built: Sequence[Built]) -> BuildResult:
             device=each.target.device.name if each.target.device else None,
             written=each.wrote,
             engine=each.engine.facts if each.engine else None,
+            check=each.check,
             remarks=each.remarks,
         )
         for each in built

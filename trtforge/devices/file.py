@@ -54,6 +54,11 @@ Text = Annotated[str, StringConstraints(min_length=1, strict=True)]
 Version = Annotated[
     str, BeforeValidator(_quoted), StringConstraints(pattern=r"^\d+(\.\d+)+$", strict=True)
 ]
+TensorRT = Annotated[  # its bindings' version may end in .post1
+    str,
+    BeforeValidator(_quoted),
+    StringConstraints(pattern=r"^\d+(\.\d+)+(\.post\d+)?$", strict=True),
+]
 Capability = Annotated[
     str, BeforeValidator(_quoted), StringConstraints(pattern=r"^\d+\.\d$", strict=True)
 ]
@@ -79,7 +84,7 @@ class Entry(BaseModel):
     int8_tops: Figure | None = None
     fp16_tflops: Figure | None = None
     ci_label: Text | None = None
-    tensorrt: Version | None = None
+    tensorrt: TensorRT | None = None
     deepstream: Version | None = None
     cuda: Version | None = None
     jetpack: Version | None = None

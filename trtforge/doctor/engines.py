@@ -111,12 +111,13 @@ def _two_tensorrts(machine: Machine) -> Iterator[Diagnosis]:
     in_python = imported(machine)
     others = [package for package in machine.packages if package.name == "tensorrt"]
     seen = [*([in_python] if in_python else []), *others, *machine.libraries]
-    distinct = {_three(package.version): package for package in reversed(seen)}
+    distinct: list[Component] = []
+    for package in seen:
+        if not any(_same(package.version, other.version) for other in distinct):
+            distinct.append(package)
     if len(distinct) < 2:
         return
-    versions = ", ".join(
-        f"{package.version} in {package.where}" for package in reversed(distinct.values())
-    )
+    versions = ", ".join(f"{package.version} in {package.where}" for package in distinct)
     loads = machine.libraries[0] if machine.libraries else None
     clash = (
         machine.deepstream and in_python and loads and not _same(loads.version, in_python.version)
@@ -251,10 +252,7 @@ def sudo(machine: Machine) -> str:
     return "" if machine.container else "sudo "
 
 
-def _three(version: str) -> str:
-    return ".".join(version.split(".")[:3])
-
-
 def _same(one: str, other: str) -> bool:
-    """Tell whether two versions may be the same, such as 10.3 and 10.3.0."""
-    return all(a == b for a, b in zip(one.split("."), other.split("."), strict=False))
+    """Tell whether two versions may be the same release: 10.3 and 10.3.0.26, 10.6.0.post1 and 10.6.0."""
+    parts = zip(one.split(".")[:3], other.split(".")[:3], strict=False)
+    return all(a == b for a, b in parts)

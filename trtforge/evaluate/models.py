@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from trtforge.backends import _plan
 from trtforge.bundle.read import read_prepared
+from trtforge.devices import this_machine
 from trtforge.errors import ForgeError, MachineError
 from trtforge.graph.nms import OUTPUTS
 from trtforge.metadata import Entry, of_model
@@ -114,7 +115,7 @@ def open_model(path: Path, recipe: Recipe | None = None) -> OpenedModel:
             "give an ONNX file, an engine, or a folder that trtforge made",
         )
     plan = _plan.read(path)
-    if plan.maker == "TensorRT-RTX":
+    if plan.maker == "TensorRT-RTX" and this_machine() is None:
         raise MachineError(
             f"{path}: is a TensorRT-RTX engine, which runs only on the GPU it was built for",
             "give its folder, or the .rtx.onnx beside it: ONNX Runtime runs the same graph",
@@ -249,19 +250,21 @@ def reference_session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
 
 
 def _open_tensorrt(path: Path, recipe: Recipe | None = None) -> OpenedModel:
-    from trtforge.backends import tensorrt
+    """Open an engine of TensorRT or TensorRT-RTX on the GPU."""
+    from trtforge.backends import tensorrt, tensorrt_rtx
 
-    engine = tensorrt.load(path)
-    nms = _inner_nms(set(OUTPUTS) <= set(engine.outputs), recipe)
+    rtx = _plan.maker(path) == "TensorRT-RTX"
+    session = (tensorrt_rtx if rtx else tensorrt).load(path)
+    nms = _inner_nms(set(OUTPUTS) <= set(session.outputs), recipe)
     return OpenedModel(
         path=path,
-        run=engine.infer,
-        form=lambda outputs: _in_pixels(outputs, engine.size),
-        image=engine.image,
-        batch=engine.batch,
-        size=engine.size,
+        run=session.infer,
+        form=lambda outputs: _in_pixels(outputs, session.size),
+        image=session.image,
+        batch=session.least_batch,
+        size=session.size,
         graph=None,
-        outputs=engine.outputs,
+        outputs=dict(session.outputs),
         detection=None,
         nms=nms,
         recipe=recipe,

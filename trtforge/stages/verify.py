@@ -13,7 +13,7 @@ from trtforge import gates, present
 from trtforge.calibration import images as pictures
 from trtforge.errors import ForgeError
 from trtforge.evaluate import layers
-from trtforge.evaluate.metrics import Difference
+from trtforge.evaluate.comparison import compare, first_nan
 from trtforge.evaluate.models import OpenedModel, open_model
 from trtforge.evaluate.runs import Arrays, Runs
 from trtforge.evaluate.tasks import task_for
@@ -89,7 +89,7 @@ def verify(
                 kept.check_size(len(files))
             _note_nan(file.name, outputs, report)
             if same:
-                _compare(engines[0], outputs[0], outputs[1], report)
+                compare(engines[0], outputs[0], outputs[1], report.outputs)
             measure.observe(file, image, outputs)
             done(number)
     measure.finish()
@@ -100,7 +100,7 @@ def verify(
     return report
 
 
-def compare(
+def rerun(
     paths: Sequence[Path],
     inputs: Sequence[Arrays],
     *,
@@ -134,7 +134,7 @@ def compare(
                 kept.check_size(len(inputs))
             _note_nan(f"input {number}", outputs, report)
             if same:
-                _compare(engines[0], outputs[0], outputs[1], report)
+                compare(engines[0], outputs[0], outputs[1], report.outputs)
             done(number)
     if per_layer:
         batches = [_input(run, engines[0]) for run in inputs[:LAYER_IMAGES]]
@@ -236,50 +236,9 @@ def _note_nan(image: str, outputs: list[Arrays], report: Verification) -> None:
     Comparisons of figures would pass over it: NaN is neither under nor over a limit.
     """
     for name, arrays in zip(report.engines, outputs, strict=True):
-        wrong = [output for output, values in arrays.items() if _has_nan(values)]
+        wrong = first_nan(arrays)
         if wrong and not any(line.startswith(f"{name}: ") for line in report.broken):
-            report.broken.append(f"{name}: output {wrong[0]!r} is NaN on {image}")
-
-
-def _has_nan(values: np.ndarray) -> bool:
-    return values.dtype.kind == "f" and bool(np.isnan(values).any())
-
-
-def _compare(
-    engine: OpenedModel,
-    references: dict[str, np.ndarray],
-    others: dict[str, np.ndarray],
-    report: Verification,
-) -> None:
-    """Compare the outputs of two engines for one image.
-
-    Args:
-        engine: the reference.
-    """
-    for name, reference in references.items():
-        other = others[name]
-        if reference.shape != other.shape:
-            raise ForgeError(
-                f"output {name!r} is {reference.shape} in one engine and {other.shape} in the other",
-                "compare engines made from one model",
-            )
-        if engine.detection and name in engine.detection.outputs:
-            parts = zip(_parts(reference, name, engine), _parts(other, name, engine), strict=True)
-            for (label, one), (_, two) in parts:
-                report.outputs.setdefault(label, Difference()).observe(one, two)
-        else:
-            report.outputs.setdefault(name, Difference()).observe(reference, other)
-
-
-def _parts(output: np.ndarray, name: str, engine: OpenedModel) -> list[tuple[str, np.ndarray]]:
-    """Return boxes and scores of a detector's output apart.
-
-    Box coordinates are mostly the grid, which would hide whatever happens to the scores.
-    """
-    if engine.detection is None or len(engine.detection.outputs) > 1:
-        return [(name, output)]
-    rows = output.transpose(0, 2, 1) if engine.detection.axes[0] == 1 else output
-    return [(f"{name}: boxes", rows[..., :4]), (f"{name}: scores", rows[..., 4:])]
+            report.broken.append(f"{name}: output {wrong!r} is NaN on {image}")
 
 
 def _layers(

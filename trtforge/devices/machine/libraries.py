@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -49,18 +51,41 @@ def libnvinfer(root: Path, debs: dict[str, str]) -> Iterator[Component]:
     """Yield TensorRT's libraries, such as ``libnvinfer.so.10.16.1``.
 
     The version of a library's Debian package has all four numbers, and names the CUDA.
+    A library that is only called ``libnvinfer.so.10`` is asked for its version, on this machine.
     """
     seen = set()
-    for file in libraries(root, "libnvinfer.so.*.*"):
-        version = file.name.removeprefix("libnvinfer.so.")
-        if not re.fullmatch(r"\d+(\.\d+)+", version) or file.resolve() in seen:
+    for file in libraries(root, "libnvinfer.so.[0-9]*"):
+        target = file.resolve()
+        if target in seen or not target.is_relative_to(root):
             continue
-        seen.add(file.resolve())
+        seen.add(target)
+        version = target.name.removeprefix("libnvinfer.so.")
+        if version.isdigit() and root == THIS_MACHINE:
+            version = _own_version(target) or version
+        if not re.fullmatch(r"\d+(\.\d+)*", version):
+            continue
         deb = debs.get(f"libnvinfer{version.split('.')[0]}", "")  # 10.16.1.11-1+cuda13.2
         if f"{deb}.".startswith(f"{version}."):
             version = deb.partition("-")[0]
         cuda = first_match(r"(?<=\+cuda)[\d.]+", deb)
         yield Component("libnvinfer", version, inner_path(root, file), cuda)
+
+
+def _own_version(library: Path) -> str:
+    """Return what a libnvinfer says of itself, such as 10.6.0; empty where it does not load.
+
+    It is loaded in a process of its own, which it may end.
+    """
+    ask = "import ctypes, sys; print(ctypes.CDLL(sys.argv[1]).getInferLibVersion())"
+    command = [sys.executable, "-c", ask, str(library)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    number = int(done.stdout) if done.stdout.strip().isdigit() else 0
+    # TensorRT 10 changed the number's form (NV_TENSORRT_VERSION in NvInferVersion.h).
+    major, rest = divmod(number, 10_000 if number >= 100_000 else 1_000)
+    return f"{major}.{rest // 100}.{rest % 100}" if number else ""
 
 
 def bindings(root: Path) -> str | None:
@@ -94,7 +119,7 @@ def libraries(root: Path, pattern: str, folders: Sequence[str] = ()) -> list[Pat
         loader_path = (
             os.environ.get("LD_LIBRARY_PATH", "").split(":") if root == THIS_MACHINE else []
         )
-        files = sorted((root / "etc/ld.so.conf.d").glob("*.conf"))
+        files = [root / "etc/ld.so.conf", *sorted((root / "etc/ld.so.conf.d").glob("*.conf"))]
         configured = [
             line.strip().lstrip("/")
             for file in files

@@ -26,7 +26,7 @@ ONNXRUNTIMES = re.compile(
     r"(onnxruntime|ort-nightly)(-(gpu|openvino|rocm|migraphx|qnn|training|directml))?"
 )
 PACKAGES = re.compile(
-    r"tensorrt(-rtx)?(-cu\d+)?(-libs|-bindings)?|torch|numpy|onnx|pycuda|cuda-python|nvidia-ml-py|ray|"
+    r"tensorrt(-rtx)?(-cu\d+)?(-libs|-bindings)?|torch|numpy|onnx|pycuda|nvidia-ml-py|ray|"
     + ONNXRUNTIMES.pattern
 )
 
