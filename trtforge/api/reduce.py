@@ -107,7 +107,7 @@ def reduce(
     chosen = target.backend or ONNXRUNTIME
     if differs and chosen == RTX:
         raise MachineError(
-            "a TensorRT-RTX engine runs only on the GPU it was built for, and trtforge runs none",
+            "--differs runs engines of TensorRT and ONNX Runtime, not of TensorRT-RTX",
             "give --refused, or --backend tensorrt on the target",
         )
     if chosen == ONNXRUNTIME and builder != Builder():

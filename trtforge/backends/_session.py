@@ -1,6 +1,11 @@
 """An engine of TensorRT's on the GPU: device memory and streams by pycuda, in the primary context.
 
 The primary context is the one that ONNX Runtime and PyTorch use, too: nobody switches contexts.
+
+Polygraphy's TrtRunner does the same, and does not take the place of this: it takes TensorRT or
+TensorRT-RTX by an environment variable of the whole process, and where a shape does not fit or the
+GPU's memory ends it logs why and raises one exception for all. ``reducing`` uses it, for engines of
+any inputs in a process of its own.
 """
 
 from __future__ import annotations
@@ -29,6 +34,7 @@ class Session:
     Attributes:
         image: name of the input.
         size: height and width in pixels.
+        least_batch: the smallest batch; fewer images are filled up.
         outputs: dimensions of each output without the batch, -1 where they depend on the data.
     """
 
@@ -53,6 +59,7 @@ class Session:
             tuple(shape) for shape in engine.get_tensor_profile_shape(self.image, 0)
         )
         self.size = (int(best[2]), int(best[3]))
+        self.least_batch = int(self._least[0])
         self.outputs = {
             name: tuple(engine.get_tensor_shape(name))[1:] for name in names if name != self.image
         }

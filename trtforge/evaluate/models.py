@@ -44,8 +44,11 @@ class OpenedModel:
 
     Attributes:
         path: what the user named.
-        infer: takes float32 images of shape (1, 3, H, W), returns the outputs by name. Outputs of
-            an NMS inside the model have the form ``onnx``, see ``trtforge.graph.nms``.
+        run: takes float32 images of shape (1, 3, H, W), returns the outputs by name as the file has
+            them.
+        form: gives outputs of an NMS inside the model the form ``onnx``, see ``trtforge.graph.nms``.
+        image: name of the input.
+        batch: smallest batch of the input; fewer images are filled up.
         size: height and width of the input in pixels.
         graph: the ONNX file that is run; None for a TensorRT engine.
         outputs: dimensions of each output without the batch; numbers where they are known.
@@ -59,7 +62,10 @@ class OpenedModel:
     """
 
     path: Path
-    infer: Callable[[NDArray[np.float32]], dict[str, Array]]
+    run: Callable[[NDArray[np.float32]], dict[str, Array]]
+    form: Callable[[dict[str, Array]], dict[str, Array]]
+    image: str
+    batch: int
     size: tuple[int, int]
     graph: Path | None
     outputs: dict[str, tuple[int | str, ...]]
@@ -70,6 +76,10 @@ class OpenedModel:
     filled: Callable[[Recipe], Recipe] = _as_it_is
     filling: Callable[[Recipe], list[str]] = _no_remarks
     names: Entry[tuple[str, ...]] | None = None
+
+    def infer(self, images: NDArray[np.float32]) -> dict[str, Array]:
+        """Return the outputs for images of shape (1, 3, H, W), in the form that is evaluated."""
+        return self.form(self.run(images))
 
     def complete(self, recipe: Recipe | None) -> Recipe:
         """Return the user's recipe, or the folder's, or the default, with what the file says."""
@@ -155,7 +165,8 @@ def _open_onnx(
     model, names, plugin_nms = _standard(file)
     graph = graph_of(model)
     spec, stated = folder_recipe or user_recipe or Recipe(), of_model(model)
-    _, _, height, width = dims(image_input(model))
+    image = image_input(model)
+    batch, _, height, width = dims(image)
     if not (isinstance(height, int) and isinstance(width, int)):  # dynamic: the recipe decides
         default = stated.size.value if stated.size else (640, 640)
         height, width = spec.preprocess.size or default
@@ -171,7 +182,10 @@ def _open_onnx(
         filling = partial(remarks, graph=graph, detection=detection)
     return OpenedModel(
         path=path,
-        infer=lambda images: _in_pixels(_renamed(run_one(engine, images), names), (height, width)),
+        run=partial(run_one, engine),
+        form=lambda outputs: _in_pixels(_renamed(outputs, names), (height, width)),
+        image=image.name,
+        batch=batch if isinstance(batch, int) else 1,
         size=(height, width),
         graph=file,
         outputs=_renamed(_output_dims(model), names),
@@ -244,7 +258,10 @@ def _open_tensorrt(path: Path, recipe: Recipe | None = None) -> OpenedModel:
     nms = _inner_nms(set(OUTPUTS) <= set(session.outputs), recipe)
     return OpenedModel(
         path=path,
-        infer=lambda images: _in_pixels(session.infer(images), session.size),
+        run=session.infer,
+        form=lambda outputs: _in_pixels(outputs, session.size),
+        image=session.image,
+        batch=session.least_batch,
         size=session.size,
         graph=None,
         outputs=dict(session.outputs),

@@ -159,15 +159,18 @@ def _worst(outputs: Values, right: Values, tolerance: Tolerance) -> Failure | No
     return Failure("differs", min(failures)[1]) if failures else None
 
 
-def is_same(one: Failure, other: Failure, names: Collection[str]) -> bool:
-    """Tell whether two failures are one fault.
+def is_same(first: Failure, part: Failure, names: Collection[str]) -> bool:
+    """Tell whether a part of a graph shows the fault that was seen first.
 
     Of messages, only what does not change as the graph shrinks is compared: neither names of nodes
-    and tensors, of which the builder joins some to one, nor numbers.
+    and tensors, of which the builder joins some to one, nor numbers. An output that differs may be
+    NaN nearer to the fault: what lies behind can hide it.
     """
-    if one.kind != other.kind:
+    if first.kind == "differs" and part.kind == "not finite":
+        return True
+    if first.kind != part.kind:
         return False
-    return one.kind != "refused" or _gist(one.text, names) == _gist(other.text, names)
+    return first.kind != "refused" or _gist(first.text, names) == _gist(part.text, names)
 
 
 def _gist(text: str, names: Collection[str]) -> list[str]:

@@ -54,16 +54,28 @@ class Child:
             ForgeError: the graph can't be tried.
             TimeoutError: it took longer than ``seconds``; the process is ended.
         """
+        printed = self.log.stat().st_size
         try:
-            return self.pool.submit(run, check, model, fed, right).result(seconds)
+            failure = self.pool.submit(run, check, model, fed, right).result(seconds)
         except TooLate as error:
             self.process.kill()
             raise TimeoutError from error
         except BrokenProcessPool:
             self.process.join()
-            failure = Failure("crashed", _last_words(self.process.exitcode or 0, self.log))
+            words = self.log.read_bytes()[printed:].decode(errors="replace")
+            failure = Failure("crashed", _last_words(self.process.exitcode or 0, words))
             self.start()
             return failure
+        # After some errors of CUDA, everything else in the process fails, too.
+        if failure and (failure.kind == "failed" or "cuda" in failure.text.lower()):
+            self.stop()
+            self.start()
+        return failure
+
+    def stop(self) -> None:
+        """End the process."""
+        self.process.kill()
+        self.pool.shutdown(cancel_futures=True)
 
 
 @contextmanager
@@ -77,8 +89,7 @@ def child(log: Path) -> Iterator[Child]:
     try:
         yield started
     finally:
-        started.process.kill()
-        started.pool.shutdown(cancel_futures=True)
+        started.stop()
 
 
 def _begin(log: Path) -> None:
@@ -89,7 +100,7 @@ def _begin(log: Path) -> None:
     os.dup2(file, 2)
 
 
-def _last_words(exit_code: int, log: Path) -> str:
+def _last_words(exit_code: int, printed: str) -> str:
     how = signal.Signals(-exit_code).name if exit_code < 0 else f"exit code {exit_code}"
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    lines = printed.strip().splitlines()
     return f"{how}: {lines[-1].strip()}" if lines else how

@@ -55,6 +55,7 @@ def test_kinds_of_faults() -> None:
     assert is_same(Failure("crashed", "SIGSEGV: a"), Failure("crashed", "SIGSEGV: b"), ())
     assert not is_same(Failure("crashed", "SIGSEGV"), Failure("refused", "SIGSEGV"), ())
     assert not is_same(Failure("not finite", "x"), Failure("differs", "x"), ())
+    assert is_same(Failure("differs", "x"), Failure("not finite", "x"), ())
 
 
 def check_for(tolerance: Tolerance | None) -> Check:
