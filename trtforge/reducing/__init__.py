@@ -16,7 +16,7 @@ from trtforge.graph.fold import fold
 from trtforge.graph.model import load
 from trtforge.reducing.checks import Check, Failure, Values, is_same
 from trtforge.reducing.child import Child, child
-from trtforge.reducing.parts import cut, with_fixed_shapes
+from trtforge.reducing.parts import cut, is_dynamic, with_fixed_shapes
 from trtforge.reducing.reference import Part, begin, noise, part_of
 from trtforge.reducing.search import smallest
 
@@ -121,12 +121,15 @@ def _search(
     fixed = with_fixed_shapes(model, check.batch[1], check.size)
     runs = check.tolerance is not None
     given = (fed or noise(fixed)) if runs else None
-    first = begin(fixed if runs else model, given)
+    first = begin(model if is_dynamic(model) and not runs else fixed, given)
     if not trials.fails(first.part):
         return
     # Dynamic shapes, and the arithmetic on them, are in the way of cuts; but the fault may need them.
-    simpler = (begin(form, given) for form in (fold(fixed, opset=None), fixed))
-    start = next((start for start in simpler if trials.fails(start.part)), first)
+    folded = fold(fixed, opset=None)
+    forms = [folded] if len(folded.graph.node) < len(fixed.graph.node) else []
+    forms += [fixed] if first.part.model is model else []
+    starts = (begin(form, given) for form in forms)
+    start = next((start for start in starts if trials.fails(start.part)), first)
 
     def fails(units: Sequence[int]) -> bool:
         part = part_of(cut(start.whole, units), start.values)

@@ -146,6 +146,11 @@ def _is_typed(value: onnx.ValueInfoProto | None, shaped: bool) -> bool:
     return value.type.tensor_type.HasField("shape") or not shaped
 
 
+def is_dynamic(model: onnx.ModelProto) -> bool:
+    """Tell whether an input has a dimension without a number."""
+    return any(not isinstance(side, int) for value in inputs(model) for side in dims(value))
+
+
 def with_fixed_shapes(model: onnx.ModelProto, batch: int, size: tuple[int, int]) -> onnx.ModelProto:
     """Return the model with numbers for the dynamic dimensions of its inputs.
 
