@@ -49,3 +49,17 @@ def overflowing() -> onnx.ModelProto:
     flat = helper.make_tensor_value_info("flat", TensorProto.FLOAT16, ["batch", "values"])
     model.graph.output.append(flat)
     return model
+
+
+def unknown() -> onnx.ModelProto:
+    """YOLOv7's blocks with an operator in the middle that nobody knows."""
+    model = detector()
+    reader = [node for node in model.graph.node if node.op_type == "Conv"][6]
+    mystery = helper.make_node("Mystery", [reader.input[0]], ["secret"], "n", domain="com.acme")
+    nodes = list(model.graph.node)
+    reader.input[0] = "secret"
+    place = nodes.index(reader)
+    del model.graph.node[:]
+    model.graph.node.extend([*nodes[:place], mystery, *nodes[place:]])
+    model.opset_import.append(helper.make_opsetid("com.acme", 1))
+    return model

@@ -15,7 +15,7 @@ import pytest
 from onnx import TensorProto
 
 from tests.extras import needs
-from tests.faults import detector, listed, overflowing, too_many
+from tests.faults import detector, listed, overflowing, too_many, unknown
 from tests.models import network
 from trtforge.graph.model import load
 
@@ -29,7 +29,11 @@ def save(model: onnx.ModelProto, path: Path) -> Path:
 
 @pytest.mark.parametrize(
     ("build", "operators", "message"),
-    [(too_many, ["TopK"], "K exceeds the maximum value"), (listed, ["NonZero"], "(NonZero)")],
+    [
+        (too_many, ["TopK"], "K exceeds the maximum value"),
+        (listed, ["NonZero"], "(NonZero)"),
+        (unknown, ["Mystery"], "(Mystery)"),
+    ],
 )
 def test_what_is_refused_comes_down_to_its_nodes(
     trtforge: Callable[..., Any],
