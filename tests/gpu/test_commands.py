@@ -44,7 +44,7 @@ def bundles(tmp_path_factory, shared_root, model, photos) -> dict[str, Path]:
 
 
 def test_bench_measures_every_row_and_ends(bundles):
-    words = ("--batch", "1,4", "--streams", "1,2", "--transfers", "--against", "onnxruntime")
+    words = ("--batch", "1,4", "--streams", "1,2", "--transfers")
     found = command("bench", bundles["fp16"], *words, *QUICK)
     rows = [row for row in found["rows"] if row["runtime"] == "tensorrt"]
     assert len(rows) == 2 * 2 * 2 * 2  # batches, streams, with CUDA graph or not, transfers or not
@@ -78,6 +78,15 @@ def test_verify_compares_an_engine_with_the_model(bundles, model, photos):
     found = command("verify", model, bundles["fp16"], "--images", photos, "--score", "0.05")
     assert found["agreement"]["both"] >= 0.95 * found["agreement"]["either"]
     command("verify", model, bundles["int8"], "--images", photos)
+
+
+def test_an_engine_that_is_cut_short_is_refused_in_a_line(bundles, photos, tmp_path):
+    content, engine = engine_of(bundles["fp16"]).read_bytes(), tmp_path / "cut.engine"
+    engine.write_bytes(content[: len(content) // 2])
+    found = command("detect", engine, photos / "0.png", "-o", tmp_path / "out", codes=(2, 3))
+    assert f"{engine.name}: " in found
+    assert "Traceback" not in found
+    assert not (tmp_path / "out").exists()
 
 
 def test_detect_draws(bundles, photos, tmp_path):
