@@ -25,6 +25,15 @@ def too_many() -> onnx.ModelProto:
     return s.model(s.op("Neg", s.silu(x, (4, 4), 3)), score, batch=1)
 
 
+def narrow() -> onnx.ModelProto:
+    """TensorRT-RTX 1.7 does not compile a convolution along one axis with a subtraction behind it."""
+    s = network(6)
+    rows = s.op("Reshape", s.relu(s.relu("image", (3, 8), 3), (8, 4), 3), s.ints(1, 4, 4096))
+    kernel = s.const(s.rng.normal(size=(4, 4, 3)))
+    y = s.op("Conv", s.op("Relu", rows), kernel, s.const(s.rng.normal(size=4)), pads=[1, 1])
+    return s.model(s.op("Sigmoid", s.op("Neg", s.op("Sub", y, s.const(0.5)))), batch=1)
+
+
 def listed() -> onnx.ModelProto:
     """TensorRT-RTX's parser has no NonZero; a Q/DQ pair stands before and behind it."""
     s = network(4)
