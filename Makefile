@@ -32,8 +32,8 @@ bench: $(VENV)/test.stamp  ## ratios, each taken in one run
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/calibration.py
 
-gpu-test: .venv-gpu/test.stamp  ## on a machine with a GPU
-	.venv-gpu/bin/python -m pytest tests/gpu -m "gpu or tensorrt" -rap
+gpu-test: .venv-gpu/test.stamp  ## on a machine with a GPU; TRTFORGE_GPU_TIMING names a folder for the timing cache
+	.venv-gpu/bin/python -m pytest tests/gpu -m "gpu or tensorrt" -rap --durations 10
 
 # Exports files with the libraries themselves in an environment of its own, checks each with trtforge, and writes docs/zoo.md.
 # What is there already is neither exported nor checked again: make zoo ONLY="ultralytics/yolo11 timm" JOBS=4
@@ -72,7 +72,7 @@ $(VENV)/demo.stamp: $(VENV)/bin/python constraints.txt $(BUILD)
 	$(PYTHON) -m venv --system-site-packages .venv-gpu
 	.venv-gpu/bin/python -m pip install --quiet --editable . pytest
 	.venv-gpu/bin/python -c 'import tensorrt' || .venv-gpu/bin/python -m pip install 'tensorrt>=10.3' || echo "without TensorRT"
-	.venv-gpu/bin/python -m pip install 'pycuda>=2025.1' 'cuda-python>=12.8' nvidia-ml-py || echo "without pycuda: needs CUDA's headers"
+	.venv-gpu/bin/python -m pip install 'pycuda>=2025.1' nvidia-ml-py || echo "without pycuda: needs CUDA's headers"
 	.venv-gpu/bin/python -m pip install --force-reinstall --no-deps 'onnxruntime-gpu>=1.23' || echo "without onnxruntime-gpu"
 	touch $@
 

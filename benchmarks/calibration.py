@@ -123,9 +123,8 @@ def compare(model: Path, images: Path, peers: str | None, rounds: int, folder: P
     for file in files[:ORT_IMAGES]:
         (few / file.name).symlink_to(file.resolve())
 
-    ours(
-        clean, few, "explicit", folder
-    )  # reads libraries and photos from the disk, once for all runs
+    # This first run reads libraries and photos from the disk for all later runs.
+    ours(clean, few, "explicit", folder)
     turns = [
         (
             floor(clean, batches),

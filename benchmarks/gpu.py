@@ -416,9 +416,8 @@ def calibration(model: Path, folder: Path, cuda: bool, many: int) -> Callable[[R
             note(" ".join(rows[-1]))
 
         try:
-            observed(
-                model, warm, "cpu", place
-            )  # compiles the histogram for the CPU, once on a machine
+            # The first run on a machine compiles the histogram for the CPU.
+            observed(model, warm, "cpu", place)
             if cuda:
                 row(
                     "first calibration on the GPU: nvcc compiles",

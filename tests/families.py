@@ -32,9 +32,8 @@ from tests.models import (
     weights,
 )
 
-Reference = tuple[
-    np.ndarray, np.ndarray, dict[str, np.ndarray]
-]  # corners (B, N, 4), scores (B, N, C), extras
+# Corners (B, N, 4), scores (B, N, C), extras.
+Reference = tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]
 QUERIES, WIDTH = 20, 8
 ANGLE, POINTS, MASKS = 1, 6, 4
 
@@ -592,9 +591,8 @@ def rtdetr(layout: str) -> Callable[[Any], onnx.ModelProto]:
         logits = s.op("MatMul", features, s.const(_matrix(4, CLASSES)))
         if layout == "logits":
             return s.model(logits, boxes, batch=batch)
-        if (
-            layout == "stacked"
-        ):  # as Hugging Face's models: the last of several decoder layers, among the others
+        # Models of Hugging Face return all decoder layers, and the last one counts.
+        if layout == "stacked":
             early = (
                 s.op("Sigmoid", reference),
                 s.op("MatMul", features, s.const(_matrix(5, CLASSES))),

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from trtforge.api.layers import diff, report
     from trtforge.api.make import build, prepare
     from trtforge.api.measure import bench, detect, verify
+    from trtforge.api.reduce import reduce
     from trtforge.api.search import sweep, tune
     from trtforge.errors import BuildError, ForgeError, GateError, MachineError
     from trtforge.options.builder import Builder
@@ -70,6 +71,7 @@ __all__ = [
     "patch",
     "prepare",
     "quantize",
+    "reduce",
     "report",
     "sweep",
     "tune",
@@ -91,6 +93,7 @@ _MODULES = {
     "trtforge.api.layers": ("diff", "report"),
     "trtforge.api.make": ("build", "prepare"),
     "trtforge.api.measure": ("bench", "detect", "verify"),
+    "trtforge.api.reduce": ("reduce",),
     "trtforge.api.search": ("sweep", "tune"),
     "trtforge.errors": ("BuildError", "ForgeError", "GateError", "MachineError"),
     "trtforge.options.builder": ("Builder",),

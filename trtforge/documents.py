@@ -21,20 +21,22 @@ if TYPE_CHECKING:
     import yaml
     from pydantic_core import ErrorDetails
 
-MOST_YAML_BYTES = 1 << 20  # nobody writes a larger file by hand
-MOST_JSON_BYTES = 1 << 30  # a calibration table with the histograms of a large model has 0.1 GB
+# Nobody writes a larger file by hand.
+MAX_YAML_BYTES = 1 << 20
+# A calibration table with the histograms of a large model has 0.1 GB.
+MAX_JSON_BYTES = 1 << 30
 # No document of ours nests more than 8 levels. PyYAML's scanner takes time quadratic in the depth.
-MOST_LEVELS = 32
+MAX_LEVELS = 32
 Schema = TypeVar("Schema", bound=BaseModel)
 Location = tuple[str | int, ...]
 
 
 class DocumentError(ValueError):
-    """A text that is no acceptable YAML or JSON document.
+    """A text is not an acceptable YAML or JSON document.
 
     Attributes:
         reason: what is wrong with it, for people.
-        line: where, counted from 1; None where that is not known.
+        line: line of the fault, counted from 1; None if it is not known.
     """
 
     def __init__(self, reason: str, line: int | None = None) -> None:
@@ -62,9 +64,9 @@ def read_yaml(
     """Return a YAML file as an object of ``schema``; an empty file gives the defaults.
 
     Args:
-        noun: what such a file is called.
+        noun: what messages call such a file, such as ``recipe``.
         hint: where to see a correct one.
-        context: what the schema's validators need.
+        context: passed to the schema's validators.
 
     Raises:
         ForgeError: the file is not YAML, or breaks the schema; the message lists every error with
@@ -72,15 +74,15 @@ def read_yaml(
     """
     if not path.is_file():
         raise ForgeError(f"{path}: no such file", f"give the path of a {noun}")
-    text = read_text(path, noun, hint, MOST_YAML_BYTES)
-    return checked_yaml(text, str(path), schema, hint, context)
+    text = read_text(path, noun, hint, MAX_YAML_BYTES)
+    return parse_yaml(text, str(path), schema, hint, context)
 
 
 def read_json(path: Path, noun: str, hint: str, *, repeats: bool = False) -> object:
     """Return what a JSON file holds.
 
     Args:
-        noun: what such a file is called.
+        noun: what messages call such a file, such as ``recipe``.
         hint: how to get a correct one.
         repeats: a key may occur twice in an object; the last value counts.
 
@@ -88,20 +90,20 @@ def read_json(path: Path, noun: str, hint: str, *, repeats: bool = False) -> obj
         ForgeError: the file is missing, too large or not JSON, nests too deeply, or has a key twice.
     """
     try:
-        return load_json(read_text(path, noun, hint, MOST_JSON_BYTES), repeats=repeats)
+        return load_json(read_text(path, noun, hint, MAX_JSON_BYTES), repeats=repeats)
     except DocumentError as error:
         raise ForgeError(f"{path}: not a {noun}: {error.reason}", hint) from error
 
 
-def read_text(path: Path, noun: str, hint: str, most_bytes: int) -> str:
+def read_text(path: Path, noun: str, hint: str, max_bytes: int) -> str:
     """Return the text of a file that is not too large.
 
     Raises:
         ForgeError: the file is missing, too large or not UTF-8 text, or can't be read.
     """
     try:
-        if path.stat().st_size > most_bytes:
-            raise ForgeError(f"{path}: larger than {most_bytes >> 20} MiB, so not a {noun}", hint)
+        if path.stat().st_size > max_bytes:
+            raise ForgeError(f"{path}: larger than {max_bytes >> 20} MiB, so not a {noun}", hint)
         return path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise ForgeError(f"{path}: no such file", hint) from error
@@ -111,25 +113,26 @@ def read_text(path: Path, noun: str, hint: str, most_bytes: int) -> str:
         raise ForgeError(f"{path}: can't be read ({error.strerror})", hint) from error
 
 
-def checked_yaml(
+def parse_yaml(
     text: str, origin: str, schema: type[Schema], hint: str, context: object = None
 ) -> Schema:
-    """Return the text of a YAML document as an object of ``schema``.
+    """Return the content of a YAML text as an object of ``schema``.
 
     Args:
         origin: the name of the file, for messages.
+        hint, context: see ``read_yaml``.
 
     Raises:
-        ForgeError: as for ``read_yaml``.
+        ForgeError: the text is not YAML, or breaks the schema.
     """
-    return validated(parsed_yaml(text, origin, hint), origin, schema, hint, context)
+    return validate(parse_document(text, origin, hint), origin, schema, hint, context)
 
 
-def parsed_yaml(text: str, origin: str, hint: str) -> Document:
-    """Return the text of a YAML document with the lines of its keys.
+def parse_document(text: str, origin: str, hint: str) -> Document:
+    """Return the content of a YAML text, with the lines of its keys.
 
     Raises:
-        ForgeError: it is not YAML, nests too deeply, or has aliases or a key twice.
+        ForgeError: the text is not YAML, nests too deeply, or has aliases or a key twice.
     """
     try:
         return load_yaml(text)
@@ -138,13 +141,13 @@ def parsed_yaml(text: str, origin: str, hint: str) -> Document:
         raise ForgeError(f"{where}: not YAML: {error.reason}", hint) from error
 
 
-def validated(
+def validate(
     document: Document, origin: str, schema: type[Schema], hint: str, context: object = None
 ) -> Schema:
     """Return a document as an object of ``schema``.
 
     Raises:
-        ForgeError: it breaks the schema; the message lists every error with its line.
+        ForgeError: the document breaks the schema; the message lists every error with its line.
     """
     try:
         content = {} if document.content is None else document.content
@@ -158,12 +161,12 @@ def load_yaml(text: str) -> Document:
     """Parse YAML within bounds.
 
     Raises:
-        DocumentError: it is not YAML, nests too deeply, or has aliases or a key twice.
+        DocumentError: the text is not YAML, nests too deeply, or has aliases or a key twice.
     """
     import yaml
 
     try:
-        check_events(text, MOST_LEVELS)
+        check_events(text, MAX_LEVELS)
         node = yaml.compose(text, Loader=loader())
         return Document(yaml.load(text, Loader=loader()), _lines(node))
     except DocumentError:
@@ -172,14 +175,14 @@ def load_yaml(text: str) -> Document:
         raise yaml_error(error) from error
 
 
-def check_events(text: str, most_levels: int) -> None:
+def check_events(text: str, max_levels: int) -> None:
     """Refuse aliases and deep nesting while the text is scanned, before anything is built from it.
 
     A few lines of aliases can fill any memory. The scan stops at the first level that is too deep.
 
     Raises:
-        DocumentError: it has either.
-        yaml.YAMLError: it is not YAML.
+        DocumentError: the text has an alias, or nests too deeply.
+        yaml.YAMLError: the text is not YAML.
     """
     import yaml
 
@@ -189,7 +192,7 @@ def check_events(text: str, most_levels: int) -> None:
             raise DocumentError("has YAML aliases: write each value out", _line(event))
         if isinstance(event, yaml.CollectionStartEvent):
             level += 1
-            if level > most_levels:
+            if level > max_levels:
                 raise DocumentError("nested too deeply", _line(event))
         elif isinstance(event, yaml.CollectionEndEvent):
             level -= 1
@@ -197,14 +200,14 @@ def check_events(text: str, most_levels: int) -> None:
 
 @functools.cache
 def loader() -> type[yaml.SafeLoader]:
-    """Return PyYAML's safe loader: libyaml's, which is ten times as fast, where it is built in."""
+    """Return PyYAML's safe loader; if built in, that of libyaml, which is ten times as fast."""
     import yaml
 
     return getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def yaml_error(error: Exception) -> DocumentError:
-    """Return what PyYAML says about a text that is not YAML, with its line."""
+    """Return an error of PyYAML as a DocumentError with its line."""
     mark = getattr(error, "problem_mark", None)
     reason = getattr(error, "problem", None) or "a date or number that does not exist"
     return DocumentError(str(reason), mark.line + 1 if mark else None)
@@ -217,13 +220,14 @@ def load_json(text: str, *, repeats: bool = False) -> object:
         repeats: a key may occur twice in an object; the last value counts. This is faster.
 
     Raises:
-        DocumentError: it is not JSON, nests too deeply, or has a key twice.
+        DocumentError: the text is not JSON, nests too deeply, or has a key twice.
     """
     try:
         content: object = json.loads(text, object_pairs_hook=None if repeats else _object)
     except DocumentError:
         raise
-    except RecursionError as error:  # Python's scanner is linear, and stops at a few thousand
+    except RecursionError as error:
+        # Python's scanner takes linear time, and stops at a depth of a few thousand.
         raise DocumentError("nested too deeply") from error
     except ValueError as error:
         raise DocumentError(f"not JSON: {error}", getattr(error, "lineno", None)) from error
@@ -250,16 +254,16 @@ def _lines(node: yaml.Node | None, path: Location = ()) -> dict[Location, int]:
     lines: dict[Location, int] = {}
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
-            here = (*path, key.value if isinstance(key, yaml.ScalarNode) else "?")
-            if here in lines:
-                raise DocumentError(f"the key {here[-1]!r} twice", _line(key))
-            lines[here] = _line(key)
-            lines |= _lines(value, here)
+            key_path = (*path, key.value if isinstance(key, yaml.ScalarNode) else "?")
+            if key_path in lines:
+                raise DocumentError(f"the key {key_path[-1]!r} twice", _line(key))
+            lines[key_path] = _line(key)
+            lines |= _lines(value, key_path)
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
-            here = (*path, index)
-            lines[here] = _line(item)
-            lines |= _lines(item, here)
+            item_path = (*path, index)
+            lines[item_path] = _line(item)
+            lines |= _lines(item, item_path)
     return lines
 
 
@@ -271,17 +275,18 @@ def _line(place: yaml.Node | yaml.Event) -> int:
 def _explain(
     origin: str, fault: ErrorDetails, lines: dict[Location, int], schema: type[BaseModel]
 ) -> str:
-    """Return one error of pydantic as a line for people."""
+    """Return an error of pydantic as one line of a message."""
     location = tuple(fault["loc"])
-    if fault["type"] == "value_error" and not location:  # about the whole: it says itself where
+    # An error about the whole document has no location; its own message names the place.
+    if fault["type"] == "value_error" and not location:
         return f"{origin}: {fault['ctx']['error']}"
     paths = (location[:end] for end in range(len(location), 0, -1))
     line = next((lines[path] for path in paths if path in lines), 1)
     key = ".".join(str(part) for part in location)
     if fault["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(location[-1]), _keys(schema, location[:-1]), n=1)
-        meant = f" (did you mean {near[0]!r}?)" if near else ""
-        return f"{origin}:{line}: unknown key {key!r}{meant}"
+        suggestion = f" (did you mean {near[0]!r}?)" if near else ""
+        return f"{origin}:{line}: unknown key {key!r}{suggestion}"
     problem = str(fault["ctx"]["error"]) if fault["type"] == "value_error" else fault["msg"].lower()
     return f"{origin}:{line}: {key}: {problem}"
 
@@ -300,9 +305,9 @@ def _keys(schema: type[BaseModel], section: Location) -> list[str]:
         ]
         if fields:
             models = [model for field in fields for model in _models(field)]
-    # The path of an item in a list of several kinds holds its number and the name of its kind.
-    named = [model for model in models if section and model.__name__.lower() == section[-1]]
-    return [name for model in named or models for name in model.model_fields]
+    # pydantic's path to an item of a union ends with the tag of the item's model.
+    tagged = [model for model in models if section and model.__name__.lower() == section[-1]]
+    return [name for model in tagged or models for name in model.model_fields]
 
 
 def _models(annotation: object) -> list[type[BaseModel]]:

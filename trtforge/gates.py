@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trtforge.errors import ForgeError, GateError
 from trtforge.options.limits import Limits
 
 if TYPE_CHECKING:
+    from trtforge.bundle.facts import EngineCheck
     from trtforge.evaluate.verification import Verification
     from trtforge.timing.table import BenchResult
 
@@ -71,6 +73,29 @@ def check_accuracy(verification: Verification, limits: Limits) -> None:
                 raise GateError(
                     f"cosine of {name} is {difference.cosine:.5f}, under {limits.min_cosine}"
                 )
+
+
+def check_engines(checks: Mapping[Path, EngineCheck | None], limit: float | None) -> None:
+    """Hold the cosine of each output of built engines, beside FP32, to a limit.
+
+    Args:
+        checks: by the folder of the engine; None where it was not run.
+
+    Raises:
+        GateError: an output is under it, or an engine could not be run.
+    """
+    if limit is None:
+        return
+    for folder, check in checks.items():
+        if check is None:
+            raise GateError(
+                f"{folder}: the engine was not run beside FP32, so --min-cosine holds nothing",
+                "build on the target's own GPU, or drop --min-cosine",
+            )
+        for name, output in check.outputs.items():
+            if output.cosine is None or output.cosine < limit:
+                figure = "not finite" if output.cosine is None else f"{output.cosine:.5f}"
+                raise GateError(f"{folder}: cosine of {name} is {figure}, under {limit}")
 
 
 def check_latency(result: BenchResult, limit: float | None) -> None:

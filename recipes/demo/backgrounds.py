@@ -174,9 +174,8 @@ def weave(rng: np.random.Generator, h: int, w: int) -> Field:
 def rings(rng: np.random.Generator, h: int, w: int) -> Field:
     cy, cx = between(rng, -h, 2 * h), between(rng, -w, 2 * w)
     y, x = np.arange(h)[:, None] - cy, np.arange(w)[None] - cx
-    r = np.sqrt((x * x + y * y).astype(np.float64)).astype(
-        np.int32
-    )  # IEEE square root: exactly rounded everywhere
+    # The square root of IEEE 754 is rounded in the same way on every machine.
+    r = np.sqrt((x * x + y * y).astype(np.float64)).astype(np.int32)
     return to_field(triangle(r + (value_noise(rng, h, w, 70) >> 2), between(rng, 12, 70)))
 
 
@@ -192,9 +191,8 @@ def background(rng: np.random.Generator, split: str, height: int, width: int) ->
     """A coloured texture of one of the split's families: (H, W, 3) uint8."""
     field = FAMILIES[split][between(rng, 0, len(FAMILIES[split]) - 1)](rng, height, width)
     stops = rng.integers(0, 256, (3, 3)).astype(np.int32)
-    base = rng.integers(0, 256, 3).astype(
-        np.int32
-    )  # pulling the stops to one colour gives calm and busy scenes
+    # Colours near a common one give calm scenes, others give busy ones.
+    base = rng.integers(0, 256, 3).astype(np.int32)
     stops = base + (stops - base) * between(rng, 15, 70) // 100
     t = np.arange(128, dtype=np.int32)[:, None]
     ramp = np.concatenate([(stops[i] * (128 - t) + stops[i + 1] * t) >> 7 for i in (0, 1)])

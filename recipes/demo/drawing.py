@@ -120,9 +120,8 @@ def blend(canvas: np.ndarray, sprite: Sprite, shadow: tuple[int, int, int]) -> N
     dx, dy, strength = shadow
     below = sprite._replace(x=sprite.x + dx, y=sprite.y + dy)
     outer, inner = windows(below, *canvas.shape[:2])
-    if (
-        outer[0].start < outer[0].stop and outer[1].start < outer[1].stop
-    ):  # a shadow may fall outside the picture
+    # A shadow may fall outside the picture.
+    if outer[0].start < outer[0].stop and outer[1].start < outer[1].stop:
         canvas[outer] = (
             canvas[outer] * (256 * 255 - below.alpha[inner] * strength)[..., None] // (256 * 255)
         )

@@ -88,9 +88,8 @@ def coco_map(labels: dict, results: list[dict]) -> tuple[float, float]:
         run.params.maxDets = [1, 100, MOST]
         run.evaluate()
         run.accumulate()
-    precision = run.eval["precision"][
-        :, :, :, 0, -1
-    ]  # (IoU thresholds, recalls, classes) at 300 detections
+    # Shape (IoU thresholds, recalls, classes), at 300 detections.
+    precision = run.eval["precision"][:, :, :, 0, -1]
     precision = np.where(precision < 0, np.nan, precision)
     return float(np.nanmean(precision)), float(np.nanmean(precision[0]))
 

@@ -76,9 +76,8 @@ def assign(
     )
     chosen.scatter_(2, distance.argmin(2, keepdim=True), True)
     chosen &= inside
-    owner = torch.where(chosen, iou, -1.0).argmax(
-        1
-    )  # a point claimed twice goes to the label it overlaps most
+    # A point of two labels goes to the label that it overlaps most.
+    owner = torch.where(chosen, iou, -1.0).argmax(1)
     chosen &= F.one_hot(owner, m).transpose(1, 2).bool()
     aligned, iou = aligned * chosen, iou * chosen
     quality = (aligned / (aligned.amax(2, keepdim=True) + 1e-12) * iou.amax(2, keepdim=True)).amax(

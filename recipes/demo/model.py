@@ -86,9 +86,8 @@ class Head(nn.Module):
         self.score = nn.Sequential(
             ConvUnit(c, width, 3), ConvUnit(width, width, 3), nn.Conv2d(width, classes, 1)
         )
-        nn.init.constant_(
-            self.score[-1].bias, -5.0
-        )  # few anchors hold an object: start from a low score
+        # Few anchors hold an object, so training starts from a low score.
+        nn.init.constant_(self.score[-1].bias, -5.0)
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat((self.box(x), self.score(x)), 1)
@@ -155,9 +154,8 @@ class Decoded(nn.Module):
     def __init__(self, detector: Detector):
         super().__init__()
         self.detector = detector
-        self.expectation = nn.Conv2d(
-            BINS, 1, 1, bias=False
-        )  # a mean over bins, as a convolution with weights 0..15
+        # This convolution with weights 0..15 computes a mean over the bins.
+        self.expectation = nn.Conv2d(BINS, 1, 1, bias=False)
         self.expectation.weight = nn.Parameter(
             torch.arange(BINS).float().view(1, BINS, 1, 1), requires_grad=False
         )

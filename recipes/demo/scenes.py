@@ -72,9 +72,8 @@ def make_sprites(rng: np.random.Generator, height: int, width: int) -> list[Spri
         if pick >= 95:
             sprites.append(strip(rng, height, width))
             continue
-        octave = (18, 32, 60, 110, 180)[
-            min(4, between(rng, 0, 9) // 2)
-        ]  # small, medium and large in equal parts
+        # Small, medium and large objects are equally frequent.
+        octave = (18, 32, 60, 110, 180)[min(4, between(rng, 0, 9) // 2)]
         size = min(250, between(rng, octave, min(250, 2 * octave)) * scale // 100)
         shape = CLASSES[NAMES[label]](rng) if label >= 0 else distractor(rng)
         alpha, shade = draw_shape(shape, rng, size)

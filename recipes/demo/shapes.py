@@ -272,8 +272,9 @@ def distractor(rng: np.random.Generator) -> Shape:
             ("hole", circle(600)),
             ("hole", [(0, 0), polar(1500, -35), polar(1500, 35)]),
         ]
+    # The shape is a dumb-bell.
     return [
         ("body", rect(-1000, -110, 1000, 110)),
         ("body", circle(280, -720)),
         ("body", circle(280, 720)),
-    ]  # a dumb-bell
+    ]

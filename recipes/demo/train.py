@@ -35,10 +35,8 @@ from scenes import NAMES, render, write
 from torch import Tensor, nn
 
 PEAK_RATE, LAST_RATE, WARM_UP_SECONDS, DECAY, EMA_DECAY = 2e-3, 0.02, 20.0, 0.05, 0.9995
-MOSAIC, PLAIN_FROM = (
-    0.5,
-    0.75,
-)  # share of mosaics, and the part of the training after which there are none
+# The share of mosaics, and the share of the training after which there are none.
+MOSAIC, PLAIN_FROM = (0.5, 0.75)
 
 
 def learning_rate(seconds: float, total: float) -> float:
@@ -95,9 +93,8 @@ def load(folder: Path, model: nn.Module, ema: nn.Module, optimizer: torch.optim.
     model.load_state_dict(torch.load(folder / "weights.pt", weights_only=True))
     ema.load_state_dict(torch.load(folder / "ema.pt", weights_only=True))
     moments = torch.load(folder / "optimizer.pt", weights_only=True)
-    optimizer.load_state_dict(
-        {k: moments[k] for k in ("state", "param_groups")}
-    )  # casts moments back to float32
+    # This casts the moments back to float32.
+    optimizer.load_state_dict({k: moments[k] for k in ("state", "param_groups")})
     return {k: moments[k] for k in ("seconds", "steps", "images")}
 
 

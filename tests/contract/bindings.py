@@ -21,6 +21,7 @@ import pytest
 HERE = Path(__file__).parent
 WHEELS = {
     "10.3": "tensorrt-cu12-bindings==10.3.0",
+    "10.6": "tensorrt-cu12-bindings==10.6.0.post1",
     "10.16": "tensorrt-cu13-bindings==10.16.1.11",
     "11.4": "tensorrt-cu13-bindings==11.4.0.106",
 }

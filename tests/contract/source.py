@@ -15,13 +15,8 @@ from pathlib import Path
 from typing import Any
 
 MODULE = ("module", "")
-OURS = {
-    "log",
-    "feed",
-    "calibrator",
-    "driver",
-    "allocator",
-}  # objects of ours or pycuda's, typed Any
+# Objects of trtforge or pycuda that have the type Any.
+OURS = {"log", "feed", "calibrator", "driver", "allocator"}
 OVERRIDES = {
     "IOutputAllocator": {"reallocate_output": 4, "reallocate_output_async": 5, "notify_shape": 2}
 }

@@ -1,4 +1,4 @@
-"""The TensorRT backend against the real bindings of three versions: names, arguments, overrides,
+"""The TensorRT backend against the real bindings of four versions: names, arguments, overrides,
 calibrators.
 """
 
@@ -11,13 +11,12 @@ import pytest
 
 from tests.contract import bindings, source
 from tests.extras import missing
+from trtforge.calibration.cache import version_number
 
 BACKENDS = Path(__file__).parents[2] / "trtforge" / "backends"
 SHARED = sorted(path.name for path in BACKENDS.glob("_*.py") if path.name != "__init__.py")
 TENSORRT = source.texts(BACKENDS, [*SHARED, "tensorrt.py"])
-RTX = source.texts(
-    BACKENDS, [*(name for name in SHARED if name != "_session.py"), "tensorrt_rtx.py"]
-)
+RTX = source.texts(BACKENDS, [*SHARED, "tensorrt_rtx.py"])
 VERSIONS = tuple(bindings.WHEELS)
 # Text of the backend -> what a slip of the pen would make of it.
 SLIPS = {
@@ -49,11 +48,22 @@ def apis() -> dict[str, dict]:
 
 
 def test_versions_are_the_ones_meant(apis):
-    assert [api["version"] for api in apis.values()] == ["10.3.0", "10.16.1.11", "11.4.0.106"]
+    assert [api["version"] for api in apis.values()] == [
+        "10.3.0",
+        "10.6.0.post1",
+        "10.16.1.11",
+        "11.4.0.106",
+    ]
 
 
 def test_backend_uses_only_what_the_version_has(apis, version):
     assert source.check(source.Sources.read(TENSORRT), apis[version]["names"]) == []
+
+
+def test_the_version_that_the_bindings_state_is_one_of_tensorrt(apis):
+    """The header of a calibration cache is made of it; 10.6.0.post1 is the one to note."""
+    numbers = [version_number(api["version"]) for api in apis.values()]
+    assert numbers == [100300, 100600, 101601, 110400]
 
 
 @pytest.mark.skipif(missing("rtx"), reason="needs the extra [rtx]")

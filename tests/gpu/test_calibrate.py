@@ -80,11 +80,11 @@ def assert_same(found: Histograms, want: Histograms) -> None:
         np.testing.assert_array_equal(found[name].counts, histogram.counts, err_msg=name)
 
 
-@pytest.mark.parametrize("most", [cuda.MOST_COUNTED, 2 * 3 * SIDE * SIDE, 5 * 3 * SIDE * SIDE])
+@pytest.mark.parametrize("most", [cuda.MAX_COUNTED, 2 * 3 * SIDE * SIDE, 5 * 3 * SIDE * SIDE])
 @pytest.mark.parametrize("pattern", ["early", "late", "in order", "interleaved"])
 def test_counts_are_the_hosts(monkeypatch: pytest.MonkeyPatch, pattern: str, most: int) -> None:
     """However often the device is flushed, and whichever part an image belongs to."""
-    monkeypatch.setattr(cuda, "MOST_COUNTED", most)
+    monkeypatch.setattr(cuda, "MAX_COUNTED", most)
     model, tensors = exact()
     device, host = both(model, ["image", *tensors])
     late = {

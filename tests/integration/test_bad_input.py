@@ -213,9 +213,8 @@ def test_interrupted_run_leaves_nothing_half_written(tmp_path, sent, code):
         tmp_path / "out",
     ]
     environment = {**os.environ, "TRTFORGE_STORE": str(tmp_path / "store"), "PYTHONPATH": str(ROOT)}
-    before = signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # what a shell runs with & would ignore it
+    # A process that a shell starts with & ignores SIGINT, and so would the child.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     signal.signal(signal.SIGINT, before)
     store = tmp_path / "store"
@@ -223,9 +222,8 @@ def test_interrupted_run_leaves_nothing_half_written(tmp_path, sent, code):
         (store / "fold").exists() and list(store.glob(".trtforge-*"))
     ):
         time.sleep(0.01)  # until fold is stored and calibration has begun
-    time.sleep(
-        1.5
-    )  # and its imports are done: Python itself loses a Ctrl-C that comes in their locks
+    # Wait for the imports as well: Python loses a Ctrl-C that comes while it holds their locks.
+    time.sleep(1.5)
     process.send_signal(sent)
     _, error = process.communicate(timeout=60)
     assert process.returncode == code, error

@@ -63,9 +63,8 @@ def test_nearly_all_convolutions_have_int8_inputs(int8):
     layers = json.loads((int8 / "layers.json").read_text())["layers"]
     model = onnx.load(int8 / "demo.rtx.onnx")
     learned = {node.name for node in model.graph.node if node.op_type == "Conv"}
-    assert (
-        len(learned) == 71
-    )  # without the mean of the box distribution (DFL), which is a product and a sum now
+    # Fold has replaced the Conv that computes the mean of the box distribution (DFL).
+    assert len(learned) == 71
     int8_nodes = {
         name
         for layer in layers
@@ -375,6 +374,5 @@ def test_stages_alone_give_what_build_gives(trtforge, photos, int8, tmp_path):
     )
     assert alone["source"] == built["source"] and alone["moved"] == built["moved"]
     narrowed = [name for name, amax in alone["amax"].items() if amax != built["amax"][name]]
-    assert (
-        0 < len(narrowed) < len(built["amax"]) / 2
-    )  # by `quantize --calib`, which writes no table
+    # The build has narrowed ranges as `quantize --calib` does, which writes no table.
+    assert 0 < len(narrowed) < len(built["amax"]) / 2

@@ -256,8 +256,7 @@ def test_engine_of_tensorrt_on_a_machine_without_gpu(trtforge, photos, tmp_path)
     header = b"ftrt" + bytes(20) + bytes([10, 3, 0, 26])
     (tmp_path / "m.onnx_b1_gpu0_fp32.engine").write_bytes(header.ljust(200, b"\0"))
     run = trtforge("verify", tmp_path / "m.onnx_b1_gpu0_fp32.engine", "--images", photos)
-    if (
-        run.code == 3 and "no NVIDIA driver" in run.err
-    ):  # where there is one, TensorRT itself is asked
+    # With a driver, TensorRT itself refuses the engine.
+    if run.code == 3 and "no NVIDIA driver" in run.err:
         assert "built with TensorRT 10.3.0.26; no NVIDIA driver on this machine" in run.err
     assert run.code == 3

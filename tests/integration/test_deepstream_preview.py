@@ -27,14 +27,8 @@ from trtforge.recipe import Nms, Preprocess
 
 VALIDATION = ROOT / "recipes" / "demo" / "validation"
 FILES = sorted(VALIDATION.glob("*.jpg"))
-COCO_WAY = [
-    "--score",
-    "0.001",
-    "--iou",
-    "0.65",
-    "--max-det",
-    "300",
-]  # as verify measures raw outputs
+# These are the options with which verify measures raw outputs.
+COCO_WAY = ["--score", "0.001", "--iou", "0.65", "--max-det", "300"]
 
 
 def prepared(trtforge, folder: Path, *more: str | Path) -> Path:
@@ -87,9 +81,8 @@ def stock_parser(
     assert all(
         outputs[f"detection_{name}"].dtype == np.float32 for name in ("boxes", "scores", "classes")
     )
-    assert (
-        outputs["num_detections"].dtype == np.int32
-    )  # so it is passed over, and every row is looked at
+    # The parser does not use an int32 count, so it reads every row.
+    assert outputs["num_detections"].dtype == np.int32
     rows = []
     for box, score, label in zip(
         outputs["detection_boxes"],

@@ -62,10 +62,8 @@ def test_classifier_with_a_checkpoint_and_arguments(trtforge, tmp_path):
     )
     run = trtforge(*words, "--kwargs", '{"classes": 5}', "--json", cwd=HERE)
     assert run.code == 0, run.err
-    assert json.loads(run.out)["outputs"][0]["shape"] == [
-        1,
-        5,
-    ]  # what the model prints is not in the result
+    # What the model prints does not get into the result.
+    assert json.loads(run.out)["outputs"][0]["shape"] == [1, 5]
     assert "building a classifier" in run.err
     assert "under 'state_dict'" in run.err
     import numpy as np

@@ -179,9 +179,8 @@ def test_decoded_boxes_and_scores(name: str) -> None:
         return  # selected already: the patched forms compare it
     boxes, scores, _ = reference(name, 2)
     assert got[0].shape == boxes.shape
-    order = [
-        np.lexsort(each.T) for each in np.round(boxes, 2)
-    ]  # levels and anchors may come in any order
+    # Levels and anchors may come in any order.
+    order = [np.lexsort(each.T) for each in np.round(boxes, 2)]
     for image, rows in enumerate(order):
         mine = np.lexsort(np.round(got[0][image].astype(np.float64), 2).T)
         np.testing.assert_allclose(got[0][image, mine].sum(), boxes[image, rows].sum(), rtol=1e-4)

@@ -349,9 +349,8 @@ def test_the_table_sorts(browser, bundles):
     )
     browser.run("document.querySelectorAll('#table th button')[5].click()")
     assert [int(value) for value in column(browser, 5)] == sorted(values)
-    browser.run(
-        "document.querySelectorAll('#table th button')[3].click()"
-    )  # precision, by its text
+    # This sorts by precision, as text.
+    browser.run("document.querySelectorAll('#table th button')[3].click()")
     assert column(browser, 3) == sorted(column(browser, 3), key=str.lower)
     browser.run("document.querySelectorAll('#table th button')[0].click()")
     assert column(browser, 0) == first

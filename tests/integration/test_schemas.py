@@ -53,7 +53,8 @@ def test_there_is_no_other_schema() -> None:
 
 def test_what_commands_print(bundle: Path, tmp_path: Path) -> None:
     model, out, photos = DEMO / "demo.onnx", bundle / "out", bundle / "photos"
-    config = tmp_path / "config"
+    config, plugin = tmp_path / "config", tmp_path / "plugin.onnx"
+    trtforge.patch(model, plugin, nms="efficientnms")
     documents = {
         "build": ("build", model, "--backend", "onnxruntime", "-o", tmp_path / "o", "--json"),
         "verify": ("verify", model, out, "--images", photos, "--per-layer", "--json"),
@@ -64,6 +65,10 @@ def test_what_commands_print(bundle: Path, tmp_path: Path) -> None:
         ),
         "detect": ("detect", out, photos, "-o", tmp_path / "pictures", "--json"),
         "diff": ("diff", model, model, "--json"),
+        "reduce": (
+            *("reduce", plugin, "--backend", "onnxruntime"),
+            *("-o", tmp_path / "part.onnx", "--json"),
+        ),
         "devices": ("devices", "--json"),
         "matrix": ("matrix", DEMO / "fleet.yaml", "--json"),
         "patch-list": ("patch", model, "--list", "--json"),

@@ -114,9 +114,8 @@ def test_repository_and_nvinferserver(trtforge, bundles, tmp_path):
     assert post.detection.simple_cluster.threshold == pytest.approx(0.25)
     assert infer_config.custom_lib.path == STOCK
     assert plugin.input_control.process_mode == 1
-    assert not plugin.HasField(
-        "output_control"
-    )  # a filter of detections drops what reaches below the frame
+    # A filter of detections would drop objects that reach below the frame.
+    assert not plugin.HasField("output_control")
 
 
 @pytest.mark.parametrize(

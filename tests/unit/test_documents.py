@@ -78,7 +78,7 @@ def test_json() -> None:
 def test_a_json_file_that_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, reason: str
 ) -> None:
-    monkeypatch.setattr(documents, "MOST_JSON_BYTES", 500_000 if len(content) > 9999 else 1000)
+    monkeypatch.setattr(documents, "MAX_JSON_BYTES", 500_000 if len(content) > 9999 else 1000)
     path = tmp_path / "table.json"
     path.write_bytes(content)
     with pytest.raises(ForgeError) as caught:

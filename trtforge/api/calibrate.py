@@ -74,7 +74,7 @@ def calibrate(
     timeout: Timeout = None,
     progress: Optional[ProgressCallback] = None,
 ) -> "FileResult[CalibrateFacts] | FileResult[ObserveFacts]":
-    """Find the ranges that INT8 has to represent, on a folder of photographs.
+    """Find the range of values that INT8 represents in each tensor, from a folder of images.
 
     Args:
         model: folded FP32 ONNX file; with ``merge``, the tables of all shards.

@@ -1,4 +1,4 @@
-"""Write and check what DeepStream reads."""
+"""Write and check configuration for DeepStream."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -94,7 +94,7 @@ def deepstream_config(
     deepstream: Version = None,
     force: Force = False,
 ) -> "NetworkJson":
-    """Write nvinfer's configuration for a model, in both dialects, with its labels.
+    """Write a model's nvinfer configuration, in INI and YAML, and its labels.
 
     Args:
         model: bundle, engine or ONNX file.
@@ -186,7 +186,7 @@ def deepstream_app(
     port: Annotated[int, Option(help="With --sink rtsp: its port.")] = 8554,
     force: Force = False,
 ) -> "PipelineJson":
-    """Write a whole pipeline for deepstream-app.
+    """Write the configuration of a whole pipeline for deepstream-app.
 
     Args:
         primary: configuration of the primary network.
@@ -237,7 +237,7 @@ def lint(
     ] = None,
     fix: Annotated[bool, Option(("--fix",), help="Write the corrected lines.")] = False,
 ) -> "LintReport":
-    """Find what DeepStream ignores, refuses, or silently does otherwise.
+    """Find lines that DeepStream ignores, refuses, or silently reads in another way.
 
     Args:
         paths: files of nvinfer or deepstream-app.
@@ -275,7 +275,7 @@ def deepstream_preview(
     *,
     progress: Optional[ProgressCallback] = None,
 ) -> "Preview":
-    """Draw what DeepStream will show, without DeepStream: nvinfer's arithmetic, on the CPU.
+    """Draw the objects that DeepStream will show: nvinfer's arithmetic, without DeepStream.
 
     Args:
         bundle: folder made by ``build`` or ``prepare``.
@@ -299,7 +299,7 @@ def deepstream_parser(
     ],
     out: OutFolder,
 ) -> "ParserJson":
-    """Write a C++ output parser and its Makefile, for DeepStream's clustering instead of NMS.
+    """Write a C++ output parser and its Makefile, for models without NMS in the graph.
 
     Args:
         model: folder made with NMS "none", or an ONNX file without NMS.

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
-from trtforge.api.results import BuildJson
+from trtforge.api.results import BuildJson, ReduceJson
 from trtforge.deepstream.files import NetworkJson, PipelineJson
 from trtforge.deepstream.lint.report import LintJson
 from trtforge.deepstream.parser.source import ParserJson
@@ -125,6 +125,7 @@ DOCUMENTS: dict[str, Callable[[], Schema]] = {
     "bench": lambda: schema_of(BenchResult),
     "sweep": lambda: schema_of(Swept),
     "tune": _tune,
+    "reduce": lambda: schema_of(ReduceJson),
     "detect": lambda: schema_of(DetectJson),
     "diff": lambda: schema_of(DiffJson),
     "lint": lambda: schema_of(LintJson),

@@ -1,4 +1,4 @@
-"""Make and edit ONNX graphs, one stage each: export, fold, quantize, cast, patch."""
+"""Make and edit ONNX graphs: export, fold, quantize, cast and patch run one stage each."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional, Union
@@ -97,7 +97,7 @@ def export(
 
     Raises:
         ForgeError: an input is wrong.
-        GateError: the ONNX model computes something else than PyTorch.
+        GateError: the ONNX model's results differ from PyTorch's.
         MachineError: PyTorch is not installed.
     """
     from trtforge import outfile
@@ -146,14 +146,14 @@ def fold(
     check: CheckFolding = True,
     progress: Optional[ProgressCallback] = None,
 ) -> "FileResult[FoldFacts]":
-    """Fold constants and shape arithmetic; the results stay the same, and are compared.
+    """Fold constants and shape arithmetic, and check that the results stay the same.
 
     Args:
         model: ONNX file.
         out: ONNX file to write.
-        size: height and width of a dynamic input; None: those that the file's metadata has, or
+        size: height and width of a dynamic input; None takes them from the file's metadata, or
             640x640.
-        batch: what a dynamic batch is fixed to.
+        batch: batch size to which a dynamic batch is fixed.
         check: compare the folded model with the original.
         progress: called with a label and the share that is done.
 
@@ -169,10 +169,10 @@ def fold(
     from trtforge.stages import fold as stage
     from trtforge.store import File
 
-    stated = of_file(Path(model))
+    metadata = of_file(Path(model))
     options = stage.FoldOptions(
         size=parse_size(size),
-        default_size=stated.size.value if stated.size else DEFAULT_SIZE,
+        default_size=metadata.size.value if metadata.size else DEFAULT_SIZE,
         decode=Decode(),
         check=check,
         batch=batch,
@@ -184,7 +184,7 @@ def fold(
         facts = outfile.single(
             lambda draft: stage.run(draft, inputs, options), MODEL, target, reads=[source]
         )
-        remarks = stage.remarks(facts, options, stated)
+        remarks = stage.remarks(facts, options, metadata)
         for remark in remarks:
             note(remark)
     return FileResult(target, facts, stage.summarize(facts), remarks)
@@ -212,13 +212,13 @@ def quantize(
     fp8: Annotated[bool, Option(("--fp8",), help="FP8 (E4M3) instead of INT8.")] = False,
     progress: Optional[ProgressCallback] = None,
 ) -> "FileResult[QuantizeFacts]":
-    """Put Q/DQ nodes where TensorRT's INT8 fusions want them.
+    """Insert Q/DQ nodes at the places that TensorRT's INT8 fusions need.
 
     Args:
         model: folded FP32 ONNX file.
         calibration: table of ``calibrate``, or a cache that TensorRT wrote.
         out: ONNX file to write.
-        calib: the table's folder of images, to refine ranges and weights on.
+        calib: folder of the images that the table was made from, to refine ranges and weights.
         recipe: name or file.
         keep: patterns of the names of nodes that stay in higher precision.
         only: patterns of the names of nodes: nothing else is quantized.
@@ -267,7 +267,7 @@ def cast(
     ] = (),
     progress: Optional[ProgressCallback] = None,
 ) -> "FileResult[CastFacts]":
-    """Cast what is float to FP16; inputs, outputs and decode stay FP32.
+    """Cast float tensors to FP16; inputs, outputs and the decoding of boxes stay FP32.
 
     Args:
         model: ONNX file, with or without Q/DQ nodes.
@@ -326,7 +326,7 @@ def patch(
     best_class: BestClass = None,
     progress: Optional[ProgressCallback] = None,
 ) -> "FileResult[EditFacts]":
-    """Edit a graph: NMS in the form that the target reads, preprocessing, and a recipe's patches.
+    """Edit a graph: NMS in the form that the target reads, preprocessing, a recipe's patches.
 
     Args:
         model: ONNX file.
@@ -390,7 +390,7 @@ def describe_graph(
     class_agnostic: ClassAgnostic = False,
     best_class: BestClass = None,
 ) -> "Listing":
-    """Return what ``patch`` would work on: tensors, NMS, the detector that the outputs are.
+    """Return what ``patch`` can edit: tensors, NMS, and the detector whose head the outputs form.
 
     Args:
         model: ONNX file.
@@ -404,4 +404,4 @@ def describe_graph(
     from trtforge.stages import patch as stage
 
     options = Nms("auto", "auto", score, iou, max_det, class_agnostic, best_class)
-    return stage.listed(Path(model), load_recipe(recipe, nms=options))
+    return stage.list_graph(Path(model), load_recipe(recipe, nms=options))

@@ -253,8 +253,10 @@ def output_folders(
 
 
 def _folder_name(target: Target) -> str:
-    """Return what a target's folder is called; a prepared one is not called as the bundle that is
-    built from it.
+    """Return the name of a target's folder.
+
+    A prepared folder has another name than the bundle that is built from it, so that both can lie
+    side by side.
     """
     if target.backend:
         return target.device.name if target.device else "cpu"

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional, Union
 
 from trtforge.options.builder import Builder
+from trtforge.options.limits import Limits
 from trtforge.options.nms import Nms, nms_of
 from trtforge.options.option import Argument, Group, Option
 from trtforge.options.precision import Precision, precision_of
@@ -45,6 +46,7 @@ def build(
     nms: Annotated[Union[Nms, str], Group(Nms)] = Nms(),
     deepstream: DeepStreamVersion = None,
     builder: Annotated[Builder, Group(Builder)] = Builder(),
+    limits: Annotated[Limits, Group(Limits, without=("min_map", "max_drop"))] = Limits(),
     on: On = "local",
     timeout: Timeout = None,
     out: OutFolder = None,
@@ -67,6 +69,7 @@ def build(
         nms: form of the NMS, or ``Nms`` with its thresholds.
         deepstream: version that will read the configuration.
         builder: options of TensorRT.
+        limits: what an engine that is run beside FP32, on its GPU, is held to: ``min_cosine``.
         on: who works: "local", "local:N", "ray" or "ray://HOST:10001".
         timeout: how long to wait for a node of a cluster.
         out: output folder; with several devices, their parent.
@@ -79,8 +82,9 @@ def build(
         ForgeError: an input is wrong.
         BuildError: the builder refuses the model.
         MachineError: something is missing on this machine.
+        GateError: a limit is not met; the error's ``result`` is the build.
     """
-    from trtforge import devices
+    from trtforge import devices, gates
     from trtforge.api.jobs import build_options, check_precision, make_job, output_folders
     from trtforge.api.results import build_result
     from trtforge.cluster import open_workers
@@ -121,7 +125,10 @@ def build(
             force=force,
             workers=workers,
         )
-    return build_result(store, built)
+    result = build_result(store, built)
+    with gates.carrying(result):
+        gates.check_engines({each.out: each.check for each in built}, limits.min_cosine)
+    return result
 
 
 def prepare(

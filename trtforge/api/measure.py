@@ -41,13 +41,35 @@ def verify(
             help="One or more: ONNX, engine, prepared folder or bundle.", reads=Path, repeated=True
         ),
     ],
-    images: Annotated[PathLike, Option(help="Folder of images.", reads=Path)],
+    images: Annotated[Optional[PathLike], Option(help="Folder of images.", reads=Path)] = None,
     *,
     labels: TruthFile = None,
     recipe: RecipeName = None,
     score: Score = None,
     iou: Iou = None,
     max_det: MaxDet = None,
+    load_inputs: Annotated[
+        Optional[PathLike],
+        Option(
+            ("--load-inputs",),
+            help="Instead of --images: inputs in Polygraphy's JSON.",
+            reads=Path,
+        ),
+    ] = None,
+    save_inputs: Annotated[
+        Optional[PathLike],
+        Option(
+            ("--save-inputs",),
+            help="Write what the first engine takes, for polygraphy.",
+            reads=Path,
+        ),
+    ] = None,
+    save_outputs: Annotated[
+        Optional[PathLike],
+        Option(
+            ("--save-outputs",), help="Write what the engines return, for polygraphy.", reads=Path
+        ),
+    ] = None,
     per_layer: Annotated[
         bool, Option(("--per-layer",), help="Compare each activation that both share.")
     ] = False,
@@ -66,6 +88,9 @@ def verify(
             segmentation.
         recipe: name or file.
         score, iou, max_det: thresholds for outputs without NMS.
+        load_inputs: inputs in Polygraphy's JSON, instead of images; only outputs are compared.
+        save_inputs: file for what the first engine takes, in Polygraphy's JSON.
+        save_outputs: file for what each engine returns, in Polygraphy's JSON.
         per_layer: compare each activation that two graphs share.
         find_worst: as ``per_layer``; the node that adds most noise is the result's ``worst``.
         limits: what the accuracy is held to.
@@ -75,23 +100,50 @@ def verify(
         ForgeError: an input is wrong.
         GateError: a limit is not met; the error's ``result`` is the verification.
     """
-    from trtforge import gates
+    from trtforge import gates, outfile
     from trtforge.api.recipes import load_recipe, thresholds
-    from trtforge.stages.verify import EVALUATION
+    from trtforge.errors import ForgeError
+    from trtforge.evaluate import runs
+    from trtforge.stages.verify import EVALUATION, rerun
     from trtforge.stages.verify import verify as run
 
     figures = {"score": score, "iou": iou, "max_det": max_det}
     given = any(value is not None for value in figures.values())
-    with listening(progress):
-        result = run(
-            paths_of(engines),
-            Path(images),
-            labels=path_of(labels),
-            recipe=load_recipe(recipe) if recipe else None,
-            nms=thresholds(EVALUATION, figures) if given else None,
-            per_layer=per_layer or find_worst,
-            limits=limits,
+    files, folder, saved = paths_of(engines), path_of(images), path_of(load_inputs)
+    if saved and folder:
+        raise ForgeError("--load-inputs takes the place of images", "drop it, or --images")
+    if saved and (labels or given):
+        raise ForgeError(
+            "--load-inputs holds no images: --labels and thresholds have no effect",
+            "drop them, or give --images",
         )
+    for out in (path_of(save_inputs), path_of(save_outputs)):
+        if out:
+            outfile.check(out, *files, folder, saved)
+    kept = runs.Runs() if save_inputs or save_outputs else None
+    chosen = load_recipe(recipe) if recipe else None
+    layers = per_layer or find_worst
+    with listening(progress):
+        if saved:
+            inputs = runs.load_inputs(saved)
+            result = rerun(files, inputs, recipe=chosen, per_layer=layers, limits=limits, kept=kept)
+        elif folder:
+            result = run(
+                files,
+                folder,
+                labels=path_of(labels),
+                recipe=chosen,
+                nms=thresholds(EVALUATION, figures) if given else None,
+                per_layer=layers,
+                limits=limits,
+                kept=kept,
+            )
+        else:
+            raise ForgeError("nothing to verify on", "give --images or --load-inputs")
+    if kept and save_inputs:
+        outfile.write_text(Path(save_inputs), runs.inputs_text(kept.inputs))
+    if kept and save_outputs:
+        outfile.write_text(Path(save_outputs), runs.outputs_text(result.engines, kept.outputs))
     with gates.carrying(result):
         gates.check_accuracy(result, limits)
     return result
@@ -216,7 +268,7 @@ def detect(
     max_det: MaxDet = None,
     progress: Optional[ProgressCallback] = None,
 ) -> "Detections":
-    """Draw what an engine detects on images, and list it.
+    """Draw and list the objects that an engine detects on images.
 
     Args:
         engine: ONNX file, engine, prepared folder or bundle.

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from typing_extensions import TypedDict
 
 if TYPE_CHECKING:
+    from trtforge.bundle.facts import EngineCheck
     from trtforge.pipeline import Built
+    from trtforge.reducing import Reduced
     from trtforge.reporting.model import LayerReport
     from trtforge.stages.build import BuildFacts
     from trtforge.store import Store
@@ -38,6 +40,7 @@ class OutputJson(TypedDict):
     device: str | None
     written: bool
     engine: Mapping[str, object] | None
+    check: Mapping[str, object] | None
     remarks: list[str]
 
 
@@ -79,6 +82,7 @@ class Output:
         device: name of the device; None is the CPU of this machine, or any device.
         written: whether anything in it had to be written.
         engine: what building the engine found out; None for a prepared folder.
+        check: the engine beside FP32 on a few images; None where it was not run.
         remarks: what the user should know.
     """
 
@@ -87,6 +91,7 @@ class Output:
     device: str | None
     written: bool
     engine: BuildFacts | None
+    check: EngineCheck | None
     remarks: list[str]
 
 
@@ -125,6 +130,7 @@ class BuildResult:
                 "device": output.device,
                 "written": output.written,
                 "engine": to_json(output.engine) if output.engine else None,
+                "check": to_json(output.check) if output.check else None,
                 "remarks": output.remarks,
             }
             for output in self.outputs
@@ -175,6 +181,7 @@ def build_result(store: Store, built: Sequence[Built]) -> BuildResult:
             device=each.target.device.name if each.target.device else None,
             written=each.wrote,
             engine=each.engine.facts if each.engine else None,
+            check=each.check,
             remarks=each.remarks,
         )
         for each in built
@@ -243,3 +250,82 @@ class ReportResult:
         from trtforge.reporting.markdown import markdown
 
         return markdown(self.layers, self.title)
+
+
+class NodeJson(TypedDict):
+    """A node of a graph: its name and its operator."""
+
+    name: str
+    operator: str
+
+
+class ReduceJson(TypedDict):
+    """The document that ``trtforge reduce --json`` prints."""
+
+    out: str
+    inputs: str | None
+    backend: str
+    fault: str
+    message: str
+    nodes_before: int
+    nodes: list[NodeJson]
+    checks: int
+    complete: bool
+
+
+@dataclass(frozen=True)
+class ReduceResult:
+    """The smallest part of a model that fails as the whole does.
+
+    Attributes:
+        out: the part, an ONNX file.
+        inputs: its inputs in Polygraphy's JSON; None if engines were not run.
+        backend: what builds it.
+        fault: "refused", "crashed", "failed" (the engine does not run), "not finite" or "differs".
+        message: first line of the builder's message, or the figures of the worst output.
+        nodes_before: number of nodes of the whole model.
+        nodes: name and operator of each node of the part.
+        checks: number of graphs that were tried.
+        complete: no node can be left out; False: the time ended before that was known.
+    """
+
+    out: Path
+    inputs: Path | None
+    backend: str
+    fault: str
+    message: str
+    nodes_before: int
+    nodes: list[NodeJson]
+    checks: int
+    complete: bool
+
+    def document(self) -> ReduceJson:
+        """Return the JSON document."""
+        return {
+            "out": str(self.out),
+            "inputs": str(self.inputs) if self.inputs else None,
+            "backend": self.backend,
+            "fault": self.fault,
+            "message": self.message,
+            "nodes_before": self.nodes_before,
+            "nodes": self.nodes,
+            "checks": self.checks,
+            "complete": self.complete,
+        }
+
+
+def reduce_result(reduced: Reduced, out: Path, inputs: Path | None, backend: str) -> ReduceResult:
+    """Return the result of a reduction that was written to ``out`` and ``inputs``."""
+    return ReduceResult(
+        out=out,
+        inputs=inputs,
+        backend=backend,
+        fault=reduced.failure.kind,
+        message=reduced.failure.text,
+        nodes_before=reduced.nodes_before,
+        nodes=[
+            {"name": node.name, "operator": node.op_type} for node in reduced.part.model.graph.node
+        ],
+        checks=reduced.checks,
+        complete=reduced.complete,
+    )

@@ -1,28 +1,50 @@
-"""The first GPU by pycuda, in its primary context: the one that ONNX Runtime, PyTorch and TensorRT
-use, too.
+"""Use the first GPU with pycuda, in its primary context.
+
+ONNX Runtime, PyTorch and TensorRT use the same context.
+
+Every piece of work on the GPU is a block ``with current()``. pycuda ends the process where a thread
+ends inside its context, and frees nothing where the context is not the thread's: so no thread stays
+inside, and memory is given back inside a block.
 """
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from trtforge.backends.onnxruntime import reason
 from trtforge.errors import MachineError
 
 
-def primary() -> tuple[Any, Any]:
-    """Return pycuda's driver module and the primary context, which pycuda frees on one thread only.
+@contextmanager
+def current() -> Iterator[Any]:
+    """Make the primary context this thread's while the block runs.
 
-    The context lives as long as somebody holds it, which ONNX Runtime's sessions do not.
+    Yields:
+        pycuda's driver module.
 
     Raises:
         MachineError: pycuda or the GPU is missing.
     """
+    driver, context = _primary()
+    context.push()
+    try:
+        yield driver
+    finally:
+        context.pop()
+
+
+@functools.cache
+def _primary() -> tuple[Any, Any]:
+    """Return pycuda's driver module and the primary context, which lives as long as this process."""
     try:
         from pycuda import driver
     except ImportError as error:
         raise MachineError(
-            "working on the GPU needs pycuda", "pip install 'trtforge[gpu]'"
+            "pycuda, which holds device memory, is not installed",
+            "pip install 'trtforge[tensorrt]'",
         ) from error
     try:
         driver.init()

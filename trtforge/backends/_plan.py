@@ -16,7 +16,7 @@ MAGIC = {b"ftrt": "TensorRT", b"vtrt": "TensorRT-RTX"}
 HEADER = 64  # bytes
 # Ultralytics puts its own header before the engine: 4 bytes of length, then JSON.
 LENGTH = 4
-MOST_METADATA = 1 << 20  # bytes; the names of a thousand classes take 30 kB
+MAX_METADATA = 1 << 20  # bytes; the names of a thousand classes take 30 kB
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def start(path: Path) -> int:
     size = path.stat().st_size
     with path.open("rb") as stream:
         length = int.from_bytes(stream.read(LENGTH), "little")
-        if not 2 <= length <= min(MOST_METADATA, size - LENGTH):
+        if not 2 <= length <= min(MAX_METADATA, size - LENGTH):
             return 0
         text = stream.read(length)
     try:

@@ -21,20 +21,24 @@ def monitor(trt: Any, progress: Callable[[float], None], cancelled: Callable[[],
                 str, tuple[str | None, int, int]
             ] = {}  # name -> phase around it, steps, steps done
             self.shown = 0.0
+            self.lock = threading.Lock()  # TensorRT calls from several threads
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
-            self.phases[phase_name] = (parent_phase, max(1, num_steps), 0)
+            with self.lock:
+                self.phases[phase_name] = (parent_phase, max(1, num_steps), 0)
 
         def step_complete(self, phase_name: str, step: int) -> bool:
-            if phase_name in self.phases:
-                around, steps, _ = self.phases[phase_name]
-                self.phases[phase_name] = (around, steps, step + 1)
-                self.shown = max(self.shown, min(1.0, self._share(phase_name)))
-                progress(self.shown)
+            with self.lock:
+                if phase_name in self.phases:
+                    around, steps, _ = self.phases[phase_name]
+                    self.phases[phase_name] = (around, steps, step + 1)
+                    self.shown = max(self.shown, min(1.0, self._share(phase_name)))
+            progress(self.shown)
             return not cancelled()
 
         def phase_finish(self, phase_name: str) -> None:
-            self.phases.pop(phase_name, None)
+            with self.lock:
+                self.phases.pop(phase_name, None)
 
         def _share(self, name: str) -> float:
             around, steps, done = self.phases[name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ from trtforge.store import default_root
 if TYPE_CHECKING:
     import numpy as np
     import tensorrt as tensorrt_api
+
+    from trtforge.backends._session import Session
 
 INSTALL = "pip install 'trtforge[tensorrt]' on the target, or use the TensorRT that JetPack brings"
 
@@ -127,17 +130,19 @@ def _feed(trt: Any, calibration: CalibratorInput, batch: int, options: BuildOpti
     if calibration.cache:
         cache = calibration.cache(trt.__version__).encode()
         return calibrator(trt, "entropy", cache, iter(()), lambda images: 0, batch)
-    from trtforge.backends._session import cuda
+    from trtforge.backends._gpu import current
 
-    driver = cuda()
     memory: list[Any] = []
 
     def upload(images: np.ndarray) -> int:
-        if not memory:
-            memory.append(driver.mem_alloc(images.nbytes))
-        driver.memcpy_htod(memory[0], images)
+        with current() as driver:
+            if not memory:
+                memory.append(driver.mem_alloc(images.nbytes))
+            driver.memcpy_htod(memory[0], images)
         return int(memory[0])
 
+    with current():
+        pass  # without pycuda or GPU it fails here, and not in the middle of a build
     assert calibration.batches
     return calibrator(trt, options.calibrator, None, calibration.batches(batch), upload, batch)
 
@@ -156,32 +161,18 @@ def facts(options: BuildOptions) -> dict[str, Any]:
     }
 
 
-def load(
-    engine: Path,
-) -> tuple[
-    Callable[[np.ndarray], dict[str, np.ndarray]], tuple[int, int], dict[str, tuple[int | str, ...]]
-]:
-    """Load an engine into the GPU's memory.
-
-    Returns:
-        A function from float32 images (N, C, H, W) to outputs by name; height and width of the
-        input in pixels; dimensions of each output without the batch.
+def load(engine: Path) -> Session:
+    """Load an engine into the GPU's memory, ready to run.
 
     Raises:
         ForgeError: it is no engine, or cut short.
         MachineError: TensorRT, pycuda or the driver is missing, or the engine is for another
             machine.
     """
-    from trtforge.backends._session import Session, cuda
+    from trtforge.backends._session import Session
 
-    trt, loaded = opened(engine)
-    try:
-        session = Session(trt, loaded, str(engine))
-    except cuda().MemoryError as error:
-        raise MachineError(
-            f"{engine}: the GPU's memory does not suffice to load it", "free GPU memory"
-        ) from error
-    return session.infer, session.size, dict(session.outputs)
+    with opened(engine) as (trt, loaded):
+        return Session(trt, loaded, str(engine))
 
 
 def inspect(engine: Path) -> str:
@@ -192,12 +183,19 @@ def inspect(engine: Path) -> str:
         MachineError: TensorRT, pycuda or the driver is missing, or the engine is for another
             machine.
     """
-    return _layers(*opened(engine))
+    with opened(engine) as (trt, loaded):
+        return _layers(trt, loaded)
 
 
-def opened(engine: Path) -> tuple[Any, tensorrt_api.ICudaEngine]:
-    """TensorRT, and the engine in the GPU's memory. Errors as of ``load``."""
-    from trtforge.backends._session import cuda, deserialize
+@contextmanager
+def opened(engine: Path) -> Iterator[tuple[Any, tensorrt_api.ICudaEngine]]:
+    """Yield TensorRT, and the engine in the GPU's memory, with the GPU's context for the block.
+
+    Raises:
+        ForgeError, MachineError: see ``load``.
+    """
+    from trtforge.backends._gpu import current
+    from trtforge.backends._session import deserialize
 
     plan = _plan.read(engine)
     try:
@@ -208,14 +206,14 @@ def opened(engine: Path) -> tuple[Any, tensorrt_api.ICudaEngine]:
         raise MachineError(
             why, "rebuild it here: `trtforge build PREPARED/`, or from the ONNX file"
         )
-    driver = cuda()  # the primary context, before TensorRT makes one current
-    trt.init_libnvinfer_plugins(_trt.logger(trt), "")
-    try:
-        return trt, deserialize(trt, _plan.engine_bytes(engine), str(engine))
-    except driver.MemoryError as error:
-        raise MachineError(
-            f"{engine}: the GPU's memory does not suffice to load it", "free GPU memory"
-        ) from error
+    with current() as driver:
+        trt.init_libnvinfer_plugins(_trt.logger(trt), "")
+        try:
+            yield trt, deserialize(trt, _plan.engine_bytes(engine), str(engine))
+        except driver.MemoryError as error:
+            raise MachineError(
+                f"{engine}: the GPU's memory does not suffice to load it", "free GPU memory"
+            ) from error
 
 
 def _layers(trt: Any, engine: tensorrt_api.ICudaEngine) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trtforge.backends import _trt
+from trtforge.backends import _plan, _trt
 from trtforge.backends._bindings import title
 from trtforge.backends._config import need_implicit
 from trtforge.backends._driver import machine
@@ -16,6 +17,8 @@ from trtforge.errors import MachineError
 
 if TYPE_CHECKING:
     import tensorrt_rtx as tensorrt_api
+
+    from trtforge.backends._session import Session
 
 # Options that TensorRT-RTX 1.7 ignores (the engine stays the same byte for byte, or the builder
 # only warns) or can't serve. Field of BuildOptions -> option, reason. Seen in builds of the demo
@@ -83,6 +86,30 @@ def build(
         configure=target_setter(trt, sm),
         progress=progress,
     )
+
+
+def load(engine: Path) -> Session:
+    """Load an engine into the GPU's memory, ready to run. Errors are those of ``opened``."""
+    from trtforge.backends._session import Session
+
+    with opened(engine) as (trt, loaded):
+        return Session(trt, loaded, str(engine))
+
+
+@contextmanager
+def opened(engine: Path) -> Iterator[tuple[Any, tensorrt_api.ICudaEngine]]:
+    """Yield TensorRT-RTX, and the engine in the GPU's memory, with the GPU's context for the block.
+
+    Raises:
+        MachineError: TensorRT-RTX, pycuda or the driver is missing, or the engine is for another
+            machine.
+    """
+    from trtforge.backends._gpu import current
+    from trtforge.backends._session import deserialize
+
+    trt = module()
+    with current():
+        yield trt, deserialize(trt, _plan.engine_bytes(engine), str(engine))
 
 
 def check(options: BuildOptions) -> None:

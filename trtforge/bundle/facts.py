@@ -163,3 +163,43 @@ class BuildFacts:
     scratch_bytes: int | None = field(default=None, metadata=OMIT_NONE)
     activation_bytes: int | None = field(default=None, metadata=OMIT_NONE)
     weight_bytes: int | None = field(default=None, metadata=OMIT_NONE)
+
+
+@dataclass(frozen=True)
+class OutputFacts:
+    """How far an output of an engine is from the reference; None for what is not a number.
+
+    Attributes:
+        pearson, cosine: correlation and similarity, up to 1.
+        sqnr_db: signal-to-noise ratio in dB; None also where nothing differs.
+    """
+
+    pearson: float | None
+    cosine: float | None
+    sqnr_db: float | None
+
+
+@dataclass(frozen=True)
+class EngineCheck:
+    """What came of running an engine on a few images, beside a graph in ONNX Runtime.
+
+    Attributes:
+        precision: that of the engine.
+        reference: what it is compared with, in words.
+        images: number of images.
+        drawn: the images are drawn, since none were given.
+        outputs: the difference of each output, a detector's boxes and scores apart; of an NMS
+            inside the engine the scores alone, best first.
+        both, either: number of objects that both find, and that at least one finds; None where
+            no NMS is inside.
+        not_finite: name of an output of the engine that holds NaN; None if none does.
+    """
+
+    precision: str = ""
+    reference: str = ""
+    images: int = 0
+    drawn: bool = False
+    outputs: Mapping[str, OutputFacts] = field(default_factory=dict)
+    both: int | None = field(default=None, metadata=OMIT_NONE)
+    either: int | None = field(default=None, metadata=OMIT_NONE)
+    not_finite: str | None = field(default=None, metadata=OMIT_NONE)

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from trtforge.bundle.facts import BuildFacts, FoldFacts, PatchFacts
+from trtforge.bundle.facts import BuildFacts, EngineCheck, FoldFacts, PatchFacts
 from trtforge.bundle.folder import FileEntry
 from trtforge.names import Backend, Precision
 from trtforge.recipe import Recipe
@@ -81,6 +81,7 @@ class Manifest(BaseModel):
         graphs: the backends whose graphs are in the folder.
         patches: what patching changed, by backend.
         engine: what is known of the engine; None for a prepared folder.
+        check: the engine beside FP32 on a few images; None where it was not run.
         tools: versions of the distributions that decide the results.
         files: every other file of the folder, by name.
     """
@@ -102,5 +103,6 @@ class Manifest(BaseModel):
     graphs: Annotated[tuple[Backend, ...], Field(min_length=1)]
     patches: Mapping[Backend, PatchFacts]
     engine: BuildFacts | None = None
+    check: EngineCheck | None = None
     tools: Mapping[str, str] = Field(default_factory=dict)
     files: Mapping[str, FileEntry] = Field(default_factory=dict)

@@ -76,14 +76,17 @@ def _float_of_bits(bits: str) -> float:
 def version_number(version: str) -> int:
     """Return TensorRT's number for a version: 8.5.2 -> 8502, 10.3.0 -> 100300.
 
+    The bindings' own versions may end in a release of the package alone: 10.6.0.post1.
+
     Raises:
         ForgeError: the text is not a version.
     """
-    if not re.fullmatch(r"[0-9]{1,2}(\.[0-9]{1,3}){1,3}", version):
+    if not re.fullmatch(r"[0-9]{1,2}(\.[0-9]{1,3}){1,3}(\.post[0-9]{1,3})?", version):
         raise ForgeError(
             f"{version!r} is not a version of TensorRT", "give for example 8.5.2, or 10.16"
         )
-    major, minor, patch = ([int(part) for part in version.split(".")[:3]] + [0, 0])[:3]
+    numbers = [int(part) for part in version.partition(".post")[0].split(".")]
+    major, minor, patch = [*numbers, 0][:3]
     # TensorRT 10 changed the number's form (NV_TENSORRT_VERSION in NvInferVersion.h).
     thousands = 10000 if major >= 10 else 1000
     return major * thousands + minor * 100 + patch

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trtforge.backends import onnxruntime
-from trtforge.backends._gpu import primary
+from trtforge.backends._gpu import current
 from trtforge.calibration.histogram import Histogram, empty, limit_above
 from trtforge.calibration.loops import BINS
 from trtforge.errors import MachineError
@@ -19,7 +19,7 @@ from trtforge.errors import MachineError
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession, OrtValue
 
-MOST_COUNTED = 2**32 - 1  # values of one tensor between two flushes: counters have 32 bits
+MAX_COUNTED = 2**32 - 1  # values of one tensor between two flushes: counters have 32 bits
 THREADS = 256
 BLOCKS = 1024
 # In C and CUDA, which pycuda compiles with nvcc when the first network is opened.
@@ -89,29 +89,15 @@ class DeviceTaps:
     """
 
     def __init__(self, engine: InferenceSession, tensors: Sequence[str], input_name: str) -> None:
-        driver, self._context = primary()
-        self._driver = driver
-        from pycuda.compiler import SourceModule
-
         self._lock = threading.Lock()
         self.parts = empty(tensors), empty(tensors)
         self._tapped, self._input = [name for name in tensors if name != input_name], input_name
         self._engine, self._binding = engine, engine.io_binding()
-        self._context.push()
-        try:
-            module = SourceModule(f"#define BINS {BINS}\n{KERNELS}", no_extern_c=True)
-            self._largest: _Kernel = module.get_function("largest")
-            self._count: _Kernel = module.get_function("count")
-            self._counts = driver.mem_alloc(len(self._tapped) * BINS * 4)
-            self._found = driver.mem_alloc(len(self._tapped) * 8)
-            driver.memset_d32(self._counts, 0, len(self._tapped) * BINS)
-        except (OSError, driver.CompileError) as error:
-            raise MachineError(
-                "calibration on the GPU needs CUDA's compiler, nvcc, on the PATH",
-                "install the CUDA toolkit, or use --provider cpu",
-            ) from error
-        finally:
-            self._context.pop()
+        with current() as self._driver:
+            self._largest, self._count = _compiled(self._driver)
+            self._counts = self._driver.mem_alloc(len(self._tapped) * BINS * 4)
+            self._found = self._driver.mem_alloc(len(self._tapped) * 8)
+            self._driver.memset_d32(self._counts, 0, len(self._tapped) * BINS)
         # These four describe what the device has counted since the last flush.
         self._limits = dict.fromkeys(self._tapped, 0.0)
         self._peaks = dict.fromkeys(self._tapped, 0.0)
@@ -120,21 +106,13 @@ class DeviceTaps:
 
     def observe(self, batch: NDArray[np.float32], late: bool) -> str | None:
         """Run images (N, C, H, W) and count every tensor; see ``Taps.observe``."""
-        with self._lock:
-            self._context.push()
-            try:
-                return self._observe(batch, late)
-            finally:
-                self._context.pop()
+        with self._lock, current():
+            return self._observe(batch, late)
 
     def flush(self) -> None:
         """Merge the device's counts into the histograms on the host."""
-        with self._lock:
-            self._context.push()
-            try:
-                self._flush()
-            finally:
-                self._context.pop()
+        with self._lock, current():
+            self._flush()
 
     def _observe(self, batch: NDArray[np.float32], late: bool) -> str | None:
         if late is not self._late:
@@ -191,7 +169,7 @@ class DeviceTaps:
             name: limit_above(float(peak), self._limits[name])
             for name, peak in zip(self._tapped, peaks, strict=True)
         }
-        if limits != self._limits or self._counted + size > MOST_COUNTED:
+        if limits != self._limits or self._counted + size > MAX_COUNTED:
             self._flush()
             self._limits = limits
         self._counted += size
@@ -210,3 +188,21 @@ class DeviceTaps:
                 self.parts[self._late][name].merge(part)
         self._peaks = dict.fromkeys(self._tapped, 0.0)
         self._counted = 0
+
+
+def _compiled(driver: Any) -> tuple[_Kernel, _Kernel]:
+    """Compile ``KERNELS`` for the GPU, and return its two functions.
+
+    Raises:
+        MachineError: CUDA's compiler is missing.
+    """
+    from pycuda.compiler import SourceModule
+
+    try:
+        module = SourceModule(f"#define BINS {BINS}\n{KERNELS}", no_extern_c=True)
+    except (OSError, driver.CompileError) as error:
+        raise MachineError(
+            "calibration on the GPU needs CUDA's compiler, nvcc, on the PATH",
+            "install the CUDA toolkit, or use --provider cpu",
+        ) from error
+    return module.get_function("largest"), module.get_function("count")

@@ -25,7 +25,7 @@ from trtforge.graph.moves import Group
 
 FORMAT = "trtforge-histograms-1"
 EARLY = 0.75  # share of the stream; the rest shows whether the ranges have settled
-MOST_CORRUPT = 0.05  # share of a folder's images
+MAX_CORRUPT = 0.05  # share of a folder's images
 # What reading a file of another kind can raise.
 INVALID = (OSError, ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError)
 MAKE = "make it with `trtforge calibrate --shard I/N`"
@@ -132,7 +132,7 @@ def merge_shards(parts: Sequence[Observed], names: Sequence[str]) -> Observed:
             f"{len(images) + len(skipped)} of {first.total} images are in these tables",
             "merge every shard of the calibration",
         )
-    if len(skipped) > MOST_CORRUPT * first.total:
+    if len(skipped) > MAX_CORRUPT * first.total:
         raise ForgeError(
             f"{len(skipped)} of {first.total} images can't be read, among them {min(skipped)}",
             "remove them from the folder: at most 5 % may be unreadable",
@@ -164,7 +164,7 @@ def check_corrupt(path: Path, count: int, total: int) -> None:
     Raises:
         ForgeError: it is over 5 %.
     """
-    if count > MOST_CORRUPT * total:
+    if count > MAX_CORRUPT * total:
         nth = {1: "first", 2: "second", 3: "third"}.get(count, f"{count}th")
         raise ForgeError(
             f"{path}: not a readable image, the {nth} of {total}",

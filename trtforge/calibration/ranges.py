@@ -30,21 +30,21 @@ from trtforge.errors import ForgeError
 from trtforge.graph.moves import Group
 
 FORMAT = "trtforge-calibration-2"
-LARGEST = (2 - 2**-23) * 2.0**127  # of float32
+LARGEST_FLOAT32 = (2 - 2**-23) * 2.0**127
 
 
 @dataclass(frozen=True)
 class Ranges:
-    """The largest magnitude of each tensor that INT8 represents, and how it was chosen.
+    """For each tensor, the largest magnitude that INT8 represents, and how it was chosen.
 
     Attributes:
         amax: range of each tensor of the groups, at least 0. An observed tensor has its own range;
-            a tensor that only holds values of others has the largest of their ranges. Each is 127
-            times a float32, so that a calibration cache holds the same numbers.
-        groups: tensors that share a scale; the sources of a group are what was observed.
+            a tensor that only holds values of others has the largest of their ranges. Every range
+            is 127 times a float32, so that a calibration cache holds the same numbers.
+        groups: tensors that share a scale; the sources of a group are its observed tensors.
         methods: method by which each observed tensor's range was chosen.
-        moved: how much the last quarter of the images changed the range, as a share of it.
-        histograms: what the ranges were chosen from.
+        moved: change of each range by the last quarter of the images, as a share of the range.
+        histograms: the histograms from which the ranges were chosen.
         source: the model and the images; None for a cache that TensorRT wrote.
     """
 
@@ -86,21 +86,10 @@ def choose(
                 f"calibration.methods: {pattern!r} matches no calibrated tensor",
                 "`calibration.json` lists their names",
             )
-    method_of = {
-        name: next((methods[pattern] for pattern in methods if fnmatchcase(name, pattern)), method)
-        for name in histograms
-    }
-
-    def ranges_of(histograms: Mapping[str, Histogram]) -> dict[str, float]:
-        values = pool.map(
-            lambda name: threshold(histograms[name], method_of[name], percentile), histograms
-        )
-        return {
-            name: cache.round_range(value) for name, value in zip(histograms, values, strict=True)
-        }
-
+    method_of = {name: _method(name, methods, method) for name in histograms}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        ranges, early = ranges_of(histograms), ranges_of(observed.early)
+        ranges = _thresholds(histograms, method_of, percentile, pool)
+        early = _thresholds(observed.early, method_of, percentile, pool)
     moved = {
         name: abs(value - early[name]) / value if value else 0.0 for name, value in ranges.items()
     }
@@ -114,18 +103,40 @@ def choose(
     )
 
 
+def _method(name: str, methods: Mapping[str, str], default: str) -> str:
+    """Return the method of the first pattern that matches a tensor name."""
+    for pattern, method in methods.items():
+        if fnmatchcase(name, pattern):
+            return method
+    return default
+
+
+def _thresholds(
+    histograms: Mapping[str, Histogram],
+    method_of: Mapping[str, str],
+    percentile: float,
+    pool: ThreadPoolExecutor,
+) -> dict[str, float]:
+    """Return the range of every histogram, by tensor name."""
+
+    def range_of(name: str) -> float:
+        return cache.round_range(threshold(histograms[name], method_of[name], percentile))
+
+    return dict(zip(histograms, pool.map(range_of, histograms), strict=True))
+
+
 def per_tensor(groups: Iterable[Group], amax: Mapping[str, float]) -> dict[str, float]:
     """Return the range of every member of the groups: the largest range of the group's sources.
 
     With the largest, no tensor is clipped because another tensor of its group has a small range.
     A group is left out if one of its sources has no range.
     """
-    return {
-        name: max(amax[source] for source in sources)
-        for members, sources in groups
-        if all(source in amax for source in sources)
-        for name in members
-    }
+    ranges: dict[str, float] = {}
+    for members, sources in groups:
+        if all(source in amax for source in sources):
+            for name in members:
+                ranges[name] = max(amax[source] for source in sources)
+    return ranges
 
 
 def save(ranges: Ranges, path: Path) -> None:
@@ -146,8 +157,8 @@ def load(path: Path) -> Ranges:
     """Read a table of ranges, or a calibration cache of TensorRT.
 
     Raises:
-        ForgeError: the file is missing, is neither of them, or contains a range that is not a
-            number of at least 0.
+        ForgeError: the file is missing or neither of them, or contains a range that is negative,
+            NaN or too large for float32.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -158,9 +169,9 @@ def load(path: Path) -> Ranges:
         raise ForgeError(
             f"{path}: not a calibration table", "make it with `trtforge calibrate`"
         ) from error
-    bad = next((name for name, value in ranges.amax.items() if not 0 <= value <= LARGEST), None)
-    if bad is not None:
-        raise ForgeError(f"{path}: the range of {bad!r} is {ranges.amax[bad]}", "calibrate again")
+    for name, value in ranges.amax.items():
+        if not 0 <= value <= LARGEST_FLOAT32:
+            raise ForgeError(f"{path}: the range of {name!r} is {value}", "calibrate again")
     return ranges
 
 

@@ -1,6 +1,6 @@
-"""The command line: parse, call one function of the Python API, print one result.
+"""The command line: a command parses options, calls an API function, and prints the result.
 
-Heavy imports live inside command bodies: ``--help`` costs what typer costs. A command's options are
+Heavy imports live inside command bodies: ``--help`` imports little more than typer. A command's options are
 those of its API function, and are expanded when it is run (see ``trtforge.cli.expand``).
 """
 
@@ -25,16 +25,17 @@ from trtforge.version import __version__
 
 
 class _Reporting(TyperGroup):
-    """The group of all commands: an error of the user ends in a line, a hint and its exit code.
+    """The group of all commands, which prints an error of the user as a line and a hint.
 
     Any other error is a bug, and keeps its traceback.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        # An empty path is the working directory, which nobody means by an unset variable.
-        for before, arg in zip(["", *args], args, strict=False):
+        # An empty value most likely comes from an unset variable of the shell. As a path, it would
+        # mean the current folder.
+        for previous, arg in zip(["", *args], args, strict=False):
             if not arg or (arg.startswith("--") and arg.endswith("=")):
-                name = arg.rstrip("=") or (before if before.startswith("-") else "an argument")
+                name = arg.rstrip("=") or (previous if previous.startswith("-") else "an argument")
                 _report(ForgeError(f"{name} has no value", "is a variable unset?"))
         return super().parse_args(ctx, args)
 
@@ -97,6 +98,7 @@ COMMANDS = (
     judge.detect,
     judge.report,
     judge.diff,
+    judge.reduce,
     fleet.matrix,
     catalogue.devices,
     machine.doctor,
@@ -110,32 +112,30 @@ app.add_typer(deepstream.app, name="deepstream")
 
 def main() -> None:
     """Entry point of the ``trtforge`` command."""
-    # What importing makes lives to the end. With Python's default the collector scans it again and
-    # again: a fifth of the time until a command starts, and as long again when Python ends.
+    # Imported modules stay in memory until the end, but with Python's default threshold the
+    # garbage collector scans them again and again: that takes a fifth of the time until a command
+    # starts, and as long again when Python ends.
     gc.set_threshold(100_000)
-    # Recipes need none of pydantic's plugins; to search for them, pydantic reads the metadata of
-    # every installed package.
+    # trtforge needs no plugins of pydantic, which reads the metadata of every installed package to
+    # find them.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     stdout = sys.stdout
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(
-                errors="backslashreplace"
-            )  # a name that the terminal can't show is no reason to fail
+            # A name with characters that the terminal can't show must not make a command fail.
+            stream.reconfigure(errors="backslashreplace")
     try:
         try:
             app()
         finally:
-            if (
-                sys.stdout is not stdout
-            ):  # click's mark of a pipe that broke, for which it would exit with 1
+            # click replaces stdout when a pipe breaks, and then exits with 1.
+            if sys.stdout is not stdout:
                 raise BrokenPipeError
             stdout.flush()
             gc.freeze()
-    except (
-        BrokenPipeError
-    ):  # whoever read has seen enough: no word about what is still buffered when Python ends
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 1)
-        os.dup2(nowhere, 2)
+    except BrokenPipeError:
+        # The reader of the pipe has ended. Python must not report what it can't flush at exit.
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+        os.dup2(null, 2)
         sys.exit(128 + signal.SIGPIPE)

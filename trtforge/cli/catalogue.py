@@ -1,4 +1,4 @@
-"""Commands that list what trtforge knows: devices and recipes."""
+"""Commands that list the devices and recipes that come with trtforge."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,8 +34,8 @@ recipes = typer.Typer(
 def devices(result: "list[Device]") -> str:
     """List the devices that engines can be built for.
 
-    You can add devices in a file of your own: $TRTFORGE_DEVICES, or trtforge/devices.yaml in
-    ~/.config. An entry names a similar device with `like: NAME`, and what differs.
+    You can add devices in your own file: $TRTFORGE_DEVICES, or trtforge/devices.yaml in ~/.config.
+    An entry names a similar device with `like: NAME`, and has the keys that differ.
 
     Example: trtforge devices jetson int8
     """

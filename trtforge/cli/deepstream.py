@@ -1,4 +1,4 @@
-"""``trtforge deepstream``: configuration, pipelines, and what is wrong with either."""
+"""The commands of ``trtforge deepstream``, which write and check configuration and pipelines."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Write and check what DeepStream reads.\n\n"
+    help="Write and check configuration for DeepStream.\n\n"
     "Example: trtforge deepstream config out/ -o pipeline",
 )
 
 
 @command("deepstream.deepstream_config")
 def config(result: "NetworkJson") -> str:
-    """Write nvinfer's configuration for a model, in both dialects, with its labels.
+    """Write a model's nvinfer configuration, in INI and YAML, and its labels.
 
     Example: trtforge deepstream config resnet.onnx --sgie --on-classes 0,2 -o pipeline
     """
@@ -40,8 +40,9 @@ def config(result: "NetworkJson") -> str:
 
 @command("deepstream.deepstream_app")
 def pipeline(result: "PipelineJson") -> str:
-    """Write a whole pipeline for deepstream-app. Passwords of cameras stand in that file and
-    nowhere else.
+    """Write the configuration of a whole pipeline for deepstream-app.
+
+    Passwords of cameras are written into that file and nowhere else.
 
     Example: trtforge deepstream app pgie_config.txt --streams cameras.txt --tracker nvdcf-perf
     --sink rtsp
@@ -55,7 +56,7 @@ def lint(
     *,
     form: Annotated[str, Option(("--format",), help="text, json or sarif.")] = "text",
 ) -> None:
-    """Find what DeepStream ignores, refuses, or silently does otherwise.
+    """Find lines that DeepStream ignores, refuses, or silently reads in another way.
 
     Example: trtforge deepstream lint pgie_config.txt deepstream_app.txt --deepstream 7.1
     """
@@ -74,8 +75,9 @@ def lint(
 
 @command("deepstream.deepstream_preview")
 def preview(result: "Detections", out: Path) -> str:
-    """Draw what DeepStream will show, without DeepStream: nvinfer's arithmetic as pgie_config.txt
-    says, on the CPU.
+    """Draw the objects that DeepStream will show, without DeepStream.
+
+    nvinfer's arithmetic with the settings of pgie_config.txt runs on the CPU.
 
     Example: trtforge deepstream preview out/ street.jpg -o pictures
     """
@@ -86,8 +88,9 @@ def preview(result: "Detections", out: Path) -> str:
 
 @command("deepstream.deepstream_parser")
 def parser(result: "ParserJson") -> str:
-    """Write a C++ output parser and its Makefile, for DeepStream's clustering instead of NMS in the
-    graph.
+    """Write a C++ output parser and its Makefile, for models without NMS in the graph.
+
+    DeepStream's clustering then removes duplicate boxes.
 
     Example: trtforge deepstream parser out/ -o parser
     """
@@ -119,5 +122,5 @@ def _written(files: list[str]) -> list[str]:
 
 add(app, config)
 add(app, pipeline, "app")
-for further in (lint, preview, parser, triton):
-    add(app, further)
+for other_command in (lint, preview, parser, triton):
+    add(app, other_command)

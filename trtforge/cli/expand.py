@@ -7,11 +7,12 @@ people::
 
     @command("graphs.cast")
     def cast(result: FileResult) -> str:
-        \"\"\"Cast what is float to FP16 ... (the text of --help)\"\"\"
+        \"\"\"Cast float tensors to FP16 ... (the text of --help)\"\"\"
         return f"{result.out}: {result.summary}"
 
-It may take arguments of the API function by name, too. API functions are named, not imported, and a
-command is expanded when it is run: ``--help`` of all commands needs their names and texts alone.
+It may also take arguments of the API function by name. The decorator gets the API function's name
+instead of the function, and a command is expanded when it is run: so ``--help`` of all commands
+imports nothing of the API.
 """
 
 from __future__ import annotations
@@ -71,10 +72,10 @@ class Run(Generic[Result]):
         return self.function(**self.arguments)
 
     def instead(self, function: Callable[..., Other]) -> Other:
-        """Call another API function with those of the arguments that it takes."""
+        """Call another API function with the arguments that it has parameters for."""
         names = inspect.signature(function).parameters
-        taken = {name: value for name, value in self.arguments.items() if name in names}
-        return function(**taken)
+        shared = {name: value for name, value in self.arguments.items() if name in names}
+        return function(**shared)
 
 
 def command(
@@ -91,11 +92,11 @@ def command(
 
     def decorate(text: Callable[..., str]) -> Command:
         def run(call: Run[object], as_json: bool) -> None:
-            wanted = list(inspect.signature(text).parameters)[1:]
-            more = {name: call.arguments[name] for name in wanted}
+            names = list(inspect.signature(text).parameters)[1:]
+            extra = {name: call.arguments[name] for name in names}
 
             def print_result(result: object) -> None:
-                show(as_json, result, lambda: text(result, **more))
+                show(as_json, result, lambda: text(result, **extra))
 
             try:
                 result = call()
@@ -122,7 +123,7 @@ def custom_command(
     def decorate(body: Callable[..., None]) -> Command:
         def added() -> list[inspect.Parameter]:
             parameters = inspect.signature(body).parameters.values()
-            return [each for each in parameters if _metadata(each.annotation)]
+            return [parameter for parameter in parameters if _metadata(parameter.annotation)]
 
         def run(**values: object) -> None:
             names = [parameter.name for parameter in added()] + ["as_json"]
@@ -156,7 +157,7 @@ def add(app: typer.Typer, command: Command, name: str = "") -> None:
         )
 
     def placeholder() -> None:
-        """Stand for the command while no one asks for its options."""
+        """Take the place of the command until its options are needed."""
 
     app.command(name or command.name, help=command.help, cls=Deferred)(placeholder)
 
@@ -190,7 +191,8 @@ def _signature(
     before: Mapping[str, str],
     as_json: bool,
 ) -> inspect.Signature:
-    found = {each.name: each for each in (*_flat(function), *map(_for_typer, added))}
+    parameters = [*_flat(function), *map(_for_typer, added)]
+    found = {parameter.name: parameter for parameter in parameters}
     for name, next_name in before.items():
         moved = found.pop(name)
         names = list(found)
@@ -203,7 +205,7 @@ def _signature(
     if as_json:
         found["as_json"] = AS_JSON
     return inspect.Signature(
-        [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in found.values()]
+        [item.replace(kind=inspect.Parameter.KEYWORD_ONLY) for item in found.values()]
     )
 
 
@@ -228,22 +230,23 @@ def _fields(group: Group) -> list[Field[object]]:
 
 
 def _arguments(function: Callable[..., object], values: Mapping[str, object]) -> dict[str, object]:
-    """Return the arguments of an API function, by name; options that were not given keep their
-    defaults.
-    """
+    """Return the arguments of an API function, by name, from the values that typer read."""
     arguments: dict[str, object] = {}
     for parameter in inspect.signature(function).parameters.values():
         metadata = _metadata(parameter.annotation)
         if isinstance(metadata, Group):
             members = _fields(metadata)
-            options = _given({field.name: field.type for field in members}, values)
+            options = _values_for({field.name: field.type for field in members}, values)
             arguments[parameter.name] = metadata.kind(**options)
         elif metadata:
-            arguments |= _given({parameter.name: parameter.annotation}, values)
+            arguments |= _values_for({parameter.name: parameter.annotation}, values)
     return arguments
 
 
-def _given(annotations: Mapping[str, object], values: Mapping[str, object]) -> dict[str, object]:
+def _values_for(
+    annotations: Mapping[str, object], values: Mapping[str, object]
+) -> dict[str, object]:
+    """Return the values of some options, as the API takes them."""
     found: dict[str, object] = {}
     for name, annotation in annotations.items():
         value, metadata = values[name], _metadata(annotation)
@@ -257,11 +260,10 @@ def _given(annotations: Mapping[str, object], values: Mapping[str, object]) -> d
 
 
 def _metadata(annotation: object) -> Option | Argument | Group | None:
-    found = [each for each in getattr(annotation, "__metadata__", ()) if isinstance(each, KINDS)]
-    return found[0] if found else None
-
-
-KINDS = (Option, Argument, Group)
+    for item in getattr(annotation, "__metadata__", ()):
+        if isinstance(item, (Option, Argument, Group)):
+            return item
+    return None
 
 
 def _for_typer(parameter: inspect.Parameter) -> inspect.Parameter:

@@ -20,10 +20,10 @@ def matrix(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Turn a fleet into CI jobs: one prepares, one for each model and device builds, checks and
-    uploads.
+    """Write the CI jobs that build and check every model of a fleet on every device.
 
-    Run it in the root of the repository: paths are written as seen from there.
+    One job prepares all models. One job for each model and device then builds, checks and uploads.
+    Run the command in the root of the repository: the jobs' paths are relative to that folder.
 
     Example: trtforge matrix fleet.yaml --format github -o .github/workflows/engines.yml
     """

@@ -7,7 +7,7 @@ from trtforge.cli.expand import Run, command, custom_command
 from trtforge.options.option import Option
 
 if TYPE_CHECKING:
-    from trtforge.api.results import ReportResult
+    from trtforge.api.results import ReduceResult, ReportResult
     from trtforge.evaluate.verification import Verification
     from trtforge.reporting.diff import Diff
     from trtforge.stages.detect import Detections
@@ -39,7 +39,7 @@ def bench(result: "BenchResult") -> str:
 
 @command("measure.detect")
 def detect(result: "Detections", out: Path) -> str:
-    """Draw what an engine detects on images, and list it.
+    """Draw and list the objects that an engine detects on images.
 
     Example: trtforge detect out/ street.jpg -o pictures
     """
@@ -78,5 +78,19 @@ def diff(result: "Diff") -> str:
     Example: trtforge diff fp16/ int8/ --no-new-reformat
     """
     from trtforge.reporting.diff import summarize
+
+    return summarize(result)
+
+
+@command("reduce.reduce")
+def reduce(result: "ReduceResult") -> str:
+    """Find the smallest part of a model that fails as the whole does, for a bug report.
+
+    A model fails if the builder refuses it (--refused, the default) or ends in a crash, or if its
+    engine's outputs leave those of ONNX Runtime in FP32 (--differs).
+
+    Example: trtforge reduce prepared/yolov7.onnx --backend tensorrt -o refused.onnx
+    """
+    from trtforge.cli.text.reduce import summarize
 
     return summarize(result)

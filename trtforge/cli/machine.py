@@ -1,4 +1,4 @@
-"""Commands about this machine: what is installed, and room in the store."""
+"""Commands that show what is installed on this machine, and delete old files of the store."""
 
 from pathlib import Path
 from typing import Annotated, Optional
@@ -12,16 +12,16 @@ from trtforge.cli.output import AsJson, show
 @plain_command
 def doctor(
     device: Annotated[
-        Optional[str], typer.Option(help="Target: say what is missing to build for it here.")
+        Optional[str], typer.Option(help="Say what is missing to build for this device here.")
     ] = None,
     root: Annotated[
-        Path, typer.Option(help="Look at another root folder: a disk, an unpacked image.")
+        Path, typer.Option(help="Root folder to look at, such as a disk or an unpacked image.")
     ] = Path("/"),
     as_json: AsJson = False,
 ) -> None:
-    """Say what is installed, what works together, what is missing, and the command that fixes it.
+    """Say what is installed, what fits together, what is missing, and the command that fixes it.
 
-    Exit code 3: something that is needed is missing or unfit.
+    Exit code 3: something that is needed is missing or does not fit.
 
     Example: trtforge doctor --device orin-nx
     """
@@ -44,21 +44,21 @@ def doctor(
 @plain_command
 def clean(
     older_than: Annotated[
-        Optional[str], typer.Option(help="Delete what was not used for so long: 30d, 12h.")
+        Optional[str], typer.Option(help="Delete files that were not used for this long: 30d, 12h.")
     ] = None,
     max_size: Annotated[
         Optional[str],
         typer.Option(
-            help="Delete the longest unused until the rest fits: 20GB. What "
-            "was used in the last hour stays."
+            help="Delete the least recently used files until the rest fits into this size: "
+            "20GB. Files used in the last hour stay."
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would go; delete nothing.")
+        bool, typer.Option("--dry-run", help="Show what would be deleted; delete nothing.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make room in the store on this machine; what is deleted is made again when needed.
+    """Delete old files of the store; trtforge makes them again when they are needed.
 
     Example: trtforge clean --older-than 30d --max-size 20GB --dry-run
     """
@@ -72,9 +72,9 @@ def clean(
     root = default_root()
     age = parse_seconds(older_than, "--older-than") if older_than else None
     now = time.time()
-    done = clean_.plan(root, age, parse_memory(max_size, "--max-size "), now)
+    cleaning = clean_.plan(root, age, parse_memory(max_size, "--max-size "), now)
     if not dry_run:
-        with present.progress("cleaning", len(done.gone)) as bar:
-            done = clean_.carry_out(root, done, bar)
-    document = clean_.document(root, done, dry_run)
-    show(as_json, document, lambda: clean_.text(root, done, dry_run, now))
+        with present.progress("cleaning", len(cleaning.gone)) as bar:
+            cleaning = clean_.carry_out(root, cleaning, bar)
+    document = clean_.document(root, cleaning, dry_run)
+    show(as_json, document, lambda: clean_.text(root, cleaning, dry_run, now))

@@ -1,4 +1,4 @@
-"""Commands that make engines: one, one folder for many, or the best of several."""
+"""Commands that build engines, prepare the build, or search for the best settings."""
 
 from __future__ import annotations
 
@@ -40,8 +40,9 @@ def prepare(result: BuildResult) -> str:
 
 @command("search.sweep")
 def sweep(result: SweepResult) -> str:
-    """Build engines over workspace, precision, batch and optimisation level, and compare them;
-    failures are rows.
+    """Build engines over workspace, precision, batch and optimisation level, and compare them.
+
+    An engine that can't be built has a row in the table as well.
 
     Example: trtforge sweep yolov8n.onnx --workspace 32MiB,64MiB,1GiB --precision fp16,int8
     --calib photos/ --device rtx-4090 --pick memory -o sweep
@@ -53,10 +54,10 @@ def sweep(result: SweepResult) -> str:
 
 @command("search.tune")
 def tune(result: TuneResult) -> str:
-    """Find which operators must stay float for INT8 to lose no more than a budget; writes a recipe
-    for `build`.
+    """Find which operators must stay float for INT8 to lose no more than a budget.
 
-    The picture beside it, with the suffix .svg, shows accuracy against the share of INT8.
+    The result is a recipe for `build`. A picture beside it, with the suffix .svg, shows accuracy
+    against the share of INT8.
 
     Example: trtforge tune yolov7.onnx --calib photos/ --images val/ --val val.json --max-drop 0.3
     -o tuned.yaml

@@ -5,19 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass
-from typing import TYPE_CHECKING, Annotated, Protocol, runtime_checkable
+from typing import Annotated, Protocol, runtime_checkable
 
 import typer
-
-if TYPE_CHECKING:
-    from trtforge.store import Store
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 
 @runtime_checkable
-class Documented(Protocol):
-    """A result that makes its JSON document itself."""
+class HasDocument(Protocol):
+    """A result with a method that makes its JSON document."""
 
     def document(self) -> object:
         """Return what ``--json`` prints."""
@@ -34,8 +31,8 @@ def show(as_json: bool, result: object, text: Callable[[], str]) -> None:
 
 
 def to_json(result: object) -> object:
-    """Return what JSON can hold of a result, with null where a figure is NaN or infinite."""
-    if isinstance(result, Documented):
+    """Return a result in types that JSON has; NaN and infinity become null."""
+    if isinstance(result, HasDocument):
         return to_json(result.document())
     if is_dataclass(result) and not isinstance(result, type):
         return to_json(asdict(result))
@@ -44,15 +41,3 @@ def to_json(result: object) -> object:
     if isinstance(result, (list, tuple)):
         return [to_json(value) for value in result]
     return None if isinstance(result, float) and not math.isfinite(result) else result
-
-
-def result(as_json: bool, document: object, text: str) -> None:
-    """Print a text, or a document."""
-    show(as_json, document, lambda: text)
-
-
-def open_store() -> Store:
-    """Open the user's store."""
-    from trtforge.store import opened
-
-    return opened()

@@ -1,4 +1,4 @@
-"""Commands for single stages, in the order in which a model passes them."""
+"""Commands that run a single stage, in the order in which a model passes the stages."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 def export(result: "FileResult[object]") -> str:
     """Export a PyTorch model to ONNX, and compare it with PyTorch.
 
-    The current folder comes first on Python's path. Without --size, images are 640x640. Outputs are
-    called after their keys where the model returns a dict, and output0, output1 ... where it
-    returns a tuple or list.
+    The current folder comes first on Python's path. Without --size, images are 640x640. Outputs
+    are named after the keys if the model returns a dict, and output0, output1 ... if it returns a
+    tuple or list.
 
     Example: trtforge export mymodels.yolo:build --weights best.pt --dynamic batch -o yolo.onnx
     """
@@ -26,7 +26,7 @@ def export(result: "FileResult[object]") -> str:
 
 @command("graphs.fold")
 def fold(result: "FileResult[object]") -> str:
-    """Fold constants and shape arithmetic; the results stay the same, and are compared.
+    """Fold constants and shape arithmetic, and check that the results stay the same.
 
     Example: trtforge fold yolov7.onnx -o clean.onnx --size 640x640 --batch 1
     """
@@ -35,7 +35,7 @@ def fold(result: "FileResult[object]") -> str:
 
 @command("calibrate.calibrate")
 def calibrate(result: "FileResult[object]") -> str:
-    """Find the ranges that INT8 has to represent, on a folder of photographs.
+    """Find the range of values that INT8 represents in each tensor, from a folder of images.
 
     Example: trtforge calibrate clean.onnx --calib photos/ -o calibration.json
 
@@ -49,7 +49,7 @@ def calibrate(result: "FileResult[object]") -> str:
 
 @command("graphs.quantize")
 def quantize(result: "FileResult[object]") -> str:
-    """Put Q/DQ nodes where TensorRT's INT8 fusions want them.
+    """Insert Q/DQ nodes at the places that TensorRT's INT8 fusions need.
 
     Example: trtforge quantize clean.onnx --calibration calibration.json --calib photos/ -o
     int8.onnx
@@ -59,7 +59,7 @@ def quantize(result: "FileResult[object]") -> str:
 
 @command("graphs.cast")
 def cast(result: "FileResult[object]") -> str:
-    """Cast what is float to FP16; inputs, outputs and decode stay FP32.
+    """Cast float tensors to FP16; inputs, outputs and the decoding of boxes stay FP32.
 
     Example: trtforge cast clean.onnx -o fp16.onnx
     """
@@ -71,12 +71,11 @@ def patch(
     call: "Run[FileResult[EditFacts]]",
     *,
     list_: Annotated[
-        bool, Option(("--list",), help="Show what is there, and write nothing.")
+        bool, Option(("--list",), help="Show what can be edited, and write nothing.")
     ] = False,
     as_json: bool = False,
 ) -> None:
-    """Edit a graph: NMS in the form that the target reads, preprocessing, and a recipe's own
-    patches.
+    """Edit a graph: NMS in the form that the target reads, preprocessing, a recipe's patches.
 
     Example: trtforge patch int8.onnx --nms onnx -o ready.onnx
     """

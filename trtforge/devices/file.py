@@ -1,8 +1,8 @@
-"""Read files of devices: the catalogue of trtforge, and one of the user's own that adds to it.
+"""Read files of devices: the one of trtforge, and one in which the user adds devices.
 
 The user's file is ``$TRTFORGE_DEVICES``, else ``trtforge/devices.yaml`` in ``$XDG_CONFIG_HOME``
-(``~/.config``). An entry there may say ``like: NAME`` and then only what differs, such as a Jetson
-with an older JetPack::
+(``~/.config``). An entry there may take all facts of another device with ``like: NAME``, and then
+has only the keys that differ, such as for a Jetson with an older JetPack::
 
     orin-nx-jp6: {like: orin-nx, jetpack: "6.1", deepstream: "7.1"}
 
@@ -24,14 +24,14 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, RootModel, StringConstraints
 
 from trtforge.devices import Arch, Device, Kind, Precision, precisions_of
-from trtforge.documents import MOST_YAML_BYTES, parsed_yaml, validated
+from trtforge.documents import MAX_YAML_BYTES, parse_document, validate
 from trtforge.errors import ForgeError
 
-HINT = "what is not known is written as null; see trtforge's own devices.yaml for every key"
+HINT = "write null for a fact that is not known; trtforge's own devices.yaml shows every key"
 
 
 def _quoted(value: object) -> object:
-    # Unquoted, 10.10 would be read as the number 10.1: only text can hold a version.
+    # YAML reads an unquoted 10.10 as the number 10.1, so a version has to be text.
     if isinstance(value, int | float):
         raise ValueError(f'not text: write it in quotes, "{value}"')
     return value
@@ -46,13 +46,18 @@ def _positive(value: object) -> object:
 
 def _distinct(value: object) -> object:
     if isinstance(value, list) and len(set(map(str, value))) < len(value):
-        raise ValueError("the same one twice")
+        raise ValueError("a value occurs twice")
     return value
 
 
 Text = Annotated[str, StringConstraints(min_length=1, strict=True)]
 Version = Annotated[
     str, BeforeValidator(_quoted), StringConstraints(pattern=r"^\d+(\.\d+)+$", strict=True)
+]
+TensorRT = Annotated[  # its bindings' version may end in .post1
+    str,
+    BeforeValidator(_quoted),
+    StringConstraints(pattern=r"^\d+(\.\d+)+(\.post\d+)?$", strict=True),
 ]
 Capability = Annotated[
     str, BeforeValidator(_quoted), StringConstraints(pattern=r"^\d+\.\d$", strict=True)
@@ -79,7 +84,7 @@ class Entry(BaseModel):
     int8_tops: Figure | None = None
     fp16_tflops: Figure | None = None
     ci_label: Text | None = None
-    tensorrt: Version | None = None
+    tensorrt: TensorRT | None = None
     deepstream: Version | None = None
     cuda: Version | None = None
     jetpack: Version | None = None
@@ -87,18 +92,18 @@ class Entry(BaseModel):
     source: Annotated[tuple[Text, ...], Field(min_length=1)] | None = None
 
 
-class _File(RootModel[dict[str, Entry]]):
+class _DeviceFile(RootModel[dict[str, Entry]]):
     """Device names, each with its entry."""
 
 
-# What an entry can't leave out or set to null, unless it is like another one.
-REQUIRED = (
+# Keys that an entry without `like` must have, and whose value can't be null.
+NOT_NULL = (
     "title", "kind", "arch", "compute_capability", "dla_cores", "precisions", "ci_label", "gpu_names",
     "source",
 )  # fmt: skip
-# What an entry has to name, if only as null.
-NAMED = (
-    *REQUIRED,
+# Keys that an entry without `like` must have; the value of the others may be null.
+REQUIRED = (
+    *NOT_NULL,
     "memory_gib",
     "bandwidth_gb_s",
     "int8_tops",
@@ -109,7 +114,9 @@ NAMED = (
 
 
 def load() -> dict[str, Device]:
-    """Return the user's devices, then those that ship with trtforge: a user's are tried first.
+    """Return the user's devices, then those that ship with trtforge.
+
+    The order counts: ``identify`` takes the first device that matches a GPU.
 
     Raises:
         ForgeError: the user's file can't be read, is wrong, or gives a shipped device another
@@ -121,17 +128,17 @@ def load() -> dict[str, Device]:
     if file is None:
         return shipped
     users = parse(_read(file), str(file), shipped)
-    if taken := users.keys() & shipped.keys():
+    if names_of_both := users.keys() & shipped.keys():
         raise ForgeError(
-            f"{file}: {', '.join(sorted(taken))}: trtforge has a device of that name",
-            "give yours a name of its own, with `like:`",
+            f"{file}: {', '.join(sorted(names_of_both))}: trtforge has a device of that name",
+            "give yours another name, with `like:`",
         )
     return users | shipped
 
 
 def _read(file: Path) -> str:
     try:
-        if file.stat().st_size > MOST_YAML_BYTES:
+        if file.stat().st_size > MAX_YAML_BYTES:
             raise ForgeError(f"{file}: larger than 1 MiB, so not a device file", "")
         return file.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -141,12 +148,12 @@ def _read(file: Path) -> str:
 
 
 def users_file() -> Path | None:
-    """Return the user's own device file, if there is one."""
-    if given := os.environ.get("TRTFORGE_DEVICES"):
-        return Path(given).expanduser()
+    """Return the path of the user's device file; None if the user has none."""
+    if path := os.environ.get("TRTFORGE_DEVICES"):
+        return Path(path).expanduser()
     settings = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    usual = settings / "trtforge" / "devices.yaml"
-    return usual if usual.is_file() else None
+    default = settings / "trtforge" / "devices.yaml"
+    return default if default.is_file() else None
 
 
 def parse(text: str, origin: str, models: Mapping[str, Device] | None = None) -> dict[str, Device]:
@@ -155,16 +162,16 @@ def parse(text: str, origin: str, models: Mapping[str, Device] | None = None) ->
     Args:
         text: the YAML.
         origin: name of the file, for messages.
-        models: devices that an entry may be ``like``; None: each entry says everything.
+        models: devices that an entry may name with ``like``; None if every entry must be complete.
 
     Raises:
-        ForgeError: the text is not YAML, or a key is missing, unknown or of the wrong form; every
-            error has its line.
+        ForgeError: the text is not YAML, or a key is missing, unknown or of the wrong form; the
+            message lists every error with its line.
     """
-    document = parsed_yaml(text, origin, HINT)
+    document = parse_document(text, origin, HINT)
     if not isinstance(document.content, dict) or not document.content:
         raise ForgeError(f"{origin} holds no devices", "it should map device names to entries")
-    entries = validated(document, origin, _File, HINT).root
+    entries = validate(document, origin, _DeviceFile, HINT).root
     faults = [fault for name in entries for fault in _faults(name, entries[name], models)]
     if faults:
         lines = [f"{origin}:{document.lines.get((name,), 1)}: {why}" for name, why in faults]
@@ -173,13 +180,13 @@ def parse(text: str, origin: str, models: Mapping[str, Device] | None = None) ->
 
 
 def _faults(name: str, entry: Entry, models: Mapping[str, Device] | None) -> list[tuple[str, str]]:
-    """Return what is wrong with an entry as a whole, each with the entry's name."""
+    """Return the faults of an entry as a whole: pairs of the entry's name and a reason."""
     faults = []
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
         faults.append("the name is not lower-case words joined by hyphens")
     if entry.like is None or models is None:
-        missing = [key for key in NAMED if key not in entry.model_fields_set]
-        empty = [key for key in REQUIRED if key not in missing and getattr(entry, key) is None]
+        missing = [key for key in REQUIRED if key not in entry.model_fields_set]
+        empty = [key for key in NOT_NULL if key not in missing and getattr(entry, key) is None]
         faults += [f"missing: {', '.join(missing)}"] if missing else []
         faults += [f"null is no value for {', '.join(empty)}"] if empty else []
     elif entry.like not in models:
@@ -191,26 +198,27 @@ def _faults(name: str, entry: Entry, models: Mapping[str, Device] | None) -> lis
         capability = models[entry.like].compute_capability
     if capability and entry.precisions:
         sm = int(capability.replace(".", ""))
-        beyond = [each for each in entry.precisions if each not in precisions_of(sm)]
-        faults += [f"SM{sm} has no {', '.join(beyond)}"] if beyond else []
+        supported = precisions_of(sm)
+        unsupported = [precision for precision in entry.precisions if precision not in supported]
+        faults += [f"SM{sm} has no {', '.join(unsupported)}"] if unsupported else []
     return [(name, f"device {name}: {fault}") for fault in faults]
 
 
 def _device(name: str, entry: Entry, models: Mapping[str, Device]) -> Device:
-    """Return the device of an entry without faults."""
+    """Return the device of an entry in which ``_faults`` found nothing."""
     from trtforge.devices import stacks
 
-    given = {key: getattr(entry, key) for key in entry.model_fields_set - {"like"}}
+    facts = {key: getattr(entry, key) for key in entry.model_fields_set - {"like"}}
     if entry.like:
-        whole = replace(models[entry.like], **{"ci_label": f"gpu-{name}"} | given, name=name)
+        device = replace(models[entry.like], **{"ci_label": f"gpu-{name}"} | facts, name=name)
+        if not facts.keys() & {"deepstream", "jetpack"}:
+            return device
     else:
-        whole = Device(**{"tensorrt": None, "cuda": None} | given, name=name)
-    if entry.like and not given.keys() & {"deepstream", "jetpack"}:
-        return whole
+        device = Device(**{"tensorrt": None, "cuda": None} | facts, name=name)
     # Another DeepStream or JetPack brings another TensorRT and CUDA.
-    stack = stacks.stack(whole)
-    tensorrt = stack.tensorrt if stack and "tensorrt" not in given else whole.tensorrt
-    cuda = stack.cuda if stack and "cuda" not in given else whole.cuda
-    if stack is None:
-        tensorrt, cuda = given.get("tensorrt"), given.get("cuda")
-    return replace(whole, tensorrt=tensorrt, cuda=cuda)
+    stack = stacks.stack(device)
+    return replace(
+        device,
+        tensorrt=facts.get("tensorrt", stack.tensorrt if stack else None),
+        cuda=facts.get("cuda", stack.cuda if stack else None),
+    )

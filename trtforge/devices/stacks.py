@@ -62,11 +62,11 @@ class _Table(RootModel[tuple[Stack, ...]]):
 @functools.cache
 def stacks() -> tuple[Stack, ...]:
     """Return all rows, the newest DeepStream first."""
-    from trtforge.documents import checked_yaml
+    from trtforge.documents import parse_yaml
 
     name = "stacks.yaml"
     text = resources.files("trtforge.devices").joinpath(name).read_text("utf-8")
-    return checked_yaml(text, name, _Table, "").root
+    return parse_yaml(text, name, _Table, "").root
 
 
 def family(kind: str, arch: str) -> Family:

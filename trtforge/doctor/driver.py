@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trtforge.devices.machine import Machine
-from trtforge.devices.machine.files import Found
+from trtforge.devices.machine.files import Component
 
 # The first driver branch that runs programs of a CUDA major version. Within a major version, an
 # older driver also runs newer minor versions:
@@ -24,7 +24,7 @@ def cuda_served(machine: Machine) -> int | None:
     )
 
 
-def unfit(machine: Machine, found: Found) -> str:
+def unfit(machine: Machine, found: Component) -> str:
     """Return why the driver can't run a package; empty if it can, or if that is unknown."""
     served = cuda_served(machine)
     if found.cuda is None or served is None or _major(found.cuda) <= served:

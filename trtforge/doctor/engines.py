@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from trtforge.devices.machine import Machine
-from trtforge.devices.machine.files import Found
+from trtforge.devices.machine.files import Component
 from trtforge.devices.stacks import mismatch, tensorrts
 from trtforge.doctor.diagnosis import Diagnosis
 from trtforge.doctor.driver import cuda_served, unfit, upgrade
@@ -39,13 +39,13 @@ def examine(machine: Machine) -> Iterator[Diagnosis]:
 # TensorRT
 
 
-def usable(machine: Machine) -> Found | None:
+def usable(machine: Machine) -> Component | None:
     """Return the TensorRT that Python imports, if its libraries exist and the driver runs it."""
     found = imported(machine)
     return found if found and libraries(machine, found) and not unfit(machine, found) else None
 
 
-def imported(machine: Machine) -> Found | None:
+def imported(machine: Machine) -> Component | None:
     """Return the TensorRT that Python imports, with the CUDA that it was built for."""
     found = machine.package("tensorrt")
     wheels = [each for each in machine.packages if re.fullmatch(r"tensorrt-cu\d+", each.name)]
@@ -55,10 +55,10 @@ def imported(machine: Machine) -> Found | None:
     same = [
         each.cuda for each in (*wheels, *system) if each.cuda and _same(each.version, found.version)
     ]
-    return Found(found.name, found.version, found.where, next(iter(same), None))
+    return Component(found.name, found.version, found.where, next(iter(same), None))
 
 
-def libraries(machine: Machine, found: Found) -> list[Found]:
+def libraries(machine: Machine, found: Component) -> list[Component]:
     """Return the libraries for TensorRT's bindings, from wheels or from the system."""
     wheels = [
         each for each in machine.packages if re.fullmatch(r"tensorrt(-cu\d+)?-libs", each.name)
@@ -90,16 +90,15 @@ def _tensorrt(machine: Machine) -> Iterator[Diagnosis]:
     elif why := unfit(machine, found):
         served, wheels = cuda_served(machine), _wheels(machine)
         fix = upgrade(machine, found.cuda or "")
-        if (
-            served and served >= 12 and wheels and not machine.jetson
-        ):  # the oldest CUDA that TensorRT 10 has wheels for
+        # CUDA 12 is the oldest that TensorRT 10 has wheels for.
+        if served and served >= 12 and wheels and not machine.jetson:
             fix = f"pip uninstall -y {' '.join(wheels)} && pip install 'tensorrt-cu{served}=={found.version}'"
         yield Diagnosis("tensorrt", "wrong", why, fix)
     else:
         yield Diagnosis("tensorrt", "ok", says)
 
 
-def bindings(machine: Machine, library: Found) -> str:
+def bindings(machine: Machine, library: Component) -> str:
     """Return the command after which Python can import the system's TensorRT."""
     if machine.bindings:  # they are installed, but this virtual environment does not see them
         return "python3 -m venv --system-site-packages .venv && .venv/bin/pip install trtforge"
@@ -112,12 +111,13 @@ def _two_tensorrts(machine: Machine) -> Iterator[Diagnosis]:
     in_python = imported(machine)
     others = [package for package in machine.packages if package.name == "tensorrt"]
     seen = [*([in_python] if in_python else []), *others, *machine.libraries]
-    distinct = {_three(package.version): package for package in reversed(seen)}
+    distinct: list[Component] = []
+    for package in seen:
+        if not any(_same(package.version, other.version) for other in distinct):
+            distinct.append(package)
     if len(distinct) < 2:
         return
-    versions = ", ".join(
-        f"{package.version} in {package.where}" for package in reversed(distinct.values())
-    )
+    versions = ", ".join(f"{package.version} in {package.where}" for package in distinct)
     loads = machine.libraries[0] if machine.libraries else None
     clash = (
         machine.deepstream and in_python and loads and not _same(loads.version, in_python.version)
@@ -165,7 +165,7 @@ def _rtx(machine: Machine) -> Diagnosis:
         (each.cuda for each in machine.packages if re.fullmatch(r"tensorrt-rtx-cu\d+", each.name)),
         None,
     )
-    why = unfit(machine, Found("tensorrt-rtx", found.version, found.where, cuda))
+    why = unfit(machine, Component("tensorrt-rtx", found.version, found.where, cuda))
     says = f"{found.version}" + (f", for CUDA {cuda}" if cuda else "")
     if why:
         return Diagnosis(
@@ -252,10 +252,7 @@ def sudo(machine: Machine) -> str:
     return "" if machine.container else "sudo "
 
 
-def _three(version: str) -> str:
-    return ".".join(version.split(".")[:3])
-
-
 def _same(one: str, other: str) -> bool:
-    """Tell whether two versions may be the same, such as 10.3 and 10.3.0."""
-    return all(a == b for a, b in zip(one.split("."), other.split("."), strict=False))
+    """Tell whether two versions may be the same release: 10.3 and 10.3.0.26, 10.6.0.post1 and 10.6.0."""
+    parts = zip(one.split(".")[:3], other.split(".")[:3], strict=False)
+    return all(a == b for a, b in parts)

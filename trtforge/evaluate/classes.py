@@ -12,7 +12,8 @@ from PIL import Image
 from trtforge.errors import ForgeError
 from trtforge.evaluate.models import Array
 
-IGNORED = 255  # value of a mask's pixels that do not count, as in PASCAL VOC and Cityscapes
+# The value of a mask's pixels that do not count, as in PASCAL VOC and Cityscapes.
+IGNORED = 255
 
 
 def from_folders(folder: Path, images: Sequence[Path], classes: int) -> list[int]:
@@ -27,13 +28,13 @@ def from_folders(folder: Path, images: Sequence[Path], classes: int) -> list[int
             f"{folder}: {len(names)} class folders, but the model has {classes} classes",
             "give one folder for each class, or a CSV of name,class with --labels",
         )
-    index = {name: number for number, name in enumerate(names)}
+    class_of = {name: number for number, name in enumerate(names)}
     classes_of_images: list[int] = []
     for image in images:
         name = image.relative_to(folder).parts[0]
-        if name not in index:
+        if name not in class_of:
             raise ForgeError(f"{image}: is in no class folder", "put it into its class's folder")
-        classes_of_images.append(index[name])
+        classes_of_images.append(class_of[name])
     return classes_of_images
 
 
@@ -58,9 +59,10 @@ def from_csv(path: Path, images: Sequence[Path], classes: int) -> list[int]:
         raise ForgeError(
             f"{path}: can't be read as CSV ({error})", "give rows of name,class"
         ) from error
+    # A first row without a number in the class column is the header.
     if rows and len(rows[0]) > 1 and not rows[0][1].strip().isdecimal():
         rows = rows[1:]
-    known: dict[str, int] = {}
+    class_of: dict[str, int] = {}
     for number, row in enumerate(rows, 1):
         if len(row) < 2 or not row[1].strip().isdecimal() or int(row[1]) >= classes:
             raise ForgeError(
@@ -68,22 +70,22 @@ def from_csv(path: Path, images: Sequence[Path], classes: int) -> list[int]:
                 "correct the row",
             )
         name = Path(row[0].strip()).name
-        if name in known:
+        if name in class_of:
             raise ForgeError(
                 f"{path}: row {number} has {name} a second time", "give one row for each image"
             )
-        known[name] = int(row[1])
-    missing = next((image for image in images if image.name not in known), None)
+        class_of[name] = int(row[1])
+    missing = next((image for image in images if image.name not in class_of), None)
     if missing:
         raise ForgeError(f"{path}: no class for {missing.name}", "give a row for each image")
-    return [known[image.name] for image in images]
+    return [class_of[image.name] for image in images]
 
 
 def rank(scores: Array, truth: int) -> int:
     """Return how many classes have a higher score than the true class; NaN counts as higher.
 
     Args:
-        scores: of one image, in any shape.
+        scores: one score for each class, in any shape.
     """
     flat: Array = scores.reshape(-1)
     return int((~(flat <= flat[truth])).sum())
@@ -117,7 +119,7 @@ class Confusion:
 
 
 def mask(folder: Path, image: Path, classes: int) -> Array:
-    """Read the mask of an image: a PNG with the image's stem, whose pixels are classes.
+    """Read the mask of an image: a PNG with the image's name, whose pixels are class numbers.
 
     Returns:
         uint8 of shape (H, W).
@@ -133,10 +135,10 @@ def mask(folder: Path, image: Path, classes: int) -> Array:
         )
     with Image.open(path) as picture:
         values = np.asarray(picture if picture.mode in ("P", "L") else picture.convert("L"))
-    wrong = values[(values >= classes) & (values != IGNORED)]
-    if wrong.size:
+    invalid = values[(values >= classes) & (values != IGNORED)]
+    if invalid.size:
         raise ForgeError(
-            f"{path}: contains class {int(wrong[0])}, but the model has {classes} classes",
+            f"{path}: contains class {int(invalid[0])}, but the model has {classes} classes",
             "correct the mask; 255 marks pixels to ignore",
         )
     return values

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from trtforge.backends import _plan
 from trtforge.bundle.read import read_prepared
+from trtforge.devices import this_machine
 from trtforge.errors import ForgeError, MachineError
 from trtforge.graph.nms import OUTPUTS
 from trtforge.metadata import Entry, of_model
@@ -43,8 +44,11 @@ class OpenedModel:
 
     Attributes:
         path: what the user named.
-        infer: takes float32 images of shape (1, 3, H, W), returns the outputs by name. Outputs of
-            an NMS inside the model have the form ``onnx``, see ``trtforge.graph.nms``.
+        run: takes float32 images of shape (1, 3, H, W), returns the outputs by name as the file has
+            them.
+        form: gives outputs of an NMS inside the model the form ``onnx``, see ``trtforge.graph.nms``.
+        image: name of the input.
+        batch: smallest batch of the input; fewer images are filled up.
         size: height and width of the input in pixels.
         graph: the ONNX file that is run; None for a TensorRT engine.
         outputs: dimensions of each output without the batch; numbers where they are known.
@@ -58,7 +62,10 @@ class OpenedModel:
     """
 
     path: Path
-    infer: Callable[[NDArray[np.float32]], dict[str, Array]]
+    run: Callable[[NDArray[np.float32]], dict[str, Array]]
+    form: Callable[[dict[str, Array]], dict[str, Array]]
+    image: str
+    batch: int
     size: tuple[int, int]
     graph: Path | None
     outputs: dict[str, tuple[int | str, ...]]
@@ -69,6 +76,10 @@ class OpenedModel:
     filled: Callable[[Recipe], Recipe] = _as_it_is
     filling: Callable[[Recipe], list[str]] = _no_remarks
     names: Entry[tuple[str, ...]] | None = None
+
+    def infer(self, images: NDArray[np.float32]) -> dict[str, Array]:
+        """Return the outputs for images of shape (1, 3, H, W), in the form that is evaluated."""
+        return self.form(self.run(images))
 
     def complete(self, recipe: Recipe | None) -> Recipe:
         """Return the user's recipe, or the folder's, or the default, with what the file says."""
@@ -104,7 +115,7 @@ def open_model(path: Path, recipe: Recipe | None = None) -> OpenedModel:
             "give an ONNX file, an engine, or a folder that trtforge made",
         )
     plan = _plan.read(path)
-    if plan.maker == "TensorRT-RTX":
+    if plan.maker == "TensorRT-RTX" and this_machine() is None:
         raise MachineError(
             f"{path}: is a TensorRT-RTX engine, which runs only on the GPU it was built for",
             "give its folder, or the .rtx.onnx beside it: ONNX Runtime runs the same graph",
@@ -154,7 +165,8 @@ def _open_onnx(
     model, names, plugin_nms = _standard(file)
     graph = graph_of(model)
     spec, stated = folder_recipe or user_recipe or Recipe(), of_model(model)
-    _, _, height, width = dims(image_input(model))
+    image = image_input(model)
+    batch, _, height, width = dims(image)
     if not (isinstance(height, int) and isinstance(width, int)):  # dynamic: the recipe decides
         default = stated.size.value if stated.size else (640, 640)
         height, width = spec.preprocess.size or default
@@ -172,7 +184,10 @@ def _open_onnx(
         filling = partial(remarks, graph=graph, detection=detection)
     return OpenedModel(
         path=path,
-        infer=lambda images: _in_pixels(_renamed(run_one(engine, images), names), (height, width)),
+        run=partial(run_one, engine),
+        form=lambda outputs: _in_pixels(_renamed(outputs, names), (height, width)),
+        image=image.name,
+        batch=batch if isinstance(batch, int) else 1,
         size=(height, width),
         graph=file,
         outputs=_renamed(outputs, names),
@@ -237,16 +252,21 @@ def reference_session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
 
 
 def _open_tensorrt(path: Path, recipe: Recipe | None = None) -> OpenedModel:
-    from trtforge.backends import tensorrt
+    """Open an engine of TensorRT or TensorRT-RTX on the GPU."""
+    from trtforge.backends import tensorrt, tensorrt_rtx
 
-    infer, size, outputs = tensorrt.load(path)
-    nms = _inner_nms(set(OUTPUTS) <= set(outputs), recipe)
+    rtx = _plan.maker(path) == "TensorRT-RTX"
+    session = (tensorrt_rtx if rtx else tensorrt).load(path)
+    nms = _inner_nms(set(OUTPUTS) <= set(session.outputs), recipe)
     return OpenedModel(
         path=path,
-        infer=lambda images: _in_pixels(infer(images), size),
-        size=size,
+        run=session.infer,
+        form=lambda outputs: _in_pixels(outputs, session.size),
+        image=session.image,
+        batch=session.least_batch,
+        size=session.size,
         graph=None,
-        outputs=outputs,
+        outputs=dict(session.outputs),
         detection=None,
         nms=nms,
         recipe=recipe,

@@ -18,7 +18,7 @@ def of_torchscript(path: Path) -> dict[str, str]:
     try:
         with zipfile.ZipFile(path) as archive:
             members = [each for each in archive.infolist() if each.filename.endswith("/" + CONFIG)]
-            if len(members) != 1 or members[0].file_size > values.MOST_CHARACTERS:
+            if len(members) != 1 or members[0].file_size > values.MAX_CHARACTERS:
                 return {}
             text = archive.read(members[0]).decode("utf-8")
     except (OSError, ValueError, zipfile.BadZipFile):

@@ -14,7 +14,7 @@ from trtforge.fleet.yaml_text import write
 
 RUNNER = "ubuntu-24.04"
 PYTHON = "3.12"
-MOST_JOBS = 256  # in a matrix: docs.github.com, "Usage limits"
+MAX_JOBS = 256  # in a matrix: docs.github.com, "Usage limits"
 CHECKOUT, SETUP = "actions/checkout@v4", "actions/setup-python@v5"
 UPLOAD, DOWNLOAD = "actions/upload-artifact@v4", "actions/download-artifact@v4"
 DAYS = 7  # to keep prepared folders: their jobs have run by then
@@ -28,9 +28,9 @@ def workflow(plan: Plan, comments: list[str]) -> str:
     Raises:
         ForgeError: there are more jobs than a matrix may have.
     """
-    if len(plan.jobs) > MOST_JOBS:
+    if len(plan.jobs) > MAX_JOBS:
         raise ForgeError(
-            f"{len(plan.jobs)} jobs: GitHub's matrix has at most {MOST_JOBS}",
+            f"{len(plan.jobs)} jobs: GitHub's matrix has at most {MAX_JOBS}",
             "split the fleet into two",
         )
     return write(

@@ -37,13 +37,11 @@ def count(op: str, data: Shape, weights: Shape, output: Shape, transposed: bool 
         op: of ONNX.
         transposed: Gemm with transA.
     """
-    if (
-        op == "Conv" and weights and output
-    ):  # weights (O, I / groups, kH, kW), once for each value of the output
+    # Weights (O, I / groups, kH, kW): one kernel for each value of the output.
+    if op == "Conv" and weights and output:
         return prod(output) * prod(weights[1:])
-    if (
-        op == "ConvTranspose" and weights and data
-    ):  # weights (I, O / groups, kH, kW), once for each of the input
+    # Weights (I, O / groups, kH, kW): one kernel for each value of the input.
+    if op == "ConvTranspose" and weights and data:
         return prod(data) * prod(weights[1:])
     if op in ("Gemm", "MatMul") and data and output:  # (..., I) times (I, O)
         return prod(output) * (data[-2] if transposed and len(data) > 1 else data[-1])

@@ -13,9 +13,8 @@ if TYPE_CHECKING:
     import onnx
     import onnx_graphsurgeon as gs
 
-PROTOBUF_LIMIT = (
-    2**31 - 1
-)  # one protobuf message cannot be longer; larger models keep weights in external data
+# Bytes of the longest protobuf message. Larger models keep their weights in external data.
+PROTOBUF_LIMIT = 2**31 - 1
 
 
 def load(path: Path) -> onnx.ModelProto:

@@ -69,15 +69,15 @@ def _sort(nodes: Nodes) -> bool:
 def _needs(nodes: Nodes) -> list[set[int]]:
     """Return, for each node, the numbers of the nodes of the same graph that it reads from."""
     makers = {name: number for number, node in enumerate(nodes) for name in node.output if name}
-    return [{makers[name] for name in _reads(node) if name in makers} for node in nodes]
+    return [{makers[name] for name in reads(node) if name in makers} for node in nodes]
 
 
-def _reads(node: onnx.NodeProto) -> Iterator[str]:
+def reads(node: onnx.NodeProto) -> Iterator[str]:
     """Yield what a node reads; its bodies read results of the nodes around it, too."""
     yield from node.input
     for body in subgraphs(node):
         made = {name for inner in body.node for name in inner.output}
-        names = [name for inner in body.node for name in _reads(inner)]
+        names = [name for inner in body.node for name in reads(inner)]
         names += [value.name for value in body.output]
         yield from (name for name in names if name not in made)
 

@@ -114,12 +114,8 @@ def evaluate(node: gs.Node, inputs: list[Array | None]) -> Array | None:
         return None
     try:
         found = rule(node, cast("Inputs", inputs))
-    except (
-        TypeError,
-        ValueError,
-        IndexError,
-        AttributeError,
-    ):  # unknown elements where numbers are needed
+    except (TypeError, ValueError, IndexError, AttributeError):
+        # The rule needs numbers where the inputs have unknown elements.
         return None
     return found if found is None or _fits(found) else None
 

@@ -202,7 +202,7 @@ def _sane(found: Entry[Normalization] | None) -> Entry[Normalization] | None:
 
 
 def _own(texts: Texts) -> Preprocess | None:
-    if OWN not in texts or len(texts[OWN]) > values.MOST_CHARACTERS:
+    if OWN not in texts or len(texts[OWN]) > values.MAX_CHARACTERS:
         return None
     try:
         return Preprocess.model_validate_json(texts[OWN])

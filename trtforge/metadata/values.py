@@ -11,11 +11,11 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 
-MOST_CHARACTERS = 1 << 20  # as much as a labels file may have
-MOST_LEVELS = 16
-MOST_NAMES = 1 << 16
+MAX_CHARACTERS = 1 << 20  # as much as a labels file may have
+MAX_LEVELS = 16
+MAX_NAMES = 1 << 16
 LARGEST = 1e9  # of a number; none of an image's is near
-MOST_PIXELS = 1 << 16  # of a side
+MAX_PIXELS = 1 << 16  # of a side
 LONGEST_NAME = 200  # characters; nvinfer itself keeps 127 bytes
 # What a literal is made of, apart from strings. A number stands behind a separator, never behind
 # another value, so no chain of signs or sums is a literal.
@@ -31,7 +31,7 @@ _LEVELS = {"[": 1, "(": 1, "{": 1, "]": -1, ")": -1, "}": -1}
 def literal(text: str) -> object:
     """Return the value of a JSON text or a Python literal; None if it is neither, or too large."""
     text = text.strip()
-    if not text or len(text) > MOST_CHARACTERS or not _is_literal(text):
+    if not text or len(text) > MAX_CHARACTERS or not _is_literal(text):
         return None
     try:
         value: object = json.loads(text)
@@ -52,7 +52,7 @@ def _is_literal(text: str) -> bool:
         found = _PLAIN.match(text, place)
         for char in found[0] if found else "":
             level += _LEVELS.get(char, 0)
-            if level > MOST_LEVELS:
+            if level > MAX_LEVELS:
                 return False
         found = found or _STRING.match(text, place)
         if found is None:
@@ -77,7 +77,7 @@ def names(text: str) -> tuple[str, ...]:
     text = value if isinstance(value, str) else text
     if value is not None and not isinstance(value, str):
         return ()
-    if len(text) > MOST_CHARACTERS or text.lstrip()[:1] in ("{", "["):
+    if len(text) > MAX_CHARACTERS or text.lstrip()[:1] in ("{", "["):
         return ()
     parts = text.strip().splitlines()
     if len(parts) == 1:
@@ -87,13 +87,13 @@ def names(text: str) -> tuple[str, ...]:
 
 def words(text: str) -> tuple[str, ...]:
     """Return the names between spaces, as OpenVINO's tools write them."""
-    return _cleaned(text.split()) if len(text) <= MOST_CHARACTERS else ()
+    return _cleaned(text.split()) if len(text) <= MAX_CHARACTERS else ()
 
 
 def characters(text: str) -> tuple[str, ...]:
     """Return the lines of an OCR dictionary as they are: a space may be a character."""
-    lines = tuple(text.splitlines()) if len(text) <= MOST_CHARACTERS else ()
-    return lines if 1 < len(lines) <= MOST_NAMES else ()
+    lines = tuple(text.splitlines()) if len(text) <= MAX_CHARACTERS else ()
+    return lines if 1 < len(lines) <= MAX_NAMES else ()
 
 
 def _by_number(value: Mapping[object, object]) -> tuple[str, ...]:
@@ -105,7 +105,7 @@ def _by_number(value: Mapping[object, object]) -> tuple[str, ...]:
     if any(number is None for number, _ in pairs):
         pairs = [(_number(number), name) for name, number in value.items()]
     named = {number: name for number, name in pairs if number is not None}
-    if len(named) < len(value) or not named or min(named) < 0 or max(named) >= MOST_NAMES:
+    if len(named) < len(value) or not named or min(named) < 0 or max(named) >= MAX_NAMES:
         return ()
     return _cleaned([named.get(number, "") for number in range(max(named) + 1)])
 
@@ -120,7 +120,7 @@ def _number(value: object) -> int | None:
 
 def _cleaned(values: Sequence[object]) -> tuple[str, ...]:
     """Return names that a line of nvinfer's label files can hold; empty where a value is no name."""
-    if not values or len(values) > MOST_NAMES:
+    if not values or len(values) > MAX_NAMES:
         return ()
     if any(not isinstance(value, str | int | float) for value in values):
         return ()
@@ -140,7 +140,7 @@ def numbers(text: str) -> tuple[float, ...]:
     """Return the numbers of a literal list, or between spaces; empty where there are none."""
     value = literal(text)
     parts: Sequence[object] = value if isinstance(value, list | tuple) else [value]
-    if value is None and len(text) <= MOST_CHARACTERS:
+    if value is None and len(text) <= MAX_CHARACTERS:
         parts = [literal(part) for part in text.replace(",", " ").split()]
     found = tuple(
         float(part)
@@ -153,7 +153,7 @@ def numbers(text: str) -> tuple[float, ...]:
 def whole(text: str) -> int | None:
     """Return a whole number that a side or a count may be; None where the text is none."""
     found = numbers(text)
-    fits = len(found) == 1 and found[0].is_integer() and 1 <= found[0] <= MOST_PIXELS
+    fits = len(found) == 1 and found[0].is_integer() and 1 <= found[0] <= MAX_PIXELS
     return int(found[0]) if fits else None
 
 
@@ -161,7 +161,7 @@ def sides(text: str) -> tuple[int, int] | None:
     """Return height and width: two numbers, or one for both; None where the text has none."""
     found = [int(number) for number in numbers(text) if number.is_integer()]
     found = found * 2 if len(found) == 1 else found
-    fits = len(found) == 2 and all(1 <= side <= MOST_PIXELS for side in found)
+    fits = len(found) == 2 and all(1 <= side <= MAX_PIXELS for side in found)
     return (found[0], found[1]) if fits else None
 
 

@@ -24,7 +24,8 @@ class Limits:
         Optional[float], Option(("--max-drop",), help="Gate: points lost from the first.")
     ] = None
     min_cosine: Annotated[
-        Optional[float], Option(("--min-cosine",), help="Gate: cosine of any output.")
+        Optional[float],
+        Option(("--min-cosine",), help="Gate: cosine of any output beside the reference."),
     ] = None
 
     def __post_init__(self) -> None:

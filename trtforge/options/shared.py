@@ -80,6 +80,10 @@ CheckFolding = Annotated[
         ("--no-check",), help="Don't compare the folded model with the original.", inverted=True
     ),
 ]
+LoadInputs = Annotated[
+    Optional[PathLike],
+    Option(("--load-inputs",), help="Inputs in Polygraphy's JSON, the first of them.", reads=Path),
+]
 Provider = Annotated[str, Option(help="Where calibration runs: auto, cpu or cuda.")]
 Keep = Annotated[
     Names,

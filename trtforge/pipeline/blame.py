@@ -12,11 +12,12 @@ from trtforge.errors import BuildError, ForgeError
 from trtforge.pipeline.build import engine_request
 from trtforge.stages import build
 
+REPORT = "please report what `trtforge reduce` leaves of the graph that `trtforge prepare` writes"
 HINTS = {
     "adapt": "check the patches of the recipe",
     "fold": "please report the model",
-    "cast": "name the node with --keep, or build with --fp32; please report the model",
-    "quantize": "name the node with --keep, or build with --fp16; please report the model",
+    "cast": f"name the node with --keep, or build with --fp32; {REPORT}",
+    "quantize": f"name the node with --keep, or build with --fp16; {REPORT}",
     "patch": "build with --nms none",
 }
 

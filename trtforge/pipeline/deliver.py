@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trtforge.backends.options import PLAIN, BuildOptions
-from trtforge.bundle.facts import BuildFacts
+from trtforge.bundle.facts import BuildFacts, EngineCheck
 from trtforge.bundle.folder import check_output
 from trtforge.bundle.prepared import Prepared, Target
 from trtforge.cluster import Workers, this_process
@@ -15,6 +15,7 @@ from trtforge.errors import BuildError
 from trtforge.names import Backend
 from trtforge.pipeline.blame import with_blame
 from trtforge.pipeline.build import build_in_cell, engine_cell
+from trtforge.pipeline.check import check_engine
 from trtforge.pipeline.job import Job
 from trtforge.pipeline.prepare import prepare
 from trtforge.stages import build, bundle
@@ -32,6 +33,7 @@ class Built:
         out: the folder.
         wrote: the folder had to be written.
         engine: the built engine; None for a prepared folder.
+        check: the engine beside FP32; None where it was not run.
         remarks: what the user should know.
     """
 
@@ -39,6 +41,7 @@ class Built:
     out: Path
     wrote: bool
     engine: Engine | None
+    check: EngineCheck | None
     remarks: list[str]
 
 
@@ -75,15 +78,20 @@ def deliver(
     else:
         prepared = work
     engines = _engines(prepared, targets, store, options, workers or this_process(store))
+    checks = [
+        check_engine(work, prepared, target, engine, options, store) if engine else (None, "")
+        for target, engine in zip(targets, engines, strict=True)
+    ]
     if store.planning:
         return []
     built = []
-    for target, engine, out in zip(targets, engines, outs, strict=True):
-        written = bundle.write(out, prepared, target, engine, deepstream, force, options.dla_core)
-        remarks = [*_remarks(prepared), *written.remarks]
-        if engine and (unused := build.remark(engine.facts)):
-            remarks.append(unused)
-        built.append(Built(target, out, written.changed, engine, remarks))
+    for target, engine, (check, word), out in zip(targets, engines, checks, outs, strict=True):
+        written = bundle.write(
+            out, prepared, target, engine, check, deepstream, force, options.dla_core
+        )
+        unused = build.remark(engine.facts) if engine else ""
+        remarks = [*_remarks(prepared), *written.remarks, *filter(None, (unused, word))]
+        built.append(Built(target, out, written.changed, engine, check, remarks))
     return built
 
 

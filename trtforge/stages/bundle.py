@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trtforge.bundle import folder
+from trtforge.bundle.facts import BuildFacts, EngineCheck
 from trtforge.bundle.folder import Contents
 from trtforge.bundle.manifest import Manifest, TargetEntry
 from trtforge.bundle.prepared import Prepared, Target
@@ -16,7 +17,7 @@ from trtforge.deepstream.config.graph import inspect
 from trtforge.deepstream.format import app_keys, config
 from trtforge.devices import stacks
 from trtforge.names import CACHE, TABLE, Backend
-from trtforge.stages.build import ENGINE, LAYERS, BuildFacts
+from trtforge.stages.build import ENGINE, LAYERS
 from trtforge.stages.calibrate import cache_text
 from trtforge.store import Artifact, to_json, version_of
 from trtforge.traits import DEEPSTREAM, TRAITS
@@ -63,6 +64,7 @@ def write(
     prepared: Prepared,
     target: Target,
     engine: Artifact[BuildFacts] | None,
+    check: EngineCheck | None,
     deepstream: str | None,
     force: bool,
     dla_core: int | None = None,
@@ -70,6 +72,7 @@ def write(
     """Write the folder of one target: a bundle, or, without engine, a prepared folder.
 
     Args:
+        check: the engine beside FP32; None where it was not run.
         deepstream: the version that the configuration is for; None is the device's newest.
         dla_core: the DLA core that the engine is for; None is the GPU.
 
@@ -84,8 +87,8 @@ def write(
         prepared.file_name(backend): prepared.graphs[backend] for backend in graphs
     }
     if prepared.table:
-        tensorrt = stacks.tensorrt_for(deepstream, device)
         contents[TABLE] = prepared.table
+        tensorrt = _tensorrt(target, engine) or stacks.tensorrt_for(deepstream, device)
         contents[CACHE] = _text(cache_text(prepared.table.path, tensorrt))
     elif engine and prepared.images:
         contents[CACHE] = engine.file(CACHE)  # TensorRT has calibrated itself
@@ -94,9 +97,16 @@ def write(
     contents |= _deepstream(network, configured.labels)
     if engine:
         contents |= _engine(prepared, target, engine, network.engine)
-    manifest = _manifest(prepared, target, engine, graphs, configured, deepstream)
+    manifest = _manifest(prepared, target, engine, check, graphs, configured, deepstream)
     changed = folder.write(out, contents, to_json(manifest), force)
     return Written(changed, configured.remarks)
+
+
+def _tensorrt(target: Target, engine: Artifact[BuildFacts] | None) -> str | None:
+    """Return the TensorRT that has built the engine; None where another builder has, or none."""
+    if engine is None or target.backend != DEEPSTREAM:
+        return None
+    return str(engine.facts.built["version"])
 
 
 def _graphs(prepared: Prepared, target: Target) -> tuple[Backend, ...]:
@@ -172,6 +182,7 @@ def _manifest(
     prepared: Prepared,
     target: Target,
     engine: Artifact[BuildFacts] | None,
+    check: EngineCheck | None,
     graphs: tuple[Backend, ...],
     configured: _Configured,
     deepstream: str,
@@ -203,6 +214,7 @@ def _manifest(
         graphs=graphs,
         patches={backend: prepared.patches[backend] for backend in graphs},
         engine=engine.facts if engine else None,
+        check=check,
         tools={tool: version_of(tool) for tool in tools},
     )
 

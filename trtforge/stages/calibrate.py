@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from trtforge.calibration.observed import Observed
 
 SETTLED = 0.05  # a range that the last quarter of the images moved by more had not settled
-MOST_UNSETTLED = 0.1  # share of the tensors
+MAX_UNSETTLED = 0.1  # share of the tensors
 FEW_IMAGES = 16  # fewer images see little of what there is
 
 
@@ -168,7 +168,7 @@ def summarize(facts: CalibrateFacts) -> str:
 
 def remarks(facts: CalibrateFacts) -> list[str]:
     """Return what the user should know about the set of images; nothing if it will do."""
-    if facts.unsettled > MOST_UNSETTLED * facts.tensors:
+    if facts.unsettled > MAX_UNSETTLED * facts.tensors:
         return [
             f"calibration: ranges have not settled: the last quarter of {facts.images} images moved "
             f"{facts.unsettled} of {facts.tensors} by over {SETTLED:.0%} ({facts.worst} by "

@@ -175,7 +175,7 @@ def draw_all(
             picture = draw.annotate(image, objects, names)
             picture.save(draft / name, quality=QUALITY)
             drawn.append(Picture(file, name, _list_objects(objects, names)))
-            if len(tiles) < draw.MOST_ON_SHEET:
+            if len(tiles) < draw.MAX_ON_SHEET:
                 picture.thumbnail((draw.TILE, draw.TILE))
                 tiles.append(picture)
             done(number)

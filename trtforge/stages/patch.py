@@ -30,7 +30,7 @@ __all__ = [
     "PatchInputs",
     "PatchOptions",
     "edit",
-    "listed",
+    "list_graph",
     "run",
     "summarize",
 ]
@@ -281,11 +281,11 @@ def _enlarge(graph: gs.Graph, facts: PatchFacts) -> PatchFacts:
     return replace(facts, outputs=(output,), enlarged=found.step)
 
 
-def listed(model: Path, recipe: Recipe) -> Listing:
+def list_graph(model: Path, recipe: Recipe) -> Listing:
     """Return what ``trtforge patch --list`` shows of a model.
 
     Raises:
-        ForgeError: the file is no model.
+        ForgeError: the file is not an ONNX model.
     """
     from trtforge.graph.detection import existing_nms, looks_like, recognise, without_boxes
     from trtforge.graph.model import graph_of, load
@@ -295,7 +295,7 @@ def listed(model: Path, recipe: Recipe) -> Listing:
     detection = recognise(graph, recipe.head_hint, recipe.decode)
     likely = [] if detection else looks_like(graph)
     return Listing(
-        tensors=(*_listed(graph, "input"), *_listed(graph, "output")),
+        tensors=(*_list_tensors(graph, "input"), *_list_tensors(graph, "output")),
         nodes=len(graph.nodes),
         opset=graph.opset,
         nms=f"{node.name} ({node.op})" if node is not None else None,
@@ -305,7 +305,7 @@ def listed(model: Path, recipe: Recipe) -> Listing:
     )
 
 
-def _listed(graph: gs.Graph, kind: Literal["input", "output"]) -> Iterator[ListedTensor]:
+def _list_tensors(graph: gs.Graph, kind: Literal["input", "output"]) -> Iterator[ListedTensor]:
     for tensor in graph.inputs if kind == "input" else graph.outputs:
         yield ListedTensor(kind, tensor.name, str(tensor.dtype), tuple(tensor.shape or ()))
 

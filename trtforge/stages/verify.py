@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from trtforge import gates, present
 from trtforge.calibration import images as pictures
 from trtforge.errors import ForgeError
 from trtforge.evaluate import layers
-from trtforge.evaluate.metrics import Difference
+from trtforge.evaluate.comparison import compare, first_nan
 from trtforge.evaluate.models import OpenedModel, open_model
+from trtforge.evaluate.runs import Arrays, Runs
 from trtforge.evaluate.tasks import task_for
 from trtforge.evaluate.verification import Verification
 from trtforge.options.limits import Limits
@@ -35,6 +37,7 @@ def verify(
     nms: Nms | None,
     per_layer: bool,
     limits: Limits = NO_LIMITS,
+    kept: Runs | None = None,
 ) -> Verification:
     """Run one engine, or several side by side, over a folder of images.
 
@@ -51,6 +54,7 @@ def verify(
         per_layer: compare every activation that two graphs share, too.
         limits: limits on the figures; a limit on a figure that will not be measured is refused
             before the work.
+        kept: gets what the engines take and return; None: it is not kept.
 
     Raises:
         ForgeError: the engines don't fit each other, or the labels don't fit the images or the
@@ -69,23 +73,117 @@ def verify(
     measure = task_for(engines, files, folder, labels, thresholds, spec, report)
     same = len(engines) == 2 and engines[0].outputs.keys() == engines[1].outputs.keys()
     gates.check_measurable(limits, len(engines), measure.judged, same)
+    if kept and len({engine.preprocess(spec).std for engine in engines}) > 1:
+        report.remarks.append(
+            f"saved inputs are those of {paths[0]}: not all engines divide by deviations themselves"
+        )
     with present.progress(f"verifying on {len(files)} images", len(files)) as done:
         for number, file in enumerate(files, 1):
             image = _read(file)
             pixels = pictures.letterbox(image, spec, engines[0].size)
-            outputs = [
-                engine.infer(pictures.normalise(pixels, engine.preprocess(spec))[None])
-                for engine in engines
+            feeds = [
+                pictures.normalise(pixels, engine.preprocess(spec))[None] for engine in engines
             ]
-            _note_nan(file, outputs, report)
+            outputs = _run(engines, feeds, kept)
+            if kept:
+                kept.check_size(len(files))
+            _note_nan(file.name, outputs, report)
             if same:
-                _compare(engines[0], outputs[0], outputs[1], report)
+                compare(engines[0], outputs[0], outputs[1], report.outputs)
             measure.observe(file, image, outputs)
             done(number)
     measure.finish()
     if per_layer:
-        report.layers = _layers(engines, files[:LAYER_IMAGES], spec)
+        size = engines[0].size
+        batches = [pictures.prepare(file, spec, size) for file in files[:LAYER_IMAGES]]
+        report.layers = _layers(engines, batches)
     return report
+
+
+def rerun(
+    paths: Sequence[Path],
+    inputs: Sequence[Arrays],
+    *,
+    recipe: Recipe | None,
+    per_layer: bool,
+    limits: Limits = NO_LIMITS,
+    kept: Runs | None = None,
+) -> Verification:
+    """Run one engine, or several side by side, on saved inputs; compare the outputs of two.
+
+    Args:
+        inputs: what the network takes, by name, for each run.
+        recipe, per_layer, limits, kept: see ``verify``.
+
+    Raises:
+        ForgeError: the engines don't fit each other or the inputs.
+    """
+    engines = [open_model(path, recipe) for path in paths]
+    _same_input(engines)
+    report = Verification(
+        [str(path) for path in paths],
+        len(inputs),
+        remarks=[engine.note for engine in engines if engine.note],
+    )
+    same = len(engines) == 2 and engines[0].outputs.keys() == engines[1].outputs.keys()
+    gates.check_measurable(limits, len(engines), False, same)
+    with present.progress(f"verifying on {len(inputs)} inputs", len(inputs)) as done:
+        for number, run in enumerate(inputs, 1):
+            outputs = _run(engines, [_input(run, engine) for engine in engines], kept)
+            if kept:
+                kept.check_size(len(inputs))
+            _note_nan(f"input {number}", outputs, report)
+            if same:
+                compare(engines[0], outputs[0], outputs[1], report.outputs)
+            done(number)
+    if per_layer:
+        batches = [_input(run, engines[0]) for run in inputs[:LAYER_IMAGES]]
+        report.layers = _layers(engines, batches)
+    return report
+
+
+def _run(
+    engines: Sequence[OpenedModel], feeds: Sequence[NDArray[np.float32]], kept: Runs | None
+) -> list[Arrays]:
+    """Return the outputs of each engine, and keep what went in and came out as the files have it.
+
+    Raises:
+        ForgeError: what is kept would differ from what the network takes.
+    """
+    if kept is None:
+        return [engine.infer(feed) for engine, feed in zip(engines, feeds, strict=True)]
+    for engine in engines:
+        if engine.batch > 1:
+            raise ForgeError(
+                f"{engine.path}: takes {engine.batch} images at least, and one is saved",
+                "drop --save-inputs and --save-outputs, or make it with a dynamic batch",
+            )
+    raw = [engine.run(feed) for engine, feed in zip(engines, feeds, strict=True)]
+    kept.inputs.append({engines[0].image: feeds[0]})
+    kept.outputs.append(raw)
+    return [engine.form(outputs) for engine, outputs in zip(engines, raw, strict=True)]
+
+
+def _input(run: Arrays, engine: OpenedModel) -> NDArray[np.float32]:
+    """Return the images for an engine among saved inputs.
+
+    Raises:
+        ForgeError: there are none of its name, or they have another shape or type.
+    """
+    if engine.image not in run:
+        raise ForgeError(
+            f"--load-inputs: has no input {engine.image!r}, which {engine.path} takes",
+            f"it has {', '.join(run)}",
+        )
+    images = run[engine.image]
+    shape = "x".join(map(str, images.shape))
+    height, width = engine.size
+    if images.dtype != np.float32 or images.shape[1:] != (3, height, width):
+        raise ForgeError(
+            f"--load-inputs: {engine.image!r} is {images.dtype} {shape}",
+            f"{engine.path} takes float32 Nx3x{height}x{width}",
+        )
+    return images
 
 
 def _thresholds(engines: list[OpenedModel], nms: Nms | None, report: Verification) -> Nms:
@@ -132,65 +230,23 @@ def _same_input(engines: list[OpenedModel]) -> None:
         raise ForgeError(f"the inputs differ: {shown}", "compare engines made from one model")
 
 
-def _note_nan(file: Path, outputs: list[dict[str, np.ndarray]], report: Verification) -> None:
+def _note_nan(image: str, outputs: list[Arrays], report: Verification) -> None:
     """Note the first image on which an engine puts out NaN.
 
     Comparisons of figures would pass over it: NaN is neither under nor over a limit.
     """
     for name, arrays in zip(report.engines, outputs, strict=True):
-        wrong = [output for output, values in arrays.items() if _has_nan(values)]
+        wrong = first_nan(arrays)
         if wrong and not any(line.startswith(f"{name}: ") for line in report.broken):
-            report.broken.append(f"{name}: output {wrong[0]!r} is NaN on {file.name}")
-
-
-def _has_nan(values: np.ndarray) -> bool:
-    return values.dtype.kind == "f" and bool(np.isnan(values).any())
-
-
-def _compare(
-    engine: OpenedModel,
-    references: dict[str, np.ndarray],
-    others: dict[str, np.ndarray],
-    report: Verification,
-) -> None:
-    """Compare the outputs of two engines for one image.
-
-    Args:
-        engine: the reference.
-    """
-    for name, reference in references.items():
-        other = others[name]
-        if reference.shape != other.shape:
-            raise ForgeError(
-                f"output {name!r} is {reference.shape} in one engine and {other.shape} in the other",
-                "compare engines made from one model",
-            )
-        if engine.detection and name in engine.detection.outputs:
-            parts = zip(_parts(reference, name, engine), _parts(other, name, engine), strict=True)
-            for (label, one), (_, two) in parts:
-                report.outputs.setdefault(label, Difference()).observe(one, two)
-        else:
-            report.outputs.setdefault(name, Difference()).observe(reference, other)
-
-
-def _parts(output: np.ndarray, name: str, engine: OpenedModel) -> list[tuple[str, np.ndarray]]:
-    """Return boxes and scores of a detector's output apart.
-
-    Box coordinates are mostly the grid, which would hide whatever happens to the scores.
-    """
-    if engine.detection is None or len(engine.detection.outputs) > 1:
-        return [(name, output)]
-    rows = output.transpose(0, 2, 1) if engine.detection.axes[0] == 1 else output
-    return [(f"{name}: boxes", rows[..., :4]), (f"{name}: scores", rows[..., 4:])]
+            report.broken.append(f"{name}: output {wrong!r} is NaN on {image}")
 
 
 def _layers(
-    engines: list[OpenedModel], files: list[Path], spec: Preprocess
+    engines: list[OpenedModel], batches: Sequence[NDArray[np.float32]]
 ) -> list[layers.LayerDifference]:
     """Compare the activations that two graphs share."""
     if len(engines) != 2 or engines[0].graph is None or engines[1].graph is None:
         raise ForgeError("--per-layer compares two graphs", "give two ONNX files or folders")
-    batches = [pictures.prepare(file, spec, engines[0].size) for file in files]
     return layers.compare(engines[0].graph, engines[1].graph, batches)
 
 

@@ -87,13 +87,8 @@ def look(url: str, name: str) -> Record | None:
             ):
                 content = archive.extractfile(RECORD)
                 return parse_record(content.read()) if content else None
-        except (
-            FileNotFoundError,
-            KeyError,
-            tarfile.TarError,
-            EOFError,
-            ValueError,
-        ):  # no entry, or as good as none
+        except (FileNotFoundError, KeyError, tarfile.TarError, EOFError, ValueError):
+            # The entry is missing or damaged; either way it has to be made.
             return None
 
 

@@ -12,6 +12,7 @@ from trtforge.bundle.folder import check_output
 from trtforge.bundle.prepared import Target
 from trtforge.errors import ForgeError
 from trtforge.pipeline import needed_backend, prepare
+from trtforge.pipeline.check import check_engine
 from trtforge.pipeline.job import Job
 from trtforge.stages import build, bundle
 from trtforge.store import Store
@@ -89,7 +90,10 @@ def deliver_best(
     row = best(swept.rows, pick)
     # Cells with equal engines share a digest: any of their artifacts is the measured engine.
     engine = next(built for built in store.ran if built.digests.get(build.ENGINE) == row.digest)
-    prepared = prepare(job_for(job, row.cell), store, [needed_backend(target)])
+    job_of_row = job_for(job, row.cell)
+    prepared = prepare(job_of_row, store, [needed_backend(target)])
     folder = out / ENGINE
-    bundle.write(folder, prepared, target, engine.with_facts(BuildFacts), None, force=False)
+    built = engine.with_facts(BuildFacts)
+    check, _ = check_engine(job_of_row, prepared, target, built, row.cell.options, store)
+    bundle.write(folder, prepared, target, built, check, None, force=False)
     return folder

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trtforge.backends._gpu import primary
+from trtforge.backends._gpu import current
 from trtforge.backends.onnxruntime import reason
 from trtforge.errors import ForgeError, MachineError
 from trtforge.timing import inputs
@@ -33,24 +32,14 @@ class Stream:
     """
 
     def __init__(self) -> None:
-        self.driver, self._context = primary()
-        with self.current():
+        with current() as self.driver:
             self._stream = self.driver.Stream(NON_BLOCKING)
             self._start, self._stop = self.driver.Event(), self.driver.Event()
         self.handle = int(self._stream.handle)
 
-    @contextmanager
-    def current(self) -> Iterator[None]:
-        """Make the context this thread's inside the block."""
-        self._context.push()
-        try:
-            yield
-        finally:
-            self._context.pop()
-
     def timed(self, enqueue: Callable[[], None], count: int) -> float:
         """Seconds between two events around ``count`` enqueued passes."""
-        with self.current():
+        with current():
             self._start.record(self._stream)
             for _ in range(count):
                 enqueue()
@@ -60,17 +49,23 @@ class Stream:
 
     def buffers(self, shapes: Mapping[str, tuple[inputs.Shape, Any]]) -> dict[str, Buffer]:
         """Memory on host and device for tensors of a shape and a datatype each."""
-        with self.current():
+        with current():
             return {name: Buffer(self.driver, self._stream, *each) for name, each in shapes.items()}
 
     def passes(
         self,
         enqueue: Callable[[], None],
+        buffers: dict[str, Buffer],
         before: list[Buffer],
         after: list[Buffer],
-        close: Callable[[], None] = lambda: None,
+        close: Callable[[], None],
     ) -> Runner:
-        """Return a runner that copies ``before`` to the device, runs, and copies ``after`` back."""
+        """Return a runner that copies ``before`` to the device, runs, and copies ``after`` back.
+
+        Args:
+            buffers: all memory that the passes work on; freed when the runner is closed.
+            close: frees what works on that memory.
+        """
 
         def one() -> None:
             for buffer in before:
@@ -79,7 +74,14 @@ class Stream:
             for buffer in after:
                 buffer.download()
 
-        return Runner(lambda count: self.timed(one, count), CLOCK, queues=True, close=close)
+        def free() -> None:
+            with current():
+                close()
+                for held in (buffers, before, after):
+                    held.clear()
+                del self._stream, self._start, self._stop
+
+        return Runner(lambda count: self.timed(one, count), CLOCK, queues=True, close=free)
 
 
 class Buffer:
@@ -122,7 +124,7 @@ def opener(
         given = stream.buffers({name: (array.shape, array.dtype) for name, array in arrays.items()})
         made = stream.buffers(known)
         binding = engine.io_binding()
-        with stream.current():
+        with current():
             for name, array in arrays.items():
                 given[name].host[...] = array
                 given[name].upload()
@@ -141,9 +143,7 @@ def opener(
         options = _unsynchronized()
         before, after = (list(given.values()), list(made.values())) if transfers else ([], [])
 
-        def enqueue(
-            bound: object = (given, made),
-        ) -> None:  # the binding holds addresses alone: this holds the memory
+        def enqueue() -> None:
             engine.run_with_iobinding(binding, options)
 
         def close() -> None:
@@ -154,11 +154,10 @@ def opener(
             forbidden, and aborts the process.
             """
             nonlocal engine, binding
-            with stream.current():
-                engine.run_with_iobinding(binding)
+            engine.run_with_iobinding(binding)
             del binding, engine
 
-        return stream.passes(enqueue, before, after, close)
+        return stream.passes(enqueue, given | made, before, after, close)
 
     return open_runner
 

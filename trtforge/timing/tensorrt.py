@@ -1,5 +1,6 @@
-"""TensorRT's engines, and TensorRT-RTX's, on the GPU: buffers and streams by pycuda, CUDA graphs by
-cuda-python.
+"""Time engines of TensorRT and TensorRT-RTX on the GPU.
+
+pycuda provides the buffers and streams, ``graphs`` the CUDA graphs.
 """
 
 from __future__ import annotations
@@ -8,25 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from trtforge.backends import _plan, _trt, tensorrt, tensorrt_rtx
-from trtforge.errors import BuildError, ForgeError, MachineError
+from trtforge.backends import _plan, tensorrt, tensorrt_rtx
+from trtforge.backends._session import execution_context
+from trtforge.errors import BuildError, ForgeError
 from trtforge.timing import inputs
 from trtforge.timing.cuda import Stream
+from trtforge.timing.graphs import CudaGraph
 from trtforge.timing.measure import Runner
-
-
-def _loaded(engine: Path) -> tuple[Any, Any]:
-    """Return the bindings that an engine is for, by its first bytes, and the engine on the GPU."""
-    if _plan.maker(engine) != "TensorRT-RTX":
-        return tensorrt.opened(engine)
-    trt = tensorrt_rtx.module()
-    runtime = trt.Runtime(_trt.logger(trt))
-    loaded = runtime.deserialize_cuda_engine(_plan.engine_bytes(engine))
-    if loaded is None:
-        raise MachineError(
-            f"{engine}: does not load here", "build it for this GPU, with this TensorRT-RTX"
-        )
-    return trt, loaded
 
 
 def opener(engine: Path, batch: int, *, graph: bool, transfers: bool) -> Callable[[], Runner]:
@@ -43,43 +32,58 @@ def opener(engine: Path, batch: int, *, graph: bool, transfers: bool) -> Callabl
     """
 
     def open_runner() -> Runner:
-        stream = Stream()
-        with stream.current():
-            trt, loaded = _loaded(engine)
-            context = loaded.create_execution_context()
-        names = [loaded.get_tensor_name(index) for index in range(loaded.num_io_tensors)]
-        given = [name for name in names if loaded.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
-        for name in given:
-            _set_shape(loaded, context, name, batch)
-        shapes = {name: tuple(int(dim) for dim in context.get_tensor_shape(name)) for name in names}
-        unknown = next((name for name, shape in shapes.items() if min(shape, default=0) < 0), None)
-        if unknown:
-            raise ForgeError(
-                f"{engine}: the size of output {unknown!r} depends on the data",
-                "bench can't time that",
-            )
-        dtypes = {name: trt.nptype(loaded.get_tensor_dtype(name)) for name in names}
-        buffers = stream.buffers({name: (shapes[name], dtypes[name]) for name in names})
-        arrays = inputs.arrays(
-            {name: shapes[name] for name in given}, {name: dtypes[name] for name in given}
-        )
-
-        def enqueue() -> None:
-            if not context.execute_async_v3(stream.handle):
-                raise BuildError(f"{engine}: TensorRT fails to run it", "see the log above")
-
-        with stream.current():
-            for name, buffer in buffers.items():
-                context.set_tensor_address(name, int(buffer.device))
-            for name, array in arrays.items():
-                buffers[name].host[...] = array
-                buffers[name].upload()
-        stream.timed(enqueue, 1)  # lazy initialisation may not fall into a capture
-        before = [buffers[name] for name in given] if transfers else []
-        after = [buffers[name] for name in names if name not in given] if transfers else []
-        return stream.passes(_captured(stream, enqueue) if graph else enqueue, before, after)
+        rtx = _plan.maker(engine) == "TensorRT-RTX"
+        with (tensorrt_rtx if rtx else tensorrt).opened(engine) as (trt, loaded):
+            return _runner(engine, trt, loaded, batch, graph=graph, transfers=transfers)
 
     return open_runner
+
+
+def _runner(
+    engine: Path, trt: Any, loaded: Any, batch: int, *, graph: bool, transfers: bool
+) -> Runner:
+    """Return a runner of a loaded engine; see ``opener``."""
+    stream, context = Stream(), execution_context(loaded, str(engine))
+    names = [loaded.get_tensor_name(index) for index in range(loaded.num_io_tensors)]
+    given = [name for name in names if loaded.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
+    for name in given:
+        _set_shape(loaded, context, name, batch)
+    shapes = {name: tuple(int(dim) for dim in context.get_tensor_shape(name)) for name in names}
+    unknown = next((name for name, shape in shapes.items() if min(shape, default=0) < 0), None)
+    if unknown:
+        raise ForgeError(
+            f"{engine}: the size of output {unknown!r} depends on the data",
+            "bench can't time that",
+        )
+    dtypes = {name: trt.nptype(loaded.get_tensor_dtype(name)) for name in names}
+    buffers = stream.buffers({name: (shapes[name], dtypes[name]) for name in names})
+    arrays = inputs.arrays(
+        {name: shapes[name] for name in given}, {name: dtypes[name] for name in given}
+    )
+    for name, buffer in buffers.items():
+        context.set_tensor_address(name, int(buffer.device))
+    for name, array in arrays.items():
+        buffers[name].host[...] = array
+        buffers[name].upload()
+
+    def enqueue() -> None:
+        if not context.execute_async_v3(stream.handle):
+            raise BuildError(f"{engine}: TensorRT fails to run it", "see the log above")
+
+    stream.timed(enqueue, 1)  # lazy initialisation may not fall into a capture
+    recorded = CudaGraph(stream.handle, enqueue) if graph else None
+
+    def close() -> None:
+        """Free the graph, then the engine's context and the engine: memory comes last."""
+        nonlocal context, loaded
+        if recorded:
+            recorded.close()
+        del context, loaded
+
+    before = [buffers[name] for name in given] if transfers else []
+    after = [buffers[name] for name in names if name not in given] if transfers else []
+    run = recorded.launch if recorded else enqueue
+    return stream.passes(run, buffers, before, after, close)
 
 
 def _set_shape(loaded: Any, context: Any, name: str, batch: int) -> None:
@@ -96,30 +100,3 @@ def _set_shape(loaded: Any, context: Any, name: str, batch: int) -> None:
             "give another --batch",
         )
     context.set_input_shape(name, (batch if dims[0] == -1 else dims[0], *best[1:]))
-
-
-def _captured(stream: Stream, enqueue: Callable[[], None]) -> Callable[[], None]:
-    try:
-        from cuda.bindings import runtime
-    except ImportError as error:
-        raise MachineError(
-            "CUDA graphs of TensorRT need cuda-python", "pip install 'trtforge[gpu]'"
-        ) from error
-
-    def checked(result: tuple[Any, ...]) -> Any:
-        if int(result[0]):
-            raise MachineError(
-                f"the engine can't be captured as a CUDA graph: {result[0]!r}", "--no-cuda-graph"
-            )
-        return result[1] if len(result) > 1 else None
-
-    with stream.current():
-        checked(
-            runtime.cudaStreamBeginCapture(
-                stream.handle, runtime.cudaStreamCaptureMode.cudaStreamCaptureModeRelaxed
-            )
-        )
-        enqueue()
-        recorded = checked(runtime.cudaStreamEndCapture(stream.handle))
-        executable = checked(runtime.cudaGraphInstantiate(recorded, 0))
-    return lambda: checked(runtime.cudaGraphLaunch(executable, stream.handle))

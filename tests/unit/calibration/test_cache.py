@@ -134,6 +134,9 @@ def test_windows_line_ends_are_read() -> None:
         ("10.16.1", 101601),
         ("10.3", 100300),
         ("10.3.0.26", 100300),
+        ("10.6.0.post1", 100600),
+        ("10.13.3.9.post1", 101303),
+        ("10.3.post1", 100300),
     ],
 )
 def test_version_numbers(version: str, number: int) -> None:
@@ -141,7 +144,21 @@ def test_version_numbers(version: str, number: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "version", ["", "ten", "10", "10.", "10.x", "10.3.0.26.1", "-8.5", "8,5", "٨.٥"]
+    "version",
+    [
+        "",
+        "ten",
+        "10",
+        "10.",
+        "10.x",
+        "10.3.0.26.1",
+        "-8.5",
+        "10.6.0.post",
+        "10.6.0.dev1",
+        "post1",
+        "8,5",
+        "٨.٥",
+    ],
 )
 def test_what_is_no_version_is_refused(version: str) -> None:
     with pytest.raises(ForgeError, match="not a version of TensorRT"):

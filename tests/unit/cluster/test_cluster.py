@@ -135,9 +135,8 @@ def test_a_type_that_ray_recognised() -> None:
     ]:
         assert asked(device, typed(name)) is None, device
     assert asked("t4", typed("T4", GPU=0)) is None
-    assert asked("t4", typed("T4"), has(t4=1))["resources"] == {
-        "t4": 1
-    }  # what a person says goes first
+    # Resources that the user has named take precedence.
+    assert asked("t4", typed("T4"), has(t4=1))["resources"] == {"t4": 1}
 
 
 def test_what_is_timed_on_a_processor_has_the_node_to_itself() -> None:

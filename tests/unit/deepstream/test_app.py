@@ -61,9 +61,8 @@ def test_cameras() -> None:
     assert found["streammux"]["batch-size"] == 9
     assert found["streammux"]["live-source"] == 1
     assert [found[f"source{number}"]["type"] for number in range(9)] == [4, 4, 4, 4, 4, 5, 1, 2, 2]
-    assert (
-        found["source0"]["uri"] == "rtsp://user:p%40ss@10.0.0.0/live"
-    )  # no format: only type 3 is one
+    # The % needs no escape: only a source of type 3 has a printf pattern as its URI.
+    assert found["source0"]["uri"] == "rtsp://user:p%40ss@10.0.0.0/live"
     assert any("9 sources" in comment for comment in comments)
     assert found["primary-gie"]["batch-size"] == 4  # the engine's, whatever the number of cameras
 

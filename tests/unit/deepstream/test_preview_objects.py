@@ -181,14 +181,10 @@ def test_thresholds_of_clustering() -> None:
         (0, score, 20.0 * number, 0, 10, 10) for number, score in enumerate((0.5, 0.3, 0.9, 0.29))
     ]
     attributes = ClassAttributes(pre_cluster=0.3, post_cluster=0.5)
-    assert listed(cluster(found(*apart), [attributes], NMS)) == [
-        (0, 0.9)
-    ]  # kept over it, not at it
-    assert listed(cluster(found(*apart), [attributes], NONE)) == [
-        (0, 0.5),
-        (0, 0.3),
-        (0, 0.9),
-    ]  # as they came
+    # A score equal to the threshold is dropped.
+    assert listed(cluster(found(*apart), [attributes], NMS)) == [(0, 0.9)]
+    # Without clustering, the order of the boxes stays.
+    assert listed(cluster(found(*apart), [attributes], NONE)) == [(0, 0.5), (0, 0.3), (0, 0.9)]
 
 
 @pytest.mark.parametrize("mode", [NMS, NONE])

@@ -55,9 +55,8 @@ def test_labels_lie_inside_the_picture_and_are_large_enough():
 def test_boxes_are_tight_around_the_visible_part():
     full = np.full((20, 30), 255, np.int32)
     under = scenes.Sprite(np.zeros((20, 30, 3), np.int32), full, 5, 5, 0)
-    over = scenes.Sprite(
-        np.zeros((20, 10, 3), np.int32), full[:, :10], 5, 5, -1
-    )  # hides the left third
+    # This sprite hides the left third of the other.
+    over = scenes.Sprite(np.zeros((20, 10, 3), np.int32), full[:, :10], 5, 5, -1)
     kept, labels = scenes.see([under, over], 60, 60)
     assert len(kept) == 2
     assert labels == [(15, 5, 20, 20, 0, 400)]

@@ -93,9 +93,8 @@ def test_entry_is_coherent(name: str) -> None:
     assert this.arch == ("aarch64" if this.kind == "jetson" or name == "gb10" else "x86_64")
     assert this.dla_cores in ((0, 2) if this.sm in (72, 87) else (0,))
     assert all(page.startswith(("https://", "http://")) for page in this.source)
-    if (
-        this.int8_tops and this.fp16_tflops
-    ):  # every chip here does INT8 at twice the rate; a sparse figure would show
+    # Every chip here computes INT8 at twice the rate of FP16, so a sparse figure would fail.
+    if this.int8_tops and this.fp16_tflops:
         assert this.int8_tops / this.fp16_tflops == pytest.approx(2, rel=0.03)
 
 
@@ -206,6 +205,12 @@ def test_loader_takes_what_is_not_known() -> None:
     assert [getattr(this, key) for key in unknown] == [None] * len(unknown)
 
 
+def test_a_version_of_tensorrt_as_its_bindings_state_it() -> None:
+    assert load({"tensorrt": "10.6.0.post1"}).tensorrt == "10.6.0.post1"
+    with pytest.raises(ForgeError, match="cuda"):
+        load({"cuda": "12.6.post1"})
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -220,7 +225,7 @@ def test_loader_takes_what_is_not_known() -> None:
         ({"int8_tops": True}, "int8_tops: not a positive number"),
         ({"dla_cores": None}, "null is no value for dla_cores"),
         ({"precisions": ["fp32", "int4"]}, "mine.precisions.1: input should be"),
-        ({"precisions": ["fp32", "fp32"]}, "mine.precisions: the same one twice"),
+        ({"precisions": ["fp32", "fp32"]}, "mine.precisions: a value occurs twice"),
         ({"precisions": ["fp32", "fp8"]}, "SM75 has no fp8"),
         ({"tensorrt": 10.1}, "tensorrt: not text: write it in quotes"),
         ({"gpu_names": "Tesla T4"}, "mine.gpu_names: input should be"),

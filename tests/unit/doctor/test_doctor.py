@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -62,9 +63,8 @@ def test_jetson(tmp_path: Path) -> None:
 
 def test_jetson_for_another_device(tmp_path: Path) -> None:
     root = roots.jetson(tmp_path)
-    assert (
-        about(examined(root, "agx-orin"), "build agx-orin").state == "ok"
-    )  # the same compute capability
+    # The AGX Orin has the same compute capability.
+    assert about(examined(root, "agx-orin"), "build agx-orin").state == "ok"
     thor = about(examined(root, "thor"), "build thor")
     assert thor.state == "wrong" and "SM110" in thor.says
     assert thor.fix == "trtforge prepare MODEL.onnx --device thor"
@@ -224,9 +224,8 @@ def test_container_with_an_h100(tmp_path: Path) -> None:
     assert machine.libcuda == "/opt/driver/lib64/libcuda.so.1"
     assert about(examined(root), "driver", "580.159.04, runs CUDA 13").state == "ok"
     shutil.rmtree(root / "opt/driver")
-    assert (
-        about(examined(root), "driver", "libcuda.so.1 is missing").state == "wrong"
-    )  # cuda-compat is no driver
+    # cuda-compat is not a driver.
+    assert about(examined(root), "driver", "libcuda.so.1 is missing").state == "wrong"
 
 
 def test_links_of_another_root_lead_to_nothing_of_this_machine(tmp_path: Path) -> None:
@@ -365,6 +364,46 @@ def test_one_tensorrt_in_two_places_is_one(tmp_path: Path) -> None:
     assert [each.state for each in found if each.about == "tensorrt"] == ["ok"]
 
 
+def test_libraries_of_bindings_that_end_in_post1(tmp_path: Path) -> None:
+    """The wheel 10.6.0.post1 binds libnvinfer 10.6.0, wherever the loader finds it."""
+    found = examined(
+        lay(
+            roots.desktop(tmp_path, "595.58.03"),
+            roots.python(PIP, tensorrt="10.6.0.post1"),
+            {"etc/ld.so.conf": "/srv/nvidia/lib\n", "srv/nvidia/lib/libnvinfer.so.10.6.0": ""},
+        )
+    )
+    assert about(found, "tensorrt", "10.6.0.post1 in").state == "ok"
+    assert about(found, "build rtx-4090").state == "ok"
+
+
+def test_a_library_whose_name_is_short(tmp_path: Path) -> None:
+    """Of another machine's disk it is not asked for its version: its major one has to do."""
+    root = lay(
+        roots.desktop(tmp_path, "595.58.03"),
+        roots.python(PIP, tensorrt="10.6.0.post1"),
+        {"usr/local/lib/libnvinfer.so.10": ""},
+    )
+    assert about(examined(root), "tensorrt", "10.6.0.post1 in").state == "ok"
+    (root / "usr/local/lib/libnvinfer.so.10").rename(root / "usr/local/lib/libnvinfer.so.8")
+    assert about(examined(root), "tensorrt", "without libnvinfer").state == "wrong"
+
+
+def test_this_machines_library_tells_its_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the loader's path, under a short name, as in containers and archives."""
+    source = tmp_path / "infer.c"
+    source.write_text("int getInferLibVersion(void) { return 100600; }\n")
+    library = tmp_path / "libnvinfer.so.10"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source], check=True)
+    (tmp_path / "libnvinfer.so.9").write_text("no library\n")
+    monkeypatch.setenv("LD_LIBRARY_PATH", f":{tmp_path}")
+    found = {each.where: each.version for each in probe().libraries}
+    assert found[str(library)] == "10.6.0"
+    assert found[str(tmp_path / "libnvinfer.so.9")] == "9"
+
+
 def test_bindings_without_libraries(tmp_path: Path) -> None:
     found = examined(
         lay(roots.desktop(tmp_path, "595.58.03"), roots.python(PIP, tensorrt="10.16.1.11"))
@@ -406,10 +445,8 @@ GPU = roots.python(PIP, onnxruntime_gpu="1.23.2")
 def test_onnxruntimes_that_overwrite_each_other(
     tmp_path: Path, owner: str, there: str, gpu: bool, state: str, fix: str
 ) -> None:
-    providers = (
-        "cuda",
-        "tensorrt",
-    )  # libraries of onnxruntime-gpu, which stay when the other is installed over it
+    # Libraries of onnxruntime-gpu stay when onnxruntime is installed over it.
+    providers = ("cuda", "tensorrt")
     root = lay(
         tmp_path,
         roots.system(),

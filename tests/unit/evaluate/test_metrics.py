@@ -46,9 +46,8 @@ def test_mean_iou() -> None:
     truth = np.array([[0, 0, 1, 255]])
     table = Confusion(3)
     table.observe(truth, np.array([[0, 1, 1, 2]]))
-    assert table.mean_iou == pytest.approx(
-        (1 / 2 + 1 / 2) / 2
-    )  # class 2 occurs nowhere that counts
+    # Class 2 occurs only in pixels that do not count.
+    assert table.mean_iou == pytest.approx((1 / 2 + 1 / 2) / 2)
 
 
 def pictures(root: Path, *names: str) -> list[Path]:

@@ -24,12 +24,8 @@ from trtforge.recipe import Nms, Recipe
 
 MODELS = {"objectness": objectness, "anchor-free": anchor_free}
 LIMITS = NmsOptions(0.05, 0.6, 20)
-EXPORTED = (
-    "num_dets",
-    "det_boxes",
-    "det_scores",
-    "det_classes",
-)  # what YOLOv7's exporter calls them
+# The names that YOLOv7's exporter gives to the outputs.
+EXPORTED = ("num_dets", "det_boxes", "det_scores", "det_classes")
 
 
 def file(folder: Path, model: str, form: Any, impl: Any = "auto") -> Path:

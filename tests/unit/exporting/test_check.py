@@ -91,10 +91,8 @@ def test_outputs_are_named_by_key_or_number():
         "aux_0",
         "aux_1_deep",
     ]
-    assert list(flatten({"images": x, "images_": y})) == [
-        "images_",
-        "images__",
-    ]  # the input has that name
+    # The input is called images, so the output of that name gets another one.
+    assert list(flatten({"images": x, "images_": y})) == ["images_", "images__"]
 
 
 def test_wrapper_leaves_the_models_mode_alone():

@@ -107,9 +107,8 @@ def test_the_matrix_holds_the_plan(planned):
     ]
     assert [entry["hosted"] for entry in entries] == [True, True, False, False]
     install = next(step for step in jobs["build"]["steps"] if step.get("name") == "Install")
-    assert (
-        install["if"] == "${{ matrix.hosted }}"
-    )  # your devices have trtforge beside their TensorRT
+    # The user's devices have trtforge installed beside their TensorRT.
+    assert install["if"] == "${{ matrix.hosted }}"
     assert all(
         command in json.dumps(entry)
         for job, entry in zip(plan.jobs, entries, strict=True)

@@ -196,9 +196,8 @@ def test_large_results_stay_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "LIMIT", 2048)
     s = network(3)
     wide = s.op("Expand", s.const(np.ones((1, 1, 1, 32))), s.ints(1, 8, 32, 32))
-    turned = s.op(
-        "Transpose", s.const(np.ones((32, 32, 1, 1))), perm=[2, 3, 0, 1]
-    )  # 4 KiB made of as much
+    # The result has 4 KiB, as has the constant that it is made from.
+    turned = s.op("Transpose", s.const(np.ones((32, 32, 1, 1))), perm=[2, 3, 0, 1])
     found = folded(s, s.op("Add", s.op("Add", features(s), wide), s.slice(turned, 0, 1, 1)))
     assert found["Expand"] == 1
     assert found["Transpose"] == 0

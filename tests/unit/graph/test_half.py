@@ -126,9 +126,8 @@ def test_what_moves_the_heads_outputs_moves_them_in_half() -> None:
         "Sigmoid": TensorProto.FLOAT,
         "Transpose": TensorProto.FLOAT,
     }
-    assert (
-        sum(node.op_type == "Cast" for node in typed.graph.node) == 2
-    )  # of the image, and before the Sigmoid
+    # One Cast is at the image, and one before the Sigmoid.
+    assert sum(node.op_type == "Cast" for node in typed.graph.node) == 2
     images = photographs(2)
     for one, other in zip(outputs(model, images), outputs(typed, images), strict=True):
         np.testing.assert_allclose(one, other, atol=2e-3)

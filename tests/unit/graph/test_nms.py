@@ -147,9 +147,8 @@ def test_nothing_detected_anywhere(agnostic: bool) -> None:
 def test_nothing_detected_in_one_image() -> None:
     _, scores = reference("objectness", images(4))
     best = scores.max((1, 2))
-    options = NmsOptions(
-        score=float(np.sort(best)[:2].mean())
-    )  # above the faintest image's best, below the others'
+    # The threshold is above the best score of the faintest image, and below that of the others.
+    options = NmsOptions(score=float(np.sort(best)[:2].mean()))
     graph = detector("objectness")
     apply(graph, "onnx", options)
     counts = check(run(graph, {"image": images(4)}), "objectness", images(4), options)

@@ -101,9 +101,8 @@ def test_frames_in_uint8(name: str, color: Any) -> None:
         SIDE,
         3,
     ]
-    assert (
-        next(node for node in graph.nodes if node.inputs[0].name == "image").op == "Cast"
-    )  # TensorRT's rule
+    # TensorRT requires a Cast behind a uint8 input.
+    assert next(node for node in graph.nodes if node.inputs[0].name == "image").op == "Cast"
     onnx.checker.check_model(model, full_check=True)
     for batch in (1, 4):
         alike(outputs(MODELS[name](), prepared(frames(batch), spec)), outputs(model, frames(batch)))

@@ -8,7 +8,7 @@ import pytest
 from trtforge.graph.quantize.qdq import weight_scales
 from trtforge.graph.quantize.rounding import (
     INT8_MAX,
-    MOST_COLUMNS,
+    MAX_COLUMNS,
     Moments,
     Rounded,
     parts,
@@ -90,9 +90,8 @@ def test_outputs_on_unseen_inputs_are_closer_than_with_weights_rounded_to_neares
 def test_means_of_outputs_are_kept() -> None:
     random = np.random.default_rng(2)
     weights, bias = random.normal(0, 0.2, (8, 4, 1, 1)).astype(np.float32), np.zeros(8, np.float32)
-    values = np.maximum(
-        inputs(4000, 4), -0.28
-    )  # half of it in one place, as behind a SiLU: rounding is not fair there
+    # Half of the values are equal, as behind a SiLU, so that rounding errors do not cancel out.
+    values = np.maximum(inputs(4000, 4), -0.28)
     found = round_weights(weights, bias, SCALE, observed(values), 1, weight_scales)
     kept, lost = (
         np.abs(error(each, weights, bias, values).mean(0)).max()
@@ -158,4 +157,4 @@ def test_columns_are_cut_into_equal_pieces_of_whole_channels(
     channels: int, kernel: int, pieces: int
 ) -> None:
     assert parts(channels, channels * kernel) == pieces
-    assert channels // pieces * kernel <= MOST_COLUMNS or channels == pieces
+    assert channels // pieces * kernel <= MAX_COLUMNS or channels == pieces

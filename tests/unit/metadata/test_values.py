@@ -28,7 +28,7 @@ from trtforge.metadata import values
         ("{**{}}", None),
         ("9" * 5000, None),
         ("[" * 20 + "]" * 20, None),
-        ("'" + "x" * values.MOST_CHARACTERS + "'", None),
+        ("'" + "x" * values.MAX_CHARACTERS + "'", None),
     ],
 )
 def test_literals(text: str, value: object) -> None:

@@ -135,7 +135,7 @@ def test_a_coarse_map_of_classes_for_deepstream(
     made = prepare(Job(path, Recipe(), "fp16", nms=nms), Store(store_root), ["onnxruntime"])
     assert made.patches["tensorrt"].enlarged == step
     assert made.patches["onnxruntime"].enlarged == 1
-    bundle.write(tmp_path / "out", made, Target(None, None), None, "9.1", force=False)
+    bundle.write(tmp_path / "out", made, Target(None, None), None, None, "9.1", force=False)
     kind = 2 if step > 1 else 100
     assert f"network-type={kind}\n" in (tmp_path / "out" / "pgie_config.txt").read_text()
 
@@ -149,5 +149,5 @@ def test_features_that_folding_would_hide(tmp_path: Path, store_root: Path) -> N
     path = saved(tmp_path / "m.onnx", onnx.shape_inference.infer_shapes(s.model(out)))
     made = prepare(Job(path, Recipe(), "fp32"), Store(store_root), [])
     assert made.facts.features
-    bundle.write(tmp_path / "out", made, Target(None, None), None, "9.1", force=False)
+    bundle.write(tmp_path / "out", made, Target(None, None), None, None, "9.1", force=False)
     assert "network-type=100" in (tmp_path / "out" / "pgie_config.txt").read_text()

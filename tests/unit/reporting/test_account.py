@@ -121,9 +121,8 @@ def test_macs_go_to_the_layer_that_has_the_weights() -> None:
     s = models.sketch()
     graph = graph_of(s, conv(s, conv(s, "image", (3, 8), 3), (8, 16)))
     pad = layer("pad", "n0", constants=[t("zeros", (1, 1, 64, 64))])
-    first = layer(
-        "first", "n0", constants=[t("w", (8, 4, 3, 3)), t("b", (8,))]
-    )  # padded from 3 to 4 channels
+    # TensorRT has padded these weights from 3 to 4 channels.
+    first = layer("first", "n0", constants=[t("w", (8, 4, 3, 3)), t("b", (8,))])
     second = layer("second", "n1", constants=[t("w2", (1, 16, 8))])
     layers, nodes = account([pad, first, second], graph, 1)
     assert [each.macs for each in layers] == [0, 62 * 62 * 8 * 27, 62 * 62 * 16 * 8]

@@ -71,9 +71,8 @@ def test_what_one_machine_makes_the_other_reads(text: Path, tmp_path: Path, url:
         packed(tmp_path).name
     ]
     packed(tmp_path).unlink()
-    assert (
-        Store(tmp_path / "b", shared=url).run(stage(never), Text(source(text)), Times()).cached
-    )  # a copy of its own
+    # The second store has its own copy.
+    assert Store(tmp_path / "b", shared=url).run(stage(never), Text(source(text)), Times()).cached
 
 
 def test_the_environment_names_folder_or_url(
@@ -153,9 +152,8 @@ def test_an_upload_that_failed_is_made_up_for(text: Path, tmp_path: Path, url: s
     with pytest.raises(ForgeError, match="the shared store fails"):
         Store(tmp_path / "a", shared=url).run(stage(), inputs, Times())
     (tmp_path / "shared" / "repeat").unlink()
-    assert (
-        Store(tmp_path / "a").run(stage(never), inputs, Times()).cached
-    )  # without the URL nothing is shared
+    # Without the URL nothing is shared.
+    assert Store(tmp_path / "a").run(stage(never), inputs, Times()).cached
     assert (
         Store(tmp_path / "a", shared=url, planning=True).run(stage(never), inputs, Times()).cached
     )

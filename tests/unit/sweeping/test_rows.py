@@ -56,9 +56,8 @@ def test_axes_that_a_backend_ignores_are_said_and_not_built_twice(backend, count
     cells, remarks = list_cells(backend, asked())
     assert (len(cells), len(remarks)) == (count, said)
     assert len(set(cells)) == count
-    assert (
-        list_cells(backend, asked(workspaces=[None], opt_levels=[None]))[1] == []
-    )  # nothing asked, nothing to say
+    # Without requested settings there are no remarks.
+    assert list_cells(backend, asked(workspaces=[None], opt_levels=[None]))[1] == []
 
 
 def test_the_front_without_times_weighs_memory_and_batch() -> None:

@@ -25,9 +25,8 @@ def test_statistics_of_known_latencies() -> None:
         1,
         100,
     )
-    assert (found.p90, found.p95, found.p99) == pytest.approx(
-        (90.1, 95.05, 99.01)
-    )  # linear, as numpy's default
+    # Percentiles are interpolated linearly, as NumPy does by default.
+    assert (found.p90, found.p95, found.p99) == pytest.approx((90.1, 95.05, 99.01))
 
 
 def test_cameras_are_counted_in_whole_ones() -> None:

@@ -236,9 +236,8 @@ def settle_head(net: torch.nn.Module, head: torch.nn.Module, frame: torch.Tensor
         return net(frame)
 
     draw.spread(lasts("cv3"), forward, 1.5, best=90)
-    if (
-        head.reg_max == 1
-    ):  # distances in cells: a few are negative, as in trained ones, and no box is
+    # Distances are in cells. A few are negative, as in trained models, but no box is.
+    if head.reg_max == 1:
         draw.spread(lasts("cv2"), forward, 1.6, mean=4.0)
     else:
         draw.spread(lasts("cv2"), forward, 2.0, mean=0.0)

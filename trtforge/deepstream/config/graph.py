@@ -89,9 +89,8 @@ class Graph:
             plain = not self.nms and not any(self.features)
             return "classifier" if task == "classify" or (task is None and plain) else "tensors"
         classes = self.class_map()
-        fits = (
-            classes is not None and classes.step == 1
-        )  # nvinfer reads the map at the image's size
+        # nvinfer takes a class map to be as large as the input image.
+        fits = classes is not None and classes.step == 1
         return "segmentation" if fits and task in (None, "semantic") else "tensors"
 
     def class_map(self) -> ClassMap | None:

@@ -36,12 +36,8 @@ NETWORK_TYPE: dict[Kind, int] = {
     "instance-segmentation": 3,
     "tensors": 100,
 }
-MODE_NAMES = (
-    "fp32",
-    "int8",
-    "fp16",
-    "best",
-)  # of network-mode, as they stand in the names of engines
+# Names of the values 0 to 3 of network-mode in the file names of engines.
+MODE_NAMES = ("fp32", "int8", "fp16", "best")
 PARSER_KEYS: dict[Kind, str] = {
     "detector": "parse-bbox-func-name",
     "classifier": "parse-classifier-func-name",

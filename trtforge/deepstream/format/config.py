@@ -1,6 +1,4 @@
-"""nvinfer's configuration as typed values: checked against the table of keys, read and written in
-both dialects.
-"""
+"""Read, check and write nvinfer's configuration as typed values, in INI and YAML."""
 
 from __future__ import annotations
 

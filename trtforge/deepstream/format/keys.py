@@ -1,10 +1,9 @@
-"""Every key of nvinfer's configuration file: type, range, default, dialects, and what it really
-does.
+"""The keys of nvinfer's configuration file: type, range, default, dialects and effect.
 
-Read from nvinfer's own parsers of DeepStream 9.1 (``gstnvinfer_property_parser.cpp``,
-``gstnvinfer_yaml_parser.cpp``), where NVIDIA's documentation differs in several defaults and
-ranges. ``since`` is the oldest version that was seen to know a key which DeepStream 6.1 did not;
-what lies between was not read.
+They were read from nvinfer's own parsers of DeepStream 9.1 (``gstnvinfer_property_parser.cpp``,
+``gstnvinfer_yaml_parser.cpp``); NVIDIA's documentation differs in several defaults and ranges.
+``since`` is the oldest version that was seen to know a key which DeepStream 6.1 did not; the
+versions between the two were not read.
 """
 
 from __future__ import annotations

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-PLAIN = frozenset(range(0x20, 0x7F)) - set(
-    b'"\\?'
-)  # a question mark may begin one of C's trigraphs
+# Bytes that need no escape in C. A question mark may begin a trigraph of C.
+PLAIN = frozenset(range(0x20, 0x7F)) - set(b'"\\?')
 
 
 def quoted(text: str) -> str:

@@ -1,5 +1,6 @@
-"""nvinfer's YAML: a map of groups, each a map of scalars. Booleans are 0 and 1, lists are
-``a;b;c``.
+"""Read and write nvinfer's YAML: a map of groups, each a map of scalars.
+
+Booleans are 0 and 1, lists are ``a;b;c``.
 """
 
 from __future__ import annotations
@@ -18,10 +19,9 @@ from trtforge.documents import DocumentError, check_events, loader, yaml_error
 if TYPE_CHECKING:
     import yaml
 
-MOST_LEVELS = 8  # a map of groups, each a map of scalars, is all that DeepStream reads
-_PLAIN = re.compile(
-    r"[\w./;+-][\w./;+:,@%=-]*(?<!:)"
-)  # text that every YAML reader takes for itself
+MAX_LEVELS = 8  # a map of groups, each a map of scalars, is all that DeepStream reads
+# Text that every YAML reader reads as this text without quotes.
+_PLAIN = re.compile(r"[\w./;+-][\w./;+:,@%=-]*(?<!:)")
 
 
 def parse(text: str, path: Path) -> Document:
@@ -30,7 +30,7 @@ def parse(text: str, path: Path) -> Document:
 
     document = Document(path, "yaml", text.split("\n"))
     try:
-        check_events(text, MOST_LEVELS)
+        check_events(text, MAX_LEVELS)
         root = yaml.compose(text, Loader=loader())
     except DocumentError as error:
         document.faults.append(Fault("yaml-syntax", error.line or 1, error.reason))

@@ -13,7 +13,7 @@ from trtforge.deepstream.lint.engine import foreign
 from trtforge.deepstream.lint.finding import Finding
 from trtforge.deepstream.lint.subject import SWITCHED, Subject
 
-MOST_SECONDARY = 16
+MAX_SECONDARY = 16
 RTSP = 4  # the type of a source
 
 
@@ -201,8 +201,8 @@ def networks(subject: Subject) -> Iterator[Finding]:
                 subject.line_of("operate-on-gie-id", group),
                 f"[{group}] looks at objects of network {on}, which is not in the pipeline",
             )
-    if len(of(subject, "secondary-gie")) > MOST_SECONDARY:
-        yield subject.at("id-clash", 1, f"deepstream-app takes {MOST_SECONDARY} secondary networks")
+    if len(of(subject, "secondary-gie")) > MAX_SECONDARY:
+        yield subject.at("id-clash", 1, f"deepstream-app takes {MAX_SECONDARY} secondary networks")
 
 
 def tracker(subject: Subject) -> Iterator[Finding]:

@@ -40,7 +40,7 @@ NVINFER: tuple[Rule, ...] = (
 )
 APP: tuple[Rule, ...] = (*paths.RULES, *pipeline.RULES)
 
-MOST_ROUNDS = 20  # one correction may lay bare another mistake; no chain of them is longer
+MAX_ROUNDS = 20  # one correction may lay bare another mistake; no chain of them is longer
 LARGEST_ONNX = 1 << 30  # bytes; a larger graph is not opened
 # Other elements' files have a group [property] too.
 _OTHERS = {
@@ -69,13 +69,11 @@ def lint(files: Sequence[Path], deepstream: str, recipe: Recipe | None, fix: boo
     report = LintReport(deepstream)
     given = {path.resolve() for path in files}
     seen: set[Path] = set()
-    named: set[Path] = (
-        set()
-    )  # by a configuration: labels and the like, which a shell's *.txt hands over as well
+    # Files that a configuration names, such as labels: a shell's *.txt passes them to lint, too.
+    named: set[Path] = set()
     queue: list[tuple[Path, Mapping[str, Value] | None]] = [(path, None) for path in files]
-    queue.sort(
-        key=lambda item: not _is_pipeline(item[0])
-    )  # what it sets stands above a network's own file
+    # Pipelines come first: what they set takes precedence over a network's own file.
+    queue.sort(key=lambda item: not _is_pipeline(item[0]))
     while queue:
         path, set_by_app = queue.pop(0)
         if path.resolve() in seen:
@@ -138,7 +136,7 @@ def _examine(
     fix: bool,
 ) -> Subject:
     document = read(path)
-    for _ in range(MOST_ROUNDS if fix else 0):
+    for _ in range(MAX_ROUNDS if fix else 0):
         subject = _subject(document, deepstream, recipe, set_by_app)
         # A misspelt key makes others look wrong: what the text itself shows is corrected first.
         lines = _corrected(document, _in_text(subject), report) or _corrected(

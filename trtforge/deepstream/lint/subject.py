@@ -16,12 +16,8 @@ from trtforge.deepstream.format.values import format_value, parse
 from trtforge.deepstream.lint.finding import Finding, Severity
 from trtforge.recipe import Recipe
 
-SWITCHED = (
-    "source",
-    "sink",
-    "primary-gie",
-    "secondary-gie",
-)  # left out, if enable is 0, missing, or no number
+# DeepStream leaves out a group of these if its `enable` is 0, missing, or not a number.
+SWITCHED = ("source", "sink", "primary-gie", "secondary-gie")
 
 
 @dataclass

@@ -1,5 +1,6 @@
-"""A C++ output parser for one detector without NMS inside, for those who want DeepStream's own
-clustering.
+"""Write a C++ output parser for a detector without NMS in its graph.
+
+DeepStream then removes duplicate boxes with its own clustering.
 """
 
 from __future__ import annotations

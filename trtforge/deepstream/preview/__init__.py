@@ -86,10 +86,8 @@ def _find(
 ) -> tuple[Objects, Counter[str]]:
     from trtforge.backends.onnxruntime import run
 
-    width, height = (
-        image.width & ~1,
-        image.height & ~1,
-    )  # nvinfer reads whole pairs of rows and columns
+    # nvinfer reads rows and columns in pairs, and drops an odd last one.
+    width, height = image.width & ~1, image.height & ~1
     if not width or not height:
         raise ForgeError(
             f"an image of {image.width}x{image.height} pixels is no frame", "give a larger one"

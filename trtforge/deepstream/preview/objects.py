@@ -1,7 +1,7 @@
-"""nvinfer's way from a detector's outputs to objects on the frame, in NumPy: parser, thresholds,
-clustering, frame.
+"""Compute the objects that nvinfer finds in a detector's outputs, with NumPy.
 
-Each step computes in float32 and in nvinfer's order, as its published source does (DeepStream 9.1:
+The steps are the parser, the thresholds, the clustering, and the scaling to the frame. Every step
+computes in float32 and in nvinfer's order, as its published source does (DeepStream 9.1:
 nvdsinfer's output parsing, the stock parser library, gst-nvinfer's metadata). Boxes are left, top,
 width, height.
 """
@@ -69,9 +69,8 @@ def tf_ssd(outputs: Outputs, size: tuple[int, int], thresholds: np.ndarray) -> F
         )
     boxes, scores, labels = (outputs[name] for name in wanted)
     count = labels.shape[0]
-    numbers = outputs.get(
-        "num_detections"
-    )  # the int32 of EfficientNMS is passed over: padding has score 0
+    # An int32 count comes from EfficientNMS and is not used: its padding has score 0.
+    numbers = outputs.get("num_detections")
     if numbers is not None and numbers.dtype == np.float32:
         count = min(count, max(0, int(numbers.reshape(-1)[0])))
     height, width = size

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from trtforge.devices import Device, Gpu, ask_nvidia_smi, board_names, identify, listed_gpus
 from trtforge.devices.machine import libraries, packages, system
-from trtforge.devices.machine.files import HERE, Found, below, first
+from trtforge.devices.machine.files import THIS_MACHINE, Component, first_match, inner_path
 from trtforge.devices.machine.packages import OnnxRuntime
 
 
@@ -56,12 +56,12 @@ class Machine:
     compat: str | None
     libcuda: str | None
     devices: tuple[str, ...]
-    toolkits: tuple[Found, ...]
-    libraries: tuple[Found, ...]
+    toolkits: tuple[Component, ...]
+    libraries: tuple[Component, ...]
     bindings: str | None
-    packages: tuple[Found, ...]
+    packages: tuple[Component, ...]
     onnxruntime: OnnxRuntime | None
-    deepstream: Found | None
+    deepstream: Component | None
     memory: int | None
     disk: int | None
 
@@ -70,25 +70,26 @@ class Machine:
         """True if the machine is a Jetson."""
         return self.board is not None or self.l4t is not None
 
-    def package(self, name: str) -> Found | None:
+    def package(self, name: str) -> Component | None:
         """Return the Python package that ``import`` finds by this name."""
-        return next((found for found in self.packages if found.name == name), None)
+        return next((package for package in self.packages if package.name == name), None)
 
 
-def probe(root: Path = HERE, store: Path | None = None) -> Machine:
-    """Return what is installed under a root folder: of this machine, a disk or an unpacked image.
+def probe(root: Path = THIS_MACHINE, store: Path | None = None) -> Machine:
+    """Find what is installed under a root folder: of this machine, a disk or an unpacked image.
 
-    Programs run only for this machine: another root may hold anybody's.
+    nvidia-smi runs only for this machine: under another root, it may be anybody's program.
 
     Args:
         store: the folder of this machine's store, whose disk is measured.
     """
     root = root.resolve()
-    gpus = (ask_nvidia_smi() if root == HERE else ()) or listed_gpus(root)
+    gpus = (ask_nvidia_smi() if root == THIS_MACHINE else ()) or listed_gpus(root)
     boards = board_names(root)
     debs = libraries.debs(root)
     folders = packages.python_folders(root)
-    found = packages.packages(root, folders)
+    installed = packages.packages(root, folders)
+    drivers = libraries.libraries(root, "libcuda.so.1")
     driver = system.driver(root) or next((gpu.driver for gpu in gpus if gpu.driver), None)
     return Machine(
         arch=system.arch(root),
@@ -97,20 +98,18 @@ def probe(root: Path = HERE, store: Path | None = None) -> Machine:
         container=system.container(root),
         board=next(iter(boards), None),
         l4t=system.l4t(root),
-        jetpack=first(r"\d+\.\d+(\.\d+)?", debs.get("nvidia-jetpack", "")),
+        jetpack=first_match(r"\d+\.\d+(\.\d+)?", debs.get("nvidia-jetpack", "")),
         device=identify(boards, gpus),
         gpus=gpus,
         driver=driver or libraries.libcuda(root),
         compat=libraries.compat(root),
-        libcuda=next(
-            (below(root, path) for path in libraries.libraries(root, "libcuda.so.1")), None
-        ),
+        libcuda=inner_path(root, drivers[0]) if drivers else None,
         devices=system.devices(root),
         toolkits=tuple(libraries.toolkits(root)),
         libraries=tuple(libraries.libnvinfer(root, debs)),
         bindings=libraries.bindings(root),
-        packages=tuple(found),
-        onnxruntime=packages.onnxruntime(root, folders, found),
+        packages=tuple(installed),
+        onnxruntime=packages.onnxruntime(root, folders, installed),
         deepstream=libraries.deepstream(root),
         memory=system.memory(root),
         disk=system.disk(root, store),

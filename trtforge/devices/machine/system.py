@@ -1,7 +1,7 @@
 """Find the kind of machine, its memory and disk, and its GPU's driver.
 
-The facts come from /etc/nv_tegra_release and the device files of Jetson Linux, and /proc/driver/nvidia of the
-desktop driver.
+The facts come from /etc/nv_tegra_release and the device files of Jetson Linux, and from
+/proc/driver/nvidia of the desktop driver.
 """
 
 from __future__ import annotations
@@ -11,21 +11,19 @@ import re
 import shutil
 from pathlib import Path
 
-from trtforge.devices.machine.files import HERE, first, read
+from trtforge.devices.machine.files import THIS_MACHINE, first_match, read
 
 
 def arch(root: Path) -> str:
     """Return the architecture of the processor."""
-    if root == HERE:
+    if root == THIS_MACHINE:
         return platform.machine()
-    arm = (root / "lib/ld-linux-aarch64.so.1").exists() or (
-        root / "usr/lib/aarch64-linux-gnu"
-    ).is_dir()
-    return "aarch64" if arm else "x86_64"
+    loader, libraries = root / "lib/ld-linux-aarch64.so.1", root / "usr/lib/aarch64-linux-gnu"
+    return "aarch64" if loader.exists() or libraries.is_dir() else "x86_64"
 
 
 def system(root: Path) -> str:
-    """Return name and version of the system, such as ``ubuntu 24.04``."""
+    """Return the name and version of the system, such as ``ubuntu 24.04``."""
     text = read(root, "etc/os-release")
     parts = [re.search(rf"(?m)^{key}=\"?([^\"\n]+)", text) for key in ("ID", "VERSION_ID")]
     return " ".join(part[1] for part in parts if part)
@@ -34,27 +32,28 @@ def system(root: Path) -> str:
 def container(root: Path) -> str | None:
     """Return the kind of container that the root belongs to; None if it is no container.
 
-    Docker and Podman create a file, Kubernetes a mount. Control groups of version 1 also name them.
+    Docker and Podman create a file, Kubernetes mounts a folder. Control groups of version 1 contain
+    the name of the container's kind.
     """
-    signs = {
+    marks = {
         ".dockerenv": "docker",
         "run/.containerenv": "podman",
         "run/secrets/kubernetes.io": "kubernetes",
         "var/run/secrets/kubernetes.io": "kubernetes",
     }
-    named = first(r"kubepods|docker|containerd|lxc", read(root, "proc/1/cgroup"))
-    found = [name for sign, name in signs.items() if (root / sign).exists()]
-    return (
-        "kubernetes" if "kubernetes" in found or named == "kubepods" else next(iter(found), named)
-    )
+    control_group = first_match(r"kubepods|docker|containerd|lxc", read(root, "proc/1/cgroup"))
+    kinds = [kind for path, kind in marks.items() if (root / path).exists()]
+    # Kubernetes runs its containers with another kind, whose marks they can have as well.
+    if "kubernetes" in kinds or control_group == "kubepods":
+        return "kubernetes"
+    return next(iter(kinds), control_group)
 
 
 def l4t(root: Path) -> str | None:
     """Return the release of Jetson Linux: ``# R36 (release), REVISION: 4.3, ...`` is 36.4.3."""
-    found = re.search(
-        r"# R(\d+) \(release\), REVISION: ([\d.]+\d)", read(root, "etc/nv_tegra_release")
-    )
-    return f"{found[1]}.{found[2]}" if found else None
+    text = read(root, "etc/nv_tegra_release")
+    match = re.search(r"# R(\d+) \(release\), REVISION: ([\d.]+\d)", text)
+    return f"{match[1]}.{match[2]}" if match else None
 
 
 def memory(root: Path) -> int | None:
@@ -71,9 +70,10 @@ def disk(root: Path, folder: Path | None = None) -> int | None:
     """Return the free bytes on the disk of a folder, which need not exist yet.
 
     Args:
-        folder: a folder of this machine; None, or another machine's root: the root itself.
+        folder: a folder of this machine. Without it, or if the root belongs to another machine,
+            the disk of the root is measured.
     """
-    if root == HERE and folder is not None:
+    if root == THIS_MACHINE and folder is not None:
         path = folder.absolute()
         root = next(parent for parent in (path, *path.parents) if parent.exists())
     try:
@@ -85,8 +85,8 @@ def disk(root: Path, folder: Path | None = None) -> int | None:
 def driver(root: Path) -> str | None:
     """Return the version of the kernel module, which a container shows without driver libraries."""
     for file in ("sys/module/nvidia/version", "proc/driver/nvidia/version"):
-        if found := first(r"\b\d{3}\.\d+(\.\d+)?\b", read(root, file)):
-            return found
+        if version := first_match(r"\b\d{3}\.\d+(\.\d+)?\b", read(root, file)):
+            return version
     return None
 
 

@@ -105,9 +105,8 @@ def _has_objectness(tensor: gs.Tensor, axis: int, end: int, anchors: int) -> boo
 def hinted(shaped: ConcreteGraph, form: HeadForm, decode: Decode) -> Iterator[Detection]:
     """Yield every output whose shape fits the form, without a look at its structure."""
     for tensor in shaped.outputs(3):
-        axis = (
-            1 if fixed_shape(tensor)[1] < fixed_shape(tensor)[2] else 2
-        )  # boxes outnumber channels
+        # A head has more boxes than channels.
+        axis = 1 if fixed_shape(tensor)[1] < fixed_shape(tensor)[2] else 2
         end = fixed_shape(tensor)[axis] - sum(decode.extra.values())
         if end <= _BOX + (form == "objectness"):
             continue

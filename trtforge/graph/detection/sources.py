@@ -61,9 +61,8 @@ def sources(tensor: gs.Tensor, axis: int, low: int, high: int) -> list[ChannelSo
         return sources(data, perm[axis], low, high)
     if node.op in RESHAPE:
         moved = _same_axis(tensor.shape, axis, data.shape)
-        if (
-            moved is None and fixed_shape(tensor)[axis] == 1 and fixed_shape(data)
-        ):  # a new axis: the whole tensor is meant
+        # The axis is new and has one entry, which stands for the whole tensor.
+        if moved is None and fixed_shape(tensor)[axis] == 1 and fixed_shape(data):
             return sources(data, len(fixed_shape(data)) - 1, 0, fixed_shape(data)[-1])
         return here if moved is None else sources(data, moved, low, high)
     start = _split_start(node, tensor, axis) if node.op == "Split" else _slice_start(node, axis)

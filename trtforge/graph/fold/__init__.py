@@ -57,17 +57,15 @@ def fold(
     fix_inputs(model, size, default_size, batch)
     if opset and _opset(model) < opset:
         model = _raise_opset(model, opset)
-    del model.graph.value_info[
-        :
-    ]  # exporters write names such as 'Concatoutput_dim_1' where there is a number
+    # Exporters write names such as 'Concatoutput_dim_1' for dimensions that are numbers.
+    del model.graph.value_info[:]
     graph = graph_of(model)
     with quiet():
         shapes = _simplify(graph)
     shapes.apply(graph)
     _name_nodes(graph)
-    return (
-        model_of(graph) if any(graph.subgraphs()) else exported(graph)
-    )  # Shapes does not look into bodies
+    # The inferred shapes do not cover the bodies of If, Loop and Scan.
+    return model_of(graph) if any(graph.subgraphs()) else exported(graph)
 
 
 def _simplify(graph: gs.Graph) -> Shapes:
@@ -110,9 +108,9 @@ def _raise_opset(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     foreign = [
         node for node in model.graph.node if not node.domain and not onnx.defs.has(node.op_type)
     ]
-    for node in (
-        foreign
-    ):  # TensorRT's plugins stand in ONNX's own domain, where the converter knows none of them
+    # TensorRT's plugins are in ONNX's own domain, and the converter refuses an operator there
+    # that it does not know.
+    for node in foreign:
         node.domain = PLUGINS
     if foreign:
         model.opset_import.add(domain=PLUGINS, version=1)

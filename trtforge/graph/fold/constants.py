@@ -17,9 +17,8 @@ from trtforge.graph.edit.rewire import kept, remove
 from trtforge.graph.shapes import Shapes
 from trtforge.graph.symbols import numbers
 
-LIMIT = (
-    16 << 20
-)  # bytes: a larger result stays a node's, unless it is no larger than what it is made from
+# Bytes of a result. A larger one is not folded, unless it is no larger than its inputs.
+LIMIT = 16 << 20
 # Random results; the quantization of weights, which a builder wants to see; what `lift` leaves.
 KEPT = {
     "DequantizeLinear",
@@ -31,11 +30,8 @@ KEPT = {
     "Bernoulli",
     "Constant",
 }
-BOUNDED = {
-    "NonZero",
-    "Unique",
-    "Compress",
-}  # of unknown size, but no larger than a small multiple of what they read
+# The size of their results is unknown, but at most a small multiple of their inputs.
+BOUNDED = {"NonZero", "Unique", "Compress"}
 TYPES = {
     "FLOAT",
     "FLOAT16",

@@ -227,9 +227,8 @@ def _run(model: onnx.ModelProto, feed: Arrays, fuse: bool = True) -> Arrays:
     from trtforge.backends.onnxruntime import reason, session
 
     quantized = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
-    engine = session(
-        model.SerializeToString(), fuse=fuse and not quantized
-    )  # INT8 kernels would add differences of their own
+    # Fused INT8 kernels would add differences that do not come from folding.
+    engine = session(model.SerializeToString(), fuse=fuse and not quantized)
     try:
         results = engine.run(None, {value.name: feed[value.name] for value in engine.get_inputs()})
     except Exception as error:  # ONNX Runtime raises classes of its own for every kind of refusal
@@ -260,9 +259,8 @@ def _first_difference(
 
 def _close(before: Array, after: Array, tolerance: float, least: float = 0.0) -> bool:
     """Tell whether outputs differ by no more than a share of the largest, or by ``least``."""
-    if (
-        not isinstance(before, np.ndarray) or before.dtype.kind not in "fiub"
-    ):  # a sequence, or strings
+    # Sequences and strings have no distance: they must be equal.
+    if not isinstance(before, np.ndarray) or before.dtype.kind not in "fiub":
         return repr(before) == repr(after)
     if before.shape != after.shape or before.dtype != after.dtype:
         return False

@@ -158,8 +158,8 @@ def _fill(pad: gs.Node) -> np.floating | None:
     value = constant(pad, 2)
     if value is None or value.size != 1 or value.dtype.kind != "f":
         return None
-    found: np.floating = value.reshape(-1)[0]
-    return found
+    kind: type[np.floating] = value.dtype.type
+    return kind(value.item())
 
 
 def _stay_zero(pad: gs.Node, fill: np.floating, scope: Scope) -> None:

@@ -65,9 +65,8 @@ def strip_nms(graph: gs.Graph, figures: Decode | None = None) -> Detection | Non
     ]
     graph.cleanup().toposort()
     detection = recognise(graph, "boxes-scores", figures)
-    standard = (
-        node.op == "NonMaxSuppression"
-    )  # it takes corners in any order and unit, and scores of any kind
+    # ONNX's operator takes corners in any order and unit, and scores of any kind.
+    standard = node.op == "NonMaxSuppression"
     if standard and recognise(graph) is None and (figures is None or figures == Decode()):
         raise ForgeError(
             f"'{node.name}' (NonMaxSuppression) is cut away, but nothing shows how its boxes are coded",

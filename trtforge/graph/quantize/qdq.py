@@ -237,9 +237,8 @@ def fp16_scale(scale: float) -> float:
 
     A scale beyond FP16 stays as it is, and the cast pass then leaves its operators in FP32.
     """
-    if scale > float(
-        np.finfo(np.float16).max
-    ):  # as it is, NumPy would round the scale to FP16 first
+    # Without float(), NumPy would round the scale to FP16 before it compares.
+    if scale > float(np.finfo(np.float16).max):
         return scale
     rounded = np.float16(max(scale, SMALLEST_SCALE))
     if float(rounded) < scale:

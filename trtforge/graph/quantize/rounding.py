@@ -24,8 +24,8 @@ import numpy as np
 
 INT8_MAX = 127  # symmetric weights: -128 is not used
 FIELDS = ("integers", "scales", "bias")
-MOST_COLUMNS = 576  # inputs whose covariance is kept: memory and time grow with its square
-MOST_ROWS = 1024  # 128 * 128 * 1024 = 2^24: sums of products of INT8 stay exact in float32
+MAX_COLUMNS = 576  # inputs whose covariance is kept: memory and time grow with its square
+MAX_ROWS = 1024  # 128 * 128 * 1024 = 2^24: sums of products of INT8 stay exact in float32
 STEPS = 256  # inputs are summed in 1/256 of a step, so that their sums are exact, too
 AT_ONCE = 64  # columns whose errors are passed on to the rest in one product, as GPTQ does
 DAMPING = 0.01  # of the mean variance: GPTQ's value
@@ -78,9 +78,8 @@ class Moments:
         self.rows = 0
         self._x = np.zeros((parts, columns))
         self._q = np.zeros((parts, columns))
-        self._qq = np.zeros(
-            (parts, columns, columns), np.int32
-        )  # the large one: exact for 131,072 rows
+        # This array takes the most memory, so it is int32, which is exact for 131,072 rows.
+        self._qq = np.zeros((parts, columns, columns), np.int32)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -113,7 +112,7 @@ def parts(channels: int, columns: int) -> int:
     return next(
         pieces
         for pieces in range(1, channels + 1)
-        if channels % pieces == 0 and (columns // pieces <= MOST_COLUMNS or pieces == channels)
+        if channels % pieces == 0 and (columns // pieces <= MAX_COLUMNS or pieces == channels)
     )
 
 
@@ -144,9 +143,8 @@ def round_weights(
         .reshape(count, -1, columns)
     )
     covariance = moments.covariance()
-    damping = (
-        DAMPING * covariance.diagonal(axis1=1, axis2=2).mean(1) + 1e-6
-    )  # an input that never changes has none
+    # The 1e-6 is for an input that never changes: its variance, and so its damping, is 0.
+    damping = DAMPING * covariance.diagonal(axis1=1, axis2=2).mean(1) + 1e-6
     integers = _feedback(levels, covariance + damping[:, None, None] * np.eye(columns))
     before, after = moments.means()
     shift = levels @ before[:, :, None] - integers @ after[:, :, None]
