@@ -156,10 +156,10 @@ def _fill(pad: gs.Node) -> np.floating | None:
     if len(pad.inputs) < 3 or pad.inputs[2].is_empty():
         return np.float32(0)
     value = constant(pad, 2)
-    if value is None or value.size != 1 or value.dtype.kind != "f":
+    if value is None or value.size != 1:
         return None
-    kind: type[np.floating] = value.dtype.type
-    return kind(value.item())
+    number = value.reshape(-1)[0]
+    return number if isinstance(number, np.floating) else None
 
 
 def _stay_zero(pad: gs.Node, fill: np.floating, scope: Scope) -> None:
