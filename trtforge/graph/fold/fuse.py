@@ -154,11 +154,10 @@ def _fill(pad: gs.Node) -> np.floating | None:
     if len(pad.inputs) > 3 and not pad.inputs[3].is_empty():
         return None
     if len(pad.inputs) < 3 or pad.inputs[2].is_empty():
-        return np.float32(0)
-    value = constant(pad, 2)
-    if value is None or value.size != 1:
-        return None
-    number = value.reshape(-1)[0]
+        value: np.ndarray | None = np.zeros(1, np.float32)
+    else:
+        value = constant(pad, 2)
+    number = value.reshape(-1)[0] if value is not None and value.size == 1 else None
     return number if isinstance(number, np.floating) else None
 
 
