@@ -7,6 +7,7 @@
 - ONNX itself: ``Image.BitmapPixelFormat``, ``Image.NominalPixelRange``.
 - OCR (RapidOCR, RapidLayout): ``character``, one a line; layouts have their classes there.
 - Hugging Face: ``id2label``, ``image_mean``, ``image_std``, also inside a ``config`` of JSON.
+- LibreYOLO: ``model_family``, which names the preprocessing (see `libreyolo`).
 - trtforge: ``trtforge.preprocess``, what a graph takes whose weights hold a part of it.
 """
 
@@ -18,7 +19,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from trtforge.metadata import values
+from trtforge.metadata import libreyolo, values
 from trtforge.metadata.records import Color, Entry, Letterbox, Metadata, Normalization, Task, Triple
 from trtforge.recipe import Preprocess
 
@@ -187,6 +188,9 @@ def _normalization(texts: Texts) -> Entry[Normalization] | None:
         spread = _entry(texts, (std,), _triple)
         if found and spread and min(spread.value) > 0:
             return Entry(_of_mean(found.value, spread.value), found.key)
+    family = libreyolo.feed(texts)
+    if family:
+        return Entry(family.normalization, libreyolo.FAMILY)
     if _is_ultralytics(texts):
         return Entry(Normalization(), "task")
     return _entry(_folded(texts), ("image.nominalpixelrange",), _range)
@@ -255,6 +259,9 @@ def _color(texts: Texts) -> Entry[Color] | None:
     reads_rgb = values.truth(texts.get(swapped, ""))  # its pictures are OpenCV's, in BGR
     if reads_rgb is not None:
         return Entry("rgb" if reads_rgb else "bgr", swapped)
+    family = libreyolo.feed(texts)
+    if family:
+        return Entry(family.color, libreyolo.FAMILY)
     return _entry(_folded(texts), ("image.bitmappixelformat",), _format)
 
 
@@ -269,6 +276,9 @@ def _letterbox(texts: Texts) -> Entry[Letterbox] | None:
     found: Entry[Letterbox] | None = _entry(texts, (MODEL_INFO + "resize_type",), _resize)
     if found:
         return found
+    family = libreyolo.feed(texts)
+    if family:
+        return Entry(family.letterbox, libreyolo.FAMILY)
     if not _is_ultralytics(texts):
         return None
     if _task(texts["task"]) in ("classify", "other"):

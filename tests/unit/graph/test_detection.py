@@ -442,3 +442,48 @@ def test_a_plugin_that_decodes_anchors_cannot_be_stripped() -> None:
     graph.nodes[-1].inputs.append(gs.Constant("anchors", np.zeros((1, CELLS, 4), np.float32)))
     with pytest.raises(ForgeError, match="anchors"):
         strip_nms(graph)
+
+
+def test_best_cells_of_a_map_are_no_queries() -> None:
+    """CenterNet: boxes around the best cells of a map of scores, from a TopK's own indices."""
+    s = sketch()
+    features = s.op("Sigmoid", head(s, 8, 8))
+    scores = s.op("Reshape", s.slice(features, 0, 1, 1), s.ints(1, -1))
+    s.nodes.append(
+        onnx.helper.make_node("TopK", [scores, s.ints(20)], ["best", "cells"], "top", axis=1)
+    )
+    cells = s.op("Cast", s.op("Reshape", "cells", s.ints(1, -1, 1)), to=TensorProto.FLOAT)
+    down = s.op("Floor", s.op("Div", cells, s.const(8)))
+    across = s.op("Sub", cells, s.op("Mul", down, s.const(8)))
+    near, far = s.const(-1), s.const(1)
+    sides = [s.op("Add", each, side) for side in (near, far) for each in (across, down)]
+    rank = s.op("Reshape", "best", s.ints(1, -1, 1))
+    rows = s.op("Concat", *sides, rank, s.op("Mul", rank, s.const(0)), axis=2)
+    scale = s.const(np.array([8, 8, 8, 8, 1, 1], np.float32))
+    assert found(s.model(s.op("Mul", rows, scale), batch=1)) is None
+
+
+def test_rows_and_columns_of_a_grid_may_be_added_apart() -> None:
+    s, rows, width = sketch(), [], 4 + CLASSES
+    for stride in (8, 16):  # 16 cells at least, more than the 8 numbers of a run
+        side = SIDE // stride
+        x = s.op("Reshape", head(s, stride, 3 * (width + 1)), s.ints(-1, 3, width + 1, side, side))
+        x = s.op("Transpose", x, perm=[0, 1, 3, 4, 2])
+        places = np.arange(side, dtype=np.float32)
+        centre = [
+            s.op("Add", s.op("Sigmoid", s.slice(x, at, at + 1, 4)), s.const(places.reshape(shape)))
+            for at, shape in enumerate([(1, 1, 1, side, 1), (1, 1, side, 1, 1)])
+        ]
+        centre = [s.op("Mul", each, s.const(stride)) for each in centre]
+        extent = [
+            s.op("Mul", s.op("Exp", s.slice(x, at, at + 1, 4)), s.const(2 * stride))
+            for at in (2, 3)
+        ]
+        surely = s.op("Sigmoid", s.slice(x, 4, 5, 4))
+        scores = s.op("Mul", surely, s.op("Sigmoid", s.slice(x, 5, width + 1, 4)))
+        y = s.op("Concat", *centre, *extent, scores, axis=4)
+        rows.append(s.op("Reshape", y, s.ints(-1, 3 * side * side, width)))
+    detection = found(s.model(s.op("Concat", *rows, axis=1), batch=1))
+    assert detection is not None
+    assert (detection.form, detection.classes) == ("anchor-free", CLASSES)
+    assert detection.sure == "certain"

@@ -156,3 +156,18 @@ def test_our_own_key_stands_above_all() -> None:
 )
 def test_steps_that_no_pixel_can_take(texts: dict[str, str]) -> None:
     assert parse(texts).normalization is None
+
+
+def test_libreyolo_names_the_family_alone() -> None:
+    texts = {"libreyolo_version": "1.6.0", "model_family": "rtmdet", "task": "detect"}
+    found = parse(texts)
+    assert found.color == Entry("bgr", "model_family")
+    assert found.letterbox == Entry("top-left", "model_family")
+    assert found.normalization is not None
+    assert found.normalization.value.offsets == (103.53, 116.28, 123.675)
+    nine = parse(texts | {"model_family": "yolo9", "letterbox_pad": "center"})
+    assert nine.letterbox == Entry("symmetric", "model_family")
+    for changes in ({"model_family": "unknown"}, {"task": "classify"}):
+        other = parse(texts | changes)
+        assert (other.normalization, other.color, other.letterbox) == (None, None, None)
+    assert parse({"model_family": "rtmdet"}).normalization is None

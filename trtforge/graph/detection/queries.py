@@ -22,7 +22,14 @@ from trtforge.graph.detection.concrete import ConcreteGraph
 from trtforge.graph.detection.decoding import Decoded, final_scores, in_pixels, rows
 from trtforge.graph.detection.pair import candidates
 from trtforge.graph.detection.records import Activation, Detection, Geometry
-from trtforge.graph.detection.sources import ARITHMETIC, operations, probabilities, sources
+from trtforge.graph.detection.sources import (
+    ARITHMETIC,
+    MOVE,
+    SELECT,
+    operations,
+    probabilities,
+    sources,
+)
 from trtforge.graph.edit.nodes import channels, upstream
 from trtforge.graph.tensors import fixed_shape
 from trtforge.recipe import Decode, HeadForm
@@ -30,6 +37,7 @@ from trtforge.recipe import Decode, HeadForm
 Pair = tuple[gs.Tensor, gs.Tensor, int]  # boxes, scores, and the channel of the first class
 
 FORM: HeadForm = "queries"
+_CARRY = ARITHMETIC | MOVE | SELECT | {"Mod", "Floor"}
 _MOST = 2000  # queries; published models have 100 to 900
 _FRACTIONS = Geometry("centre", "fraction")
 _WHICH = "--recipe detr, or head: queries in a recipe of yours: how scores are to be read"
@@ -80,8 +88,26 @@ def _selected(boxes: gs.Tensor) -> bool:
 
 
 def _over_sigmoid(boxes: gs.Tensor) -> bool:
-    """Tell whether only arithmetic lies between a Sigmoid and the boxes."""
-    return any(node.op == "Sigmoid" for node in upstream(boxes))
+    """Tell whether a Sigmoid lies before the boxes, and they are no positions on a map."""
+    return any(node.op == "Sigmoid" for node in upstream(boxes)) and not _are_positions(boxes)
+
+
+def _are_positions(boxes: gs.Tensor) -> bool:
+    """Tell whether boxes are computed from a TopK's indices, as CenterNet's from its best cells.
+
+    The indices by which a decoder gathers its queries are no numbers of the boxes.
+    """
+    pending, visited = list(boxes.inputs), set()
+    while pending:
+        node = pending.pop()
+        if node.op == "TopK":
+            return True
+        if id(node) in visited or node.op not in _CARRY:
+            continue
+        visited.add(id(node))
+        read = node.inputs[:1] if node.op in SELECT else node.inputs
+        pending += [producer for tensor in read for producer in tensor.inputs]
+    return False
 
 
 def hinted(shaped: ConcreteGraph, form: HeadForm, decode: Decode) -> Iterator[Detection]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from math import prod
 from typing import Any, NamedTuple
 
+import numpy as np
 import onnx_graphsurgeon as gs
 
 from trtforge.graph.tensors import fixed_shape
@@ -242,7 +243,8 @@ def _product(source: ChannelSource) -> bool:
 def decoded(tensor: gs.Tensor, axis: int, elements: int) -> bool:
     """Tell whether channels 0:4 are arithmetic with a position grid in it, and no probabilities.
 
-    A grid is a constant of at least `elements`: biases and scales are smaller.
+    A grid is a constant of at least `elements` (biases and scales are smaller), or an even run of
+    numbers along one axis, for the rows or for the columns.
     """
     found = sources(tensor, axis, 0, 4)
     if (
@@ -254,8 +256,17 @@ def decoded(tensor: gs.Tensor, axis: int, elements: int) -> bool:
     return adds_constant([source.node for source in found], elements)
 
 
+def _is_run(tensor: gs.Constant) -> bool:
+    """Tell whether a constant numbers the rows or the columns of a map: 0, 1, 2 along one axis."""
+    shape = fixed_shape(tensor)
+    if len(shape) < 4 or max(shape) < 2 or max(shape[-2:]) != prod(shape):
+        return False
+    steps = np.diff(tensor.values.ravel())
+    return bool(steps[0] > 0 and np.allclose(steps, steps[0]))
+
+
 def adds_constant(nodes: list[gs.Node], elements: int) -> bool:
-    """Tell whether the nodes, or what they read, add a constant of at least that many elements."""
+    """Tell whether the nodes, or what they read, add a constant of so many elements, or a run."""
     pending, visited = list(nodes), set()
     while pending:
         node = pending.pop()
@@ -263,7 +274,8 @@ def adds_constant(nodes: list[gs.Node], elements: int) -> bool:
             continue
         visited.add(id(node))
         if node.op in {"Add", "Sub"} and any(
-            isinstance(tensor, gs.Constant) and prod(fixed_shape(tensor)) >= elements
+            isinstance(tensor, gs.Constant)
+            and (prod(fixed_shape(tensor)) >= elements or _is_run(tensor))
             for tensor in node.inputs
         ):
             return True
