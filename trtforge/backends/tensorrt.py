@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from trtforge.backends._session import Session
 
+NO_FP8 = (10, 6)  # this version and older ones; newer ones were not measured
 INSTALL = "pip install 'trtforge[tensorrt]' on the target, or use the TensorRT that JetPack brings"
 
 
@@ -97,18 +98,31 @@ def build(
     return engine, record
 
 
-def check(options: BuildOptions) -> None:
-    """Refuse, before any work, options that this TensorRT lacks.
+def check(options: BuildOptions, fp8: bool = False) -> None:
+    """Refuse, before any work, what this TensorRT lacks or computes wrong.
+
+    Args:
+        fp8: the graph's operators are in FP8.
 
     Raises:
         MachineError: it names the version; or TensorRT or the driver is missing.
         BuildError: the builder refuses a value.
     """
     trt = module()
+    if fp8 and _major_minor(trt.__version__) <= NO_FP8:
+        raise MachineError(
+            f"TensorRT {trt.__version__} computes FP8 convolutions in FP16, more slowly than FP16 "
+            "itself, and detectors find nothing (seen with 10.6 on an H200)",
+            "use --int8 or --fp16, a newer TensorRT, or --backend tensorrt-rtx",
+        )
     if options.implicit is not None:
         need_implicit(trt)
     machine()
     _trt.check(trt, options, configure=lambda config: None)
+
+
+def _major_minor(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2])
 
 
 @dataclass(frozen=True)

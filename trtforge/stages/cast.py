@@ -42,9 +42,10 @@ def run(draft: Path, inputs: CastInputs, options: CastOptions) -> CastFacts:
     """
     from trtforge.graph.model import graph_of, load, model_of, save
     from trtforge.graph.precision.half import to_half
+    from trtforge.graph.quantize.tensorrt import suit_tensorrt
 
     graph = to_half(graph_of(load(inputs.model.path)), options.keep)
-    result = model_of(graph)
+    result = model_of(suit_tensorrt(graph))
     save(result, draft / MODEL)
     return CastFacts(sum(node.op_type == "Cast" for node in result.graph.node))
 
@@ -54,4 +55,4 @@ def summarize(facts: CastFacts) -> str:
     return f"FP16, {facts.casts} casts"
 
 
-STAGE = Stage("cast", 4, ("onnx", "onnx-graphsurgeon", "numpy"), run, CastFacts, summarize)
+STAGE = Stage("cast", 5, ("onnx", "onnx-graphsurgeon", "numpy"), run, CastFacts, summarize)
