@@ -32,8 +32,8 @@ bench: $(VENV)/test.stamp  ## ratios, each taken in one run
 	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/calibration.py
 
-gpu-test: .venv-gpu/test.stamp  ## on a machine with a GPU
-	.venv-gpu/bin/python -m pytest tests/gpu -m "gpu or tensorrt" -rap
+gpu-test: .venv-gpu/test.stamp  ## on a machine with a GPU; TRTFORGE_GPU_TIMING names a folder for the timing cache
+	.venv-gpu/bin/python -m pytest tests/gpu -m "gpu or tensorrt" -rap --durations 10
 
 # Exports files with the libraries themselves in an environment of its own, checks each with trtforge, and writes docs/zoo.md.
 # What is there already is neither exported nor checked again: make zoo ONLY="ultralytics/yolo11 timm" JOBS=4

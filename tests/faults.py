@@ -25,6 +25,15 @@ def too_many() -> onnx.ModelProto:
     return s.model(s.op("Neg", s.silu(x, (4, 4), 3)), score, batch=1)
 
 
+def narrow() -> onnx.ModelProto:
+    """TensorRT-RTX 1.7 does not compile a convolution along one axis with a subtraction behind it."""
+    s = network(6)
+    rows = s.op("Reshape", s.relu(s.relu("image", (3, 8), 3), (8, 4), 3), s.ints(1, 4, 4096))
+    kernel = s.const(s.rng.normal(size=(4, 4, 3)))
+    y = s.op("Conv", s.op("Relu", rows), kernel, s.const(s.rng.normal(size=4)), pads=[1, 1])
+    return s.model(s.op("Sigmoid", s.op("Neg", s.op("Sub", y, s.const(0.5)))), batch=1)
+
+
 def listed() -> onnx.ModelProto:
     """TensorRT-RTX's parser has no NonZero; a Q/DQ pair stands before and behind it."""
     s = network(4)
@@ -48,4 +57,18 @@ def overflowing() -> onnx.ModelProto:
     )
     flat = helper.make_tensor_value_info("flat", TensorProto.FLOAT16, ["batch", "values"])
     model.graph.output.append(flat)
+    return model
+
+
+def unknown() -> onnx.ModelProto:
+    """YOLOv7's blocks with an operator in the middle that nobody knows."""
+    model = detector()
+    reader = [node for node in model.graph.node if node.op_type == "Conv"][6]
+    mystery = helper.make_node("Mystery", [reader.input[0]], ["secret"], "n", domain="com.acme")
+    nodes = list(model.graph.node)
+    reader.input[0] = "secret"
+    place = nodes.index(reader)
+    del model.graph.node[:]
+    model.graph.node.extend([*nodes[:place], mystery, *nodes[place:]])
+    model.opset_import.append(helper.make_opsetid("com.acme", 1))
     return model

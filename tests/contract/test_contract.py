@@ -16,9 +16,7 @@ from trtforge.calibration.cache import version_number
 BACKENDS = Path(__file__).parents[2] / "trtforge" / "backends"
 SHARED = sorted(path.name for path in BACKENDS.glob("_*.py") if path.name != "__init__.py")
 TENSORRT = source.texts(BACKENDS, [*SHARED, "tensorrt.py"])
-RTX = source.texts(
-    BACKENDS, [*(name for name in SHARED if name != "_session.py"), "tensorrt_rtx.py"]
-)
+RTX = source.texts(BACKENDS, [*SHARED, "tensorrt_rtx.py"])
 VERSIONS = tuple(bindings.WHEELS)
 # Text of the backend -> what a slip of the pen would make of it.
 SLIPS = {

@@ -7,6 +7,7 @@ own store. Engines are built again in every run.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,17 +16,18 @@ from trtforge.store import Store, default_root
 
 
 @pytest.fixture(scope="session")
-def shared_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     kept = Path(os.environ.get("TRTFORGE_GPU_TIMING") or default_root() / "timing").absolute()
     kept.mkdir(parents=True, exist_ok=True)
     root = tmp_path_factory.mktemp("store")
     (root / "timing").symlink_to(kept)
-    return root
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRTFORGE_STORE", str(root))
+        yield root
 
 
 @pytest.fixture(autouse=True)
-def store_root(shared_root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("TRTFORGE_STORE", str(shared_root))
+def store_root(shared_root: Path) -> Path:
     return shared_root
 
 

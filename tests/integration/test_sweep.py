@@ -115,7 +115,7 @@ def test_onnxruntime_is_timed_and_the_time_is_kept(trtforge, tmp_path):
         (("--precision", "fp64"), "--precision fp64"),
         (("--workspace", "much"), "not an amount of memory"),
         (("--images", "x"), "both --images and --labels"),
-        (("--opt-level", "9"), "1 to 5"),
+        (("--opt-level", "9"), "0 to 5"),
         (("--precision", "fp8", "--device", "rtx-3090"), "no FP8 kernels"),
         (("--pick", "luck"), "--pick luck"),
     ],

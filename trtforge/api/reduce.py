@@ -6,11 +6,22 @@ from typing import TYPE_CHECKING, Annotated, Optional
 from trtforge.options.builder import Builder
 from trtforge.options.option import Argument, Group, Option
 from trtforge.options.shared import BackendName, BatchRange, InputSize, LoadInputs, OutFile
-from trtforge.options.values import Duration, PathLike, check_range, parse_seconds, path_of
-from trtforge.present import ProgressCallback, listening
+from trtforge.options.values import (
+    Batch,
+    Duration,
+    PathLike,
+    Size,
+    check_range,
+    parse_batch,
+    parse_seconds,
+    parse_size,
+    path_of,
+)
+from trtforge.present import ProgressCallback, listening, note
 
 if TYPE_CHECKING:
     from trtforge.api.results import ReduceResult
+    from trtforge.reducing.checks import Check, Tolerance
 
 MIN_SQNR = 20.0  # dB: INT8 itself is computed alike on both sides, and FP16 is over 40 dB
 
@@ -74,25 +85,17 @@ def reduce(
         ForgeError: an input is wrong, or the model does not fail.
         MachineError: the builder or the driver is missing.
     """
-    from dataclasses import replace
-
     from trtforge import outfile
-    from trtforge.api.jobs import build_options
     from trtforge.api.results import reduce_result
-    from trtforge.devices import device as find_device
-    from trtforge.errors import ForgeError, MachineError
-    from trtforge.evaluate.runs import inputs_text
-    from trtforge.evaluate.runs import load_inputs as load
+    from trtforge.errors import ForgeError
+    from trtforge.evaluate import runs
     from trtforge.graph.model import save
-    from trtforge.options.precision import Precision
-    from trtforge.options.values import parse_batch, parse_size
-    from trtforge.pipeline import targets
-    from trtforge.pipeline.prepare import DEFAULT_SIZE
     from trtforge.reducing import reduce as run
-    from trtforge.reducing.checks import Check, Tolerance
-    from trtforge.traits import ONNXRUNTIME, RTX
+    from trtforge.reducing.checks import Tolerance
 
     source, result, inputs = Path(model), Path(out), path_of(load_inputs)
+    if source.is_dir():
+        raise ForgeError(f"{source}: is a folder", "give the ONNX file in it")
     tolerance = Tolerance(min_sqnr, min_pearson)
     if not differs and (tolerance != Tolerance() or inputs):
         raise ForgeError(
@@ -100,12 +103,56 @@ def reduce(
         )
     if min_pearson is not None:
         check_range(min_pearson, 0, 1, "--min-pearson")
+    if tolerance == Tolerance():
+        tolerance = Tolerance(sqnr=MIN_SQNR)
     beside = result.with_suffix(".inputs.json")
     for file in (result, beside) if differs else (result,):
         outfile.check(file, source, inputs)
-    target, _ = targets.target(backend, find_device(device) if device else None)
+    check = _check(backend, device, batch, size, builder, tolerance if differs else None)
+    fed = runs.load_inputs(inputs)[0] if inputs else None
+    with listening(progress):
+        reduced = run(source, check, fed, parse_seconds(time))
+
+    def write(draft: Path) -> None:
+        save(reduced.part.model, draft / result.name)
+        if differs:
+            text = runs.inputs_text([reduced.part.fed])
+            (draft / beside.name).write_text(text, encoding="utf-8")
+
+    outfile.single(write, result.name, result, beside=beside.name if differs else "")
+    return reduce_result(reduced, result, beside if differs else None, check.backend)
+
+
+def _check(
+    backend: str,
+    device: str | None,
+    batch: Batch | None,
+    size: Size | None,
+    builder: Builder,
+    tolerance: "Tolerance | None",
+) -> "Check":
+    """Return what is done with each graph.
+
+    Raises:
+        ForgeError: an option is wrong.
+        MachineError: nothing here builds for the device, or runs its engines.
+    """
+    from dataclasses import replace
+
+    from trtforge.api.jobs import build_options
+    from trtforge.devices import device as find_device
+    from trtforge.errors import ForgeError, MachineError
+    from trtforge.options.precision import Precision
+    from trtforge.pipeline import targets
+    from trtforge.pipeline.prepare import DEFAULT_SIZE
+    from trtforge.reducing.checks import Check
+    from trtforge.traits import ONNXRUNTIME, RTX
+
+    target, text = targets.target(backend, find_device(device) if device else None)
+    if text:
+        note(text)
     chosen = target.backend or ONNXRUNTIME
-    if differs and chosen == RTX:
+    if tolerance and chosen == RTX:
         raise MachineError(
             "--differs runs engines of TensorRT and ONNX Runtime, not of TensorRT-RTX",
             "give --refused, or --backend tensorrt on the target",
@@ -114,26 +161,13 @@ def reduce(
         raise ForgeError("onnxruntime has no builder that takes options", "drop them")
     options = build_options(builder, Precision())
     if chosen == "tensorrt" and options.opt_level is None:
-        options = replace(options, opt_level=0)  # at higher levels it times kernels for minutes
-    check = Check(
+        # At higher levels it times kernels for minutes.
+        options = replace(options, opt_level=0)
+    return Check(
         backend=chosen,
         sm=target.device.sm if target.device else None,
         batch=parse_batch(batch) or (1, 1, 1),
         size=parse_size(size) or DEFAULT_SIZE,
         options=options,
-        tolerance=(tolerance if tolerance != Tolerance() else Tolerance(MIN_SQNR))
-        if differs
-        else None,
+        tolerance=tolerance,
     )
-    fed = load(inputs)[0] if inputs else None
-    with listening(progress):
-        reduced = run(source, check, fed, parse_seconds(time))
-
-    def write(draft: Path) -> None:
-        save(reduced.part.model, draft / result.name)
-        if differs:
-            text = inputs_text([dict(reduced.part.fed)])
-            (draft / beside.name).write_text(text, encoding="utf-8")
-
-    outfile.single(write, result.name, result, beside=beside.name if differs else "")
-    return reduce_result(reduced, result, beside if differs else None, chosen)

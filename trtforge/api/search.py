@@ -61,7 +61,7 @@ def sweep(
         Optional[Numbers], Option(help="Largest batches, e.g. 1,8,16.", reads=str)
     ] = None,
     opt_level: Annotated[
-        Optional[Numbers], Option(help="Optimisation levels 1 to 5, e.g. 3,5.", reads=str)
+        Optional[Numbers], Option(help="Optimisation levels 0 to 5, e.g. 3,5.", reads=str)
     ] = None,
     device: Annotated[Optional[str], Option(help="Target; see `trtforge devices`.")] = None,
     backend: BackendName = "auto",
@@ -93,7 +93,7 @@ def sweep(
         workspace: sizes of the builder's scratch memory.
         precision: names of precisions.
         batch: largest batches.
-        opt_level: optimisation levels 1 to 5.
+        opt_level: optimisation levels 0 to 5.
         device: name of the target; None: this machine.
         backend: "auto", "tensorrt", "tensorrt-rtx" or "onnxruntime".
         calib: folder of photographs to calibrate INT8 and FP8 on.
@@ -155,8 +155,8 @@ def sweep(
             precisions=precisions,
             batches=parse_numbers(batch, "--batch", LARGEST_BATCH) if batch else [],
             workspaces=_workspaces(workspace),
-            opt_levels=parse_numbers(opt_level, "--opt-level", HIGHEST_LEVEL)
-            if opt_level
+            opt_levels=parse_numbers(opt_level, "--opt-level", HIGHEST_LEVEL, smallest=0)
+            if opt_level is not None
             else [None],
             images=path_of(images),
             labels=path_of(labels),

@@ -1,4 +1,8 @@
-"""Calibrate TensorRT 10's implicit INT8 with our ranges, or by TensorRT's own algorithm on images."""
+"""Calibrate TensorRT 10's implicit INT8 with our ranges, or by TensorRT's own algorithm on images.
+
+Polygraphy's Calibrator does not take the place of this one: where a batch is wrong it says to
+TensorRT that there are no more, and the engine is calibrated on those before it.
+"""
 
 from __future__ import annotations
 

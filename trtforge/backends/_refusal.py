@@ -62,6 +62,11 @@ def hint(trt: Any, errors: list[str], plugins: bool) -> str:
 
 
 def first_line(text: str) -> str:
-    """Return the first line of a builder's message, or words for an empty message."""
+    """Return the first line of a builder's message, or words for an empty message.
+
+    A line that only says which node is invalid is left out if the reason follows it.
+    """
     lines = text.strip().splitlines()
+    if len(lines) > 1 and lines[0].startswith("Invalid Node"):
+        lines = lines[1:]
     return lines[0].strip() if lines else "it (no reason given)"

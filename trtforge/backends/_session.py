@@ -44,7 +44,7 @@ class Session:
         self._allocators: dict[str, Any] = {}
         with current() as self._driver:
             self._stream = self._driver.Stream()
-            self._context = self._made(engine)
+            self._context = execution_context(engine, origin)
         self._engine = engine
         weakref.finalize(self, _free, self._buffers)
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
@@ -63,14 +63,6 @@ class Session:
         self.outputs = {
             name: tuple(engine.get_tensor_shape(name))[1:] for name in names if name != self.image
         }
-
-    def _made(self, engine: tensorrt.ICudaEngine) -> Any:
-        context = engine.create_execution_context()
-        if context is None:
-            raise MachineError(
-                f"{self._origin}: the GPU's memory does not suffice to run it", "free GPU memory"
-            )
-        return context
 
     def infer(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Return all outputs by name for float32 images (N, 3, H, W); black images fill up a batch.
@@ -143,6 +135,20 @@ class Session:
             return self._buffers[name][0], tuple(context.get_tensor_shape(name))
         self._stream.synchronize()
         return self._buffers[name][0], self._allocators[name].shape
+
+
+def execution_context(engine: tensorrt.ICudaEngine, origin: str) -> tensorrt.IExecutionContext:
+    """Return a context that runs an engine.
+
+    Raises:
+        MachineError: the GPU's memory does not suffice.
+    """
+    context = engine.create_execution_context()
+    if context is None:
+        raise MachineError(
+            f"{origin}: the GPU's memory does not suffice to run it", "free GPU memory"
+        )
+    return context
 
 
 def deserialize(trt: Any, engine: bytes, origin: str, trusted: bool = False) -> Any:

@@ -1,4 +1,8 @@
-"""Measure how far two tensors are apart."""
+"""Measure how far two tensors are apart.
+
+Polygraphy's comparator judges each run alone and holds the outputs of all runs: here a whole folder
+of images is one signal, of which only sums stay.
+"""
 
 from __future__ import annotations
 

@@ -105,13 +105,16 @@ def parse_timeout(value: Duration | None) -> float | None:
     return None if value is None else parse_seconds(value, "--timeout")
 
 
-def parse_numbers(value: Numbers, option: str, largest: int) -> list[int]:
-    """Return the whole numbers in 1..largest of ``1,8,16``, without repetitions."""
+def parse_numbers(value: Numbers, option: str, largest: int, smallest: int = 1) -> list[int]:
+    """Return the whole numbers in smallest..largest of ``1,8,16``, without repetitions."""
     text = _joined(value, ",")
     parts = [part.strip() for part in text.split(",")]
-    if not all(re.fullmatch(r"\d{1,9}", part) and 1 <= int(part) <= largest for part in parts):
+    if not all(
+        re.fullmatch(r"\d{1,9}", part) and smallest <= int(part) <= largest for part in parts
+    ):
         raise ForgeError(
-            f"{option} {text}: not numbers of 1 to {largest}", f"for example {option} 1,8"
+            f"{option} {text}: not numbers of {smallest} to {largest}",
+            f"for example {option} 1,{min(8, largest)}",
         )
     return list(dict.fromkeys(map(int, parts)))
 

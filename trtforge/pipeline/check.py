@@ -36,26 +36,27 @@ def check_engine(
         return None, ""
     if here is None or here.sm != device.sm:
         return None, ""
-    if why := _why_not(prepared, builder):
+    if why := _why_not(prepared, builder, store.planning):
         return None, f"the engine was not run: {why}"
+    built = engine.file(build.ENGINE)
     try:
         graph, words = _reference(work, prepared, backend, store)
-        inputs = engine_check.CheckInputs(engine.file(build.ENGINE), graph, _images(work))
+        inputs = engine_check.CheckInputs(built, graph, _images(work))
         options = engine_check.CheckOptions(
             prepared.recipe, prepared.built_precision, words, device.title
         )
         facts = store.run(engine_check.STAGE, inputs, options).facts
     except ForgeError as error:
-        return None, f"the engine was not checked: {error.problem}"
+        return None, f"the engine was not checked: {error.problem.removeprefix(f'{built.path}: ')}"
     return facts, "" if store.planning else engine_check.remark(facts)
 
 
-def _why_not(prepared: Prepared, builder: BuildOptions) -> str:
+def _why_not(prepared: Prepared, builder: BuildOptions, planning: bool) -> str:
     if builder.strip_weights:
         return "it has no weights yet"
     if builder.version_compatible:
         return "it carries code of its own"
-    if prepared.facts.size is None:
+    if prepared.facts.size is None and not planning:
         return "its input is no image"
     return ""
 
@@ -68,8 +69,8 @@ def _reference(
     if prepared.implicit or prepared.built_precision == "fp32":
         return own, "FP32"
     if isinstance(work, Job) and work.precision != "fp32":
-        job = replace(work, precision="fp32", images=None)
-        return prepare(job, store, [backend]).graphs[backend], "FP32"
+        job, unseen = replace(work, precision="fp32", images=None), replace(store, ran=[])
+        return prepare(job, unseen, [backend]).graphs[backend], "FP32"
     return own, "its graph in ONNX Runtime"
 
 

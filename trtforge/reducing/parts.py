@@ -44,17 +44,41 @@ class Whole:
 def analyse(model: onnx.ModelProto) -> Whole:
     """Return what cutting a model needs to know of it."""
     model = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    while guesses := _guesses(model):
+        model.graph.value_info.extend(guesses)
+        model = onnx.shape_inference.infer_shapes(model, data_prop=True)
     graph = model.graph
-    values = (*graph.value_info, *graph.output, *inputs(model))
     makers = {name: number for number, node in enumerate(graph.node) for name in node.output}
     constant = _constant(model)
     return Whole(
         model=model,
-        types={value.name: value for value in values},
+        types=_types(model),
         makers=makers,
         units=_units(graph.node, makers, constant),
         constant=constant,
     )
+
+
+def _types(model: onnx.ModelProto) -> dict[str, onnx.ValueInfoProto]:
+    graph = model.graph
+    values = (*graph.value_info, *graph.output, *inputs(model))
+    return {value.name: value for value in values if value.type.tensor_type.elem_type}
+
+
+def _guesses(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    """Return types for the results of operators that ONNX does not know: those of the first input.
+
+    An edge of a part needs a type. If it is the wrong one, the part fails in another way than the
+    whole model.
+    """
+    types = _types(model)
+    return [
+        onnx.helper.make_value_info(name, types[node.input[0]].type)
+        for node in model.graph.node
+        if not onnx.defs.has(node.op_type, node.domain)
+        for name in node.output
+        if name and name not in types and node.input and node.input[0] in types
+    ]
 
 
 def _constant(model: onnx.ModelProto) -> set[int]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trtforge.backends import _plan, tensorrt, tensorrt_rtx
+from trtforge.backends._session import execution_context
 from trtforge.errors import BuildError, ForgeError
 from trtforge.timing import inputs
 from trtforge.timing.cuda import Stream
@@ -42,7 +43,7 @@ def _runner(
     engine: Path, trt: Any, loaded: Any, batch: int, *, graph: bool, transfers: bool
 ) -> Runner:
     """Return a runner of a loaded engine; see ``opener``."""
-    stream, context = Stream(), loaded.create_execution_context()
+    stream, context = Stream(), execution_context(loaded, str(engine))
     names = [loaded.get_tensor_name(index) for index in range(loaded.num_io_tensors)]
     given = [name for name in names if loaded.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
     for name in given:

@@ -67,6 +67,8 @@ def test_tensorrt_engine_that_was_cut_short_is_known_by_the_manifest(tmp_path):
     [
         ((10, 3, 0, 26), {"sm": 87}, "10.3.0", ORIN, ""),
         ((10, 3, 0, 26), {}, "10.3.0", ORIN, ""),
+        ((10, 6, 0, 26), {}, "10.6.0.post1", ORIN, ""),
+        ((10, 13, 3, 9), {}, "10.13.3.9.post1", ORIN, ""),
         (
             (10, 3, 0, 26),
             {"sm": 75},

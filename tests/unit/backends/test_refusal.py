@@ -5,7 +5,7 @@ from types import ModuleType
 import pytest
 
 from trtforge.backends._bindings import need
-from trtforge.backends._refusal import refusal
+from trtforge.backends._refusal import first_line, refusal
 from trtforge.errors import BuildError, MachineError
 
 
@@ -75,3 +75,12 @@ def test_what_a_version_lacks_is_named_with_the_version():
         MachineError, match=r"TensorRT 10\.3\.0 has no BuilderFlag\.REFIT, which --refit needs"
     ):
         need(TENSORRT, "--refit", "BuilderFlag.REFIT")
+
+
+def test_the_reason_is_more_than_which_node_is_invalid() -> None:
+    assert (
+        first_line("Invalid Node - n4\nA is Half, B is Float\nA is Half") == "A is Half, B is Float"
+    )
+    assert first_line("Invalid Node - n4\n") == "Invalid Node - n4"
+    assert first_line("K is too large\nmore") == "K is too large"
+    assert first_line("") == "it (no reason given)"

@@ -205,6 +205,12 @@ def test_loader_takes_what_is_not_known() -> None:
     assert [getattr(this, key) for key in unknown] == [None] * len(unknown)
 
 
+def test_a_version_of_tensorrt_as_its_bindings_state_it() -> None:
+    assert load({"tensorrt": "10.6.0.post1"}).tensorrt == "10.6.0.post1"
+    with pytest.raises(ForgeError, match="cuda"):
+        load({"cuda": "12.6.post1"})
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

@@ -81,6 +81,7 @@ def test_tensorrt_in_a_cache_for(deepstream: str, name: str | None, tensorrt: st
 
 def test_what_a_deepstream_cannot_load() -> None:
     assert stacks.mismatch("9.1", "10.16.1") == ""
+    assert stacks.mismatch("8", "10.13.3.9.post1") == ""
     assert "TensorRT 10.9 or 10.13, not of 10.3.0" in stacks.mismatch("8", "10.3.0")
     assert "TensorRT 10.16, not of 11.4.0.106" in stacks.mismatch("9.1", "11.4.0.106")
     assert "not of 10.1.0" in stacks.mismatch("9.1", "10.1.0")

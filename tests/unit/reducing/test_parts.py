@@ -9,11 +9,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from tests.models import network, yolov7_like, yolov8_like
+from tests.models import Sketch, network, yolov7_like, yolov8_like
 from tests.quantized import conv, pair
 from trtforge.backends.onnxruntime import session
 from trtforge.graph.fold import fold
-from trtforge.graph.inputs import inputs
+from trtforge.graph.inputs import dims, inputs
 from trtforge.reducing.parts import analyse, cut, with_fixed_shapes
 from trtforge.reducing.reference import begin, noise, part_of
 
@@ -75,13 +75,30 @@ def test_quantize_and_dequantize_stay_together() -> None:
             assert made.issuperset(weights)
 
 
-def test_a_tensor_of_unknown_type_is_no_edge() -> None:
+def test_an_unknown_operator_is_cut_out_alone() -> None:
+    """Its results, and what is computed from them, are taken to be like its input."""
     s = network(1)
-    s.op("Mystery_TRT", "image")
-    model = s.model(s.op("Relu", s.op("Neg", "t0")), batch=1)
+    unknown = [s.op("Mystery_TRT", "image")]
+    unknown += [s.op("Riddle", s.op("Relu", unknown[0]), domain="com.acme")]
+    last = s.op("Neg", unknown[1])
+    model = Sketch.model(s, last, batch=1)
+    model.opset_import.append(helper.make_opsetid("com.acme", 1))
     whole = analyse(model)
-    assert cut(whole, [1, 2]) is None
+    for number in range(4):
+        part = cut(whole, [number])
+        assert part is not None
+        assert len(part.graph.node) == 1
+        assert dims(part.graph.output[0]) == [1, 3, 64, 64]
+
+
+def test_a_sequence_is_no_edge() -> None:
+    s = network(1)
+    rows = s.op("SplitToSequence", "image", axis=2)
+    model = s.model(s.op("ConcatFromSequence", rows, axis=2), batch=1)
+    whole = analyse(model)
     assert cut(whole, [0]) is None
+    assert cut(whole, [1]) is None
+    assert cut(whole, [0, 1]) is not None
 
 
 def test_bodies_read_what_is_around_them() -> None:

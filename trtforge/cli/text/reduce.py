@@ -16,9 +16,9 @@ def summarize(result: ReduceResult) -> str:
         lines += [f"and {len(result.nodes) - SHOWN} more"]
     lines += ["", f"{result.fault}: {result.message}"]
     files = f"{result.out}, {result.inputs}" if result.inputs else f"{result.out}"
+    checks = "1 check" if result.checks == 1 else f"{result.checks} checks"
     lines += [
-        f"{files}: {len(result.nodes)} of {result.nodes_before} nodes, {result.checks} checks with "
-        f"{result.backend}"
+        f"{files}: {len(result.nodes)} of {result.nodes_before} nodes, {checks} with {result.backend}"
     ]
     if not result.complete:
         lines += ["  the time ended before every node was tried: give more --time"]
