@@ -3,7 +3,7 @@
     python benchmarks/gpu_numbers.py [--seconds 240] [--out numbers.jsonl]
 
 Each form is a branch: a float convolution, the operator with an activation behind it, and a last
-operator that is INT8 or float. The branches of one network share what is not INT8 (FP32 or FP16) and
+operator that is INT8 or float. The branches of one engine share what is not INT8 (FP32 or FP16) and
 how weights are stored. ONNX Runtime computes the same Q/DQ graph in FP32 without optimisations; the
 figure is the signal to noise ratio of the engine's output against it, in dB. FP16 and another rounding
 at a tie cost some: over 30 dB is right; a wrong kernel gives less than 10 dB, or numbers that are not
@@ -14,12 +14,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +51,51 @@ class Form:
     def title(self) -> str:
         """The form in words."""
         return "; ".join((self.kind, self.activation, f"{self.reader} reader", self.channels))
+
+
+@dataclass(frozen=True)
+class Column:
+    """A way to write the forms.
+
+    Attributes:
+        rest: fp16 or fp32, of all that is not quantized.
+        stored: weights are integers behind DQ, as they are quantized; otherwise as trtforge hands
+            them to TensorRT.
+        form: int8 or fp8.
+    """
+
+    rest: str
+    stored: bool = False
+    form: str = "int8"
+
+    @property
+    def title(self) -> str:
+        """The way in words."""
+        stored = ", stored integers" if self.stored else ""
+        return f"{self.form.upper()}, rest {self.rest.upper()}{stored}"
+
+
+COLUMNS = (
+    Column("fp16"),
+    Column("fp16", stored=True),
+    Column("fp32"),
+    Column("fp16", stored=True, form="fp8"),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A form in a column: its figure, or why there is none, and its kernels."""
+
+    form: Form
+    column: Column
+    result: str
+    kernels: tuple[str, ...] = ()
+
+    @property
+    def right(self) -> bool:
+        """Whether the engine computes what the graph says."""
+        return self.result.endswith("dB") and float(self.result.split()[0]) >= RIGHT
 
 
 class Net:
@@ -261,9 +305,7 @@ ACTIVATIONS: dict[str, Callable[[Net, str], str]] = {
     "none": lambda net, x: x,
     "relu": lambda net, x: net.op("Relu", x, name="active"),
     "leaky": lambda net, x: net.op("LeakyRelu", x, name="active", alpha=0.1),
-    "silu": lambda net, x: net.op(
-        "Mul", x, net.op("Sigmoid", x, name="gate.silu"), name="active"
-    ),
+    "silu": lambda net, x: net.op("Mul", x, net.op("Sigmoid", x, name="gate.silu"), name="active"),
 }
 ENDS = {"1x1 to 10 channels", "1x1 to 45 channels"} | {k for k in KINDS if "product to" in k}
 
@@ -324,19 +366,14 @@ def run(model: onnx.ModelProto, names: Sequence[str] = ()) -> dict[str, np.ndarr
     return dict(zip(names, session.run(names, {"image": image()}), strict=True))
 
 
-def quantized(
-    branches: dict[str, Form], rest: str, weights: str, form: str
-) -> tuple[onnx.ModelProto, onnx.ModelProto]:
-    """Return the Q/DQ graph of some forms in FP32, and as it is built.
+def quantized(branches: dict[str, Form], column: Column) -> tuple[onnx.ModelProto, onnx.ModelProto]:
+    """Return the Q/DQ graph of some forms in FP32, and as it is built."""
+    from unittest.mock import patch
 
-    Args:
-        rest: fp32; fp16; or wide, which is FP16 with FP32 scales.
-        weights: stored: as integers behind DQ; pairs: as floats behind Q and DQ.
-        form: int8 or fp8.
-    """
     from trtforge.graph.model import graph_of, model_of
     from trtforge.graph.precision.half import to_half
-    from trtforge.graph.quantize.qdq import FORMATS, place, quantize, widen
+    from trtforge.graph.quantize import qdq
+    from trtforge.graph.quantize.tensorrt import suit_tensorrt
 
     model = network(branches)
     every = onnx.ModelProto()
@@ -344,46 +381,18 @@ def quantized(
     known = {value.name for value in every.graph.output}
     every.graph.output.extend(v for v in model.graph.value_info if v.name not in known)
     values = {"image": image(), **run(every)}
-    keep = tuple(f"/{b}/tail" for b, f in branches.items() if f.reader == "float" and f.kind not in ENDS)
-    placement = place(graph_of(model), keep)
+    tails = [name for name, form in branches.items() if form.reader == "float"]
+    keep = tuple(f"/{name}/tail" for name in tails if branches[name].kind not in ENDS)
+    # Forms that trtforge keeps in float are measured, too: that is how it came to keep them.
+    with patch.object(qdq, "is_unserved", lambda node: False):
+        placement = qdq.place(graph_of(model), keep)
     ranges = {name: float(np.abs(values[name]).max()) for name in placement.tensors}
-    full = model_of(quantize(graph_of(model), placement, ranges, FORMATS[form]))
-    built = full
-    if rest != "fp32":
-        built = model_of(to_half(graph_of(full)))
-    if rest == "wide":
-        built = model_of(widen(graph_of(built)))
-    return full, pairs(built) if weights == "pairs" else built
-
-
-def pairs(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Store quantized weights as floats, with a QuantizeLinear before their DequantizeLinear."""
-    made = onnx.ModelProto()
-    made.CopyFrom(model)
-    known = {weight.name: weight for weight in made.graph.initializer}
-    nodes = []
-    for node in made.graph.node:
-        if node.op_type == "DequantizeLinear" and node.input[0] in known:
-            stored, scale = (numpy_helper.to_array(known[name]) for name in node.input[:2])
-            axis = next((each.i for each in node.attribute if each.name == "axis"), None)
-            shape = [1] * stored.ndim
-            if axis is not None:
-                shape[axis] = -1
-            floats = stored.astype(np.float32) * scale.astype(np.float32).reshape(shape)
-            name = f"{node.input[0]}.float"
-            made.graph.initializer.append(numpy_helper.from_array(floats.astype(scale.dtype), name))
-            axes = {} if axis is None else {"axis": axis}
-            nodes.append(
-                helper.make_node(
-                    "QuantizeLinear", [name, *node.input[1:]], [f"{name}.q"], f"{node.name}.q", **axes
-                )
-            )
-            node.input[0] = f"{name}.q"
-        nodes.append(node)
-    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
-    del made.graph.node[:]
-    made.graph.node.extend(copies)
-    return made
+    full = qdq.quantize(graph_of(model), placement, ranges, qdq.FORMATS[column.form])
+    reference = model_of(full)
+    if column.rest == "fp32":
+        return reference, reference
+    half = to_half(graph_of(reference))
+    return reference, model_of(half if column.stored else suit_tensorrt(half))
 
 
 def decibels(right: np.ndarray, seen: np.ndarray) -> float | None:
@@ -394,3 +403,84 @@ def decibels(right: np.ndarray, seen: np.ndarray) -> float | None:
     return round(10 * float(np.log10((right.astype(np.float64) ** 2).sum() / max(noise, 1e-30))), 1)
 
 
+def measure(branches: dict[str, Form], column: Column, folder: Path, timing: Path) -> list[Row]:
+    """Build the forms of a column in one engine, and compare each output.
+
+    A branch that the builder names in its refusal is taken out, and the others are built again.
+    Where it names none, its message is the answer for all of them.
+    """
+    from trtforge.backends import tensorrt
+    from trtforge.backends.options import BuildOptions
+    from trtforge.errors import BuildError
+
+    rows, left = [], dict(branches)
+    options = BuildOptions(opt_level=0, timing_cache=str(timing), tf32=False)
+    while left:
+        reference, built = quantized(left, column)
+        onnx.save(built, folder / "forms.onnx")
+        try:
+            engine, record = tensorrt.build(
+                folder / "forms.onnx", batch=(1, 1, 1), size=(SIDE, SIDE), options=options,
+                progress=lambda share: None,
+            )  # fmt: skip
+        except BuildError as error:
+            named = [name for name in left if f"/{name}/" in error.problem] or list(left)
+            rows += [Row(left.pop(name), column, f"refused: {error.problem}") for name in named]
+            continue
+        (folder / "forms.engine").write_bytes(engine)
+        infer, _, _ = tensorrt.load(folder / "forms.engine")
+        seen, right = infer(image()), run(reference)
+        for (name, form), output in zip(left.items(), right, strict=True):
+            figure = decibels(right[output], seen[output])
+            kernels = tuple(kernels_of(f"/{name}/form", record.layers))
+            rows.append(Row(form, column, "NaN" if figure is None else f"{figure} dB", kernels))
+        break
+    return rows
+
+
+def kernels_of(node: str, layers: str) -> Iterator[str]:
+    """Yield the kernels of the layers that hold a node, by TensorRT's inspector."""
+    for layer in json.loads(layers)["Layers"]:
+        if isinstance(layer, dict) and node in layer["Name"] + layer.get("Metadata", ""):
+            yield layer.get("TacticName") or layer["LayerType"]
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Return the rows as Markdown: a line for each form, a column for each way to write it."""
+    columns = list(dict.fromkeys(row.column for row in rows))
+    lines = ["| form | " + " | ".join(column.title for column in columns) + " |"]
+    lines.append("| --- |" + " ---: |" * len(columns))
+    for form in dict.fromkeys(row.form for row in rows):
+        found = {row.column: row.result for row in rows if row.form == form}
+        cells = [found.get(column, "").partition(":")[0] for column in columns]
+        lines.append(f"| {form.title} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--seconds", type=float, default=240, help="begin no engine after this time"
+    )
+    parser.add_argument("--out", type=Path, help="file for one JSON document a form")
+    parser.add_argument("--timing-cache", type=Path)
+    options = parser.parse_args()
+    end, rows = time.monotonic() + options.seconds, list[Row]()
+    branches = {f"b{number:02}": form for number, form in enumerate(forms())}
+    with tempfile.TemporaryDirectory() as name:
+        timing = options.timing_cache or Path(name) / "timing.cache"
+        for column in COLUMNS:
+            if time.monotonic() > end:
+                print(f"{column.title}: left out, the time is over", file=sys.stderr)
+                continue
+            rows += measure(branches, column, Path(name), timing)
+    if options.out:
+        documents = [json.dumps(asdict(row)) for row in rows]
+        options.out.write_text("\n".join(documents) + "\n", encoding="utf-8")
+    print(table(rows))
+    ours = [row for row in rows if row.column == COLUMNS[0]]
+    return 0 if ours and all(row.right for row in ours) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

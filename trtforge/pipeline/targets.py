@@ -127,9 +127,7 @@ def _target_in_cell(task: tuple[str, Device | None], store: Store) -> tuple[Targ
     return target(*task)
 
 
-def _check_in_cell(
-    task: tuple[Target, BuildOptions, str | None, bool], store: Store
-) -> list[str]:
+def _check_in_cell(task: tuple[Target, BuildOptions, str | None, bool], store: Store) -> list[str]:
     target, options, deepstream, fp8 = task
     option = _first_option(options)
     if target.backend == ONNXRUNTIME and option:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import onnx_graphsurgeon as gs
 
+from trtforge.graph.tensors import fixed_shape
+
 # A product whose numbers of inputs and outputs are no multiples of this gets a kernel that adds
 # without scales, and writes the sums as FP16.
 ALIGNED = 16
@@ -22,7 +24,8 @@ def is_unserved(node: gs.Node) -> bool:
         return True
     if node.op not in ("MatMul", "Gemm"):
         return False
-    inputs, outputs = node.inputs[1].shape[-2:]
+    shape = fixed_shape(node.inputs[1])
+    inputs, outputs = shape[-2:] if len(shape) > 1 else (shape[0], 1)
     if node.attrs.get("transB"):
         inputs, outputs = outputs, inputs
     return bool(inputs > SUMS_THAT_FIT and (inputs % ALIGNED or outputs % ALIGNED))
