@@ -93,6 +93,8 @@ class InferenceSession:
         path_or_bytes: str | bytes | PathLike[str],
         sess_options: SessionOptions | None = None,
         providers: Sequence[_Provider] | None = None,
+        *,
+        disabled_optimizers: Sequence[str] | None = None,
     ) -> None: ...
     def run(
         self,

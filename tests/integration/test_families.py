@@ -72,19 +72,27 @@ def turned_overlap(one: np.ndarray, other: np.ndarray) -> float:
     return float(1 - np.sqrt(1 - np.exp(-bhattacharyya)))
 
 
-def greedy(
+def suppressed(
     boxes: np.ndarray, scores: np.ndarray, options: NmsOptions, suppress: bool, best: bool
 ) -> list[Any]:
-    """(score, class, box) of one image, best first."""
+    """(score, class, box) of one image, best first.
+
+    A turned box that another hid still hides others, as in Ultralytics' own suppression; an upright
+    one does not.
+    """
     pairs = [(float(scores[i, c]), c, i) for i in range(len(boxes)) for c in range(scores.shape[1])]
     if best or options.class_agnostic:
         pairs = [(float(scores[i].max()), int(scores[i].argmax()), i) for i in range(len(boxes))]
-    measure = turned_overlap if boxes.shape[1] == 5 else overlap
+    turned = boxes.shape[1] == 5
+    measure = turned_overlap if turned else overlap
     kept: list[Any] = []
+    above: list[Any] = []
     for score, label, i in sorted(pairs, reverse=True):
         if score <= options.score or len(kept) == options.max_det:
             break
-        rivals = [k for k in kept if options.class_agnostic or k[1] == label] if suppress else []
+        better = above if turned else kept
+        rivals = [k for k in better if options.class_agnostic or k[1] == label] if suppress else []
+        above.append((score, label, i))
         if all(measure(boxes[i], boxes[k[2]]) <= options.iou for k in rivals):
             kept.append((score, label, i))
     return kept
@@ -101,7 +109,7 @@ def check(got: dict[str, np.ndarray], name: str, batch: int, options: NmsOptions
     counts = []
     for image in range(batch):
         best = family.best or (bool(options.best_class) and family.form != "ranked")
-        want = greedy(turned[image], scores[image], options, family.suppress, best)
+        want = suppressed(turned[image], scores[image], options, family.suppress, best)
         count, rows = len(want), [i for _, _, i in want]
         counts.append(count)
         assert got["num_detections"][image].tolist() == [count]

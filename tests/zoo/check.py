@@ -16,8 +16,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 
 from tests.zoo.reference import Reference, load
@@ -65,7 +67,7 @@ def main(folder: Path, results: Path, only: list[str], jobs: int, failing: bool)
     )
     chosen = [name for name in names if not only or name.startswith(tuple(only))]
     code = digest_of([ROOT / "trtforge", ROOT / "recipes"], ("*.py", "*.yaml"))
-    todo = [name for name in chosen if not known(folder, results, name, code, failing)]
+    todo = spread([name for name in chosen if not known(folder, results, name, code, failing)])
     photos = results / "photos"
     photos.mkdir(parents=True, exist_ok=True)
     for file in sorted(PHOTOS.glob("*.jpg"))[:4]:
@@ -80,6 +82,15 @@ def main(folder: Path, results: Path, only: list[str], jobs: int, failing: bool)
             print(f"{index}/{len(todo)} {row.name} {row.seconds:.0f} s {word}", flush=True)
             if index % 10 == 0:
                 trtforge(results, "clean", "--max-size", STORE)
+
+
+def spread(names: list[str]) -> list[str]:
+    """Return the names in an order that takes one of each family before the second of any."""
+    families: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        families[name.rsplit("/", 1)[0]].append(name)
+    turns = zip_longest(*families.values())
+    return [name for turn in turns for name in turn if name]
 
 
 def check(folder: Path, results: Path, code: str, name: str) -> Row:
@@ -110,7 +121,9 @@ def check(folder: Path, results: Path, code: str, name: str) -> Row:
     )
     file = row_file(results, name)
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(asdict(row), indent=1))
+    draft = file.with_suffix(".draft")
+    draft.write_text(json.dumps(asdict(row), indent=1))
+    draft.replace(file)
     shutil.rmtree(scratch)
     return row
 

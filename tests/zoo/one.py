@@ -212,36 +212,63 @@ def objects(subject: Subject) -> Finding:
     shown = found.pictures[0].objects
     names = reference.labels
     wrong = names and [each.name for each in shown if names[each.label] != each.name]
-    ours = as_objects([(each.box, each.score, each.label) for each in shown], reference)
+    ours = seen(subject, [(each.box, each.score, each.label) for each in shown])
     finding, _ = compare.same_objects(reference, ours, reference.tolerance + 0.1)
     if finding.ok and wrong:
         return Finding(False, f"boxes are right, but called {wrong[0]!r}")
     return finding
 
 
-def as_objects(rows: Sequence[tuple[Sequence[float], float, int]], reference: Reference) -> Objects:
+def seen(subject: Subject, rows: Sequence[tuple[Sequence[float], float, int]]) -> Objects:
+    """Return objects within the image; Ultralytics leaves out those of whose mask no pixel is set."""
+    reference = subject.reference
     boxes = np.asarray([box for box, _, _ in rows], float).reshape(-1, 4)
     scores = np.asarray([score for _, score, _ in rows], float)
-    return Objects(
-        compare.clipped(boxes, reference.size),
-        scores,
-        np.asarray([label for _, _, label in rows], np.int64),
-    )
+    labels = np.asarray([label for _, _, label in rows], np.int64)
+    ours = Objects(compare.clipped(boxes, reference.size), scores, labels)
+    if reference.task != "segment":
+        return ours
+    made, coefficients, prototypes = masked(subject)
+    pairs = compare.pairs(made, ours, 1.6, 1e-3)
+    empty = [
+        mine
+        for index, mine in pairs
+        if not compare.mask_of(made.boxes[index], coefficients[index], prototypes, reference.size).any()
+    ]  # fmt: skip
+    left = np.delete(np.arange(len(ours)), empty)
+    return Objects(ours.boxes[left], scores[left], labels[left])
+
+
+def kept(subject: Subject) -> tuple[dict[str, NDArray[np.float64]], NDArray[np.int64]]:
+    """Return the outputs of the ready graph, and the rows that hold objects above the threshold."""
+    values = graph_outputs(subject, ready(subject))
+    count = int(values["num_detections"].flat[0])
+    return values, np.flatnonzero(values["detection_scores"][0, :count] >= subject.reference.score)
+
+
+def masked(subject: Subject) -> tuple[Objects, NDArray[np.float64], NDArray[np.float64]]:
+    """Return the objects in the graph's outputs, their coefficients, and the prototypes of masks."""
+    values, rows = kept(subject)
+    boxes, scores, labels = (values[f"detection_{each}"][0, rows] for each in ("boxes", "scores", "classes"))  # fmt: skip
+    (name,) = [each for each in values if not each.startswith(("num_", "detection_"))]
+    ours = Objects(compare.clipped(boxes, subject.reference.size), scores, labels.astype(np.int64))
+    return ours, values["detection_coefficients"][0, rows], values[name][0]
 
 
 def extras(subject: Subject) -> Finding:
     """Compare masks, points or turned boxes, which follow the boxes in the graph's outputs."""
     reference = subject.reference
-    values = graph_outputs(subject, ready(subject))
-    if "detection_boxes" not in values:
-        return Finding(False, f"outputs are {', '.join(values)}")
-    count = int(values["num_detections"].flat[0])
-    scores = values["detection_scores"][0, :count]
-    kept = np.flatnonzero(scores >= reference.score)
-    boxes, scores = values["detection_boxes"][0, kept], scores[kept]
-    labels = values["detection_classes"][0, kept].astype(np.int64)
+    if reference.task == "segment":
+        ours, coefficients, prototypes = masked(subject)
+        _, matched = compare.same_objects(reference, ours, reference.tolerance)
+        return compare.same_masks(
+            subject.arrays, coefficients, prototypes, ours, matched, reference.size
+        )
+    values, rows = kept(subject)
+    boxes, scores = values["detection_boxes"][0, rows], values["detection_scores"][0, rows]
+    labels = values["detection_classes"][0, rows].astype(np.int64)
     if reference.task == "obb":
-        angle = values["detection_angle"][0, kept]
+        angle = values["detection_angle"][0, rows]
         centre, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
         turned = compare.corners(np.concatenate([centre, sides, angle], -1))
         return compare.same_objects(
@@ -249,15 +276,12 @@ def extras(subject: Subject) -> Finding:
         )[0]
     ours = Objects(compare.clipped(boxes, reference.size), scores, labels)
     _, matched = compare.same_objects(reference, ours, reference.tolerance)
-    if reference.task == "pose":
-        points = values["detection_keypoints"][0, kept]
-        return compare.same_points(
-            subject.arrays, points, matched, reference.size, 2 * reference.tolerance
-        )
-    (name,) = [each for each in values if not each.startswith(("num_", "detection_"))]
-    coefficients = values["detection_coefficients"][0, kept]
-    return compare.same_masks(
-        subject.arrays, coefficients, values[name][0], ours, matched, reference.size
+    return compare.same_points(
+        subject.arrays,
+        values["detection_keypoints"][0, rows],
+        matched,
+        reference.size,
+        2 * reference.tolerance,
     )
 
 
@@ -266,7 +290,7 @@ def preview(subject: Subject) -> Finding:
     reference = subject.reference
     shown = trtforge.deepstream_preview(subject.bundle, subject.image, subject.scratch / "preview")
     found = shown.pictures[0].objects
-    ours = as_objects([(each.box, each.score, each.label) for each in found], reference)
+    ours = seen(subject, [(each.box, each.score, each.label) for each in found])
     return compare.same_objects(reference, ours, reference.tolerance + 1.1)[0]
 
 

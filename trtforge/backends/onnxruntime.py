@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # The names of TensorRT's plugins end so; no other runtime has these operators.
 PLUGIN_SUFFIX = "_TRT"
+# ONNX Runtime before 1.32 takes a Pad of zeros for the pads of a MaxPool, which are no zeros.
+WRONG_FUSIONS = ("Pad_Fusion",)
 
 
 def session(
@@ -53,6 +55,7 @@ def session(
             model if isinstance(model, bytes) else os.fspath(model),
             options,
             providers=["CPUExecutionProvider"],
+            disabled_optimizers=WRONG_FUSIONS,
         )
     except Exception as error:  # ONNX Runtime's exceptions share no base class
         raise ForgeError(
@@ -125,7 +128,9 @@ def cuda_session(
         ("CUDAExecutionProvider", {"use_tf32": "0"}),
         "CPUExecutionProvider",
     ]
-    engine = ort.InferenceSession(model, options, providers=providers)
+    engine = ort.InferenceSession(
+        model, options, providers=providers, disabled_optimizers=WRONG_FUSIONS
+    )
     if "CUDAExecutionProvider" not in engine.get_providers():
         raise MachineError(
             "ONNX Runtime found no CUDA that it can use",

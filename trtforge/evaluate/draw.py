@@ -22,7 +22,11 @@ BLACK_TEXT_ABOVE = 140
 
 
 def annotate(image: Image.Image, objects: Objects, names: Sequence[str]) -> Image.Image:
-    """Return a copy of an RGB image with each object's box, class and score."""
+    """Return a copy of an RGB image with each object's box, class and score.
+
+    Networks may put out boxes whose sides are negative, which are drawn between their corners, and
+    boxes that are no numbers, which are not drawn.
+    """
     picture = image.copy()
     draw = ImageDraw.Draw(picture)
     height = max(11, round(min(picture.size) / 40))
@@ -32,7 +36,10 @@ def annotate(image: Image.Image, objects: Objects, names: Sequence[str]) -> Imag
         zip(objects.boxes.tolist(), objects.scores.tolist(), objects.classes.tolist(), strict=True)
     )
     # The detections are sorted by score, and the best one is drawn last, on top of the others.
-    for (left, top, right, bottom), score, label in reversed(detections):
+    for box, score, label in reversed(detections):
+        if not all(map(math.isfinite, box)):
+            continue
+        (left, right), (top, bottom) = sorted(box[0::2]), sorted(box[1::2])
         colour = _colour(label)
         draw.rectangle((left, top, right, bottom), outline=colour, width=line)
         name = names[label] if label < len(names) else str(label)

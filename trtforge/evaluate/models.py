@@ -175,7 +175,9 @@ def _open_onnx(
     if plugin_nms and not note:
         note = f"{file}: TensorRT's NMS plugin is run as ONNX's own operators"
     engine = reference_session(model)
-    detection = None if spec.head == "none" else recognise(graph, spec.head_hint, spec.decode)
+    outputs = _output_dims(model)
+    final = spec.head == "none" or set(OUTPUTS) <= set(outputs)  # whatever form the recipe names
+    detection = None if final else recognise(graph, spec.head_hint, spec.decode)
     filled, filling = _as_it_is, _no_remarks
     if folder_recipe is None:
         filled = partial(fill, graph=graph, detection=detection)
@@ -188,7 +190,7 @@ def _open_onnx(
         batch=batch if isinstance(batch, int) else 1,
         size=(height, width),
         graph=file,
-        outputs=_renamed(_output_dims(model), names),
+        outputs=_renamed(outputs, names),
         detection=detection,
         nms=plugin_nms or _inner_nms(existing_nms(graph) is not None, folder_recipe),
         recipe=folder_recipe,

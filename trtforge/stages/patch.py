@@ -317,4 +317,4 @@ def summarize(facts: PatchFacts) -> str:
 
 
 TOOLS = ("onnx", "onnx-graphsurgeon", "onnxruntime", "numpy")
-STAGE = Stage("patch", 7, TOOLS, run, PatchFacts, summarize)
+STAGE = Stage("patch", 8, TOOLS, run, PatchFacts, summarize)

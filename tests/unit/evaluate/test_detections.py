@@ -8,6 +8,7 @@ from PIL import Image
 
 from trtforge.calibration.images import letterbox
 from trtforge.evaluate.detections import Objects, agreement, iou, to_image
+from trtforge.evaluate.draw import annotate
 from trtforge.recipe import Preprocess
 
 SIZE = (640, 640)
@@ -88,3 +89,12 @@ def test_agreement_pairs_each_object_once_and_only_within_its_class() -> None:
     assert agreement(objects((0.9, 0, box), (0.8, 0, box)), objects((0.9, 0, box))) == (1, 2)
     assert agreement(one, objects()) == (0, 2)
     assert agreement(objects(), objects()) == (0, 0)
+
+
+def test_boxes_with_negative_sides_are_drawn_and_no_numbers_are_not() -> None:
+    boxes = np.array([[10, 40, 40, 10], [40, 10, 10, 40], [np.nan, 5, 9, 9]], float)
+    black = Image.new("RGB", (64, 64))
+    for box in boxes:
+        one = Objects(box[None], np.array([0.9]), np.array([1]))
+        drawn = np.asarray(annotate(black, one, ["tool", "nut"]))
+        assert bool(drawn[40, 25].any()) == bool(np.isfinite(box).all())

@@ -12,7 +12,7 @@ import onnx
 import onnx_graphsurgeon as gs
 import pytest
 
-from tests.models import SIDE, anchor_free, images, objectness
+from tests.models import SIDE, anchor_free, images, objectness, sketch
 from trtforge.errors import MachineError
 from trtforge.evaluate import layers
 from trtforge.evaluate.detections import finder
@@ -20,7 +20,7 @@ from trtforge.evaluate.models import open_model
 from trtforge.graph.detection import existing_nms
 from trtforge.graph.model import graph_of, load, model_of
 from trtforge.graph.nms import OUTPUTS, NmsOptions, apply
-from trtforge.recipe import Nms
+from trtforge.recipe import Nms, Recipe
 
 MODELS = {"objectness": objectness, "anchor-free": anchor_free}
 LIMITS = NmsOptions(0.05, 0.6, 20)
@@ -111,3 +111,29 @@ def test_a_plugin_that_can_not_be_exchanged_is_named_with_its_file(
         MachineError, match=f"{path.name}: .*can't be exchanged.*runs only in TensorRT"
     ):
         open_model(path)
+
+
+def test_detections_are_final_whatever_form_a_recipe_names(tmp_path: Path) -> None:
+    """Without suppression, as DETR has none, nothing but the names shows that boxes were ranked."""
+    s = sketch()
+    flat = s.op("Reshape", "image", s.ints(1, -1))
+    best, boxes = s.slice(flat, 0, 100, 1), s.slice(flat, 0, 400, 1)
+    int32, float32 = onnx.TensorProto.INT32, onnx.TensorProto.FLOAT
+    made = [
+        ("Cast", [s.slice(flat, 0, 1, 1)], {"to": int32}, int32, (1, 1)),
+        ("Reshape", [boxes, s.ints(1, 100, 4)], {}, float32, (1, 100, 4)),
+        ("Identity", [best], {}, float32, (1, 100)),
+        ("Cast", [best], {"to": int32}, int32, (1, 100)),
+    ]
+    model = s.model(best, batch=1)
+    del model.graph.output[:]
+    for name, (op, inputs, attributes, kind, shape) in zip(OUTPUTS, made, strict=True):
+        model.graph.node.append(onnx.helper.make_node(op, inputs, [name], name, **attributes))
+        model.graph.output.append(onnx.helper.make_tensor_value_info(name, kind, shape))
+    path = tmp_path / "ranked.onnx"
+    onnx.save(model, path)
+    recipe = Recipe(head="ranked")
+    opened = open_model(path, recipe)
+    boxes, scores, classes = finder(opened, Nms())(opened.infer(np.ones_like(images(1))))
+    assert boxes.shape == (1, 4)
+    assert len(scores) == len(classes) == 1

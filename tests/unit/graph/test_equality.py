@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from tests.models import sketch
 from trtforge.backends.onnxruntime import session
@@ -50,3 +50,31 @@ def test_another_network_is_a_difference() -> None:
     values = numpy_helper.to_array(weights) * np.float32(1.001)
     weights.CopyFrom(numpy_helper.from_array(values, weights.name))
     assert different(model, other) == model.graph.output[0].name
+
+
+def compared(weight: float = 1.0) -> onnx.ModelProto:
+    """The best of what is left where two sums are equal: rounding decides where that is.
+
+    CenterNet leaves the peaks, where a map of probabilities equals the greatest ones around; many
+    are nearly 1.
+    """
+    s = sketch()
+    rng = np.random.default_rng(0)
+    draw = lambda *shape: rng.standard_normal(shape).astype(np.float32)  # noqa: E731
+    x = s.op("Conv", "image", s.const(draw(8, 3, 3, 3) * weight), pads=[1] * 4)
+    parts = [s.const(part) for part in (draw(8), draw(8), draw(8), np.ones(8, np.float32))]
+    x = s.op("BatchNormalization", x, *parts)
+    part = s.op("Mul", x, s.const(np.float32(1.1)))
+    equal = s.op("Equal", s.op("Add", part, x), s.op("Mul", x, s.const(np.float32(2.1))))
+    y = s.op("Mul", x, s.op("Cast", equal, to=onnx.TensorProto.FLOAT))
+    s.nodes.append(helper.make_node("TopK", [y, s.ints(5)], ["best", "where"], "top", axis=1))
+    return s.model("best", batch=1)
+
+
+def test_comparisons_that_rounding_decides_are_no_difference() -> None:
+    model = compared()
+    assert different(model, fold(model)) is None
+
+
+def test_comparisons_of_other_numbers_are_a_difference() -> None:
+    assert different(compared(), fold(compared(1.001))) is not None

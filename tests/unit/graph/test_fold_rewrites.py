@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
 from tests.models import Network, classifier, network, outputs, photographs, yolov8_like
+from trtforge.backends.onnxruntime import session
 from trtforge.graph.fold import constants, fold
 from trtforge.graph.fold.equality import different
 
@@ -281,6 +283,48 @@ def test_padding_with_other_than_zeros_stays(mode: str, fill: float) -> None:
     s = network(4)
     x = s.op("Pad", features(s), s.ints(0, 0, 1, 1, 0, 0, 1, 1), s.const(fill), mode=mode)
     assert folded(s, s.conv(x, (8, 4), 3))["Pad"] == 1
+
+
+LOWEST = float(np.finfo(np.float32).min)
+
+
+@pytest.mark.parametrize("fill", [LOWEST, -np.inf])
+def test_the_lowest_number_around_an_image_goes_into_the_pads_of_a_pool(fill: float) -> None:
+    s = network(4)
+    x = s.op("Pad", features(s), s.ints(0, 0, 0, 0, 0, 0, 1, 1), s.const(fill))
+    y = s.op("MaxPool", x, kernel_shape=[2, 2], strides=[1, 1])
+    assert folded(s, y) == {"Conv": 1, "Relu": 1, "MaxPool": 1}
+
+
+@pytest.mark.parametrize(
+    ("pads", "attributes"),
+    [
+        ((0, 0, 2, 0, 0, 0, 0, 0), {}),
+        ((0, 0, 0, 0, 0, 0, 1, 1), {"ceil_mode": 1}),
+        ((0, 1, 0, 0, 0, 0, 0, 0), {}),
+    ],
+    ids=["a window of padding alone", "a window that reaches over the border", "other channels"],
+)
+def test_what_a_pool_cannot_add_stays(pads: tuple[int, ...], attributes: dict[str, int]) -> None:
+    s = network(4)
+    x = s.op("Pad", features(s), s.ints(*pads), s.const(LOWEST))
+    y = s.op("MaxPool", x, kernel_shape=[2, 2], strides=[1, 1], **attributes)
+    assert folded(s, y)["Pad"] == 1
+
+
+@pytest.mark.parametrize("fill", [[0.0], [np.float32(0)], []], ids=["zero", "float", "default"])
+def test_zeros_around_an_image_stay_zeros_for_a_pool(fill: list[float]) -> None:
+    """YOLOv3-tiny has zeros before a MaxPool; ONNX Runtime before 1.32 takes its pads instead."""
+    s = network(4)
+    x = s.op("Neg", features(s))
+    x = s.op("Pad", x, s.ints(0, 0, 0, 0, 0, 0, 1, 1), *(s.const(each) for each in fill))
+    y = s.op("MaxPool", x, kernel_shape=[2, 2], strides=[1, 1])
+    model = s.model(y, opset=17, batch=1, side=64)
+    feed = {"image": photographs(1)}
+    (right,) = session(model.SerializeToString()).run(None, feed)
+    (ours,) = onnxruntime.InferenceSession(fold(model).SerializeToString()).run(None, feed)
+    assert not right[..., -1, :].any() and right.any()
+    np.testing.assert_allclose(ours, right, rtol=0, atol=1e-5)
 
 
 # -----------------------------------------------------------------------------------------------------

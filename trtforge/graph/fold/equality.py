@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,11 @@ CHOOSING = {
     "Round",
     "Floor",
     "Ceil",
+    "Equal",
+    "Greater",
+    "GreaterOrEqual",
+    "Less",
+    "LessOrEqual",
 }
 PLUGIN = "_TRT"
 Array = NDArray[Any]  # of any element type
@@ -71,12 +76,21 @@ def different(original: onnx.ModelProto, rewritten: onnx.ModelProto) -> str | No
     feed = random_inputs(rewritten)
     before, after = _run(original, feed), _run(rewritten, feed)
     found = _first_difference(before, after, tolerance)
-    if found and _choices(original):
-        return _different_after_choices(original, rewritten, feed, tolerance)
-    if found:
-        moves = _moves(original, feed, before)
-        return _first_difference(before, after, tolerance, moves)
-    return found
+    if not found:
+        return None
+    pairs = _shared_choices(original, rewritten)
+    if pairs:
+        chosen = [name for node, _ in pairs for name in node.output if name]
+        choices = _run(_with_tensors(original, {}, chosen), feed)
+        choices = {name: choices[name] for name in chosen}
+        looked_at = _looked_at(original, rewritten, pairs)
+        original = _with_tensors(original, choices, list(looked_at))
+        rewritten = _with_tensors(rewritten, choices, list(looked_at.values()))
+        feed |= choices
+        before, after = _run(original, feed), _run(rewritten, feed)
+        after |= {name: after[twin] for name, twin in looked_at.items()}
+    moves = _moves(original, feed, before)
+    return _first_difference(before, after, tolerance, moves)
 
 
 def _moves(original: onnx.ModelProto, feed: Arrays, results: Arrays) -> dict[str, float]:
@@ -128,31 +142,33 @@ def _half(model: onnx.ModelProto) -> bool:
     return bool(kinds & {onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16})
 
 
-def _different_after_choices(
-    original: onnx.ModelProto, rewritten: onnx.ModelProto, feed: Arrays, tolerance: float
-) -> str | None:
-    """Compare as ``different`` does, but give the rewritten graph the original's choices.
+Pairs = Sequence[tuple[onnx.NodeProto, onnx.NodeProto]]
 
-    A choice is known by the tensors that it makes.
+
+def _shared_choices(original: onnx.ModelProto, rewritten: onnx.ModelProto) -> Pairs:
+    """Return the choices of the original, each with that of the rewritten graph.
+
+    A choice is known by the tensors that it makes. The rewritten graph is given the original's.
     """
     there = _choices(rewritten)
-    pairs = [(node, there[name]) for name, node in _choices(original).items() if name in there]
-    made = [name for node, _ in pairs for name in node.output if name]
-    before = _run(_with_tensors(original, {}, [*made, *(node.input[0] for node, _ in pairs)]), feed)
-    choices = {name: before[name] for name in made}
-    after = _run(
-        _with_tensors(rewritten, choices, [twin.input[0] for _, twin in pairs]), feed | choices
+    return [(node, there[name]) for name, node in _choices(original).items() if name in there]
+
+
+def _looked_at(
+    original: onnx.ModelProto, rewritten: onnx.ModelProto, pairs: Pairs
+) -> dict[str, str]:
+    """Return what the choices of both graphs look at, but for weights, inputs and other choices."""
+    chosen = {name for node, _ in pairs for name in node.output}
+    computed, there = (
+        {name for node in model.graph.node for name in node.output} - chosen
+        for model in (original, rewritten)
     )
-    sources = {node.input[0]: twin.input[0] for node, twin in pairs}
-    outputs = {value.name for value in original.graph.output} - set(made)
-    return _first_difference({name: before[name] for name in outputs}, after, tolerance) or next(
-        (
-            name
-            for name, twin in sources.items()
-            if not _close(before[name], after[twin], tolerance)
-        ),
-        None,
-    )
+    return {
+        name: twin_name
+        for node, twin in pairs
+        for name, twin_name in zip(node.input, twin.input, strict=False)
+        if name in computed and twin_name in there
+    }
 
 
 def _without_plugins(model: onnx.ModelProto) -> onnx.ModelProto:

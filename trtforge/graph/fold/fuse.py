@@ -1,4 +1,4 @@
-"""Move constant arithmetic and padding around a convolution into its weights and pads."""
+"""Move constant arithmetic and padding into the weights and pads of convolutions and pools."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CONVOLUTIONS = ("Conv", "ConvTranspose")
 
 
 def fuse(graph: gs.Graph, shapes: Shapes) -> bool:
-    """Fuse normalization, arithmetic and padding into convolutions, in place; tell whether any was.
+    """Fuse normalization, arithmetic and padding, in place; tell whether any was fused.
 
     The convolution keeps its name, and its result takes the name of what was fused into it.
     """
@@ -22,11 +22,10 @@ def fuse(graph: gs.Graph, shapes: Shapes) -> bool:
     changed = False
     for node in graph.nodes:
         if standard(node):
-            changed |= (
-                _into_weights(node, found)
-                if node.op in _AFFINE
-                else node.op == "Conv" and _padding(node, found)
-            )
+            if node.op in _AFFINE:
+                changed |= _into_weights(node, found)
+            elif node.op in ("Conv", "MaxPool"):
+                changed |= _padding(node, found)
     sweep(graph)
     return changed
 
@@ -122,27 +121,62 @@ _AFFINE: dict[str, Callable[[gs.Node, int, int, int], Affine | None]] = {
 }
 
 
-def _padding(conv: gs.Node, scope: Scope) -> bool:
-    """Return the zeros around the image, which a convolution's pads can also add."""
-    pad = producer(conv.inputs[0], "Pad")
+def _padding(node: gs.Node, scope: Scope) -> bool:
+    """Move what surrounds the image into the pads of a convolution or a pool, if they add the same.
+
+    A convolution's pads are zeros, those of a MaxPool are lower than any number.
+    """
+    pad = producer(node.inputs[0], "Pad")
     if pad is None or not scope.private(pad.outputs[0]):
         return False
-    amounts, fill = constant(pad, 1), constant(pad, 2)
-    zeros = len(pad.inputs) < 3 or pad.inputs[2].is_empty() or (fill is not None and not fill.any())
-    plain = pad.attrs.get("mode", "constant") == "constant" and (
-        len(pad.inputs) < 4 or pad.inputs[3].is_empty()
-    )
-    if (
-        amounts is None
-        or not zeros
-        or not plain
-        or conv.attrs.get("auto_pad", "NOTSET") != "NOTSET"
-    ):
+    amounts, fill = constant(pad, 1), _fill(pad)
+    if amounts is None or fill is None or node.attrs.get("auto_pad", "NOTSET") != "NOTSET":
         return False
+    if node.op == "MaxPool" and fill == 0:
+        _stay_zero(pad, fill, scope)
+    neutral = fill == 0 if node.op == "Conv" else fill <= np.finfo(fill.dtype).min
     low, high = np.split(amounts.astype(int), 2)
-    if (amounts < 0).any() or low[:2].any() or high[:2].any():
+    if not neutral or (amounts < 0).any() or low[:2].any() or high[:2].any():
         return False
-    found = np.array(conv.attrs.get("pads", [0] * (2 * len(low[2:]))))
-    conv.attrs["pads"] = [int(value) for value in found + np.concatenate([low[2:], high[2:]])]
-    conv.inputs[0] = pad.inputs[0]
+    found = np.array(node.attrs.get("pads", [0] * (2 * len(low[2:]))))
+    pads = found + np.concatenate([low[2:], high[2:]])
+    if node.op == "MaxPool" and not _are_pads_of_pool(node, pads):
+        return False
+    node.attrs["pads"] = [int(value) for value in pads]
+    node.inputs[0] = pad.inputs[0]
     return True
+
+
+def _fill(pad: gs.Node) -> np.floating | None:
+    """Return the float that a Pad surrounds its input with; None if it is not one float."""
+    if pad.attrs.get("mode", "constant") != "constant":
+        return None
+    if len(pad.inputs) > 3 and not pad.inputs[3].is_empty():
+        return None
+    if len(pad.inputs) < 3 or pad.inputs[2].is_empty():
+        value: np.ndarray | None = np.zeros(1, np.float32)
+    else:
+        value = constant(pad, 2)
+    number = value.reshape(-1)[0] if value is not None and value.size == 1 else None
+    return number if isinstance(number, np.floating) else None
+
+
+def _stay_zero(pad: gs.Node, fill: np.floating, scope: Scope) -> None:
+    """Write the zero as -0.0: ONNX Runtime before 1.32 takes +0.0 for the pads of a MaxPool.
+
+    It fuses the two, and where all numbers under a window are negative, the zero was the greatest.
+    """
+    if not np.signbit(fill):
+        zero = scope.constant(f"{pad.outputs[0].name}.zero", np.array(-0.0, fill.dtype))
+        pad.inputs = [*pad.inputs[:2], zero]
+
+
+def _are_pads_of_pool(pool: gs.Node, pads: np.ndarray) -> bool:
+    """Tell whether a pool may have these pads: every window holds at least one number."""
+    kernel = np.array(pool.attrs["kernel_shape"])
+    one_result = len(pool.outputs) == 1  # indices would count the padding
+    return (
+        one_result
+        and not pool.attrs.get("ceil_mode", 0)
+        and bool((pads < np.concatenate([kernel, kernel])).all())
+    )

@@ -29,10 +29,10 @@ auto`` takes them for such models, and the plugin for the others. DeepStream's s
 its four by name, and leaves the rest to a probe of yours.
 
 Suppression is greedy and per class: the box of highest score stays, and boxes of its class whose
-IoU with it is
-greater than the limit go. ONNX Runtime's NonMaxSuppression compares strictly: it keeps `score >
-limit` and removes `IoU > limit`. Models whose boxes do not overlap (queries, or ranked by the
-model) are only ranked, whatever the form.
+IoU with it is greater than the limit go. ONNX Runtime's NonMaxSuppression compares strictly: it
+keeps `score > limit` and removes `IoU > limit`. Turned boxes have a suppression of their own (see
+`oriented`). Models whose boxes do not overlap (queries, or ranked by the model) are only ranked,
+whatever the form.
 """
 
 from __future__ import annotations
@@ -87,7 +87,6 @@ __all__ = [
 ]
 
 _MIN_OPSET = 11  # Range, GatherND, and NonMaxSuppression and TopK as used here
-_LOOP_OPSET = 13  # the oldest that the Loop of turned boxes was tried with
 
 
 def apply(
@@ -161,11 +160,6 @@ def suppress(graph: gs.Graph, decoded: Decoded, detection: Detection, options: N
     if not detection.suppress:
         return rank(graph, decoded, detection, options)
     if "angle" in decoded.extras:
-        if graph.opset < _LOOP_OPSET:
-            raise ForgeError(
-                f"turned boxes need opset {_LOOP_OPSET}, and the model has {graph.opset}",
-                "fold it first",
-            )
         return oriented_nms(graph, decoded, detection, options)
     return standard_nms(graph, decoded.boxes, decoded.scores, options, decoded.coding)
 

@@ -5,22 +5,19 @@ by side overlap where the ships do not. So the overlap is that of the models' ow
 minus the Hellinger distance of two Gaussians with the boxes' covariances ("ProbIoU", arXiv
 2106.06072), of which training and published figures are.
 
-Only the best `CANDIDATES` of an image enter: a table of all pairs is built. Greedy suppression is
-the fixed point of
-"a candidate stays if no better one of its class that stays overlaps it"; a Loop repeats this until
-nothing changes.
+Only the best `CANDIDATES` of an image enter: a table of all pairs is built. A candidate stays if no
+better one of its class overlaps it, whether that one stays or not ("Fast NMS", arXiv 1904.02689):
+that, too, is what the models' own post-processing does, and it needs no loop.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
 from trtforge.graph.detection import Decoded, Detection
 from trtforge.graph.detection.decoding import to_corners
-from trtforge.graph.edit.nodes import PREFIX, add_node, channels, top, unique
+from trtforge.graph.edit.nodes import add_node, channels, top
 from trtforge.graph.nms.options import Kept, NmsOptions
 from trtforge.graph.nms.ranking import with_image
 from trtforge.graph.nms.standard import best_class, blanked, lookup
@@ -58,7 +55,7 @@ def oriented_nms(
         graph, "Greater", [ranked, np.array(options.score, np.float32)], "above", np.bool_
     )
     above = _float(graph, above, "above_float")
-    stays = _settle(graph, hides, above, count)
+    stays = _unhidden(graph, hides, above)
     scores = add_node(graph, "Mul", [ranked, stays], "scores_of_those_that_stay")
     keep = min(options.max_det, count)
     final, rows = top(graph, scores, keep, axis=1)
@@ -127,44 +124,13 @@ def _hides(
     return add_node(graph, "Mul", [rivals, better], "hides")
 
 
-def _settle(graph: gs.Graph, hides: gs.Tensor, above: gs.Tensor, count: int) -> gs.Tensor:
-    """Return float32 `(B, K)`: 1 for the boxes that greedy suppression keeps."""
-    name = unique(graph, f"{PREFIX}settle")
-    body = gs.Graph(opset=graph.opset, name=f"{name}/body")
-    turn, go_on = (
-        gs.Variable(f"{name}/turn", np.int64, []),
-        gs.Variable(f"{name}/go_on", np.bool_, []),
-    )
-    stays = gs.Variable(f"{name}/stays", np.float32)
-    body.inputs = [turn, go_on, stays]
-
-    def calc(
-        op: str, inputs: list[gs.Tensor | np.ndarray], dtype: Any = np.float32, **attrs: Any
-    ) -> gs.Tensor:
-        output = gs.Variable(f"{name}/body/{len(body.nodes)}", dtype)
-        operands = [
-            gs.Constant(f"{output.name}/in{i}", each) if isinstance(each, np.ndarray) else each
-            for i, each in enumerate(inputs)
-        ]
-        body.nodes.append(gs.Node(op, output.name, attrs, operands, [output]))
-        return output
-
-    down = calc("Reshape", [stays, np.array([0, -1, 1], np.int64)])
-    hidden = calc("Reshape", [calc("MatMul", [hides, down]), np.array([0, -1], np.int64)])
-    free = calc("Cast", [calc("Less", [hidden, np.array(0.5, np.float32)], np.bool_)], to=1)
-    after = calc("Mul", [free, above])
-    changes = calc("Abs", [calc("Sub", [after, stays])])
-    most = calc("ReduceMax", [calc("Reshape", [changes, np.array([-1], np.int64)])], keepdims=0)
-    again = calc("Greater", [most, np.array(0.5, np.float32)], np.bool_)
-    body.outputs = [again, after]
-
-    settled = gs.Variable(f"{name}/settled", np.float32)
-    most_turns = gs.Constant(f"{name}/most_turns", np.array(count, np.int64))
-    at_first = gs.Constant(f"{name}/at_first", np.array(True))
-    graph.nodes.append(
-        gs.Node("Loop", name, {"body": body}, [most_turns, at_first, above], [settled])
-    )
-    return settled
+def _unhidden(graph: gs.Graph, hides: gs.Tensor, above: gs.Tensor) -> gs.Tensor:
+    """Return float32 `(B, K)`: 1 for the boxes above the threshold that no better one hides."""
+    column = add_node(graph, "Reshape", [above, np.array([0, -1, 1], np.int64)], "above_column")
+    hidden = add_node(graph, "MatMul", [hides, column], "hidden_by")
+    hidden = add_node(graph, "Reshape", [hidden, np.array([0, -1], np.int64)], "hidden_by_row")
+    free = add_node(graph, "Less", [hidden, np.array(0.5, np.float32)], "free", np.bool_)
+    return add_node(graph, "Mul", [_float(graph, free, "free_float"), above], "stays")
 
 
 def _float(graph: gs.Graph, tensor: gs.Tensor, name: str) -> gs.Tensor:
