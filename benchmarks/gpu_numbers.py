@@ -428,8 +428,8 @@ def measure(branches: dict[str, Form], column: Column, folder: Path, timing: Pat
             rows += [Row(left.pop(name), column, f"refused: {error.problem}") for name in named]
             continue
         (folder / "forms.engine").write_bytes(engine)
-        infer, _, _ = tensorrt.load(folder / "forms.engine")
-        seen, right = infer(image()), run(reference)
+        seen = tensorrt.load(folder / "forms.engine").infer(image())
+        right = run(reference)
         for (name, form), output in zip(left.items(), right, strict=True):
             figure = decibels(right[output], seen[output])
             kernels = tuple(kernels_of(f"/{name}/form", record.layers))

@@ -70,11 +70,16 @@ def build(
 
     Args:
         calibration: for implicit INT8.
+
+    Raises:
+        MachineError: also for FP8 where TensorRT computes it wrong.
     """
     from trtforge.backends._session import deserialize
 
     trt = module()
     here = machine()
+    if _has_fp8(model):
+        _need_fp8(trt)
     trt.init_libnvinfer_plugins(_trt.logger(trt), "")
     feed = _feed(trt, calibration, batch[0], options) if calibration else None
     timing = Path(
@@ -109,20 +114,34 @@ def check(options: BuildOptions, fp8: bool = False) -> None:
         BuildError: the builder refuses a value.
     """
     trt = module()
-    if fp8 and _major_minor(trt.__version__) <= NO_FP8:
-        raise MachineError(
-            f"TensorRT {trt.__version__} computes FP8 convolutions in FP16, more slowly than FP16 "
-            "itself, and detectors find nothing (seen with 10.6 on an H200)",
-            "use --int8 or --fp16, a newer TensorRT, or --backend tensorrt-rtx",
-        )
+    if fp8:
+        _need_fp8(trt)
     if options.implicit is not None:
         need_implicit(trt)
     machine()
     _trt.check(trt, options, configure=lambda config: None)
 
 
-def _major_minor(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".")[:2])
+def _need_fp8(trt: Any) -> None:
+    """Refuse FP8 where TensorRT computes it wrong.
+
+    Raises:
+        MachineError: this version is ``NO_FP8`` or older.
+    """
+    if tuple(int(part) for part in trt.__version__.split(".")[:2]) <= NO_FP8:
+        raise MachineError(
+            f"TensorRT {trt.__version__} computes FP8 convolutions in FP16, more slowly than FP16 "
+            "itself, and detectors find nothing (seen with 10.6 on an H200)",
+            "use --int8 or --fp16, a newer TensorRT, or --backend tensorrt-rtx",
+        )
+
+
+def _has_fp8(model: Path) -> bool:
+    """Tell whether a graph holds FP8 numbers; its external data is not read."""
+    import onnx
+
+    graph = onnx.load(model, load_external_data=False).graph
+    return any(weight.data_type == onnx.TensorProto.FLOAT8E4M3FN for weight in graph.initializer)
 
 
 @dataclass(frozen=True)
