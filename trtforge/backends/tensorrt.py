@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from trtforge.backends._session import Session
 
+NO_FP8 = (10, 6)  # this version and older ones; newer ones were not measured
 INSTALL = "pip install 'trtforge[tensorrt]' on the target, or use the TensorRT that JetPack brings"
 
 
@@ -69,11 +70,16 @@ def build(
 
     Args:
         calibration: for implicit INT8.
+
+    Raises:
+        MachineError: also for FP8 where TensorRT computes it wrong.
     """
     from trtforge.backends._session import deserialize
 
     trt = module()
     here = machine()
+    if _has_fp8(model):
+        _need_fp8(trt)
     trt.init_libnvinfer_plugins(_trt.logger(trt), "")
     feed = _feed(trt, calibration, batch[0], options) if calibration else None
     timing = Path(
@@ -97,18 +103,45 @@ def build(
     return engine, record
 
 
-def check(options: BuildOptions) -> None:
-    """Refuse, before any work, options that this TensorRT lacks.
+def check(options: BuildOptions, fp8: bool = False) -> None:
+    """Refuse, before any work, what this TensorRT lacks or computes wrong.
+
+    Args:
+        fp8: the graph's operators are in FP8.
 
     Raises:
         MachineError: it names the version; or TensorRT or the driver is missing.
         BuildError: the builder refuses a value.
     """
     trt = module()
+    if fp8:
+        _need_fp8(trt)
     if options.implicit is not None:
         need_implicit(trt)
     machine()
     _trt.check(trt, options, configure=lambda config: None)
+
+
+def _need_fp8(trt: Any) -> None:
+    """Refuse FP8 where TensorRT computes it wrong.
+
+    Raises:
+        MachineError: this version is ``NO_FP8`` or older.
+    """
+    if tuple(int(part) for part in trt.__version__.split(".")[:2]) <= NO_FP8:
+        raise MachineError(
+            f"TensorRT {trt.__version__} computes FP8 convolutions in FP16, more slowly than FP16 "
+            "itself, and detectors find nothing (seen with 10.6 on an H200)",
+            "use --int8 or --fp16, a newer TensorRT, or --backend tensorrt-rtx",
+        )
+
+
+def _has_fp8(model: Path) -> bool:
+    """Tell whether a graph holds FP8 numbers; its external data is not read."""
+    import onnx
+
+    graph = onnx.load(model, load_external_data=False).graph
+    return any(weight.data_type == onnx.TensorProto.FLOAT8E4M3FN for weight in graph.initializer)
 
 
 @dataclass(frozen=True)

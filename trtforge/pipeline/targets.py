@@ -112,7 +112,8 @@ def check(
         )
     if work.implicit and work.precision == "int8":
         options = replace(options, implicit=work.recipe.precision.rest)
-    cells = [Cell((target, options, deepstream), place(target)) for target in targets]
+    fp8 = work.precision == "fp8"
+    cells = [Cell((target, options, deepstream, fp8), place(target)) for target in targets]
     return [remark for remarks in workers.results(_check_in_cell, cells) for remark in remarks]
 
 
@@ -126,8 +127,8 @@ def _target_in_cell(task: tuple[str, Device | None], store: Store) -> tuple[Targ
     return target(*task)
 
 
-def _check_in_cell(task: tuple[Target, BuildOptions, str | None], store: Store) -> list[str]:
-    target, options, deepstream = task
+def _check_in_cell(task: tuple[Target, BuildOptions, str | None, bool], store: Store) -> list[str]:
+    target, options, deepstream, fp8 = task
     option = _first_option(options)
     if target.backend == ONNXRUNTIME and option:
         raise ForgeError(
@@ -137,8 +138,8 @@ def _check_in_cell(task: tuple[Target, BuildOptions, str | None], store: Store) 
         tensorrt_rtx.check(options)
     if target.backend != "tensorrt":
         return []
-    if option or options.implicit:
-        tensorrt.check(options)
+    if option or options.implicit or fp8:
+        tensorrt.check(options, fp8)
     return _deepstream_remarks(target, deepstream)
 
 

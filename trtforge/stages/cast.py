@@ -29,9 +29,15 @@ class CastOptions:
 
 @dataclass(frozen=True)
 class CastFacts:
-    """The number of Cast nodes in the result."""
+    """Facts about a graph in FP16.
+
+    Attributes:
+        casts: number of Cast nodes in it.
+        normalising: number of nodes of written-out normalisations, which stay FP32.
+    """
 
     casts: int = 0
+    normalising: int = 0
 
 
 def run(draft: Path, inputs: CastInputs, options: CastOptions) -> CastFacts:
@@ -42,16 +48,20 @@ def run(draft: Path, inputs: CastInputs, options: CastOptions) -> CastFacts:
     """
     from trtforge.graph.model import graph_of, load, model_of, save
     from trtforge.graph.precision.half import to_half
+    from trtforge.graph.precision.normalise import normalising
+    from trtforge.graph.quantize.tensorrt import suit_tensorrt
 
-    graph = to_half(graph_of(load(inputs.model.path)), options.keep)
-    result = model_of(graph)
+    graph = graph_of(load(inputs.model.path))
+    kept = len(normalising(graph))
+    result = model_of(suit_tensorrt(to_half(graph, options.keep)))
     save(result, draft / MODEL)
-    return CastFacts(sum(node.op_type == "Cast" for node in result.graph.node))
+    return CastFacts(sum(node.op_type == "Cast" for node in result.graph.node), kept)
 
 
 def summarize(facts: CastFacts) -> str:
     """Return the facts in a line for people."""
-    return f"FP16, {facts.casts} casts"
+    kept = f", {facts.normalising} nodes of normalisations stay FP32" if facts.normalising else ""
+    return f"FP16, {facts.casts} casts{kept}"
 
 
-STAGE = Stage("cast", 4, ("onnx", "onnx-graphsurgeon", "numpy"), run, CastFacts, summarize)
+STAGE = Stage("cast", 6, ("onnx", "onnx-graphsurgeon", "numpy"), run, CastFacts, summarize)

@@ -13,6 +13,7 @@ from trtforge.graph.edit.names import names_of
 from trtforge.graph.heads import decode
 from trtforge.graph.moves import MOVES_ALL, MOVES_FIRST
 from trtforge.graph.patterns import matching
+from trtforge.graph.precision.normalise import normalising
 
 VANISHING = 2.0**-25  # this and smaller numbers round to zero in FP16
 LARGEST = float(np.finfo(np.float16).max)  # 65504
@@ -49,6 +50,8 @@ def to_half(graph: gs.Graph, keep: tuple[str, ...] = ()) -> gs.Graph:
     coordinates. Operators that only move the heads' outputs to the decode run in FP16: they
     move the same numbers in half the bytes.
 
+    So do normalisations that are written out: see ``trtforge.graph.precision.normalise``.
+
     Args:
         graph: a folded float32 graph, with or without Q/DQ; tensor types are known.
         keep: patterns of the nodes that stay FP32 (see ``trtforge.graph.patterns``).
@@ -66,7 +69,7 @@ def to_half(graph: gs.Graph, keep: tuple[str, ...] = ()) -> gs.Graph:
                 "build it with --fp32, or export the model without control flow",
             )
     kept = matching(graph, keep, graph.nodes, "node")
-    full = _computing(decode(graph))
+    full = _computing(decode(graph)) | {id(node) for node in normalising(graph)}
     half = [
         node
         for node in graph.nodes

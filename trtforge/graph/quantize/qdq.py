@@ -5,18 +5,21 @@ The rules, numbered as the tests name them:
 1. The input of every learned convolution and matrix product is INT8, and so are its weights:
    symmetric, per output channel, stored as INT8 (NVIDIA TensorRT documentation, "Working with
    Quantized Types": symmetric only, zero points 0, per-channel weights).
-2. One scale runs through operators that only move values (concat, max-pool, resize, slice,
-   transpose ...): a concat of INT8 inputs then costs a copy, and a second rounding changes nothing.
+2. Before a convolution, one scale runs through operators that only move values (concat, max-pool,
+   resize, slice, transpose ...): a concat of INT8 inputs then costs a copy, and a second rounding
+   changes nothing. Before a matrix product, Q/DQ stands directly at its input: TensorRT 10.6 takes
+   0 for a sum's input that was quantized, moved and dequantized where the rest is FP16.
 3. In a residual add that takes the output of a convolution directly, the other input carries Q/DQ,
    so that convolution, add and quantize fuse into one kernel; a pair on the convolution's output
    would force them apart. Where both inputs come from convolutions, the one that runs later fuses
-   and the earlier one carries Q/DQ. Any input of an add that is quantized for another reason is
-   taken in its quantized form.
+   and the earlier one carries Q/DQ. An input of any add that convolutions also read is taken in
+   its quantized form. What matrix products read stays float in adds: products and adds do not fuse.
 4. The operators that read the network's input stay float. A photograph has 256 levels, and
    symmetric INT8 has 127 for them; with three input channels these operators cost next to nothing
    (1 % of YOLOv8n's MACs).
 5. Biases, activations and the decode stay float; so does the *output* of the last learned operator
    of each branch, because nothing learned reads it.
+6. Operators without a right INT8 kernel stay float: see ``unserved``.
 """
 
 from __future__ import annotations
@@ -36,6 +39,7 @@ from trtforge.graph.heads import last_learned, learned
 from trtforge.graph.moves import Group, groups, moved_inputs
 from trtforge.graph.patterns import matching
 from trtforge.graph.quantize.rounding import Rounded
+from trtforge.graph.quantize.unserved import is_unserved
 from trtforge.graph.tensors import values_of
 
 LEAST_OPSET = 13  # QuantizeLinear and DequantizeLinear take an axis
@@ -118,26 +122,38 @@ def place(
         kept |= {node.name for node in operators} - matching(graph, only, operators, noun)
     kept |= {node.name for node in operators if _reads_input(node.inputs[0])}
     kept |= {node.name for node in last_learned(graph)} if float_heads else set()
+    kept |= {node.name for node in operators if is_unserved(node)}
     operators = [node for node in operators if node.name not in kept]
     if not operators:
         raise ForgeError(
             "the model has no convolution or matrix product to quantize", "build it with --fp16"
         )
 
-    readers: dict[str, dict[tuple[str, int], None]] = {}
-    stack = [(node.inputs[0], node, 0) for node in operators]
-    while stack:
-        tensor, reader, index = stack.pop()
-        if tensor.name not in readers:
-            stack += moved_inputs(tensor)
-        readers.setdefault(tensor.name, {})[reader.name, index] = None
-    for node, index in _residual_inputs(graph, {node.name for node in operators}, set(readers)):
+    convolutions = [node for node in operators if node.op == "Conv"]
+    readers = _readers(convolutions)
+    names = {node.name for node in convolutions}
+    for node, index in _residual_inputs(graph, names, set(readers)):
         readers.setdefault(node.inputs[index].name, {})[node.name, index] = None
+    for node in operators:
+        if node.op != "Conv":
+            readers.setdefault(node.inputs[0].name, {})[node.name, 0] = None
     return Placement(
         operators=tuple(node.name for node in operators),
         groups=groups(graph, readers),
         readers={name: tuple(found) for name, found in readers.items()},
     )
+
+
+def _readers(convolutions: list[gs.Node]) -> dict[str, dict[tuple[str, int], None]]:
+    """Return the convolutions' inputs and the tensors whose values they hold, with their readers."""
+    readers: dict[str, dict[tuple[str, int], None]] = {}
+    stack = [(node.inputs[0], node, 0) for node in convolutions]
+    while stack:
+        tensor, reader, index = stack.pop()
+        if tensor.name not in readers:
+            stack += moved_inputs(tensor)
+        readers.setdefault(tensor.name, {})[reader.name, index] = None
+    return readers
 
 
 def _check_float(graph: gs.Graph) -> None:
@@ -253,9 +269,14 @@ def _reads_input(tensor: gs.Tensor) -> bool:
 
 
 def _residual_inputs(
-    graph: gs.Graph, operators: set[str], quantized: set[str]
+    graph: gs.Graph, convolutions: set[str], quantized: set[str]
 ) -> list[tuple[gs.Node, int]]:
-    """Return the inputs of adds that rule 3 quantizes."""
+    """Return the inputs of adds that rule 3 quantizes.
+
+    Args:
+        convolutions: names of the quantized convolutions.
+        quantized: names of the tensors that they read in quantized form.
+    """
     order = {node.name: position for position, node in enumerate(graph.nodes)}
     found = []
     for node in graph.nodes:
@@ -264,7 +285,7 @@ def _residual_inputs(
         direct = [
             order[tensor.inputs[0].name]
             for tensor in node.inputs
-            if tensor.inputs[0].name in operators and len(tensor.outputs) == 1
+            if tensor.inputs[0].name in convolutions and len(tensor.outputs) == 1
         ]
         feeds_int8 = any(
             tensor.name in quantized for tensor in _through_activation(node.outputs[0])
