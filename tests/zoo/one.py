@@ -63,7 +63,7 @@ def main(model: Path, file: Path, photos: Path, scratch: Path) -> None:
     reference, arrays = load(model)
     subject = Subject(model, reference, arrays, photos, scratch)
     result = Result()
-    detector = reference.task in {"detect", "segment", "pose", "obb"} and not reference.refused
+    detector = reference.task in {"detect", "segment", "pose", "obb"}
 
     def step(name: str, function: Callable[[], Finding]) -> bool:
         began = time.monotonic()
@@ -82,6 +82,9 @@ def main(model: Path, file: Path, photos: Path, scratch: Path) -> None:
         result.write(file)
         return finding.ok
 
+    if reference.refused:
+        step("refusal", lambda: refusal(subject))
+        return
     step("listed", lambda: listed(subject, result))
     if step("build onnxruntime", lambda: build(subject, "fp32", "ort")):
         step("kind", lambda: kind(subject))
@@ -119,6 +122,17 @@ def listed(subject: Subject, result: Result) -> Finding:
     return Finding(True, result.recognised)
 
 
+def refusal(subject: Subject) -> Finding:
+    """Tell whether the file is refused, and with the words that say why."""
+    try:
+        build(subject, "fp32", "ort")
+    except trtforge.ForgeError as error:
+        return Finding(
+            subject.reference.refused in error.problem, f"{error.problem} ({error.hint})"
+        )
+    return Finding(False, "the file was built")
+
+
 def build(subject: Subject, precision: str, name: str) -> Finding:
     """Build for ONNX Runtime or the RTX 4090, with the options that a user would give."""
     reference = subject.reference
@@ -128,7 +142,7 @@ def build(subject: Subject, precision: str, name: str) -> Finding:
         labels = subject.scratch / "names.txt"
         labels.write_text("\n".join(reference.labels) + "\n")
     nms = trtforge.Nms()
-    if reference.boxes and not reference.refused:
+    if reference.boxes:
         best = reference.best_class
         nms = trtforge.Nms(
             score=reference.score, iou=reference.iou, max_det=reference.max_det, best_class=best
@@ -164,7 +178,7 @@ def kind(subject: Subject) -> Finding:
     """Tell whether the configuration takes the network for what the library says that it is."""
     network = settings(subject)["network-type"]
     right = {"detect": "0", "segment": "03", "pose": "0", "obb": "100", "classify": "1", "semantic": "2"}  # fmt: skip
-    allowed = "100" if subject.reference.refused else right.get(subject.reference.task, "100")
+    allowed = right.get(subject.reference.task, "100")
     return Finding(
         network in allowed or network == allowed,
         f"network-type={network} for {subject.reference.task}",

@@ -58,7 +58,7 @@ class Reference:
         boxes, scores, classes: objects in pixels of the image (``xyxy``; of oriented boxes ``xywhr``).
         top: for classifiers, (class, probability) of the five best.
         tolerance: pixels that boxes may differ by; half floats need more.
-        refused: why it is right to refuse the file as a detector, or empty.
+        refused: words with which it is right to refuse the file, or empty.
         image: file name of the image.
     """
 

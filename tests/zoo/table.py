@@ -92,16 +92,17 @@ def counts(rows: Sequence[Row], references: dict[str, Reference]) -> list[str]:
 
     detectors = [row for row in rows if "objects" in row.steps or is_detector(references[row.name])]
     refused = [row for row in rows if references[row.name].refused]
-    raws = [row for row in rows if not row.raw]
+    taken = [row for row in rows if not references[row.name].refused]
+    raws = [row for row in taken if not row.raw]
     return [
         "| of the files | are | of |",
         "|---|---|---|",
         share("detectors recognised", [passed(row, "kind") is True for row in detectors]),
-        share("rightly not taken for a stock detector", [passed(row, "kind") is True for row in refused]),
-        share("boxes, masks, points, classes, maps: the library's", [all_passed(row, SAME) is True for row in rows]),
+        share("refused with the right reason, of those that can't be taken", [passed(row, "refusal") is True for row in refused]),
+        share("boxes, masks, points, classes, maps: the library's", [all_passed(row, SAME) is True for row in taken]),
         share("the same in the preview", [bool(passed(row, "preview")) for row in rows if passed(row, "preview") is not None]),
-        share("labels, size, preprocessing right, lint clean", [all_passed(row, WRITTEN) is True for row in rows]),
-        share("FP32 and INT8 build for ONNX Runtime", [all_passed(row, ("build onnxruntime", "int8 onnxruntime")) is True for row in rows]),
+        share("labels, size, preprocessing right, lint clean", [all_passed(row, WRITTEN) is True for row in taken]),
+        share("FP32 and INT8 build for ONNX Runtime", [all_passed(row, ("build onnxruntime", "int8 onnxruntime")) is True for row in taken]),
         share("TensorRT-RTX builds the untouched file", [not row.raw for row in rows]),
         share("parity: of those, FP32, FP16 and INT8 build from ours, too", [parity(row) for row in raws]),
         share("nothing failed at all", [not failures_of(row) for row in rows]),
@@ -171,7 +172,11 @@ def notes(rows: Sequence[Row], references: dict[str, Reference]) -> list[str]:
         if given:
             found[f"given: {given}"].append(name)
         if reference.refused:
-            found[f"no detector for trtforge: {reference.refused}"].append(name)
+            found[
+                f"refused: {plain(row.steps['refusal'][1])}"
+                if "refusal" in row.steps
+                else "not refused"
+            ].append(name)
         if row.raw:
             found[f"raw: {plain(row.raw)[:160]}"].append(name)
         for step, note in failures_of(row):

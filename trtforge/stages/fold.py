@@ -245,4 +245,4 @@ def remarks(facts: FoldFacts, options: FoldOptions, stated: Metadata) -> list[st
 
 
 TOOLS = ("onnx", "onnx-graphsurgeon", "onnxruntime", "numpy")
-STAGE = Stage("fold", 14, TOOLS, run, FoldFacts, summarize)
+STAGE = Stage("fold", 15, TOOLS, run, FoldFacts, summarize)

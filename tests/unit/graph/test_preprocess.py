@@ -30,7 +30,19 @@ def focus(**kwargs: Any) -> onnx.ModelProto:
     return s.model(s.relu(s.op("Concat", *parts, axis=1), (12, 8), 3), **kwargs)
 
 
-MODELS = {"padded": classifier, "not padded": objectness, "focus": focus}
+def zeros_around(**kwargs: Any) -> onnx.ModelProto:
+    """EfficientNet's first layer: zeros on two sides, by a node of their own."""
+    s = network(3)
+    padded = s.op("Pad", "image", s.ints(0, 0, 0, 0, 0, 0, 1, 1), s.const(0))
+    return s.model(s.relu(padded, (3, 8), 3), **kwargs)
+
+
+MODELS = {
+    "padded": classifier,
+    "not padded": objectness,
+    "focus": focus,
+    "zeros around": zeros_around,
+}
 
 
 def frames(batch: int = 2) -> np.ndarray:
@@ -58,7 +70,9 @@ def test_deviations_go_into_the_weights(name: str) -> None:
     assert nodes == len(graph_of(MODELS[name]()).nodes)
 
 
-@pytest.mark.parametrize(("name", "extra"), [("padded", 1), ("not padded", 0), ("focus", 1)])
+@pytest.mark.parametrize(
+    ("name", "extra"), [("padded", 1), ("not padded", 0), ("focus", 1), ("zeros around", 1)]
+)
 def test_means_too(name: str, extra: int) -> None:
     """A convolution that pads keeps one subtraction: its padding is the mean colour, and not black."""
     graph = graph_of(MODELS[name]())

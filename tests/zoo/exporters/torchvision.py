@@ -189,6 +189,7 @@ def detector(name: str, size: tuple[int, int], file: Path) -> tuple[Reference, A
             scores=found["scores"][kept].tolist(),
             classes=found["labels"][kept].tolist(),
             iou=0.5,
+            refused="is not a batch of images",  # its input is one picture (3, H, W)
         ),
         arrays,
     )

@@ -13,7 +13,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from trtforge.errors import ForgeError
-from trtforge.graph.edit.nodes import PREFIX, add_node, cast, first_image, unique
+from trtforge.graph.edit.nodes import PREFIX, add_node, cast, first_image, unique, upstream
 from trtforge.graph.tensors import sides
 from trtforge.recipe import Preprocess
 
@@ -134,8 +134,8 @@ def _first_convolutions(graph: gs.Graph) -> list[tuple[gs.Node, np.ndarray]]:
     """Return the convolutions that read the image, and their weights `(O, 3 n, h, w)`.
 
     Before them may be what only moves pixels: YOLOv5's and YOLOX's Focus puts every other pixel
-    into channels of its
-    own, by Slices and a Concat, so that channel i is colour i modulo 3.
+    into channels of its own, by Slices and a Concat, so that channel i is colour i modulo 3. And
+    zeros around the image, as EfficientNet pads it, which no deviation changes.
 
     Raises:
         ForgeError: something else reads the image, or the weights are not constant.
@@ -149,6 +149,7 @@ def _first_convolutions(graph: gs.Graph) -> list[tuple[gs.Node, np.ndarray]]:
                 node.op in _PASS
                 or (node.op == "Slice" and _spatial(node))
                 or (node.op == "Concat" and node.attrs.get("axis") == 1)
+                or (node.op == "Pad" and _zeros(node))
             ):
                 pending += node.outputs
             elif node.op == "Conv" and node.inputs[0] is tensor:
@@ -190,7 +191,19 @@ def _each_channel(weights: np.ndarray, colours: np.ndarray) -> np.ndarray:
     return np.tile(colours, weights.shape[1] // _COLOURS).reshape(1, -1, 1, 1)
 
 
+def _zeros(pad: gs.Node) -> bool:
+    """Tell whether a Pad puts zeros around the image."""
+    fill = pad.inputs[2] if len(pad.inputs) > 2 else None
+    zero = (
+        fill is None or fill.is_empty() or (isinstance(fill, gs.Constant) and not fill.values.any())
+    )
+    return pad.attrs.get("mode", "constant") == "constant" and zero
+
+
 def _pads(node: gs.Node) -> bool:
+    """Tell whether a convolution reads zeros around the image."""
+    if any(before.op == "Pad" for before in upstream(node.inputs[0])):
+        return True
     return any(node.attrs.get("pads", [])) or node.attrs.get("auto_pad", "NOTSET") not in (
         "NOTSET",
         "VALID",
