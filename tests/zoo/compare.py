@@ -100,7 +100,7 @@ def same_objects(
     lost = set(range(len(theirs))) - {one for one, _ in matched}
     extra = set(range(len(ours))) - {other for _, other in matched}
     lost = {index for index in lost if theirs.scores[index] > near}
-    extra = {index for index in extra if ours.scores[index] > near}
+    extra = {index for index in extra if ours.scores[index] > near and has_area(ours.boxes[index])}
     if not len(theirs):
         return Finding(False, "the library finds nothing: nothing is compared"), []
     # Among half floats scores tie, and the runtime's order decides which of two boxes stays.
@@ -117,6 +117,11 @@ def same_objects(
         index = min(extra)
         note += f"; more: {described(ours, index)}"
     return Finding(False, note), matched
+
+
+def has_area(box: Array) -> bool:
+    """Tell whether a box has positive sides; drawn weights give others, which libraries leave out."""
+    return box.size != 4 or bool((box[2:] > box[:2]).all())
 
 
 def described(objects: Objects, index: int) -> str:

