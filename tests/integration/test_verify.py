@@ -190,7 +190,9 @@ def test_gates_that_can_not_be_are_refused_before_the_work(trtforge, scenes, tmp
 
 def test_worst_layer_is_the_one_that_was_spoilt(trtforge, scenes, prepared, tmp_path):
     graph = onnx.load(prepared["int8"] / "demo.rtx.onnx")
-    spoilt = [node for node in graph.graph.node if node.op_type == "QuantizeLinear"][40]
+    weights = {tensor.name for tensor in graph.graph.initializer}
+    quantizers = [node for node in graph.graph.node if node.op_type == "QuantizeLinear"]
+    spoilt = [node for node in quantizers if node.input[0] not in weights][40]
     scale = next(tensor for tensor in graph.graph.initializer if tensor.name == spoilt.input[1])
     scale.CopyFrom(
         numpy_helper.from_array((numpy_helper.to_array(scale) * 30).astype(np.float16), scale.name)
