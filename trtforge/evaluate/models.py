@@ -161,6 +161,7 @@ def _open_onnx(
     from trtforge.graph.filled import fill, remarks
     from trtforge.graph.fold import dims, fold, image_input
     from trtforge.graph.model import graph_of
+    from trtforge.graph.precision.rounded import has_half
 
     model, names, plugin_nms = _standard(file)
     graph = graph_of(model)
@@ -172,6 +173,8 @@ def _open_onnx(
         height, width = spec.preprocess.size or default
         note = note or f"{file}: its dynamic height and width are {height}x{width} here"
         graph = graph_of(fold(model, (height, width)))
+    if has_half(model) and not note:
+        note = f"{file}: ONNX Runtime on the CPU, with FP16 rounded after every operator"
     if plugin_nms and not note:
         note = f"{file}: TensorRT's NMS plugin is run as ONNX's own operators"
     engine = reference_session(model)
@@ -241,14 +244,15 @@ def reference_session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
     """Return a session that computes exactly what the graph says.
 
     ONNX Runtime's INT8 kernels would add differences of their own, so Q/DQ is computed in float.
+    Its CPU does not round FP16 between operators, as a GPU does, so this is written into the graph.
     """
     from trtforge.backends.onnxruntime import session
-    from trtforge.graph.model import graph_of, model_of
-    from trtforge.graph.quantize.qdq import widen
+    from trtforge.graph.precision.rounded import has_half, round_halves
 
-    if not any(node.op_type == "QuantizeLinear" for node in model.graph.node):
-        return session(model.SerializeToString())
-    return session(model_of(widen(graph_of(model))).SerializeToString(), fuse=False)
+    if has_half(model):
+        return session(round_halves(model).SerializeToString(), fuse=False)
+    quantized = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
+    return session(model.SerializeToString(), fuse=not quantized)
 
 
 def _open_tensorrt(path: Path, recipe: Recipe | None = None) -> OpenedModel:
